@@ -1,0 +1,302 @@
+//! A device: boot, admission, connect, register, wait, poll, and the end.
+//!
+//! [`Device::step`] takes an [`Input`] and the time and returns an [`Action`]. Every action carries at most one
+//! deadline, so a device has at most one alarm pending ([`Device::alarm`]): that is what lets a million of them
+//! share one timer wheel. What a device cannot know by itself (its retry strategy, chance) it asks of its
+//! [`Host`]; what it notices it tells the same host.
+//!
+//! The flow is the reference client of `dps-protocol.md` 13.2.
+
+mod machine;
+
+pub use machine::Device;
+
+use crate::outcome::{ErrorClass, Fault, Outcome};
+use crate::protocol::{Operation, OperationId, Registration, Reply, RetryAfter};
+use crate::time::{Calendar, Moment, Span};
+
+/// What happened to a device.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// Power came on. `intended` is the moment the plan named; the driver may be late.
+    Boot {
+        /// When the device should have booted.
+        intended: Moment,
+    },
+    /// The connection that [`Action::Connect`] asked for stands.
+    Connected,
+    /// The answer to [`Action::Send`].
+    Reply(&'a Reply),
+    /// The connection, the request or the attestation failed.
+    Broke(Fault),
+    /// The challenge of [`Action::Answer`] has been taken up by the attestation.
+    Answered,
+    /// The moment of [`Device::alarm`] has come.
+    Alarm,
+}
+
+/// What a device wants next. The driver does it and reports back with an [`Input`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Open a connection, and present `credential` where the transport authenticates by connection.
+    Connect {
+        /// The credential to present.
+        credential: Credential,
+    },
+    /// Send a request on the open connection.
+    Send {
+        /// Which call.
+        operation: Operation,
+        /// The operation to poll; `Some` for [`Operation::Poll`] only.
+        operation_id: Option<OperationId>,
+        /// The credential to present with the request.
+        credential: Credential,
+    },
+    /// Hand a TPM challenge (the body of the reply just given) to the attestation.
+    Answer,
+    /// Do nothing until the alarm. Close the connection first unless `keep_connection`.
+    Wait {
+        /// Whether the open connection, if any, is kept meanwhile.
+        keep_connection: bool,
+    },
+    /// The device has no business left: close everything.
+    Finish,
+    /// The input was for a past that no longer matters (an alarm that was overtaken, say). Carry on.
+    Ignore,
+}
+
+/// Which credential to present, and until when it must be valid.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Credential {
+    /// 0 for the primary key or certificate, 1 for the secondary.
+    pub slot: u8,
+    /// Expiry of the SAS token in seconds since the Unix epoch; 0 where the device has no token.
+    pub expires_unix_secs: u64,
+}
+
+/// How a device uses connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ConnectionUse {
+    /// One connection for the whole registration, kept over waits up to [`Policy::idle_close`].
+    #[default]
+    PerDevice,
+    /// One for each attempt to register and the polls that follow it; closed over a back-off.
+    PerOperation,
+    /// One for each request.
+    PerRequest,
+}
+
+/// The behaviour that all devices of a cohort share.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    /// How the cohort uses connections.
+    pub connection: ConnectionUse,
+    /// Longest time for name resolution, TCP, TLS and the transport's greeting together.
+    pub connect_timeout: Span,
+    /// Longest time from sending a request to its answer.
+    pub request_timeout: Span,
+    /// An open connection is closed when the next request is further away than this.
+    pub idle_close: Span,
+    /// Poll interval where the service names none (13.2: 2 s).
+    pub poll_interval: Span,
+    /// Upper bound of the uniform jitter added to a poll interval (13.2: 0 to 1 s, upward only).
+    pub poll_jitter: Span,
+    /// How long a device polls before it registers anew (13.2: for example 10 min).
+    pub assign_patience: Span,
+    /// Poll failures in a row after which a device registers anew.
+    pub poll_failures: u32,
+    /// How long a parked device sleeps before it tries again (13.2: for example 1 h).
+    pub park: Span,
+    /// Lifetime of a SAS token; `None` for cohorts without tokens.
+    pub token_lifetime: Option<Span>,
+    /// A token is renewed when less than this is left of it.
+    pub token_margin: Span,
+    /// What the device believes the time to be, in nanoseconds ahead of the truth (negative: behind).
+    pub clock_offset_ns: i64,
+    /// Number of credentials, at least 1: a strategy can switch between them.
+    pub credentials: u8,
+    /// The calendar of the run.
+    pub calendar: Calendar,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            connection: ConnectionUse::PerDevice,
+            connect_timeout: Span::from_secs(30),
+            request_timeout: Span::from_secs(30),
+            idle_close: Span::from_secs(60),
+            poll_interval: Span::from_secs(2),
+            poll_jitter: Span::from_secs(1),
+            assign_patience: Span::from_secs(600),
+            poll_failures: 5,
+            park: Span::from_secs(3_600),
+            token_lifetime: Some(Span::from_secs(3_600)),
+            token_margin: Span::from_secs(60),
+            clock_offset_ns: 0,
+            credentials: 1,
+            calendar: Calendar::VIRTUAL,
+        }
+    }
+}
+
+/// What a device asks of its surroundings, and tells them.
+pub trait Host {
+    /// When may this device make its first attempt? Asked once a boot.
+    fn admit(&mut self, attempt: &Attempt) -> Decision;
+
+    /// An attempt failed: what now?
+    fn decide(&mut self, attempt: &Attempt) -> Decision;
+
+    /// The device has its hub; the strategy may want to know.
+    fn settled(&mut self, attempt: &Attempt);
+
+    /// 64 bits of chance for the jitter of the `count`-th poll of this device.
+    fn poll_jitter(&mut self, count: u32) -> u64;
+
+    /// Something worth recording happened.
+    fn observe(&mut self, now: Moment, observation: Observation<'_>);
+}
+
+/// Everything a retry strategy may look at.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Attempt {
+    /// What was being tried.
+    pub operation: Operation,
+    /// What the failure means. Before the first attempt and after success this says nothing.
+    pub class: ErrorClass,
+    /// What the reference client would do about it (13.2).
+    pub advice: Advice,
+    /// How the attempt ended.
+    pub outcome: Outcome,
+    /// Failures in a row, this one included; 0 before the first attempt.
+    pub failures: u32,
+    /// Attempts since boot, this one included.
+    pub attempts: u32,
+    /// Failures of the current operation kind in a row.
+    pub operation_failures: u32,
+    /// `Retry-After` as it was given.
+    pub retry_after: RetryAfter,
+    /// `Retry-After` as a wait from now on; `None` where there is no valid one.
+    pub retry_after_wait: Option<Span>,
+    /// The wait that the strategy chose last.
+    pub previous_wait: Span,
+    /// Now.
+    pub now: Moment,
+    /// Time since boot.
+    pub since_boot: Span,
+    /// Time from the start of the attempt to its end.
+    pub elapsed: Span,
+    /// Whether an operation id is known, so that polling can go on.
+    pub operation_known: bool,
+    /// The credential in use, and how many there are.
+    pub credential: u8,
+    /// How many credentials there are.
+    pub credentials: u8,
+}
+
+/// What the reference client does about a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advice {
+    /// Back off, then the same step again.
+    Retry,
+    /// Back off, then register from the start.
+    Restart,
+    /// Renew the token and register once more.
+    Renew,
+    /// Stop for a long time ([`Policy::park`]) and report.
+    Park,
+}
+
+/// What a retry strategy wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Wait, then the same step again.
+    Wait(Span),
+    /// Wait, then register from the start with a fresh token.
+    Restart(Span),
+    /// Wait, then register with the next credential.
+    SwitchCredential(Span),
+    /// Wait, then go to the hub of the cached assignment.
+    UseCachedHub(Span),
+    /// Wait, then ask for the registration's status.
+    LookupStatus(Span),
+    /// Stop; `rearm_after` names when to try again, if ever.
+    GiveUp {
+        /// How long to sleep before trying again.
+        rearm_after: Option<Span>,
+    },
+    /// The strategy itself failed; the device stops and the run says so.
+    Faulted,
+}
+
+/// What a device notices. The driver adds what only it can see (name resolution, TCP and TLS times).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Observation<'a> {
+    /// A connection attempt ended: `fault` is `None` when it stands.
+    Connected {
+        /// When the device should have started it.
+        intended: Moment,
+        /// When it started.
+        started: Moment,
+        /// Why it failed.
+        fault: Option<Fault>,
+    },
+    /// A request is about to be sent.
+    Sent {
+        /// Which call.
+        operation: Operation,
+        /// When the device should have sent it.
+        intended: Moment,
+    },
+    /// A request ended.
+    Ended {
+        /// Which call.
+        operation: Operation,
+        /// When the device should have sent it.
+        intended: Moment,
+        /// When it was sent.
+        started: Moment,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// The strategy chose a wait after a failure.
+    BackedOff {
+        /// What failed.
+        operation: Operation,
+        /// How long it will wait.
+        wait: Span,
+        /// The valid `Retry-After` of the failure, if there was one.
+        retry_after: Option<Span>,
+    },
+    /// A SAS token came too close to its end and was renewed.
+    TokenRenewed,
+    /// The device has a hub.
+    Assigned {
+        /// When the device should have booted.
+        booted: Moment,
+        /// Attempts since boot: connections that failed, and requests.
+        attempts: u32,
+        /// Register and lookup requests among them.
+        registers: u32,
+        /// What the service said.
+        registration: &'a Registration,
+    },
+    /// The device stopped without a hub; `rearm_after` says when it tries again, if ever.
+    Stopped {
+        /// When the device should have booted.
+        booted: Moment,
+        /// Attempts since boot.
+        attempts: u32,
+        /// Register and lookup requests among them.
+        registers: u32,
+        /// What the last failure meant.
+        class: ErrorClass,
+        /// How the last attempt ended.
+        outcome: Outcome,
+        /// How long it sleeps before it tries again.
+        rearm_after: Option<Span>,
+        /// Whether the strategy itself failed.
+        faulted: bool,
+    },
+}

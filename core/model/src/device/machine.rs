@@ -1,0 +1,5 @@
+//! The registration machine.
+
+/// One device.
+#[derive(Clone, Debug)]
+pub struct Device {}

@@ -1,0 +1,15 @@
+//! What a device, a service and a fault are.
+//!
+//! Everything here is a value: a machine takes an input and the time, and gives back what to do next. It knows no
+//! socket, task, clock, cryptography or global random generator, so the same code runs on real sockets, as bytes
+//! in memory, in virtual time over a million devices, under a fuzzer and in a unit test, and cannot drift apart.
+
+#![forbid(unsafe_code)]
+
+pub mod device;
+pub mod outcome;
+pub mod protocol;
+pub mod random;
+pub mod scenario;
+pub mod service;
+pub mod time;

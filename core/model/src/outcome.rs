@@ -1,0 +1,132 @@
+//! Every way an attempt can end.
+
+use serde::{Deserialize, Serialize};
+
+use crate::protocol::Status;
+
+/// Why no usable answer came: the transport's side of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fault {
+    /// The name did not resolve.
+    Dns,
+    /// The connection was refused.
+    Refused,
+    /// Our own side has no port or descriptor left: the generator's fault, not the target's.
+    Exhausted,
+    /// No route, or another error before the connection stood.
+    Unreachable,
+    /// Name resolution, TCP, TLS or the transport's own greeting took too long.
+    ConnectTimeout,
+    /// The server's certificate chain leads to no trusted root.
+    TlsUntrusted,
+    /// The server's certificate has expired or is not valid yet.
+    TlsExpired,
+    /// The server's certificate is for another name.
+    TlsWrongName,
+    /// The server refused our certificate or the handshake failed in another way.
+    TlsOther,
+    /// The connection ended before the request was sent: the service has not seen it.
+    Closed,
+    /// The connection ended after the request was sent: whether the service acted on it is unknown.
+    Lost,
+    /// The answer did not come in time: whether the service acted on it is unknown.
+    Timeout,
+    /// The peer does not speak the protocol.
+    Protocol,
+    /// The attestation could not produce a credential.
+    Attestation,
+}
+
+impl Fault {
+    /// Every fault, in the order of the enum.
+    pub const ALL: [Self; 14] = [
+        Self::Dns,
+        Self::Refused,
+        Self::Exhausted,
+        Self::Unreachable,
+        Self::ConnectTimeout,
+        Self::TlsUntrusted,
+        Self::TlsExpired,
+        Self::TlsWrongName,
+        Self::TlsOther,
+        Self::Closed,
+        Self::Lost,
+        Self::Timeout,
+        Self::Protocol,
+        Self::Attestation,
+    ];
+
+    /// The name used in records and reports, as serde spells it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Dns => "dns",
+            Self::Refused => "refused",
+            Self::Exhausted => "exhausted",
+            Self::Unreachable => "unreachable",
+            Self::ConnectTimeout => "connect-timeout",
+            Self::TlsUntrusted => "tls-untrusted",
+            Self::TlsExpired => "tls-expired",
+            Self::TlsWrongName => "tls-wrong-name",
+            Self::TlsOther => "tls-other",
+            Self::Closed => "closed",
+            Self::Lost => "lost",
+            Self::Timeout => "timeout",
+            Self::Protocol => "protocol",
+            Self::Attestation => "attestation",
+        }
+    }
+
+    /// Whether the service may have acted on the request although no answer came.
+    pub const fn outcome_unknown(self) -> bool {
+        matches!(self, Self::Lost | Self::Timeout)
+    }
+}
+
+/// How one attempt (a connection, or a request on it) ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Outcome {
+    /// The service answered.
+    Answered {
+        /// The status of the request.
+        status: Status,
+        /// The six-digit code of the error body or of a failed registration; 0 where there is none.
+        code: u32,
+    },
+    /// No usable answer came.
+    Broke(Fault),
+}
+
+/// What a failure means to a retry strategy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ErrorClass {
+    /// 429.
+    Throttled,
+    /// 5xx.
+    ServerError,
+    /// The connection could not be made, or ended before the request was sent.
+    Unreachable,
+    /// TLS failed.
+    Tls,
+    /// The request was sent and no answer came: its outcome is unknown.
+    OutcomeUnknown,
+    /// An answer came that is not DPS.
+    Protocol,
+    /// 401, or the attestation has no credential.
+    Unauthorized,
+    /// 403.
+    Forbidden,
+    /// 404.
+    NotFound,
+    /// 409 or 412.
+    Conflict,
+    /// Any other 4xx: the client is wrong.
+    ClientBug,
+    /// 200 with `failed`.
+    AssignmentFailed,
+    /// 200 with `disabled`.
+    Disabled,
+    /// The service kept assigning past the device's patience.
+    AssignmentTimeout,
+}

@@ -1,0 +1,17 @@
+//! What devices and the service say to each other, and how each transport spells it.
+//!
+//! The messages are values without a transport. `http` turns them into bytes and back; the machines in
+//! [`crate::device`] and [`crate::service`] only ever see the values.
+
+pub mod code;
+pub mod http;
+mod id;
+mod message;
+mod retry_after;
+pub mod sas;
+
+pub use id::{InvalidRegistrationId, OperationId, RegistrationId};
+pub use message::{
+    Body, Enrolment, ErrorBody, Operation, Registration, RegistrationState, Reply, Status, Substatus,
+};
+pub use retry_after::{Malformed, RetryAfter};

@@ -1,0 +1,1 @@
+//! The catalogue of status and six-digit codes: meaning, transience and what to do.

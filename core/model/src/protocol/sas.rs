@@ -1,0 +1,1 @@
+//! SAS tokens: building them, reading every observed form, and what is signed.

@@ -1,0 +1,111 @@
+//! The mock's heart: what DPS does with a request.
+//!
+//! [`Service::handle`] takes a request, the evidence that came with it and the time, and returns the reply. It
+//! keeps enrollments, throttle meters, operations and registration records; it knows no socket and no
+//! cryptography. Whether a token or a certificate chain is genuine it asks of the [`Evidence`].
+//!
+//! The order of the checks is that of `dps-protocol.md` 17.1.
+
+mod config;
+pub mod enrollment;
+mod machine;
+pub mod throttle;
+
+pub use config::{Assignment, Config, Hub};
+pub use machine::{Counters, Service};
+
+use crate::protocol::OperationId;
+use enrollment::{CaCertificate, SymmetricKey};
+
+/// A request as a door understood it. What the door could not understand is part of the value, because the
+/// service, not the door, decides which mistake is named first.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// `api-version` of the query string, user name or link, if there was one.
+    pub api_version: Option<&'a str>,
+    /// The id scope as it was spelled, percent-decoded.
+    pub id_scope: &'a str,
+    /// The registration id as it was spelled, percent-decoded.
+    pub registration_id: &'a str,
+    /// What is asked for.
+    pub call: Call<'a>,
+}
+
+/// What a request asks for.
+#[derive(Clone, Debug)]
+pub enum Call<'a> {
+    /// `PUT …/register`.
+    Register(Submission<'a>),
+    /// `GET …/operations/{id}`. A body is ignored, because real clients send one.
+    Poll(OperationId),
+    /// `POST …/registrations/{id}`.
+    Lookup(Submission<'a>),
+    /// The path exists and the method does not: 405.
+    WrongMethod,
+    /// No such path: 404.
+    NoSuchPath,
+}
+
+/// The body of a register or lookup request.
+#[derive(Clone, Debug)]
+pub enum Submission<'a> {
+    /// A `DeviceRegistration`.
+    Read {
+        /// `registrationId`, if the body has one.
+        registration_id: Option<std::borrow::Cow<'a, str>>,
+        /// Whether there was a `csr`.
+        csr: bool,
+    },
+    /// The media type is not JSON: 415.
+    WrongMediaType,
+    /// It is too long, is not JSON or has members of the wrong type: 400.
+    Unreadable,
+}
+
+/// What the service asks about the evidence that came with a request.
+///
+/// The doors implement it with real cryptography, the simulator by knowing the truth.
+pub trait Evidence {
+    /// The SAS token's claims, if the request carried one that can be read.
+    fn token(&self) -> Token<'_>;
+
+    /// Whether the token is signed with `key`, or, if `derived_for` is given, with the device key derived from it
+    /// for that registration id.
+    fn signed_with(&self, key: &SymmetricKey, derived_for: Option<&str>) -> bool;
+
+    /// The leaf certificate that the client proved possession of in the TLS handshake.
+    fn certificate(&self) -> Option<&Certificate>;
+
+    /// How many certificates lie between the leaf and `ca` in the presented chain (0: `ca` signed the leaf), if
+    /// every signature and date on that way holds at `unix_secs`.
+    fn signed_by(&self, ca: &CaCertificate, unix_secs: u64) -> Option<u8>;
+}
+
+/// The SAS token of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Token<'a> {
+    /// There is none.
+    Absent,
+    /// There is something that is no SAS token.
+    Unreadable,
+    /// A token; its signature is not checked yet.
+    Claims {
+        /// The decoded resource, such as `0ne00ABCDEF/registrations/dev-1`.
+        resource: &'a str,
+        /// Expiry in seconds since the Unix epoch.
+        expires_unix_secs: u64,
+    },
+}
+
+/// The facts of a leaf certificate that the service judges by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// The subject's common name.
+    pub common_name: String,
+    /// SHA-256 of the DER.
+    pub sha256: [u8; 32],
+    /// Start of its validity, seconds since the Unix epoch.
+    pub not_before_unix_secs: i64,
+    /// End of its validity, seconds since the Unix epoch.
+    pub not_after_unix_secs: i64,
+}

@@ -1,0 +1,58 @@
+//! What a mock service is made of.
+
+use super::enrollment::{Group, Individual};
+use super::throttle;
+use crate::random::Seed;
+use crate::time::{Calendar, Span};
+
+/// Everything a [`super::Service`] starts with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The instance's id scope, such as `0ne00ABCDEF`.
+    pub id_scope: String,
+    /// The linked hubs; at least one.
+    pub hubs: Vec<Hub>,
+    /// Individual enrollments.
+    pub individuals: Vec<Individual>,
+    /// Enrollment groups.
+    pub groups: Vec<Group>,
+    /// The meters for registrations, service operations and polls.
+    pub throttle: throttle::Config,
+    /// How long an assignment takes.
+    pub assignment: Assignment,
+    /// `Retry-After` of a 202 in seconds; `None` sends none (3 is what the real service sends).
+    pub retry_after_secs: Option<u32>,
+    /// Seed of delays, ids and jitter.
+    pub seed: Seed,
+    /// The calendar of the run.
+    pub calendar: Calendar,
+}
+
+/// A linked hub.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hub {
+    /// Its host name, such as `hub-1.azure-devices.net`.
+    pub host: String,
+    /// `allocationWeight`, 1 to 1000.
+    pub weight: u32,
+}
+
+/// The distribution of the time from a register's 202 to `assigned`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Assignment {
+    /// Always the same.
+    Constant(Span),
+    /// Uniform between the two.
+    Uniform(Span, Span),
+    /// Lognormal with this median and sigma of the logarithm, cut at `max`.
+    Lognormal {
+        /// The median.
+        median: Span,
+        /// Standard deviation of the natural logarithm.
+        sigma: f64,
+        /// Nothing takes longer.
+        max: Span,
+    },
+    /// Devices stay in `assigning`.
+    Never,
+}

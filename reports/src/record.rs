@@ -1,0 +1,386 @@
+//! The record of a run: the contents of `run.json`.
+//!
+//! Times are nanoseconds unless the name says otherwise, counted from the start of the run. Maps are ordered, so
+//! the same run always gives the same bytes.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The version of the format that this crate writes. A reader accepts every version up to its own.
+pub const VERSION: u32 = 1;
+
+/// A finished (or interrupted) run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Record {
+    /// Version of this format.
+    pub version: u32,
+    /// The tool that wrote the record, such as `fleetstorm 0.1.0`.
+    pub tool: String,
+    /// The scenario's name.
+    pub name: String,
+    /// The seed.
+    pub seed: u64,
+    /// Which clock drove the run.
+    pub clock: Clock,
+    /// What the fleet registered against.
+    pub target: Target,
+    /// The scenario with every default filled in, as TOML; secrets are named, never spelled.
+    pub scenario: String,
+    /// Plugins that took part, built-in ones included.
+    pub plugins: Vec<Plugin>,
+    /// How the run ended.
+    pub end: End,
+    /// From the first intended boot to the end of the run.
+    pub duration_ns: u64,
+    /// Devices in the plan.
+    pub devices: u64,
+    /// One entry a cohort, in the scenario's order.
+    pub cohorts: Vec<Cohort>,
+    /// Every cohort together.
+    pub totals: Totals,
+    /// When shares of the fleet had their hub.
+    pub completion: Completion,
+    /// Latency by phase.
+    pub phases: Vec<Phase>,
+    /// How attempts ended, by operation and code.
+    pub codes: Vec<Code>,
+    /// One entry a second.
+    pub series: Series,
+    /// Attempts of the devices that got a hub: number of attempts to number of devices.
+    pub attempts: BTreeMap<u64, u64>,
+    /// Retry-After kept and broken.
+    pub retry_after: RetryAfterUse,
+    /// What bounds the fleet from outside, as far as the run can know it.
+    pub bound: Option<Bound>,
+    /// The objectives and whether they held.
+    pub objectives: Vec<Objective>,
+    /// The generator's audit of itself; absent in virtual time.
+    pub audit: Option<Audit>,
+    /// The machine; absent in virtual time.
+    pub machine: Option<Machine>,
+    /// The verdict and the exit code that goes with it.
+    pub verdict: Verdict,
+}
+
+/// Which clock drove the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Clock {
+    /// Real sockets and the wall clock.
+    Live,
+    /// Real bytes over in-memory pipes in virtual time.
+    Wired,
+    /// Direct calls in virtual time: latencies are the model's.
+    Simulated,
+}
+
+/// What the fleet registered against.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Target {
+    /// `mock` (embedded), `endpoint` (any server named by its address) or `dps`.
+    pub kind: String,
+    /// Host and port, as dialled.
+    pub address: String,
+    /// The id scope.
+    pub id_scope: String,
+    /// The throttle of the embedded mock, such as `dps-doc`; absent for other targets.
+    pub throttle: Option<String>,
+}
+
+/// A plugin that took part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Plugin {
+    /// `retry` or `attestation`.
+    pub kind: String,
+    /// Its id, such as `full-jitter`.
+    pub id: String,
+    /// The version it names.
+    pub version: String,
+    /// SHA-256 of a loaded library in hex; absent for built-ins.
+    pub sha256: Option<String>,
+}
+
+/// How the run ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "how", rename_all = "kebab-case")]
+pub enum End {
+    /// Every device was settled: assigned, parked or given up.
+    Settled,
+    /// The horizon came first.
+    Horizon,
+    /// The user stopped it.
+    Interrupted,
+    /// A safety ceiling stopped it.
+    Ceiling {
+        /// Which one.
+        ceiling: String,
+    },
+}
+
+/// A cohort's outcome.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Cohort {
+    /// Its name.
+    pub name: String,
+    /// The attestation's id.
+    pub attestation: String,
+    /// The retry strategy's id and parameters, as a person would write them.
+    pub retry: String,
+    /// The transport.
+    pub transport: String,
+    /// Its numbers.
+    pub totals: Totals,
+    /// When shares of the cohort had their hub.
+    pub completion: Completion,
+}
+
+/// Counts over a whole run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Totals {
+    /// Devices.
+    pub devices: u64,
+    /// Devices that booted.
+    pub booted: u64,
+    /// Devices with a hub at the end.
+    pub assigned: u64,
+    /// Devices that stopped without a hub (parked or given up).
+    pub stopped: u64,
+    /// Connections that were tried.
+    pub connections: u64,
+    /// Requests sent.
+    pub requests: u64,
+    /// Register and status-lookup requests sent: what the registration quota counts.
+    pub registers: u64,
+    /// Register requests sent: what is billed.
+    pub billable: u64,
+    /// Answers with 429.
+    pub throttled: u64,
+    /// Attempts that failed in another way.
+    pub failed: u64,
+    /// SAS tokens renewed.
+    pub tokens_renewed: u64,
+    /// Devices whose plugin failed.
+    pub plugin_faults: u64,
+    /// Devices assigned per hub.
+    pub hubs: BTreeMap<String, u64>,
+    /// Stopped devices by what stopped them (an `ErrorClass` in kebab case).
+    pub stopped_by: BTreeMap<String, u64>,
+}
+
+/// When shares of all devices (assigned or not) had their hub, counted from the first intended boot; absent where
+/// the share was not reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Completion {
+    /// 50 %.
+    pub t50_ns: Option<u64>,
+    /// 90 %.
+    pub t90_ns: Option<u64>,
+    /// 99 %.
+    pub t99_ns: Option<u64>,
+    /// 99.9 %.
+    pub t999_ns: Option<u64>,
+    /// All of them.
+    pub t100_ns: Option<u64>,
+}
+
+/// Latency of one phase.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Phase {
+    /// `dns`, `tcp`, `tls`, `connect` (all of them), `register`, `poll`, `lookup` or `time-to-assigned`.
+    pub phase: String,
+    /// `ok`, `throttled` or `failed`.
+    pub outcome: String,
+    /// From the instant the device should have acted.
+    pub intended: Distribution,
+    /// From the instant it did act.
+    pub service: Distribution,
+}
+
+/// A latency histogram in microseconds with three significant digits.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Distribution {
+    /// Samples.
+    pub count: u64,
+    /// Smallest.
+    pub min_us: u64,
+    /// Arithmetic mean, for totals only: never shown as a headline.
+    pub mean_us: f64,
+    /// 50th percentile.
+    pub p50_us: u64,
+    /// 90th percentile.
+    pub p90_us: u64,
+    /// 95th percentile.
+    pub p95_us: u64,
+    /// 99th percentile.
+    pub p99_us: u64,
+    /// 99.9th percentile.
+    pub p999_us: u64,
+    /// Largest.
+    pub max_us: u64,
+    /// The whole histogram: HdrHistogram V2 + DEFLATE, base64. Empty if there are no samples.
+    pub histogram: String,
+}
+
+/// How often attempts ended in one way.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct Code {
+    /// `connect`, `register`, `poll` or `lookup`.
+    pub operation: String,
+    /// HTTP status; 0 where no answer came.
+    pub status: u16,
+    /// Six-digit service code; 0 where there was none.
+    pub code: u32,
+    /// Transport error (a `Fault` in kebab case); empty where an answer came.
+    pub fault: String,
+    /// How often.
+    pub count: u64,
+    /// Devices that met it at least once.
+    pub devices: u64,
+    /// First time.
+    pub first_ns: u64,
+    /// Last time.
+    pub last_ns: u64,
+}
+
+/// Counts per second since the first intended boot; all vectors have the same length.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Series {
+    /// Requests that devices meant to send in that second.
+    pub intended: Vec<u32>,
+    /// Requests that were sent.
+    pub sent: Vec<u32>,
+    /// Requests answered with 2xx.
+    pub accepted: Vec<u32>,
+    /// Requests answered with 429.
+    pub throttled: Vec<u32>,
+    /// Requests and connections that failed in another way.
+    pub failed: Vec<u32>,
+    /// Devices that got their hub.
+    pub assigned: Vec<u32>,
+    /// Devices that had booted and were not settled at the end of that second.
+    pub in_flight: Vec<u32>,
+}
+
+/// How devices treated valid `Retry-After` values.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RetryAfterUse {
+    /// Failures that carried a valid value.
+    pub given: u64,
+    /// Waits at least that long.
+    pub honoured: u64,
+    /// Waits shorter than that.
+    pub violated: u64,
+}
+
+/// What bounds the fleet: the earliest instant at which the k-th device could have had its hub.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Bound {
+    /// Registrations per second that the quota lets through in the long run.
+    pub rate_per_s: f64,
+    /// Registrations that pass at once.
+    pub burst: f64,
+    /// Length of the quota's window in seconds where it is one; 0 for a continuous refill.
+    pub window_s: f64,
+    /// What it is, such as `registration quota: 1,000 a minute`.
+    pub what: String,
+}
+
+/// An objective and what was observed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Objective {
+    /// As the scenario spells it.
+    pub expression: String,
+    /// Whether it held.
+    pub status: ObjectiveStatus,
+    /// What was observed, as a person would write it, such as `99.95 %`.
+    pub observed: String,
+    /// The observed value in the expression's base unit; absent without data.
+    pub value: Option<f64>,
+    /// The bound in the same unit.
+    pub bound: f64,
+    /// Distance to the bound as a share of it: positive is headroom. Absent without data or with a bound of zero.
+    pub margin: Option<f64>,
+    /// One sentence for a person: where it broke, or why there is no data.
+    pub note: String,
+}
+
+/// Whether an objective held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ObjectiveStatus {
+    /// It held.
+    Passed,
+    /// It did not.
+    Failed,
+    /// Nothing was recorded that it could be judged by: a failure of its own kind.
+    NoData,
+}
+
+/// Whether the generator kept up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Audit {
+    /// How late devices were woken, against the instant they should have acted.
+    pub send_lag: Distribution,
+    /// Share of one core that the generator used, over the whole run and all its threads, divided by its cores.
+    pub cpu_share: f64,
+    /// Worst second of `cpu_share`.
+    pub cpu_share_worst: f64,
+    /// CPU seconds used.
+    pub cpu_s: f64,
+    /// Largest resident memory in bytes.
+    pub rss_max_bytes: u64,
+    /// Most descriptors open at once.
+    pub descriptors_max: u64,
+    /// The limit of descriptors.
+    pub descriptors_limit: u64,
+    /// Attempts that failed because this machine had no port or descriptor left.
+    pub exhausted: u64,
+    /// Threads that drove devices.
+    pub shards: u32,
+    /// Why the run cannot be trusted; empty if it can.
+    pub untrusted: Vec<String>,
+}
+
+/// The machine that ran it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Machine {
+    /// When the run started, RFC 3339 in UTC.
+    pub started_utc: String,
+    /// Operating system and architecture.
+    pub os: String,
+    /// Logical processors.
+    pub cpus: u32,
+    /// Memory in bytes.
+    pub memory_bytes: u64,
+}
+
+/// The verdict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Verdict {
+    /// In one word.
+    pub result: VerdictResult,
+    /// In one sentence made from the data.
+    pub sentence: String,
+    /// The exit code that the command ends with.
+    pub exit_code: u8,
+}
+
+/// The verdict in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum VerdictResult {
+    /// Every objective held.
+    Passed,
+    /// An objective failed.
+    Failed,
+    /// An objective had no data, or a fault never fired.
+    Vacuous,
+    /// The generator could not keep up: the numbers say little about the target.
+    Untrusted,
+    /// A safety ceiling ended the run.
+    Ceiling,
+    /// The user ended the run.
+    Interrupted,
+}
