@@ -8,6 +8,9 @@
 //! The flow is the reference client of `dps-protocol.md` 13.2.
 
 mod machine;
+mod reaction;
+#[cfg(test)]
+mod tests;
 
 pub use machine::Device;
 
@@ -115,6 +118,8 @@ pub struct Policy {
     pub clock_offset_ns: i64,
     /// Number of credentials, at least 1: a strategy can switch between them.
     pub credentials: u8,
+    /// Whether a token exists only once a challenge has been answered (TPM).
+    pub challenged: bool,
     /// The calendar of the run.
     pub calendar: Calendar,
 }
@@ -135,6 +140,7 @@ impl Default for Policy {
             token_margin: Span::from_secs(60),
             clock_offset_ns: 0,
             credentials: 1,
+            challenged: false,
             calendar: Calendar::VIRTUAL,
         }
     }
@@ -179,6 +185,10 @@ pub struct Attempt {
     pub retry_after: RetryAfter,
     /// `Retry-After` as a wait from now on; `None` where there is no valid one.
     pub retry_after_wait: Option<Span>,
+    /// The least the reference client would wait: 5 s after the first server error, time-out or lost connection.
+    pub floor: Span,
+    /// How long the reference client stops when it parks ([`Policy::park`]).
+    pub park: Span,
     /// The wait that the strategy chose last.
     pub previous_wait: Span,
     /// Now.
@@ -269,7 +279,7 @@ pub enum Observation<'a> {
         /// The valid `Retry-After` of the failure, if there was one.
         retry_after: Option<Span>,
     },
-    /// A SAS token came too close to its end and was renewed.
+    /// A SAS token was renewed: it came too close to its end, or the service refused it.
     TokenRenewed,
     /// The device has a hub.
     Assigned {

@@ -202,7 +202,11 @@ impl fmt::Display for Span {
             1_000_000_000..60_000_000_000 => write!(f, "{}s", trimmed(ns, 1_000_000_000)),
             60_000_000_000..3_600_000_000_000 => {
                 let secs = ns / 1_000_000_000;
-                if secs % 60 == 0 { write!(f, "{}m", secs / 60) } else { write!(f, "{}m{:02}s", secs / 60, secs % 60) }
+                if secs % 60 == 0 {
+                    write!(f, "{}m", secs / 60)
+                } else {
+                    write!(f, "{}m{:02}s", secs / 60, secs % 60)
+                }
             }
             _ => {
                 let minutes = ns / 60_000_000_000;
@@ -259,7 +263,11 @@ impl std::str::FromStr for Span {
             total_ns += number * unit_ns;
             rest = tail.trim_start();
         }
-        if total_ns.is_finite() && total_ns < u64::MAX as f64 { Ok(Self(total_ns.round() as u64)) } else { Err(refuse()) }
+        if total_ns.is_finite() && total_ns < u64::MAX as f64 {
+            Ok(Self(total_ns.round() as u64))
+        } else {
+            Err(refuse())
+        }
     }
 }
 

@@ -1,5 +1,553 @@
 //! The registration machine.
+//!
+//! One step handles one input and returns one action: the machine never loops on its own. A driver that feeds it
+//! garbage (an answer nobody asked for, an alarm that was overtaken) gets [`Action::Ignore`].
+
+use super::{
+    Action, Advice, Attempt, ConnectionUse, Credential, Decision, Host, Input, Observation, Policy, reaction,
+};
+use crate::outcome::{ErrorClass, Fault, Outcome};
+use crate::protocol::{
+    Body, Operation, OperationId, Registration, RegistrationState, Reply, RetryAfter, Status,
+};
+use crate::random::span_below;
+use crate::time::{Moment, Span};
 
 /// One device.
 #[derive(Clone, Debug)]
-pub struct Device {}
+pub struct Device {
+    state: State,
+    /// What to do once the wait is over or the connection stands.
+    next: Operation,
+    /// The assignment that is under way.
+    operation: Option<OperationId>,
+    /// When the device should have booted.
+    booted: Moment,
+    /// When the connection attempt or request in hand began.
+    started: Moment,
+    /// How late the driver woke the device for it: latency counts from `started - lag`.
+    lag: Span,
+    /// When the service accepted the registration.
+    assigning_since: Moment,
+    previous_wait: Span,
+    /// 0 while the device has no token.
+    token_expires_unix_secs: u32,
+    failures: u32,
+    operation_failures: u32,
+    attempts: u32,
+    registers: u32,
+    polls: u32,
+    slot: u8,
+    connection: Connection,
+    /// A token was renewed because the service refused the one before: the next refusal parks.
+    renewed: bool,
+    /// A challenge has been answered since boot.
+    challenged: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Off,
+    Waiting { until: Moment },
+    Connecting { deadline: Moment },
+    Asking { deadline: Moment },
+    Answering { deadline: Moment },
+    Parked { until: Moment },
+    Finished,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Connection {
+    Closed,
+    /// Open, and no request has been sent on it.
+    Fresh,
+    /// Open, and used: the peer may have closed it meanwhile, which is nobody's failure.
+    Used,
+}
+
+/// What an answer or a broken attempt amounts to.
+struct Failure {
+    operation: Operation,
+    class: ErrorClass,
+    advice: Advice,
+    outcome: Outcome,
+    retry_after: RetryAfter,
+}
+
+impl Default for Device {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Device {
+    /// A device without power.
+    pub const fn new() -> Self {
+        Self {
+            state: State::Off,
+            next: Operation::Register,
+            operation: None,
+            booted: Moment::START,
+            started: Moment::START,
+            lag: Span::ZERO,
+            assigning_since: Moment::START,
+            previous_wait: Span::ZERO,
+            token_expires_unix_secs: 0,
+            failures: 0,
+            operation_failures: 0,
+            attempts: 0,
+            registers: 0,
+            polls: 0,
+            slot: 0,
+            connection: Connection::Closed,
+            renewed: false,
+            challenged: false,
+        }
+    }
+
+    /// When the device wants to be woken; `None` if it waits for nothing.
+    pub const fn alarm(&self) -> Option<Moment> {
+        match self.state {
+            State::Waiting { until } | State::Parked { until } => Some(until),
+            State::Connecting { deadline } | State::Asking { deadline } | State::Answering { deadline } => {
+                Some(deadline)
+            }
+            State::Off | State::Finished => None,
+        }
+    }
+
+    /// Whether the device has come to rest: it has its hub, gave up, or sleeps off a failure.
+    pub const fn is_settled(&self) -> bool {
+        matches!(self.state, State::Parked { .. } | State::Finished)
+    }
+
+    /// Takes one input and says what to do next.
+    pub fn step(&mut self, now: Moment, input: Input<'_>, policy: &Policy, host: &mut impl Host) -> Action {
+        match (self.state, input) {
+            (_, Input::Boot { intended }) => self.boot(now, intended, policy, host),
+            (State::Waiting { until }, Input::Alarm) if now >= until => {
+                self.lag = now.since(until);
+                self.begin(now, policy, host)
+            }
+            (State::Parked { until }, Input::Alarm) if now >= until => {
+                self.lag = now.since(until);
+                self.renewed = false;
+                self.discard_token();
+                self.restart();
+                self.begin(now, policy, host)
+            }
+            (State::Connecting { .. }, Input::Connected) => self.connected(now, policy, host),
+            (State::Connecting { .. }, Input::Broke(fault)) => self.not_connected(now, fault, policy, host),
+            (State::Connecting { deadline }, Input::Alarm) if now >= deadline => {
+                self.not_connected(now, Fault::ConnectTimeout, policy, host)
+            }
+            (State::Asking { .. }, Input::Reply(reply)) => self.replied(now, reply, policy, host),
+            (State::Asking { .. }, Input::Broke(fault)) => self.broke(now, fault, policy, host),
+            (State::Asking { deadline }, Input::Alarm) if now >= deadline => {
+                self.broke(now, Fault::Timeout, policy, host)
+            }
+            (State::Answering { .. }, Input::Answered) => {
+                self.challenged = true;
+                self.token_expires_unix_secs = 0;
+                self.begin(now, policy, host)
+            }
+            (State::Answering { .. }, Input::Broke(_)) => self.unanswered(now, policy, host),
+            (State::Answering { deadline }, Input::Alarm) if now >= deadline => {
+                self.unanswered(now, policy, host)
+            }
+            (State::Waiting { .. } | State::Parked { .. }, Input::Broke(_)) => {
+                self.connection = Connection::Closed;
+                Action::Ignore
+            }
+            _ => Action::Ignore,
+        }
+    }
+
+    fn boot(&mut self, now: Moment, intended: Moment, policy: &Policy, host: &mut impl Host) -> Action {
+        *self = Self { booted: intended, lag: now.since(intended), ..Self::new() };
+        let attempt = self.attempt(
+            now,
+            &Failure {
+                operation: Operation::Register,
+                class: ErrorClass::Throttled,
+                advice: Advice::Retry,
+                outcome: NOTHING,
+                retry_after: RetryAfter::Absent,
+            },
+            policy,
+        );
+        match host.admit(&attempt) {
+            Decision::Wait(wait) if wait > Span::ZERO => {
+                // Counted from the intended boot, so that a late driver does not delay the fleet's schedule.
+                self.state = State::Waiting { until: intended + wait };
+                Action::Wait { keep_connection: false }
+            }
+            Decision::GiveUp { rearm_after } => {
+                self.stop(now, ErrorClass::Throttled, NOTHING, rearm_after, false, host)
+            }
+            Decision::Faulted => self.stop(now, ErrorClass::Throttled, NOTHING, None, true, host),
+            _ => self.begin(now, policy, host),
+        }
+    }
+
+    /// Starts the next attempt: connects if there is no connection, else sends.
+    fn begin(&mut self, now: Moment, policy: &Policy, host: &mut impl Host) -> Action {
+        if self.connection == Connection::Closed {
+            self.connect(now, policy, host)
+        } else {
+            self.send(now, policy, host)
+        }
+    }
+
+    fn connect(&mut self, now: Moment, policy: &Policy, host: &mut impl Host) -> Action {
+        let credential = self.credential(now, policy, host);
+        self.started = now;
+        self.state = State::Connecting { deadline: now + policy.connect_timeout };
+        Action::Connect { credential }
+    }
+
+    fn connected(&mut self, now: Moment, policy: &Policy, host: &mut impl Host) -> Action {
+        let started = self.started;
+        host.observe(now, Observation::Connected { intended: started - self.lag, started, fault: None });
+        self.connection = Connection::Fresh;
+        self.send(now, policy, host)
+    }
+
+    fn not_connected(&mut self, now: Moment, fault: Fault, policy: &Policy, host: &mut impl Host) -> Action {
+        let started = self.started;
+        host.observe(
+            now,
+            Observation::Connected { intended: started - self.lag, started, fault: Some(fault) },
+        );
+        self.attempts += 1;
+        let (class, advice) = reaction::to_fault(fault);
+        let outcome = Outcome::Broke(fault);
+        self.connection = Connection::Closed;
+        self.fail(
+            now,
+            Failure { operation: self.next, class, advice, outcome, retry_after: RetryAfter::Absent },
+            policy,
+            host,
+        )
+    }
+
+    fn send(&mut self, now: Moment, policy: &Policy, host: &mut impl Host) -> Action {
+        if self.next == Operation::Poll && self.operation.is_none() {
+            self.next = Operation::Register;
+        }
+        let operation = self.next;
+        let credential = self.credential(now, policy, host);
+        let operation_id = if operation == Operation::Poll { self.operation.clone() } else { None };
+        self.started = now;
+        self.attempts += 1;
+        self.registers += u32::from(operation != Operation::Poll);
+        self.state = State::Asking { deadline: now + policy.request_timeout };
+        host.observe(now, Observation::Sent { operation, intended: now - self.lag });
+        Action::Send { operation, operation_id, credential }
+    }
+
+    /// The credential to present now, renewed if it would not last.
+    fn credential(&mut self, now: Moment, policy: &Policy, host: &mut impl Host) -> Credential {
+        let lifetime = policy.token_lifetime.filter(|_| self.challenged || !policy.challenged);
+        if let Some(lifetime) = lifetime {
+            let believed = self.believed_unix_secs(now, policy);
+            let held = u64::from(self.token_expires_unix_secs);
+            if held == 0 || believed.saturating_add(policy.token_margin.as_secs()) >= held {
+                let expires = believed.saturating_add(lifetime.as_secs());
+                // A device that lives past 2106 presents the last second that 32 bits can name.
+                self.token_expires_unix_secs = u32::try_from(expires).unwrap_or(u32::MAX).max(1);
+                if held != 0 && self.token_expires_unix_secs as u64 != held {
+                    host.observe(now, Observation::TokenRenewed);
+                }
+            }
+        }
+        Credential { slot: self.slot, expires_unix_secs: u64::from(self.token_expires_unix_secs) }
+    }
+
+    fn believed_unix_secs(&self, now: Moment, policy: &Policy) -> u64 {
+        policy.calendar.unix_nanos(now).saturating_add_signed(policy.clock_offset_ns) / 1_000_000_000
+    }
+
+    fn replied(&mut self, now: Moment, reply: &Reply, policy: &Policy, host: &mut impl Host) -> Action {
+        self.connection = match policy.connection {
+            ConnectionUse::PerRequest => Connection::Closed,
+            ConnectionUse::PerDevice | ConnectionUse::PerOperation => Connection::Used,
+        };
+        let operation = self.next;
+        let outcome = Outcome::Answered { status: reply.status, code: reaction::service_code(reply) };
+        let (intended, started) = (self.started - self.lag, self.started);
+        host.observe(now, Observation::Ended { operation, intended, started, outcome });
+
+        match (&reply.body, reaction::to_reply(operation, reply, self.renewed)) {
+            (Body::Challenge(_), _)
+                if reply.status == Status::UNAUTHORIZED && policy.challenged && !self.challenged =>
+            {
+                self.state = State::Answering { deadline: now + policy.request_timeout };
+                Action::Answer
+            }
+            (_, Some((class, advice))) => self.fail(
+                now,
+                Failure { operation, class, advice, outcome, retry_after: reply.retry_after },
+                policy,
+                host,
+            ),
+            (
+                Body::Operation {
+                    state: RegistrationState::Assigned, registration: Some(registration), ..
+                },
+                None,
+            )
+            | (Body::Registration(registration), None) => {
+                self.assigned(now, outcome, registration, policy, host)
+            }
+            (Body::Operation { id, .. }, None) => {
+                self.accepted(now, id.as_ref(), outcome, reply.retry_after, policy, host)
+            }
+            // `reaction::to_reply` names a failure for every other body.
+            (_, None) => Action::Ignore,
+        }
+    }
+
+    /// The service is choosing a hub: poll again later.
+    fn accepted(
+        &mut self,
+        now: Moment,
+        id: Option<&OperationId>,
+        outcome: Outcome,
+        retry_after: RetryAfter,
+        policy: &Policy,
+        host: &mut impl Host,
+    ) -> Action {
+        if self.next == Operation::Register {
+            self.assigning_since = now;
+            self.operation = None;
+        }
+        // A poll's answer may lack the id: keep the one in hand (azure-sdk-for-c, mqtt_state_machine.md).
+        if let Some(id) = id {
+            self.operation = Some(id.clone());
+        }
+        self.failures = 0;
+        self.operation_failures = 0;
+        let interval = match retry_after.wait(self.believed_unix_secs(now, policy)) {
+            None | Some(Span::ZERO) => policy.poll_interval,
+            Some(wait) => wait,
+        };
+        let jitter = span_below(host.poll_jitter(self.polls), policy.poll_jitter);
+        let until = now + interval + jitter;
+        if until.since(self.assigning_since) > policy.assign_patience {
+            let failure = Failure {
+                operation: Operation::Poll,
+                class: ErrorClass::AssignmentTimeout,
+                advice: Advice::Restart,
+                outcome,
+                retry_after: RetryAfter::Absent,
+            };
+            return self.fail(now, failure, policy, host);
+        }
+        self.polls = self.polls.wrapping_add(1);
+        self.next = Operation::Poll;
+        self.wait(until, until.since(now) <= policy.idle_close)
+    }
+
+    fn assigned(
+        &mut self,
+        now: Moment,
+        outcome: Outcome,
+        registration: &Registration,
+        policy: &Policy,
+        host: &mut impl Host,
+    ) -> Action {
+        self.failures = 0;
+        self.operation_failures = 0;
+        let success = Failure {
+            operation: self.next,
+            class: ErrorClass::Throttled,
+            advice: Advice::Retry,
+            outcome,
+            retry_after: RetryAfter::Absent,
+        };
+        host.settled(&self.attempt(now, &success, policy));
+        host.observe(
+            now,
+            Observation::Assigned {
+                booted: self.booted,
+                attempts: self.attempts,
+                registers: self.registers,
+                registration,
+            },
+        );
+        self.state = State::Finished;
+        self.connection = Connection::Closed;
+        Action::Finish
+    }
+
+    fn broke(&mut self, now: Moment, fault: Fault, policy: &Policy, host: &mut impl Host) -> Action {
+        let reused = self.connection == Connection::Used;
+        self.connection = Connection::Closed;
+        if reused && fault == Fault::Closed {
+            // The peer closed an idle connection and the request never left: reconnecting is no failure.
+            return self.connect(now, policy, host);
+        }
+        let operation = self.next;
+        let outcome = Outcome::Broke(fault);
+        let (intended, started) = (self.started - self.lag, self.started);
+        host.observe(now, Observation::Ended { operation, intended, started, outcome });
+        let (class, advice) = reaction::to_fault(fault);
+        self.fail(
+            now,
+            Failure { operation, class, advice, outcome, retry_after: RetryAfter::Absent },
+            policy,
+            host,
+        )
+    }
+
+    /// The attestation could not answer the challenge.
+    fn unanswered(&mut self, now: Moment, policy: &Policy, host: &mut impl Host) -> Action {
+        let failure = Failure {
+            operation: Operation::Register,
+            class: ErrorClass::Unauthorized,
+            advice: Advice::Park,
+            outcome: Outcome::Broke(Fault::Attestation),
+            retry_after: RetryAfter::Absent,
+        };
+        self.fail(now, failure, policy, host)
+    }
+
+    /// Asks the strategy what to do about a failure, and does it.
+    fn fail(&mut self, now: Moment, mut failure: Failure, policy: &Policy, host: &mut impl Host) -> Action {
+        self.failures = self.failures.saturating_add(1);
+        self.operation_failures = self.operation_failures.saturating_add(1);
+        if failure.operation == Operation::Poll
+            && failure.advice == Advice::Retry
+            && failure.class != ErrorClass::Throttled
+            && self.operation_failures >= policy.poll_failures
+        {
+            failure.advice = Advice::Restart;
+        }
+        let attempt = self.attempt(now, &failure, policy);
+        let decision = host.decide(&attempt);
+        let wait = match decision {
+            Decision::Wait(wait) => wait,
+            // There is no cached assignment before the first one: such a device registers.
+            Decision::Restart(wait) | Decision::UseCachedHub(wait) => {
+                if matches!(failure.class, ErrorClass::Unauthorized | ErrorClass::Forbidden) {
+                    self.renewed = true;
+                    self.discard_token();
+                }
+                self.restart();
+                wait
+            }
+            Decision::SwitchCredential(wait) => {
+                self.slot = (self.slot + 1) % policy.credentials.max(1);
+                self.discard_token();
+                self.restart();
+                wait
+            }
+            Decision::LookupStatus(wait) => {
+                self.go_to(Operation::Lookup);
+                wait
+            }
+            Decision::GiveUp { rearm_after } => {
+                return self.stop(now, failure.class, failure.outcome, rearm_after, false, host);
+            }
+            Decision::Faulted => return self.stop(now, failure.class, failure.outcome, None, true, host),
+        };
+        self.previous_wait = wait;
+        let retry_after = attempt.retry_after_wait;
+        host.observe(now, Observation::BackedOff { operation: failure.operation, wait, retry_after });
+        if policy.connection != ConnectionUse::PerDevice || wait > policy.idle_close {
+            self.connection = Connection::Closed;
+        }
+        if wait == Span::ZERO {
+            self.lag = Span::ZERO;
+            return self.begin(now, policy, host);
+        }
+        self.wait(now + wait, true)
+    }
+
+    /// Forgets the assignment under way: the next attempt registers from the start.
+    fn restart(&mut self) {
+        self.go_to(Operation::Register);
+        self.operation = None;
+    }
+
+    /// Lets the token expire in 1970 rather than never have existed, so that the next one is seen as a renewal.
+    fn discard_token(&mut self) {
+        self.token_expires_unix_secs = self.token_expires_unix_secs.min(1);
+    }
+
+    fn go_to(&mut self, operation: Operation) {
+        if self.next != operation {
+            self.operation_failures = 0;
+            self.next = operation;
+        }
+    }
+
+    fn wait(&mut self, until: Moment, keep_connection: bool) -> Action {
+        if !keep_connection {
+            self.connection = Connection::Closed;
+        }
+        self.state = State::Waiting { until };
+        Action::Wait { keep_connection: self.connection != Connection::Closed }
+    }
+
+    fn stop(
+        &mut self,
+        now: Moment,
+        class: ErrorClass,
+        outcome: Outcome,
+        rearm_after: Option<Span>,
+        faulted: bool,
+        host: &mut impl Host,
+    ) -> Action {
+        let (booted, attempts, registers) = (self.booted, self.attempts, self.registers);
+        host.observe(
+            now,
+            Observation::Stopped { booted, attempts, registers, class, outcome, rearm_after, faulted },
+        );
+        self.connection = Connection::Closed;
+        match rearm_after {
+            Some(wait) => {
+                self.state = State::Parked { until: now + wait };
+                Action::Wait { keep_connection: false }
+            }
+            None => {
+                self.state = State::Finished;
+                Action::Finish
+            }
+        }
+    }
+
+    fn attempt(&self, now: Moment, failure: &Failure, policy: &Policy) -> Attempt {
+        let unavailable = matches!(
+            failure.class,
+            ErrorClass::ServerError | ErrorClass::Unreachable | ErrorClass::OutcomeUnknown | ErrorClass::Tls
+        );
+        Attempt {
+            operation: failure.operation,
+            class: failure.class,
+            advice: failure.advice,
+            outcome: failure.outcome,
+            failures: self.failures,
+            attempts: self.attempts,
+            operation_failures: self.operation_failures,
+            retry_after: failure.retry_after,
+            retry_after_wait: failure.retry_after.wait(self.believed_unix_secs(now, policy)),
+            floor: if unavailable { FIRST_WAIT } else { Span::ZERO },
+            park: policy.park,
+            previous_wait: self.previous_wait,
+            now,
+            since_boot: now.since(self.booted),
+            elapsed: now.since(self.started),
+            operation_known: self.operation.is_some(),
+            credential: self.slot,
+            credentials: policy.credentials.max(1),
+        }
+    }
+}
+
+/// `dps-protocol` 13.2: after 5xx, time-outs and lost connections the first wait is at least this.
+const FIRST_WAIT: Span = Span::from_secs(5);
+
+/// The outcome of an attempt that was never made.
+const NOTHING: Outcome = Outcome::Answered { status: Status::OK, code: 0 };

@@ -70,7 +70,11 @@ pub struct OperationId(Form);
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Form {
     /// `{digit}.{16 hex}.{uuid}`, lower case.
-    Usual { unit: u8, stamp: [u8; 8], uuid: [u8; 16] },
+    Usual {
+        unit: u8,
+        stamp: [u8; 8],
+        uuid: [u8; 16],
+    },
     Other(Box<str>),
 }
 
@@ -175,7 +179,12 @@ mod tests {
         ] {
             assert_eq!(OperationId::read(text).unwrap().to_string(), text);
         }
-        assert!(OperationId::read("5.71cf7e385566aa10.4469ed4c-dc19-4af8-8b36-9ef6396ac1b3").unwrap().parts().is_some());
+        assert!(
+            OperationId::read("5.71cf7e385566aa10.4469ed4c-dc19-4af8-8b36-9ef6396ac1b3")
+                .unwrap()
+                .parts()
+                .is_some()
+        );
         assert_eq!(OperationId::read(""), None);
         assert!(size_of::<OperationId>() <= 32);
     }

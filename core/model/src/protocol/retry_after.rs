@@ -40,7 +40,9 @@ impl RetryAfter {
     pub fn wait(self, now_unix_secs: u64) -> Option<Span> {
         match self {
             Self::Seconds(secs) => Some(Span::from_secs(u64::from(secs))),
-            Self::Date(unix) => Some(Span::from_secs(u64::try_from(unix).unwrap_or(0).saturating_sub(now_unix_secs))),
+            Self::Date(unix) => {
+                Some(Span::from_secs(u64::try_from(unix).unwrap_or(0).saturating_sub(now_unix_secs)))
+            }
             Self::Absent | Self::Malformed(_) => None,
         }
     }
