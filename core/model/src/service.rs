@@ -6,13 +6,15 @@
 //!
 //! The order of the checks is that of `dps-protocol.md` 17.1.
 
+mod allocation;
 mod config;
 pub mod enrollment;
 mod machine;
+mod record;
 pub mod throttle;
 
-pub use config::{Assignment, Config, Hub};
-pub use machine::{Counters, Service};
+pub use config::{Assignment, Config, ConfigError, Hub, Overlap};
+pub use machine::{Counters, Handled, Service};
 
 use crate::protocol::OperationId;
 use enrollment::{CaCertificate, SymmetricKey};

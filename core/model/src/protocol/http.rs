@@ -1,1 +1,15 @@
 //! How HTTPS spells the device API: paths, headers and JSON bodies, both ways.
+//!
+//! Bytes in, values out, and back; no I/O. The JSON is the same on MQTT and AMQP, which differ in how they carry it.
+//! Reading is total: whatever a peer sends becomes a value that says what it was.
+
+mod json;
+mod path;
+
+pub use json::{body, read_reply, read_submission, write_reply};
+pub use path::{API_VERSIONS, Route, RouteCall, path_and_query, route};
+
+pub(crate) use json::text_of;
+
+/// The longest body of a message (`dps-protocol` 11.1: 96 KB).
+pub const MESSAGE_MAX_BYTES: usize = 96 * 1024;

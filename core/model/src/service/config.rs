@@ -20,12 +20,24 @@ pub struct Config {
     pub throttle: throttle::Config,
     /// How long an assignment takes.
     pub assignment: Assignment,
+    /// What a second registration of a device meets while the first one runs.
+    pub overlap: Overlap,
     /// `Retry-After` of a 202 in seconds; `None` sends none (3 is what the real service sends).
     pub retry_after_secs: Option<u32>,
     /// Seed of delays, ids and jitter.
     pub seed: Seed,
     /// The calendar of the run.
     pub calendar: Calendar,
+}
+
+/// What a second registration of a device meets while the first one runs (`dps-protocol` 17.1, check 10).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overlap {
+    /// 409 with code 409203, as seen of the real service.
+    #[default]
+    Conflict,
+    /// The running operation again.
+    Reuse,
 }
 
 /// A linked hub.
@@ -55,4 +67,26 @@ pub enum Assignment {
     },
     /// Devices stay in `assigning`.
     Never,
+}
+
+/// Why a service cannot start.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// No hub is linked.
+    #[error("no hub is linked: add a [[hub]]")]
+    NoHub,
+    /// A weight is out of range.
+    #[error("hub `{0}` has a weight outside 1 to 1000")]
+    Weight(String),
+    /// Two individual enrollments are for the same device.
+    #[error("there are two individual enrollments for `{0}`")]
+    Duplicate(String),
+    /// An enrollment's static hub is not linked.
+    #[error("enrollment `{enrollment}` names the hub `{hub}`, which is not linked")]
+    UnknownHub {
+        /// The enrollment or group.
+        enrollment: String,
+        /// The hub it names.
+        hub: String,
+    },
 }

@@ -1,6 +1,12 @@
 //! Throttle models, each a small pure type, and the three meters of a service.
 
-use crate::time::{Moment, Span};
+mod meter;
+mod profile;
+
+pub use meter::Meter;
+pub use profile::{PROFILES, Profile, profile};
+
+use crate::time::Span;
 
 /// A verdict of a meter on one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,10 +18,8 @@ pub enum Verdict {
     },
     /// 429.
     Reject {
-        /// When one more request would be admitted if nobody else came.
+        /// When one more request would be admitted if nobody else came. For a window model that is its end.
         until_token: Span,
-        /// When the current window ends, for models that have one; else the same as `until_token`.
-        until_window: Span,
     },
 }
 
@@ -94,21 +98,14 @@ pub enum RetryAfterMode {
     None,
     /// Always the same number of seconds.
     Constant(u32),
-    /// Until one token is there, rounded up.
+    /// Until one more request would be admitted (a token, the window's end), rounded up to seconds.
     UntilToken,
-    /// Until the window ends, rounded up.
-    UntilWindow,
+    /// Until the minute of the clock ends, rounded up to seconds.
+    UntilMinute,
     /// Uniform between the two, in seconds.
     Jittered(u32, u32),
     /// As `UntilToken`, written as an HTTP date.
     HttpDate,
     /// Text that is no valid value.
     Garbage,
-}
-
-/// A meter in use.
-#[derive(Clone, Debug)]
-pub struct Meter {
-    model: Model,
-    at: Moment,
 }

@@ -1,0 +1,170 @@
+//! The generator's audit of itself: could it keep up?
+//!
+//! A load generator that is short of CPU or descriptors measures itself and calls it the service. So every live run
+//! samples what it used, and past the limits below it is `untrusted`, with an exit code of its own.
+
+use std::time::Duration;
+
+use fleetstorm_reports::record::{Audit, Distribution, Machine};
+use rustix::process::{Resource, getrlimit};
+
+/// A run whose devices were woken later than this (99th percentile) is untrusted.
+pub(crate) const LAG_P99_MAX: Duration = Duration::from_millis(20);
+/// A run that used more than this share of its cores, over all of it, is untrusted.
+pub(crate) const CPU_SHARE_MAX: f64 = 0.85;
+
+/// What the process has used so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Usage {
+    cpu: Duration,
+    rss_bytes: u64,
+    descriptors: u64,
+}
+
+/// Samples the process once a second.
+#[derive(Debug)]
+pub(crate) struct Auditor {
+    first: Usage,
+    last: Usage,
+    last_at: Duration,
+    cores: u32,
+    cpu_share_worst: f64,
+    rss_max_bytes: u64,
+    descriptors_max: u64,
+}
+
+impl Auditor {
+    /// Starts an audit of a run on `cores` cores, which are those of the devices and of an embedded mock.
+    pub(crate) fn start(cores: u32) -> Self {
+        let first = usage();
+        Self {
+            first,
+            last: first,
+            last_at: Duration::ZERO,
+            cores: cores.max(1),
+            cpu_share_worst: 0.0,
+            rss_max_bytes: first.rss_bytes,
+            descriptors_max: first.descriptors,
+        }
+    }
+
+    /// Takes a sample, `at` after the start.
+    pub(crate) fn sample(&mut self, at: Duration) {
+        let now = usage();
+        let passed = at.saturating_sub(self.last_at);
+        // A shorter stretch would be noise: the kernel counts CPU time in ticks.
+        if passed >= Duration::from_millis(500) {
+            let share = (now.cpu.saturating_sub(self.last.cpu)).as_secs_f64() / passed.as_secs_f64();
+            self.cpu_share_worst = self.cpu_share_worst.max(share / f64::from(self.cores));
+            self.last = now;
+            self.last_at = at;
+        }
+        self.rss_max_bytes = self.rss_max_bytes.max(now.rss_bytes);
+        self.descriptors_max = self.descriptors_max.max(now.descriptors);
+    }
+
+    /// Ends the audit, `at` after the start.
+    pub(crate) fn finish(mut self, at: Duration, send_lag: Distribution, exhausted: u64, shards: u32) -> Audit {
+        self.sample(at);
+        let cpu = self.last.cpu.max(usage().cpu).saturating_sub(self.first.cpu);
+        let cpu_share = if at.is_zero() { 0.0 } else { cpu.as_secs_f64() / at.as_secs_f64() / f64::from(self.cores) };
+        let mut untrusted = Vec::new();
+        let lag = Duration::from_micros(send_lag.p99_us);
+        if lag > LAG_P99_MAX {
+            untrusted.push(format!(
+                "devices were woken late: the 99th percentile of the lag is {:.1} ms, the limit {} ms",
+                lag.as_secs_f64() * 1e3,
+                LAG_P99_MAX.as_millis()
+            ));
+        }
+        // Short runs are mostly start-up, which may use every core and delay nobody.
+        if cpu_share > CPU_SHARE_MAX && at >= Duration::from_secs(5) {
+            untrusted.push(format!(
+                "the generator used {:.0} % of its {} cores, the limit is {:.0} %",
+                cpu_share * 100.0,
+                self.cores,
+                CPU_SHARE_MAX * 100.0
+            ));
+        }
+        if exhausted > 0 {
+            untrusted.push(format!(
+                "{exhausted} connections failed because this machine had no port or descriptor left"
+            ));
+        }
+        Audit {
+            send_lag,
+            cpu_share,
+            cpu_share_worst: self.cpu_share_worst,
+            cpu_s: cpu.as_secs_f64(),
+            rss_max_bytes: self.rss_max_bytes,
+            descriptors_max: self.descriptors_max,
+            descriptors_limit: descriptor_limit(),
+            exhausted,
+            shards,
+            untrusted,
+        }
+    }
+}
+
+fn usage() -> Usage {
+    Usage {
+        cpu: cpu_time(),
+        rss_bytes: rss_bytes().unwrap_or(0),
+        descriptors: std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64),
+    }
+}
+
+fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+fn rss_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = text.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
+/// The soft limit of open descriptors.
+pub(crate) fn descriptor_limit() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// Raises the soft limit of open descriptors to the hard one, and returns it.
+pub(crate) fn raise_descriptor_limit() -> u64 {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // What is refused here shows in the limit that is returned.
+    let _ = rustix::process::setrlimit(Resource::Nofile, limit);
+    descriptor_limit()
+}
+
+/// Memory that can still be used, in bytes; `None` where the system does not say.
+pub(crate) fn available_memory_bytes() -> Option<u64> {
+    memory_field("MemAvailable:")
+}
+
+fn memory_field(name: &str) -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// The machine, for the record.
+pub(crate) fn machine(started_unix_ns: u64) -> Machine {
+    let started = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(started_unix_ns))
+        .ok()
+        .and_then(|at| at.format(&time::format_description::well_known::Rfc3339).ok());
+    Machine {
+        started_utc: started.unwrap_or_default(),
+        os: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        cpus: cpus(),
+        memory_bytes: memory_field("MemTotal:").unwrap_or(0),
+    }
+}
+
+/// Logical processors that this process may use.
+pub(crate) fn cpus() -> u32 {
+    std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1))
+}

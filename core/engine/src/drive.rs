@@ -1,0 +1,422 @@
+//! Drives devices: does what their machines ask for, over whatever connects them.
+//!
+//! One task a device, all tasks of a shard on one thread. The code knows no clock but the shard's and no socket but
+//! what [`Connect`] hands it, so the live and the wired run share every line of it.
+
+use std::cell::RefCell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+
+use fleetstorm_model::device::{Action, Attempt, Credential, Decision, Device, Host, Input, Observation, Policy};
+use fleetstorm_model::outcome::Fault;
+use fleetstorm_model::protocol::{Body, Operation, OperationId, Reply};
+use fleetstorm_model::random::{Purpose, Seed};
+use fleetstorm_model::time::Moment;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Sleep;
+
+use crate::clock::{Alarms, Clock};
+use crate::exchange::http::{Caller, Link};
+use crate::governor::Governor;
+use crate::plugins::{DeviceIdentity, Retry, Session};
+use crate::record::{ConnectTimes, Recorder};
+
+/// Opens connections for the devices of a cohort.
+pub(crate) trait Connect {
+    /// What a connection is made of.
+    type Stream: AsyncRead + AsyncWrite + Unpin + 'static;
+
+    /// Opens a connection on which the device proves itself with `identity`, as far as its transport does that when
+    /// connecting. The times are those of the phases that were finished.
+    async fn connect(&self, identity: &Arc<DeviceIdentity>) -> (Result<Self::Stream, Fault>, ConnectTimes);
+}
+
+/// A cohort as a shard drives it.
+pub(crate) struct Cohort<C> {
+    pub(crate) policy: Policy,
+    pub(crate) retry: Retry,
+    pub(crate) connect: C,
+    pub(crate) id_scope: Arc<str>,
+    /// The `Host` header.
+    pub(crate) host: http::HeaderValue,
+}
+
+/// A device before it boots.
+pub(crate) struct Member {
+    /// Its number in the fleet.
+    pub(crate) index: u32,
+    pub(crate) cohort: u16,
+    pub(crate) registration_id: String,
+    /// When it boots.
+    pub(crate) arrival: Moment,
+    pub(crate) identity: Arc<DeviceIdentity>,
+}
+
+/// The devices of one core and what they share.
+pub(crate) struct Shard<C> {
+    pub(crate) clock: Clock,
+    pub(crate) alarms: Alarms,
+    pub(crate) seed: Seed,
+    pub(crate) cohorts: Vec<Cohort<C>>,
+    pub(crate) recorder: RefCell<Recorder>,
+    pub(crate) governor: Governor,
+}
+
+/// Boots the members of a shard as their moments come and drives each to its end. With `limit`, no more than that
+/// many are on their way at once; the wait for a place counts as lag, not as the service's time.
+pub(crate) async fn drive_all<C: Connect + 'static>(shard: Rc<Shard<C>>, members: Vec<Member>, limit: Option<usize>) {
+    let places = limit.map(|limit| Rc::new(tokio::sync::Semaphore::new(limit)));
+    // Local indices are the order of `members`; boots follow the schedule.
+    let mut order: Vec<(usize, Member)> = members.into_iter().enumerate().collect();
+    order.sort_by_key(|(local, member)| (member.arrival, *local));
+    let mut tasks = tokio::task::JoinSet::new();
+    for (local, member) in order {
+        shard.alarms.at(member.arrival).await;
+        let place = match &places {
+            Some(places) => Rc::clone(places).acquire_owned_local().await,
+            None => None,
+        };
+        let shard = Rc::clone(&shard);
+        tasks.spawn_local(async move {
+            Driven::new(&shard, local, &member).run(member.arrival).await;
+            drop(place);
+        });
+        while tasks.try_join_next().is_some() {}
+    }
+    while tasks.join_next().await.is_some() {}
+}
+
+/// A place among the devices on their way, given back when dropped.
+struct Place {
+    places: Rc<tokio::sync::Semaphore>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.add_permits(1);
+    }
+}
+
+/// `acquire_owned` needs an `Arc`; a shard is one thread and has an `Rc`.
+trait AcquireOwnedLocal {
+    async fn acquire_owned_local(self) -> Option<Place>;
+}
+
+impl AcquireOwnedLocal for Rc<tokio::sync::Semaphore> {
+    async fn acquire_owned_local(self) -> Option<Place> {
+        self.acquire().await.ok()?.forget();
+        Some(Place { places: self })
+    }
+}
+
+/// One device, its wire and its place in the shard.
+struct Driven<'a, C: Connect> {
+    device: Device,
+    wire: Wire<C::Stream>,
+    around: Around<'a, C>,
+}
+
+/// What a device holds in the world.
+struct Wire<S: AsyncRead + AsyncWrite + Unpin + 'static> {
+    link: Option<Link<S>>,
+    caller: Caller,
+    identity: Arc<DeviceIdentity>,
+    /// The credential that `caller` presents.
+    presented: Option<Credential>,
+    challenge: Option<Box<[u8]>>,
+    deadline: Deadline,
+}
+
+/// What a device asks of its surroundings.
+struct Around<'a, C> {
+    shard: &'a Shard<C>,
+    cohort: &'a Cohort<C>,
+    local: usize,
+    index: u32,
+    session: Session,
+    draws: u32,
+}
+
+/// What the world did.
+enum Event {
+    Connected,
+    Reply(Reply),
+    Broke(Fault),
+    Answered,
+    Alarm,
+}
+
+impl<'a, C: Connect> Driven<'a, C> {
+    fn new(shard: &'a Shard<C>, local: usize, member: &Member) -> Self {
+        let cohort = &shard.cohorts[usize::from(member.cohort)];
+        let caller = Caller::new(
+            Arc::clone(&cohort.id_scope),
+            member.registration_id.clone(),
+            cohort.host.clone(),
+            member.identity.enrol().ok().flatten().as_deref(),
+        );
+        Self {
+            device: Device::new(),
+            wire: Wire {
+                link: None,
+                caller,
+                identity: Arc::clone(&member.identity),
+                presented: None,
+                challenge: None,
+                deadline: Deadline::default(),
+            },
+            around: Around {
+                shard,
+                cohort,
+                local,
+                index: member.index,
+                session: cohort.retry.session(),
+                draws: 0,
+            },
+        }
+    }
+
+    async fn run(mut self, arrival: Moment) {
+        let shard = self.around.shard;
+        let now = shard.clock.now();
+        {
+            let mut recorder = shard.recorder.borrow_mut();
+            recorder.booted(self.around.local, now);
+            recorder.lagged(now.since(arrival));
+        }
+        let mut action = self.step(Input::Boot { intended: arrival });
+        loop {
+            let event = match action {
+                Action::Finish => return,
+                Action::Connect { credential } => self.connect(credential).await,
+                Action::Send { operation, operation_id, credential } => {
+                    self.send(operation, operation_id, credential).await
+                }
+                Action::Answer => self.answer(),
+                Action::Wait { keep_connection } => {
+                    if !keep_connection {
+                        self.wire.link = None;
+                    }
+                    self.wait().await
+                }
+                // Only a connection that closed under a waiting device leads here: go on waiting.
+                Action::Ignore => self.wait().await,
+            };
+            action = match &event {
+                Event::Connected => self.step(Input::Connected),
+                Event::Reply(reply) => self.step(Input::Reply(reply)),
+                Event::Broke(fault) => self.step(Input::Broke(*fault)),
+                Event::Answered => self.step(Input::Answered),
+                Event::Alarm => self.step(Input::Alarm),
+            };
+            if let Event::Reply(Reply { body: Body::Challenge(challenge), .. }) = event {
+                self.wire.challenge = Some(challenge);
+            }
+        }
+    }
+
+    fn step(&mut self, input: Input<'_>) -> Action {
+        let now = self.around.shard.clock.now();
+        self.device.step(now, input, &self.around.cohort.policy, &mut self.around)
+    }
+
+    async fn connect(&mut self, _credential: Credential) -> Event {
+        self.wire.link = None;
+        let shard = self.around.shard;
+        let deadline = shard.clock.instant(self.device.alarm().unwrap_or(Moment::FAR));
+        let started = shard.clock.now();
+        // Boxed, so that a connected device does not carry the handshake's state for the rest of its life.
+        let attempt = Box::pin(async {
+            match self.around.cohort.connect.connect(&self.wire.identity).await {
+                (Ok(stream), times) => (Link::open(stream).await, times),
+                (Err(fault), times) => (Err(fault), times),
+            }
+        });
+        let (result, times) = match tokio::time::timeout_at(deadline, attempt).await {
+            Ok(ended) => ended,
+            Err(_) => return Event::Alarm,
+        };
+        let lag = self.device.lag_at(started);
+        shard.recorder.borrow_mut().connect_times(times, lag);
+        match result {
+            Ok(link) => {
+                self.wire.link = Some(link);
+                Event::Connected
+            }
+            Err(fault) => Event::Broke(fault),
+        }
+    }
+
+    async fn send(&mut self, operation: Operation, id: Option<OperationId>, credential: Credential) -> Event {
+        let shard = self.around.shard;
+        if !shard.governor.permit(shard.clock.now(), operation) {
+            // The run is being stopped: nothing leaves this machine any more.
+            std::future::pending::<()>().await;
+        }
+        let wire = &mut self.wire;
+        if wire.present(credential).is_err() {
+            return Event::Broke(Fault::Attestation);
+        }
+        let request = wire.caller.request(operation, id.as_ref());
+        let Some(link) = &mut wire.link else { return Event::Broke(Fault::Closed) };
+        let deadline = self.device.alarm().unwrap_or(Moment::FAR);
+        let result = {
+            let mut exchange = std::pin::pin!(link.exchange(request));
+            let mut deadline = wire.deadline.until(shard.clock.instant(deadline));
+            std::future::poll_fn(|context| match exchange.as_mut().poll(context) {
+                Poll::Ready(result) => Poll::Ready(Some(result)),
+                Poll::Pending => deadline.poll(context).map(|()| None),
+            })
+            .await
+        };
+        match result {
+            Some(Ok(reply)) => Event::Reply(reply),
+            Some(Err(fault)) => {
+                wire.link = None;
+                Event::Broke(fault)
+            }
+            None => {
+                wire.link = None;
+                Event::Alarm
+            }
+        }
+    }
+
+    fn answer(&mut self) -> Event {
+        let Some(challenge) = self.wire.challenge.take() else { return Event::Broke(Fault::Attestation) };
+        self.wire.presented = None;
+        match self.wire.identity.answer(&challenge) {
+            Ok(()) => Event::Answered,
+            Err(_) => Event::Broke(Fault::Attestation),
+        }
+    }
+
+    /// Waits for the alarm, or for the peer to close the idle connection.
+    async fn wait(&mut self) -> Event {
+        let shard = self.around.shard;
+        let at = self.device.alarm().unwrap_or(Moment::FAR);
+        let parked = self.device.is_settled();
+        if let Some(link) = &mut self.wire.link {
+            let closed = {
+                let mut alarm = std::pin::pin!(shard.alarms.at(at));
+                let mut closed = std::pin::pin!(link.closed());
+                std::future::poll_fn(|context| {
+                    if alarm.as_mut().poll(context).is_ready() {
+                        return Poll::Ready(false);
+                    }
+                    closed.as_mut().poll(context).map(|()| true)
+                })
+                .await
+            };
+            if closed {
+                self.wire.link = None;
+                return Event::Broke(Fault::Closed);
+            }
+        } else {
+            shard.alarms.at(at).await;
+        }
+        let now = shard.clock.now();
+        let mut recorder = shard.recorder.borrow_mut();
+        recorder.lagged(now.since(at));
+        if parked {
+            recorder.woke(self.around.local, now);
+        }
+        Event::Alarm
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Wire<S> {
+    /// Makes the token that `credential` asks for, unless it is the one in hand.
+    fn present(&mut self, credential: Credential) -> Result<(), Fault> {
+        if self.presented == Some(credential) {
+            return Ok(());
+        }
+        let mut token = String::new();
+        let made = credential.expires_unix_secs != 0
+            && self
+                .identity
+                .authorize(credential.slot, &self.caller.audience(), credential.expires_unix_secs, &mut token)
+                .map_err(|_| Fault::Attestation)?;
+        self.caller.authorize(made.then_some(&*token))?;
+        self.presented = Some(credential);
+        Ok(())
+    }
+}
+
+impl<C> Host for Around<'_, C> {
+    fn admit(&mut self, attempt: &Attempt) -> Decision {
+        let random = self.random();
+        self.cohort.retry.admit(&mut self.session, self.hash(), random, attempt)
+    }
+
+    fn decide(&mut self, attempt: &Attempt) -> Decision {
+        let random = self.random();
+        self.cohort.retry.decide(&mut self.session, self.hash(), random, attempt)
+    }
+
+    fn settled(&mut self, attempt: &Attempt) {
+        let random = self.random();
+        self.cohort.retry.settled(&mut self.session, self.hash(), random, attempt);
+    }
+
+    fn poll_jitter(&mut self, count: u32) -> u64 {
+        self.shard.seed.draw(Purpose::Poll, self.index, count)
+    }
+
+    fn observe(&mut self, now: Moment, observation: Observation<'_>) {
+        self.shard.recorder.borrow_mut().observe(self.local, now, observation);
+    }
+}
+
+impl<C> Around<'_, C> {
+    /// The draws of this device's strategy, in the order in which it is asked.
+    fn random(&mut self) -> [u64; 2] {
+        let count = self.draws;
+        self.draws = self.draws.wrapping_add(1);
+        let seed = self.shard.seed;
+        [seed.draw(Purpose::Retry, self.index, count), seed.draw(Purpose::RetryMore, self.index, count)]
+    }
+
+    /// A number that stays with the device from run to run.
+    fn hash(&self) -> u64 {
+        Seed(0).draw(Purpose::Identity, self.index, 0)
+    }
+}
+
+/// A deadline that is moved far more often than it passes.
+///
+/// tokio's timer is touched only when it rings: moving the deadline later is a store. A device that sends a thousand
+/// requests with a time-out of 30 s arms one timer in 30 s, not a thousand.
+#[derive(Default)]
+struct Deadline {
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+struct Until<'a> {
+    sleep: &'a mut Pin<Box<Sleep>>,
+    at: tokio::time::Instant,
+}
+
+impl Deadline {
+    fn until(&mut self, at: tokio::time::Instant) -> Until<'_> {
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+        if sleep.deadline() > at || sleep.is_elapsed() {
+            sleep.as_mut().reset(at);
+        }
+        Until { sleep, at }
+    }
+}
+
+impl Until<'_> {
+    fn poll(&mut self, context: &mut std::task::Context<'_>) -> Poll<()> {
+        loop {
+            std::task::ready!(self.sleep.as_mut().poll(context));
+            if self.sleep.deadline() >= self.at {
+                return Poll::Ready(());
+            }
+            self.sleep.as_mut().reset(self.at);
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Live numbers of a run, for the display.
+//!
+//! A shard writes its own gauges and nobody else does, so an update is a plain load and store on a cache line that
+//! no other core writes.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// The gauges of one shard.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct Gauges {
+    entered: AtomicU64,
+    woken: AtomicU64,
+    settled: AtomicU64,
+    sent: AtomicU64,
+    throttled: AtomicU64,
+    failed: AtomicU64,
+    assigned: AtomicU64,
+}
+
+/// What the gauges said at one moment, summed over the shards.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Devices that have booted and are neither assigned nor stopped.
+    pub in_flight: u64,
+    /// Devices with a hub.
+    pub assigned: u64,
+    /// Devices that stopped without one.
+    pub stopped: u64,
+    /// Requests sent.
+    pub sent: u64,
+    /// Answers with 429.
+    pub throttled: u64,
+    /// Attempts that failed in another way.
+    pub failed: u64,
+}
+
+fn bump(gauge: &AtomicU64) {
+    gauge.store(gauge.load(Relaxed) + 1, Relaxed);
+}
+
+impl Gauges {
+    pub(crate) fn entered(&self) {
+        bump(&self.entered);
+    }
+
+    pub(crate) fn woken(&self) {
+        bump(&self.woken);
+    }
+
+    pub(crate) fn settled(&self) {
+        bump(&self.settled);
+    }
+
+    pub(crate) fn sent(&self) {
+        bump(&self.sent);
+    }
+
+    pub(crate) fn throttled(&self) {
+        bump(&self.throttled);
+    }
+
+    pub(crate) fn failed(&self) {
+        bump(&self.failed);
+    }
+
+    pub(crate) fn assigned(&self) {
+        bump(&self.assigned);
+    }
+
+    /// Devices on the way: booted and not at rest.
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.entered.load(Relaxed).saturating_sub(self.settled.load(Relaxed))
+    }
+}
+
+impl Snapshot {
+    /// Reads the gauges of all shards. Numbers of one shard may be a few events apart.
+    pub(crate) fn of<'a>(shards: impl Iterator<Item = &'a Gauges>) -> Self {
+        let mut sum = Self::default();
+        let (mut settled, mut woken) = (0u64, 0);
+        for gauges in shards {
+            sum.in_flight += gauges.in_flight();
+            sum.assigned += gauges.assigned.load(Relaxed);
+            sum.sent += gauges.sent.load(Relaxed);
+            sum.throttled += gauges.throttled.load(Relaxed);
+            sum.failed += gauges.failed.load(Relaxed);
+            settled += gauges.settled.load(Relaxed);
+            woken += gauges.woken.load(Relaxed);
+        }
+        // A parked device that wakes and stops again came to rest twice.
+        sum.stopped = settled.saturating_sub(sum.assigned + woken);
+        sum
+    }
+}

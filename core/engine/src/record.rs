@@ -1,0 +1,251 @@
+//! What a shard writes down while devices run.
+//!
+//! One [`Recorder`] belongs to one shard and is written by it alone, so no device ever waits for another to record
+//! something. Its size depends on the number of devices, of distinct codes (bounded) and of seconds, never on the
+//! number of requests. At the end the recorders are merged: histograms add up exactly, percentiles are read from
+//! the sum.
+
+mod codes;
+mod latency;
+mod series;
+mod summary;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use fleetstorm_model::device::Observation;
+use fleetstorm_model::outcome::{ErrorClass, Fault, Outcome};
+use fleetstorm_model::protocol::{Operation, Status};
+use fleetstorm_model::time::{Moment, Span};
+use fleetstorm_reports::record::{RetryAfterUse, Totals};
+
+use codes::{Codes, Key};
+use latency::Latencies;
+pub(crate) use latency::{Ending, Phase};
+use series::Timeline;
+pub(crate) use summary::Findings;
+
+use crate::gauges::Gauges;
+
+/// Times of the parts of a connection attempt, as far as it came.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ConnectTimes {
+    pub(crate) dns: Option<Span>,
+    pub(crate) tcp: Option<Span>,
+    pub(crate) tls: Option<Span>,
+}
+
+/// Where a device is in the recorder's eyes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Off,
+    Running,
+    Assigned,
+    Stopped(ErrorClass),
+}
+
+/// The recorder of one shard.
+pub(crate) struct Recorder {
+    /// By local index of the device.
+    standing: Vec<Standing>,
+    /// By local index: the cohort.
+    cohort: Vec<u16>,
+    cohorts: Vec<CohortTally>,
+    latencies: Latencies,
+    codes: Codes,
+    timeline: Timeline,
+    /// Attempts of assigned devices: attempts to devices.
+    attempts: BTreeMap<u64, u64>,
+    retry_after: RetryAfterUse,
+    exhausted: u64,
+    /// When the last device came to rest.
+    last_settled: Moment,
+    gauges: Arc<Gauges>,
+}
+
+/// What is counted per cohort.
+#[derive(Clone, Default)]
+struct CohortTally {
+    totals: Totals,
+    /// When its devices got their hub.
+    completions: Vec<Moment>,
+}
+
+impl Recorder {
+    /// A recorder for devices whose cohorts are `cohort[local index]`.
+    pub(crate) fn new(cohort: Vec<u16>, cohorts: usize, gauges: Arc<Gauges>) -> Self {
+        let mut tallies = vec![CohortTally::default(); cohorts];
+        for &of in &cohort {
+            tallies[usize::from(of)].totals.devices += 1;
+        }
+        Self {
+            standing: vec![Standing::Off; cohort.len()],
+            codes: Codes::new(cohort.len()),
+            cohort,
+            cohorts: tallies,
+            latencies: Latencies::default(),
+            timeline: Timeline::default(),
+            attempts: BTreeMap::new(),
+            retry_after: RetryAfterUse::default(),
+            exhausted: 0,
+            last_settled: Moment::START,
+            gauges,
+        }
+    }
+
+    /// A device was given power.
+    pub(crate) fn booted(&mut self, device: usize, now: Moment) {
+        let before = std::mem::replace(&mut self.standing[device], Standing::Running);
+        if before == Standing::Off {
+            self.tally(device).totals.booted += 1;
+        }
+        if before != Standing::Running {
+            self.timeline.at(now).entered += 1;
+            self.gauges.entered();
+        }
+    }
+
+    /// How late the driver acted on an alarm.
+    pub(crate) fn lagged(&mut self, lag: Span) {
+        self.latencies.lag(lag);
+    }
+
+    /// The parts of a connection attempt, seen by the driver only.
+    pub(crate) fn connect_times(&mut self, times: ConnectTimes, lag: Span) {
+        for (phase, took) in [(Phase::Dns, times.dns), (Phase::Tcp, times.tcp), (Phase::Tls, times.tls)] {
+            if let Some(took) = took {
+                self.latencies.add(phase, Ending::Ok, took + lag, took);
+            }
+        }
+    }
+
+    /// What device number `device` of this shard noticed.
+    pub(crate) fn observe(&mut self, device: usize, now: Moment, observation: Observation<'_>) {
+        match observation {
+            Observation::Connected { intended, started, fault } => {
+                self.tally(device).totals.connections += 1;
+                let ending = if fault.is_some() { Ending::Failed } else { Ending::Ok };
+                self.latencies.add(Phase::Connect, ending, now.since(intended), now.since(started));
+                if let Some(fault) = fault {
+                    self.failed(device, now, fault);
+                    self.codes.count(device, now, Key { operation: None, outcome: Outcome::Broke(fault) });
+                }
+            }
+            Observation::Sent { operation, intended } => {
+                let totals = &mut self.tally(device).totals;
+                totals.requests += 1;
+                totals.registers += u64::from(operation != Operation::Poll);
+                totals.billable += u64::from(operation == Operation::Register);
+                self.timeline.at(intended).intended += 1;
+                self.timeline.at(now).sent += 1;
+                self.gauges.sent();
+            }
+            Observation::Ended { operation, intended, started, outcome } => {
+                let ending = self.ended(device, now, operation, outcome);
+                self.latencies.add(operation.into(), ending, now.since(intended), now.since(started));
+            }
+            Observation::BackedOff { wait, retry_after, .. } => {
+                if let Some(floor) = retry_after {
+                    self.retry_after.given += 1;
+                    if wait >= floor {
+                        self.retry_after.honoured += 1;
+                    } else {
+                        self.retry_after.violated += 1;
+                    }
+                }
+            }
+            Observation::TokenRenewed => self.tally(device).totals.tokens_renewed += 1,
+            Observation::Assigned { booted, attempts, registration, .. } => {
+                self.latencies.add(Phase::TimeToAssigned, Ending::Ok, now.since(booted), now.since(booted));
+                *self.attempts.entry(u64::from(attempts)).or_default() += 1;
+                let tally = self.tally(device);
+                tally.completions.push(now);
+                if let Some(hub) = &registration.assigned_hub {
+                    count_hub(&mut tally.totals.hubs, hub);
+                }
+                self.timeline.at(now).assigned += 1;
+                self.gauges.assigned();
+                self.settle(device, now, Standing::Assigned);
+            }
+            Observation::Stopped { class, faulted, .. } => {
+                self.tally(device).totals.plugin_faults += u64::from(faulted);
+                self.settle(device, now, Standing::Stopped(class));
+            }
+        }
+    }
+
+    fn ended(&mut self, device: usize, now: Moment, operation: Operation, outcome: Outcome) -> Ending {
+        self.codes.count(device, now, Key { operation: Some(operation), outcome });
+        match outcome {
+            Outcome::Answered { status: Status::TOO_MANY_REQUESTS, .. } => {
+                self.tally(device).totals.throttled += 1;
+                self.timeline.at(now).throttled += 1;
+                self.gauges.throttled();
+                Ending::Throttled
+            }
+            // A registration that failed under a 200 carries a code.
+            Outcome::Answered { status: Status(200..=299), code: 0 } => {
+                self.timeline.at(now).accepted += 1;
+                Ending::Ok
+            }
+            Outcome::Answered { .. } => {
+                self.tally(device).totals.failed += 1;
+                self.timeline.at(now).failed += 1;
+                self.gauges.failed();
+                Ending::Failed
+            }
+            Outcome::Broke(fault) => {
+                self.failed(device, now, fault);
+                Ending::Failed
+            }
+        }
+    }
+
+    fn failed(&mut self, device: usize, now: Moment, fault: Fault) {
+        self.exhausted += u64::from(fault == Fault::Exhausted);
+        self.tally(device).totals.failed += 1;
+        self.timeline.at(now).failed += 1;
+        self.gauges.failed();
+    }
+
+    fn settle(&mut self, device: usize, now: Moment, standing: Standing) {
+        if std::mem::replace(&mut self.standing[device], standing) == Standing::Running {
+            self.timeline.at(now).left += 1;
+            self.last_settled = self.last_settled.max(now);
+            self.gauges.settled();
+        }
+    }
+
+    /// A parked device woke up again.
+    pub(crate) fn woke(&mut self, device: usize, now: Moment) {
+        if matches!(self.standing[device], Standing::Stopped(_)) {
+            self.gauges.woken();
+            self.booted(device, now);
+        }
+    }
+
+    fn tally(&mut self, device: usize) -> &mut CohortTally {
+        &mut self.cohorts[usize::from(self.cohort[device])]
+    }
+}
+
+/// A hostile service could name a new hub for each device; beyond this many the rest are counted together.
+const HUBS_MAX: usize = 64;
+
+fn count_hub(hubs: &mut BTreeMap<String, u64>, hub: &str) {
+    match hubs.get_mut(hub) {
+        Some(count) => *count += 1,
+        None => {
+            let name = if hubs.len() < HUBS_MAX { hub } else { "others" };
+            *hubs.entry(name.chars().take(253).collect()).or_default() += 1;
+        }
+    }
+}
+
+/// The name of an error class in records, as serde spells it.
+fn class_name(class: ErrorClass) -> String {
+    match serde_json::to_value(class) {
+        Ok(serde_json::Value::String(name)) => name,
+        _ => String::new(),
+    }
+}

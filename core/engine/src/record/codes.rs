@@ -1,0 +1,149 @@
+//! How often attempts ended in which way, and how many devices met it.
+
+use fleetstorm_model::outcome::Outcome;
+use fleetstorm_model::protocol::Operation;
+use fleetstorm_model::time::Moment;
+use fleetstorm_reports::record::Code;
+
+/// One way to end; `operation` is `None` for a connection attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    pub(super) operation: Option<Operation>,
+    pub(super) outcome: Outcome,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Count {
+    key: Option<Key>,
+    count: u64,
+    devices: u64,
+    first: Moment,
+    last: Moment,
+}
+
+/// A device's set of codes is one `u64`, so this many are told apart; a hostile service that invents more finds the
+/// rest counted together under the last slot.
+const SLOTS: usize = 64;
+
+/// The counts of one shard.
+pub(super) struct Codes {
+    counts: Vec<Count>,
+    /// By local index of the device: the slots that it has met.
+    met: Vec<u64>,
+    /// The slot used last: answers come in runs.
+    recent: usize,
+}
+
+impl Codes {
+    pub(super) fn new(devices: usize) -> Self {
+        Self { counts: Vec::new(), met: vec![0; devices], recent: 0 }
+    }
+
+    pub(super) fn count(&mut self, device: usize, now: Moment, key: Key) {
+        let slot = self.slot(key, now);
+        let entry = &mut self.counts[slot];
+        entry.count += 1;
+        entry.last = entry.last.max(now);
+        let bit = 1 << slot;
+        entry.devices += u64::from(self.met[device] & bit == 0);
+        self.met[device] |= bit;
+    }
+
+    fn slot(&mut self, key: Key, now: Moment) -> usize {
+        if self.counts.get(self.recent).is_some_and(|count| count.key == Some(key)) {
+            return self.recent;
+        }
+        let known = self.counts.iter().position(|count| count.key == Some(key));
+        self.recent = known.unwrap_or_else(|| {
+            if self.counts.len() < SLOTS {
+                let key = (self.counts.len() < SLOTS - 1).then_some(key);
+                self.counts.push(Count { key, count: 0, devices: 0, first: now, last: now });
+            }
+            self.counts.len() - 1
+        });
+        self.recent
+    }
+
+    /// The counts of all shards together, in the order of operation, status, code and fault. No device belongs to
+    /// two shards, so the numbers of devices add up.
+    pub(super) fn merged<'a>(shards: impl Iterator<Item = &'a Self>) -> Vec<Code> {
+        let mut all: Vec<Code> = Vec::new();
+        for count in shards.flat_map(|shard| &shard.counts) {
+            let code = describe(count);
+            let same = |other: &&mut Code| {
+                (&other.operation, other.status, other.code, &other.fault)
+                    == (&code.operation, code.status, code.code, &code.fault)
+            };
+            match all.iter_mut().find(same) {
+                Some(other) => {
+                    other.count += code.count;
+                    other.devices += code.devices;
+                    other.first_ns = other.first_ns.min(code.first_ns);
+                    other.last_ns = other.last_ns.max(code.last_ns);
+                }
+                None => all.push(code),
+            }
+        }
+        all.sort();
+        all
+    }
+}
+
+fn describe(count: &Count) -> Code {
+    let (status, code, fault) = match count.key.map(|key| key.outcome) {
+        Some(Outcome::Answered { status, code }) => (status.0, code, ""),
+        Some(Outcome::Broke(fault)) => (0, 0, fault.name()),
+        None => (0, 0, "others"),
+    };
+    let operation = match count.key {
+        Some(Key { operation: Some(operation), .. }) => operation.name(),
+        Some(Key { operation: None, .. }) => "connect",
+        None => "any",
+    };
+    Code {
+        operation: operation.to_owned(),
+        status,
+        code,
+        fault: fault.to_owned(),
+        count: count.count,
+        devices: count.devices,
+        first_ns: count.first.as_nanos(),
+        last_ns: count.last.as_nanos(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fleetstorm_model::protocol::Status;
+
+    use super::*;
+
+    fn key(status: u16, code: u32) -> Key {
+        Key { operation: Some(Operation::Register), outcome: Outcome::Answered { status: Status(status), code } }
+    }
+
+    #[test]
+    fn devices_are_counted_once_a_code() {
+        let mut codes = Codes::new(3);
+        for device in [0, 0, 1] {
+            codes.count(device, Moment::from_nanos(5), key(429, 429_001));
+        }
+        codes.count(2, Moment::from_nanos(9), key(202, 0));
+        let merged = Codes::merged([&codes].into_iter());
+        assert_eq!(merged.len(), 2);
+        assert_eq!((merged[1].status, merged[1].count, merged[1].devices), (429, 3, 2));
+    }
+
+    #[test]
+    fn a_service_that_invents_codes_cannot_grow_the_record() {
+        let mut codes = Codes::new(1);
+        for code in 0..10_000 {
+            codes.count(0, Moment::START, key(400, code));
+        }
+        let merged = Codes::merged([&codes].into_iter());
+        assert_eq!(merged.len(), SLOTS);
+        assert_eq!(merged.iter().map(|code| code.count).sum::<u64>(), 10_000);
+        let others = merged.iter().find(|code| code.fault == "others").unwrap();
+        assert_eq!((others.count, others.devices), (10_000 - 63, 1));
+    }
+}

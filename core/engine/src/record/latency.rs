@@ -1,0 +1,135 @@
+//! Latency histograms by phase and ending.
+
+use fleetstorm_model::protocol::Operation;
+use fleetstorm_model::time::Span;
+use hdrhistogram::Histogram;
+
+/// What is timed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Dns,
+    Tcp,
+    Tls,
+    /// All of the above.
+    Connect,
+    Register,
+    Poll,
+    Lookup,
+    TimeToAssigned,
+}
+
+impl Phase {
+    pub(super) const ALL: [Self; 8] = [
+        Self::Dns,
+        Self::Tcp,
+        Self::Tls,
+        Self::Connect,
+        Self::Register,
+        Self::Poll,
+        Self::Lookup,
+        Self::TimeToAssigned,
+    ];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Dns => "dns",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Connect => "connect",
+            Self::Register => "register",
+            Self::Poll => "poll",
+            Self::Lookup => "lookup",
+            Self::TimeToAssigned => "time-to-assigned",
+        }
+    }
+}
+
+impl From<Operation> for Phase {
+    fn from(operation: Operation) -> Self {
+        match operation {
+            Operation::Register => Self::Register,
+            Operation::Poll => Self::Poll,
+            Operation::Lookup => Self::Lookup,
+        }
+    }
+}
+
+/// How it ended, as far as latency is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Ok,
+    Throttled,
+    Failed,
+}
+
+impl Ending {
+    pub(super) const ALL: [Self; 3] = [Self::Ok, Self::Throttled, Self::Failed];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Throttled => "throttled",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// The intended and the service times of one phase and ending.
+pub(super) struct Pair {
+    pub(super) intended: Histogram<u64>,
+    pub(super) service: Histogram<u64>,
+}
+
+/// All histograms of a shard; a pair exists once it has a sample.
+#[derive(Default)]
+pub(super) struct Latencies {
+    pairs: [[Option<Box<Pair>>; Ending::ALL.len()]; Phase::ALL.len()],
+    lag: Option<Box<Histogram<u64>>>,
+}
+
+impl Latencies {
+    pub(super) fn add(&mut self, phase: Phase, ending: Ending, intended: Span, service: Span) {
+        let pair = self.pairs[phase as usize][ending as usize].get_or_insert_with(|| {
+            Box::new(Pair { intended: histogram(), service: histogram() })
+        });
+        pair.intended.saturating_record(intended.as_micros());
+        pair.service.saturating_record(service.as_micros());
+    }
+
+    pub(super) fn lag(&mut self, lag: Span) {
+        self.lag.get_or_insert_with(|| Box::new(histogram())).saturating_record(lag.as_micros());
+    }
+
+    pub(super) fn merge(&mut self, other: &Self) {
+        for (mine, theirs) in self.pairs.iter_mut().flatten().zip(other.pairs.iter().flatten()) {
+            let Some(theirs) = theirs else { continue };
+            let mine = mine.get_or_insert_with(|| Box::new(Pair { intended: histogram(), service: histogram() }));
+            add(&mut mine.intended, &theirs.intended);
+            add(&mut mine.service, &theirs.service);
+        }
+        if let Some(theirs) = &other.lag {
+            add(self.lag.get_or_insert_with(|| Box::new(histogram())), theirs);
+        }
+    }
+
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (Phase, Ending, &Pair)> {
+        Phase::ALL.into_iter().flat_map(move |phase| {
+            Ending::ALL
+                .into_iter()
+                .filter_map(move |ending| Some((phase, ending, self.pairs[phase as usize][ending as usize].as_deref()?)))
+        })
+    }
+
+    pub(super) fn lag_histogram(&self) -> Option<&Histogram<u64>> {
+        self.lag.as_deref()
+    }
+}
+
+/// Microseconds up to a day with three significant digits; longer times count as a day.
+fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 86_400_000_000, 3).expect("the bounds are constants that the crate accepts")
+}
+
+fn add(mine: &mut Histogram<u64>, theirs: &Histogram<u64>) {
+    mine.add(theirs).expect("both have the same bounds");
+}

@@ -1,0 +1,157 @@
+//! From the recorders of all shards to the numbers of a record.
+
+use std::collections::BTreeMap;
+
+use fleetstorm_model::time::Moment;
+use fleetstorm_reports::record::{
+    Code, Completion, Distribution, Phase as PhaseRecord, RetryAfterUse, Series, Totals,
+};
+
+use super::codes::Codes;
+use super::latency::Latencies;
+use super::series::Timeline;
+use super::{Recorder, Standing, class_name};
+
+/// What all shards found, ready for a record.
+pub(crate) struct Findings {
+    pub(crate) totals: Totals,
+    pub(crate) completion: Completion,
+    /// In the scenario's order.
+    pub(crate) cohorts: Vec<(Totals, Completion)>,
+    pub(crate) phases: Vec<PhaseRecord>,
+    pub(crate) codes: Vec<Code>,
+    pub(crate) series: Series,
+    pub(crate) attempts: BTreeMap<u64, u64>,
+    pub(crate) retry_after: RetryAfterUse,
+    pub(crate) send_lag: Distribution,
+    pub(crate) exhausted: u64,
+    pub(crate) last_settled: Moment,
+}
+
+impl Findings {
+    /// Merges the shards; there is at least one.
+    pub(crate) fn of(shards: &[Recorder]) -> Self {
+        let mut latencies = Latencies::default();
+        let mut attempts = BTreeMap::new();
+        let mut retry_after = RetryAfterUse::default();
+        for shard in shards {
+            latencies.merge(&shard.latencies);
+            for (&count, &devices) in &shard.attempts {
+                *attempts.entry(count).or_default() += devices;
+            }
+            retry_after.given += shard.retry_after.given;
+            retry_after.honoured += shard.retry_after.honoured;
+            retry_after.violated += shard.retry_after.violated;
+        }
+
+        let cohorts: Vec<_> = (0..shards.first().map_or(0, |shard| shard.cohorts.len()))
+            .map(|cohort| {
+                let totals = cohort_totals(shards, cohort);
+                let mut completions: Vec<Moment> =
+                    shards.iter().flat_map(|shard| &shard.cohorts[cohort].completions).copied().collect();
+                let completion = completion(&mut completions, totals.devices);
+                (totals, completion, completions)
+            })
+            .collect();
+        let mut totals = Totals::default();
+        let mut everyone = Vec::new();
+        for (cohort, _, completions) in &cohorts {
+            add(&mut totals, cohort);
+            everyone.extend_from_slice(completions);
+        }
+
+        Self {
+            completion: completion(&mut everyone, totals.devices),
+            totals,
+            cohorts: cohorts.into_iter().map(|(totals, completion, _)| (totals, completion)).collect(),
+            phases: latencies
+                .pairs()
+                .map(|(phase, ending, pair)| PhaseRecord {
+                    phase: phase.name().to_owned(),
+                    outcome: ending.name().to_owned(),
+                    intended: Distribution::from_histogram(&pair.intended),
+                    service: Distribution::from_histogram(&pair.service),
+                })
+                .collect(),
+            codes: Codes::merged(shards.iter().map(|shard| &shard.codes)),
+            series: Timeline::merged(shards.iter().map(|shard| &shard.timeline)),
+            attempts,
+            retry_after,
+            send_lag: latencies.lag_histogram().map(Distribution::from_histogram).unwrap_or_default(),
+            exhausted: shards.iter().map(|shard| shard.exhausted).sum(),
+            last_settled: shards.iter().map(|shard| shard.last_settled).max().unwrap_or_default(),
+        }
+    }
+}
+
+fn cohort_totals(shards: &[Recorder], cohort: usize) -> Totals {
+    let mut totals = Totals::default();
+    for shard in shards {
+        add(&mut totals, &shard.cohorts[cohort].totals);
+        let members = shard.standing.iter().zip(&shard.cohort).filter(|(_, of)| usize::from(**of) == cohort);
+        for (standing, _) in members {
+            match standing {
+                Standing::Assigned => totals.assigned += 1,
+                Standing::Stopped(class) => {
+                    totals.stopped += 1;
+                    *totals.stopped_by.entry(class_name(*class)).or_default() += 1;
+                }
+                Standing::Off | Standing::Running => {}
+            }
+        }
+    }
+    totals
+}
+
+fn add(sum: &mut Totals, part: &Totals) {
+    sum.devices += part.devices;
+    sum.booted += part.booted;
+    sum.assigned += part.assigned;
+    sum.stopped += part.stopped;
+    sum.connections += part.connections;
+    sum.requests += part.requests;
+    sum.registers += part.registers;
+    sum.billable += part.billable;
+    sum.throttled += part.throttled;
+    sum.failed += part.failed;
+    sum.tokens_renewed += part.tokens_renewed;
+    sum.plugin_faults += part.plugin_faults;
+    for (hub, devices) in &part.hubs {
+        *sum.hubs.entry(hub.clone()).or_default() += devices;
+    }
+    for (class, devices) in &part.stopped_by {
+        *sum.stopped_by.entry(class.clone()).or_default() += devices;
+    }
+}
+
+/// When shares of `devices` had their hub: the share counts all devices, whether they ever got one or not.
+fn completion(completions: &mut [Moment], devices: u64) -> Completion {
+    completions.sort_unstable();
+    let share = |permille: u64| {
+        let rank = (devices * permille).div_ceil(1_000).max(1);
+        let at = completions.get(usize::try_from(rank - 1).ok()?)?;
+        Some(at.as_nanos())
+    };
+    Completion {
+        t50_ns: share(500),
+        t90_ns: share(900),
+        t99_ns: share(990),
+        t999_ns: share(999),
+        t100_ns: share(1_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_count_devices_that_never_got_a_hub() {
+        let mut completions: Vec<_> = (1..=90).rev().map(Moment::from_nanos).collect();
+        let found = completion(&mut completions, 100);
+        assert_eq!(found.t50_ns, Some(50));
+        assert_eq!(found.t90_ns, Some(90));
+        assert_eq!((found.t99_ns, found.t100_ns), (None, None));
+        assert_eq!(completion(&mut [], 0), Completion::default());
+    }
+}
