@@ -1,1 +1,35 @@
 //! What a scenario file says.
+//!
+//! [`Scenario::read`] is strict: a key that nobody reads is a mistake, and it says so with the place, the nearest
+//! known name and the fix. The documentation of the types is what a user reads in `scenario schema`.
+
+mod arrival;
+mod explain;
+mod file;
+mod mock;
+mod objective;
+mod read;
+mod text;
+
+pub use arrival::Arrival;
+pub use explain::explain;
+pub use file::{
+    Cohort, ConnectionKind, Consent, Fleet, Plugin, Scenario, SecretSource, Target, TargetKind, TlsVersions,
+    Transport,
+};
+pub use mock::{
+    AssignmentFile, EnrollmentFile, EnrollmentGroupFile, HubFile, Listen, MockFile, OverlapFile,
+    RetryAfterFile, ServerTls, ThrottleFile,
+};
+pub use objective::{Comparison, Metric, Objective, ObjectiveError, Quantity, Timed, What};
+pub use read::{Override, Problem, Problems, read_mock, schema};
+pub use text::{Duration, Offset, Rate};
+
+/// The known name that is most like `name`, if one is alike enough to be what was meant.
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .map(|known| (strsim::damerau_levenshtein(&name.to_ascii_lowercase(), known), known))
+        .filter(|(distance, known)| *distance <= (known.len().max(name.len()) / 3).max(1))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, known)| known)
+}

@@ -1,0 +1,335 @@
+//! The mock's own file, `mock.toml`, which is also the `[mock]` table of a scenario.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::SecretSource;
+use super::text::{Duration, Rate};
+use crate::service::throttle::{self, Model, RetryAfterMode};
+use crate::service::{Assignment, Overlap};
+use crate::time::Span;
+
+/// A mock of the service. Without any key it plays a documented demo: one scope, one symmetric-key group, one X.509
+/// group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct MockFile {
+    /// The id scope.
+    pub id_scope: String,
+    /// Addresses and ports.
+    pub listen: Listen,
+    /// The server's certificate.
+    pub tls: ServerTls,
+    /// Linked hubs. Default: two of equal weight.
+    #[serde(rename = "hub")]
+    pub hubs: Vec<HubFile>,
+    /// Individual enrollments.
+    #[serde(rename = "enrollment")]
+    pub enrollments: Vec<EnrollmentFile>,
+    /// Enrollment groups. Default: the demo's two groups.
+    #[serde(rename = "enrollment_group")]
+    pub enrollment_groups: Vec<EnrollmentGroupFile>,
+    /// The registration quota.
+    pub throttle: ThrottleFile,
+    /// How long an assignment takes.
+    pub assignment: AssignmentFile,
+    /// `Retry-After` of a 202 in seconds; the real service sends 3. -1 sends none.
+    pub retry_after_s: i64,
+    /// What a second registration of a device meets while one is running.
+    pub overlap: OverlapFile,
+    /// Seed of delays, ids and jitter, and of the demo's keys.
+    pub seed: u64,
+}
+
+impl Default for MockFile {
+    fn default() -> Self {
+        Self {
+            id_scope: "0ne00F1EE75".to_owned(),
+            listen: Listen::default(),
+            tls: ServerTls::default(),
+            hubs: Vec::new(),
+            enrollments: Vec::new(),
+            enrollment_groups: Vec::new(),
+            throttle: ThrottleFile::default(),
+            assignment: AssignmentFile::default(),
+            retry_after_s: 3,
+            overlap: OverlapFile::default(),
+            seed: 0,
+        }
+    }
+}
+
+/// Addresses and ports, one a door.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Listen {
+    /// HTTPS. Port 0 takes a free one; the ready line names it.
+    pub https: String,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self { https: "127.0.0.1:8443".to_owned() }
+    }
+}
+
+/// The server's certificate. By default a throw-away CA issues one for localhost and the global endpoint's name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServerTls {
+    /// PEM file with the server's chain, leaf first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
+    /// PEM file with the server's key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Where to write the throw-away CA's certificate, PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_out: Option<String>,
+    /// More names for the throw-away certificate.
+    pub names: Vec<String>,
+}
+
+/// A linked hub.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HubFile {
+    /// Its host name.
+    pub host: String,
+    /// Its allocation weight, 1 to 1000.
+    #[serde(default = "one")]
+    pub weight: u32,
+}
+
+const fn one() -> u32 {
+    1
+}
+
+const fn yes() -> bool {
+    true
+}
+
+/// An individual enrollment. Give either keys or certificates.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EnrollmentFile {
+    /// The device's registration id.
+    pub registration_id: String,
+    /// The device id at the hub, if it is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_id: Option<String>,
+    /// Its primary key in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub primary_key: Option<SecretSource>,
+    /// Its secondary key in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secondary_key: Option<SecretSource>,
+    /// PEM file with its primary certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub primary_certificate: Option<String>,
+    /// PEM file with its secondary certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secondary_certificate: Option<String>,
+    /// Whether it may register.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// The hub it gets; by default one is chosen by weight.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hub: Option<String>,
+}
+
+/// An enrollment group. Give either keys or certificates.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EnrollmentGroupFile {
+    /// Its id.
+    pub id: String,
+    /// The primary group key in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub primary_key: Option<SecretSource>,
+    /// The secondary group key in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secondary_key: Option<SecretSource>,
+    /// PEM file with the primary CA or intermediate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub primary_certificate: Option<String>,
+    /// PEM file with the secondary CA or intermediate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secondary_certificate: Option<String>,
+    /// Whether its devices may register.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// The hub they get; by default one is chosen by weight.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hub: Option<String>,
+}
+
+/// The registration quota: a profile, and what differs from it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ThrottleFile {
+    /// `dps-doc`, `dps-smooth`, `dps-window`, `dps-shaped`, `dps-penalising`, `dps-200` or `unlimited`.
+    pub profile: String,
+    /// Another rate for the profile's model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
+    /// Another burst for the profile's model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub burst: Option<f64>,
+    /// What a rejected request costs, for `dps-penalising`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rho: Option<f64>,
+    /// Polls that a device may make in 10 seconds, 1 to 8; 0 for no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub polls_per_10s: Option<u32>,
+    /// `Retry-After` of a 429.
+    pub retry_after: RetryAfterFile,
+}
+
+impl Default for ThrottleFile {
+    fn default() -> Self {
+        Self {
+            profile: "dps-doc".to_owned(),
+            rate: None,
+            burst: None,
+            rho: None,
+            polls_per_10s: None,
+            retry_after: RetryAfterFile::UntilToken,
+        }
+    }
+}
+
+impl ThrottleFile {
+    /// The throttle that the file describes; `None` if there is no such profile.
+    pub fn config(&self) -> Option<throttle::Config> {
+        let mut config = throttle::profile(&self.profile)?;
+        config.registrations = self.changed(config.registrations);
+        if let Some(polls) = self.polls_per_10s {
+            config.polls_per_window = (polls > 0).then_some(polls);
+        }
+        config.retry_after = match self.retry_after {
+            RetryAfterFile::None => RetryAfterMode::None,
+            RetryAfterFile::UntilToken => RetryAfterMode::UntilToken,
+            RetryAfterFile::UntilWindow => RetryAfterMode::UntilMinute,
+            RetryAfterFile::HttpDate => RetryAfterMode::HttpDate,
+            RetryAfterFile::Garbage => RetryAfterMode::Garbage,
+            RetryAfterFile::Constant(secs) => RetryAfterMode::Constant(secs),
+            RetryAfterFile::Jittered([from, to]) => RetryAfterMode::Jittered(from, to),
+        };
+        Some(config)
+    }
+
+    fn changed(&self, model: Model) -> Model {
+        let per_s = |usual: f64| self.rate.map_or(usual, Rate::per_second);
+        let most = |usual: f64| self.burst.unwrap_or(usual);
+        let a_minute = |usual: u32| self.rate.map_or(usual, |rate| (rate.per_second() * 60.0).round() as u32);
+        match model {
+            Model::Unlimited => Model::Unlimited,
+            Model::TokenBucket { rate_per_s, burst } => {
+                Model::TokenBucket { rate_per_s: per_s(rate_per_s), burst: most(burst) }
+            }
+            Model::Gcra { rate_per_s, burst } => {
+                Model::Gcra { rate_per_s: per_s(rate_per_s), burst: most(burst) }
+            }
+            Model::FixedWindow { limit, window } => Model::FixedWindow { limit: a_minute(limit), window },
+            Model::SlidingWindow { limit, window } => Model::SlidingWindow { limit: a_minute(limit), window },
+            Model::Shaped { rate_per_s, burst, depth } => {
+                Model::Shaped { rate_per_s: per_s(rate_per_s), burst: most(burst), depth }
+            }
+            Model::Penalising { rate_per_s, burst, rho } => Model::Penalising {
+                rate_per_s: per_s(rate_per_s),
+                burst: most(burst),
+                rho: self.rho.unwrap_or(rho),
+            },
+        }
+    }
+}
+
+/// What a 429 says about when to come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RetryAfterFile {
+    /// Nothing.
+    None,
+    /// When one more request would be admitted.
+    UntilToken,
+    /// When the minute of the clock ends.
+    UntilWindow,
+    /// As `until-token`, as an HTTP date.
+    HttpDate,
+    /// Text that is no valid value.
+    Garbage,
+    /// Always this many seconds.
+    Constant(u32),
+    /// Drawn between these seconds.
+    Jittered([u32; 2]),
+}
+
+/// How long an assignment takes.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum AssignmentFile {
+    /// Always the same.
+    Constant {
+        /// How long.
+        delay: Duration,
+    },
+    /// Uniform between the two.
+    Uniform {
+        /// At least.
+        min: Duration,
+        /// At most.
+        max: Duration,
+    },
+    /// Lognormal, cut at a maximum.
+    Lognormal {
+        /// Half of them are faster.
+        median: Duration,
+        /// Standard deviation of the logarithm.
+        sigma: f64,
+        /// None is slower.
+        max: Duration,
+    },
+    /// Devices stay in `assigning`.
+    Never,
+}
+
+impl Default for AssignmentFile {
+    /// `dps-protocol` 17.3: 1 to 3 s are typical.
+    fn default() -> Self {
+        Self::Uniform { min: Duration(Span::from_secs(1)), max: Duration(Span::from_secs(3)) }
+    }
+}
+
+impl From<AssignmentFile> for Assignment {
+    fn from(file: AssignmentFile) -> Self {
+        match file {
+            AssignmentFile::Constant { delay } => Self::Constant(delay.0),
+            AssignmentFile::Uniform { min, max } => Self::Uniform(min.0, max.0),
+            AssignmentFile::Lognormal { median, sigma, max } => {
+                Self::Lognormal { median: median.0, sigma, max: max.0 }
+            }
+            AssignmentFile::Never => Self::Never,
+        }
+    }
+}
+
+/// What a second registration of a device meets while one is running.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OverlapFile {
+    /// 409 with code 409203.
+    #[default]
+    Conflict,
+    /// The running operation again.
+    Reuse,
+}
+
+impl From<OverlapFile> for Overlap {
+    fn from(file: OverlapFile) -> Self {
+        match file {
+            OverlapFile::Conflict => Self::Conflict,
+            OverlapFile::Reuse => Self::Reuse,
+        }
+    }
+}

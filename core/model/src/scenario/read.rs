@@ -1,0 +1,501 @@
+//! Reading scenario and mock files, with errors that name the place and the fix.
+
+use std::fmt;
+use std::ops::Range;
+
+use serde::de::DeserializeOwned;
+
+use super::file::{Cohort, Scenario, TargetKind};
+use super::objective::{Objective, metrics};
+use super::{MockFile, nearest};
+use crate::protocol::RegistrationId;
+use crate::service::throttle::PROFILES;
+use crate::time::Span;
+
+/// A value that replaces what the file says, from `--set` or the environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Override {
+    /// Where it came from, such as `--set fleet.devices=5`.
+    pub origin: String,
+    /// Dotted path; the n-th of a list by its number.
+    pub path: String,
+    /// A TOML value, or bare text.
+    pub value: String,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// What.
+    pub message: String,
+    /// Where in the file, in bytes; `None` for overrides.
+    pub span: Option<Range<usize>>,
+    /// What to do.
+    pub help: String,
+}
+
+/// Everything that is wrong with a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problems {
+    /// The file's name.
+    pub file: String,
+    /// Its text.
+    pub text: String,
+    /// At least one.
+    pub list: Vec<Problem>,
+}
+
+impl Problems {
+    /// Line and column of a byte, both from 1.
+    pub fn place(&self, at: usize) -> (usize, usize) {
+        let before = self.text.get(..at).unwrap_or(&self.text);
+        let column = before.rsplit('\n').next().unwrap_or("").chars().count();
+        (before.matches('\n').count() + 1, column + 1)
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.list.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            match &problem.span {
+                Some(span) => {
+                    let (line, column) = self.place(span.start);
+                    write!(f, "{}:{line}:{column}: {}", self.file, problem.message)?;
+                }
+                None => write!(f, "{}: {}", self.file, problem.message)?,
+            }
+            if !problem.help.is_empty() {
+                write!(f, " ({})", problem.help)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// The JSON Schema of scenario files, for editors.
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(Scenario).to_value()
+}
+
+/// Reads a mock's file.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn read_mock(text: &str, file: &str, overrides: &[Override]) -> Result<MockFile, Problems> {
+    let mock: MockFile = read(text, file, overrides)?;
+    let mut judge = Judge::new(text);
+    judge.mock(&mock, "");
+    judge.done(mock, text, file)
+}
+
+impl Scenario {
+    /// Reads a scenario and applies the overrides.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn read(text: &str, file: &str, overrides: &[Override]) -> Result<Self, Problems> {
+        let mut scenario: Self = read(text, file, overrides)?;
+        if scenario.name.is_empty() {
+            let name = file.rsplit(['/', '\\']).next().unwrap_or(file);
+            scenario.name = name.strip_suffix(".toml").unwrap_or(name).to_owned();
+        }
+        if scenario.cohorts.is_empty() {
+            scenario.cohorts.push(Cohort::default());
+        }
+        let mut judge = Judge::new(text);
+        judge.scenario(&scenario);
+        judge.done(scenario, text, file)
+    }
+
+    /// The scenario with every default filled in. It names secrets and never holds one.
+    pub fn resolved(&self) -> String {
+        toml::to_string(self).unwrap_or_else(|error| format!("# the scenario cannot be written: {error}\n"))
+    }
+
+    /// The objectives, which [`Scenario::read`] has checked.
+    pub fn parsed_objectives(&self) -> Vec<Objective> {
+        self.objectives.iter().filter_map(|text| text.parse().ok()).collect()
+    }
+
+    /// The registration id of a device by its number.
+    pub fn registration_id(&self, device: u32) -> String {
+        format!("{}{device:06}", self.fleet.id_prefix)
+    }
+
+    /// How many devices each cohort has: shares of the fleet, rounded so that they add up.
+    pub fn cohort_sizes(&self) -> Vec<u32> {
+        let total: f64 = self.cohorts.iter().map(|cohort| cohort.share).sum();
+        let (mut through, mut given) = (0.0, 0);
+        self.cohorts
+            .iter()
+            .map(|cohort| {
+                through += cohort.share;
+                let until = (f64::from(self.fleet.devices) * through / total).round() as u32;
+                let size = until.saturating_sub(given);
+                given = given.max(until);
+                size
+            })
+            .collect()
+    }
+}
+
+fn read<T: DeserializeOwned>(text: &str, file: &str, overrides: &[Override]) -> Result<T, Problems> {
+    let problems = |list| Problems { file: file.to_owned(), text: text.to_owned(), list };
+    // The file alone first: its mistakes have a place, those of overrides do not.
+    let plain: T = toml::from_str(text).map_err(|error| problems(vec![describe(&error, text)]))?;
+    if overrides.is_empty() {
+        return Ok(plain);
+    }
+    let mut table: toml::Table =
+        toml::from_str(text).map_err(|error| problems(vec![describe(&error, text)]))?;
+    for change in overrides {
+        apply(&mut table, change).map_err(|message| {
+            let message = format!("{}: {message}", change.origin);
+            problems(vec![Problem { message, span: None, help: String::new() }])
+        })?;
+        // One by one, so that the one that breaks the scenario is named.
+        let _: T = table.clone().try_into().map_err(|error: toml::de::Error| {
+            let problem = describe(&error, "");
+            let message = format!("{}: {}", change.origin, problem.message);
+            problems(vec![Problem { message, span: None, help: problem.help }])
+        })?;
+    }
+    table.try_into().map_err(|error| problems(vec![describe(&error, "")]))
+}
+
+fn apply(table: &mut toml::Table, change: &Override) -> Result<(), String> {
+    let value = change
+        .value
+        .parse::<toml::Value>()
+        .ok()
+        .or_else(|| toml::from_str::<toml::Table>(&format!("value = {}", change.value)).ok()?.remove("value"))
+        .unwrap_or_else(|| toml::Value::String(change.value.clone()));
+    let segments: Vec<&str> = change.path.split('.').collect();
+    let mut root = toml::Value::Table(std::mem::take(table));
+    let done = set(&mut root, &segments, value);
+    if let toml::Value::Table(changed) = root {
+        *table = changed;
+    }
+    done
+}
+
+fn set(target: &mut toml::Value, path: &[&str], value: toml::Value) -> Result<(), String> {
+    let Some((first, rest)) = path.split_first() else {
+        *target = value;
+        return Ok(());
+    };
+    match target {
+        toml::Value::Array(list) => {
+            let length = list.len();
+            let index: usize =
+                first.parse().map_err(|_| format!("`{first}` should be the number of an entry, from 0"))?;
+            let entry =
+                list.get_mut(index).ok_or(format!("there is no entry {index}: the list has {length}"))?;
+            set(entry, rest, value)
+        }
+        toml::Value::Table(table) => {
+            // A list that the file leaves out begins with the entry that is set.
+            let fresh = match rest.first() {
+                Some(&"0") => toml::Value::Array(vec![toml::Value::Table(toml::Table::new())]),
+                _ => toml::Value::Table(toml::Table::new()),
+            };
+            let key = if *first == "cohorts" { "cohort" } else { first };
+            set(table.entry(key).or_insert(fresh), rest, value)
+        }
+        // A plugin that is only named becomes a table once a parameter is set.
+        toml::Value::String(kind) => {
+            let mut table = toml::Table::new();
+            table.insert("kind".to_owned(), toml::Value::String(kind.clone()));
+            *target = toml::Value::Table(table);
+            set(target, path, value)
+        }
+        _ => Err(format!("`{first}` cannot be set: what stands there is no table")),
+    }
+}
+
+/// Turns serde's message into one with a suggestion.
+fn describe(error: &toml::de::Error, text: &str) -> Problem {
+    let message = error.message().trim().to_owned();
+    let mut help = String::new();
+    if let Some((unknown, known)) = unknown_name(&message) {
+        let near = nearest(&unknown, known.iter().map(String::as_str));
+        help = match near {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("known here: {}", known.join(", ")),
+        };
+        let kind = if message.starts_with("unknown variant") { "value" } else { "key" };
+        let span = error.span().map(|span| narrow(span, text, &unknown));
+        return Problem { message: format!("unknown {kind} `{unknown}`"), span, help };
+    }
+    if message.contains("expected") && message.contains("string") {
+        help = "values such as \"15m\" or \"50/s\" are written in quotes".to_owned();
+    }
+    Problem { message, span: error.span(), help }
+}
+
+/// The name in ``unknown field `x`, expected one of `a`, `b` `` and the names it could have been.
+fn unknown_name(message: &str) -> Option<(String, Vec<String>)> {
+    if !message.starts_with("unknown field") && !message.starts_with("unknown variant") {
+        return None;
+    }
+    let mut names = message.split('`').skip(1).step_by(2).map(str::to_owned);
+    Some((names.next()?, names.collect()))
+}
+
+/// Where `name` stands within a span that covers more.
+fn narrow(span: Range<usize>, text: &str, name: &str) -> Range<usize> {
+    match text.get(span.clone()).and_then(|part| part.find(name)) {
+        Some(offset) => span.start + offset..span.start + offset + name.len(),
+        None => span,
+    }
+}
+
+/// Checks across keys. Places are found by the path of the key.
+struct Judge<'a> {
+    document: Option<toml::Spanned<toml::de::DeTable<'a>>>,
+    list: Vec<Problem>,
+}
+
+impl<'a> Judge<'a> {
+    fn new(text: &'a str) -> Self {
+        Self { document: toml::de::DeTable::parse(text).ok(), list: Vec::new() }
+    }
+
+    fn done<T>(self, value: T, text: &str, file: &str) -> Result<T, Problems> {
+        if self.list.is_empty() {
+            return Ok(value);
+        }
+        Err(Problems { file: file.to_owned(), text: text.to_owned(), list: self.list })
+    }
+
+    fn refuse(&mut self, path: &str, message: impl Into<String>, help: impl Into<String>) {
+        let span = self.span(path);
+        self.list.push(Problem { message: message.into(), span, help: help.into() });
+    }
+
+    /// The place of a path, or of the longest part of it that the file has.
+    fn span(&self, path: &str) -> Option<Range<usize>> {
+        use toml::de::DeValue;
+        let mut segments = path.split('.').filter(|segment| !segment.is_empty());
+        let first = segments.next()?;
+        let (_, mut value) =
+            self.document.as_ref()?.get_ref().iter().find(|(key, _)| key.get_ref() == first)?;
+        let mut span = value.span();
+        for segment in segments {
+            let next = match value.get_ref() {
+                DeValue::Table(table) => {
+                    table.iter().find(|(key, _)| key.get_ref() == segment).map(|(_, value)| value)
+                }
+                DeValue::Array(list) => segment.parse().ok().and_then(|index: usize| list.get(index)),
+                _ => None,
+            };
+            let Some(next) = next else { break };
+            value = next;
+            span = value.span();
+        }
+        Some(span)
+    }
+
+    fn scenario(&mut self, scenario: &Scenario) {
+        let devices = scenario.fleet.devices;
+        if !(1..=10_000_000).contains(&devices) {
+            self.refuse(
+                "fleet.devices",
+                format!("a fleet of {devices} devices"),
+                "write a number from 1 to 10,000,000",
+            );
+        }
+        if let Err(error) = RegistrationId::new(&scenario.registration_id(devices.saturating_sub(1))) {
+            self.refuse("fleet.id_prefix", error.to_string(), "the device's number follows the prefix");
+        }
+        if scenario.fleet.max_concurrent == Some(0) {
+            self.refuse("fleet.max_concurrent", "no device would ever run", "leave it out for no limit");
+        }
+        if let Err(message) = scenario.fleet.arrival.check() {
+            self.refuse("fleet.arrival", message, "");
+        }
+        if scenario.horizon.0 == Span::ZERO {
+            self.refuse("horizon", "the run would end before it begins", "write a time such as \"15m\"");
+        }
+        for (index, cohort) in scenario.cohorts.iter().enumerate() {
+            let at = |key: &str| format!("cohort.{index}.{key}");
+            if !(cohort.share > 0.0 && cohort.share.is_finite()) {
+                self.refuse(
+                    &at("share"),
+                    format!("a share of {}", cohort.share),
+                    "shares are relative and greater than 0",
+                );
+            }
+            if scenario.cohorts[..index].iter().any(|other| other.name == cohort.name) {
+                self.refuse(
+                    &at("name"),
+                    format!("there are two cohorts `{}`", cohort.name),
+                    "give each its own `name`",
+                );
+            }
+            if cohort.token_lifetime.0 == Span::ZERO {
+                self.refuse(
+                    &at("token_lifetime"),
+                    "a token that never lives",
+                    "for expired tokens set `clock_offset = \"-2h\"`",
+                );
+            }
+        }
+        for (index, text) in scenario.objectives.iter().enumerate() {
+            let path = format!("objectives.{index}");
+            match text.parse::<Objective>() {
+                Err(error) => {
+                    let start = self.span(&path).map(|span| {
+                        // One quote, then the text.
+                        let at = (span.start + 1 + error.at).min(span.end.saturating_sub(1));
+                        at..span.end.saturating_sub(1).max(at)
+                    });
+                    let help = if error.message.contains("metric") {
+                        format!("metrics are {}", metrics())
+                    } else {
+                        error.help.clone()
+                    };
+                    let message = format!("objective `{text}`: {}", error.message);
+                    self.list.push(Problem { message, span: start, help });
+                }
+                Ok(Objective { cohort: Some(name), .. })
+                    if !scenario.cohorts.iter().any(|cohort| cohort.name == name) =>
+                {
+                    let known: Vec<&str> = scenario.cohorts.iter().map(|cohort| &*cohort.name).collect();
+                    self.refuse(
+                        &path,
+                        format!("there is no cohort `{name}`"),
+                        format!("cohorts: {}", known.join(", ")),
+                    );
+                }
+                Ok(_) => {}
+            }
+        }
+        self.target(scenario);
+        self.mock(&scenario.mock, "mock.");
+    }
+
+    fn target(&mut self, scenario: &Scenario) {
+        let target = &scenario.target;
+        match target.kind {
+            TargetKind::Mock => {
+                if target.address.is_some() {
+                    self.refuse(
+                        "target.address",
+                        "the embedded mock has no address to dial",
+                        "set `kind = \"endpoint\"` for a server that is already running",
+                    );
+                }
+            }
+            TargetKind::Endpoint => {
+                if target.address.is_none() {
+                    self.refuse(
+                        "target",
+                        "an endpoint needs an address",
+                        "add `address = \"https://127.0.0.1:8443\"`",
+                    );
+                }
+            }
+            TargetKind::Dps => {
+                if target.id_scope.is_none() && target.id_scope_env.is_none() {
+                    self.refuse(
+                        "target",
+                        "the real service needs an id scope",
+                        "add `id_scope = \"0ne…\"` or `id_scope_env`",
+                    );
+                }
+                if target.consent.is_none() {
+                    self.refuse(
+                        "target",
+                        "the real service is only touched with consent",
+                        "add [target.consent] with host, max_devices, max_registrations and max_rate",
+                    );
+                }
+            }
+        }
+        if let Some(consent) = &target.consent {
+            if scenario.fleet.devices > consent.max_devices {
+                self.refuse(
+                    "target.consent.max_devices",
+                    format!(
+                        "a fleet of {} devices, and consent for {}",
+                        scenario.fleet.devices, consent.max_devices
+                    ),
+                    "shrink the fleet, or ask for more",
+                );
+            }
+            if consent.max_rate.per_second() <= 0.0 {
+                self.refuse(
+                    "target.consent.max_rate",
+                    "a rate of zero allows nothing",
+                    "write one such as \"100/min\"",
+                );
+            }
+        }
+    }
+
+    fn mock(&mut self, mock: &MockFile, prefix: &str) {
+        let at = |key: &str| format!("{prefix}{key}");
+        if mock.throttle.config().is_none() {
+            let known = PROFILES.iter().map(|profile| profile.name);
+            let help = match nearest(&mock.throttle.profile, known.clone()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("profiles: {}", known.collect::<Vec<_>>().join(", ")),
+            };
+            self.refuse(
+                &at("throttle.profile"),
+                format!("there is no throttle profile `{}`", mock.throttle.profile),
+                help,
+            );
+        }
+        if mock.throttle.burst.is_some_and(|burst| !(burst >= 1.0 && burst <= 1e9)) {
+            self.refuse(&at("throttle.burst"), "a burst below 1 lets nothing through", "write 1 or more");
+        }
+        if mock.throttle.polls_per_10s.is_some_and(|polls| polls > 8) {
+            self.refuse(
+                &at("throttle.polls_per_10s"),
+                "the mock counts up to 8 polls",
+                "write 0 (no limit) to 8",
+            );
+        }
+        if !(-1..=i64::from(u32::MAX)).contains(&mock.retry_after_s) {
+            self.refuse(&at("retry_after_s"), "this is no Retry-After", "write seconds, or -1 for none");
+        }
+        for (index, hub) in mock.hubs.iter().enumerate() {
+            if !(1..=1_000).contains(&hub.weight) {
+                let path = at(&format!("hub.{index}.weight"));
+                self.refuse(&path, format!("a weight of {}", hub.weight), "weights are 1 to 1000");
+            }
+        }
+        let both = |keys: bool, certificates: bool| keys == certificates;
+        for (index, enrollment) in mock.enrollments.iter().enumerate() {
+            if both(enrollment.primary_key.is_some(), enrollment.primary_certificate.is_some()) {
+                let path = at(&format!("enrollment.{index}"));
+                self.refuse(
+                    &path,
+                    format!("enrollment `{}`", enrollment.registration_id),
+                    "give primary_key or primary_certificate",
+                );
+            }
+        }
+        for (index, group) in mock.enrollment_groups.iter().enumerate() {
+            if both(group.primary_key.is_some(), group.primary_certificate.is_some()) {
+                let path = at(&format!("enrollment_group.{index}"));
+                self.refuse(
+                    &path,
+                    format!("enrollment group `{}`", group.id),
+                    "give primary_key or primary_certificate",
+                );
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "read_tests.rs"]
+mod tests;

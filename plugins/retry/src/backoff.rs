@@ -1,0 +1,101 @@
+//! Exponential back-off and its jitters, with `v(n) = min(cap, base * 2^(n-1))`:
+//!
+//! - exponential: `v(n)`
+//! - full jitter: `U(0, v(n+1))`
+//! - equal jitter: `v(n+1)/2 + U(0, v(n+1)/2)`
+//!
+//! The jittered forms are those of the simulator behind Marc Brooker's "Exponential Backoff and Jitter" (AWS
+//! Architecture Blog, 2015), whose exponent starts at 1: the first wait draws from `2 * base`.
+
+use fleetstorm_plugin::{Attempt, Error, Result, RetryStrategy};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::ns;
+
+/// The parameters of every exponential strategy.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    /// The first wait (or half of its upper bound, with jitter) in milliseconds.
+    base_ms: u64,
+    /// No wait is longer than this many milliseconds.
+    cap_ms: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { base_ms: 1_000, cap_ms: 120_000 }
+    }
+}
+
+impl Config {
+    pub(crate) fn check(self) -> Result<Self> {
+        if self.base_ms == 0 {
+            return Err(Error::new("base_ms: 0 would never wait; use the strategy `immediate` for that"));
+        }
+        if self.cap_ms < self.base_ms {
+            return Err(Error::new(format!("cap_ms: {} is below base_ms {}", self.cap_ms, self.base_ms)));
+        }
+        Ok(self)
+    }
+
+    /// `min(cap, base * 2^exponent)` in nanoseconds.
+    fn bound(self, exponent: u32) -> u64 {
+        let factor = 1u64.checked_shl(exponent).unwrap_or(u64::MAX);
+        ns(self.base_ms).saturating_mul(factor).min(ns(self.cap_ms))
+    }
+
+    pub(crate) fn base(self) -> u64 {
+        ns(self.base_ms)
+    }
+
+    pub(crate) fn cap(self) -> u64 {
+        ns(self.cap_ms)
+    }
+}
+
+macro_rules! strategy {
+    ($name:ident, $id:literal, $summary:literal, |$config:ident, $attempt:ident| $wait:expr) => {
+        #[doc = $summary]
+        pub(crate) struct $name(Config);
+
+        impl RetryStrategy for $name {
+            const ID: &'static str = $id;
+            const SUMMARY: &'static str = $summary;
+            type Config = Config;
+            type Session = ();
+
+            fn new(config: Config) -> Result<Self> {
+                config.check().map(Self)
+            }
+
+            fn wait(&self, (): &mut (), $attempt: &Attempt) -> Option<u64> {
+                let $config = self.0;
+                Some($wait)
+            }
+        }
+    };
+}
+
+strategy!(
+    Exponential,
+    "exponential",
+    "Doubles its wait up to a cap, without jitter: a fleet that failed together returns together.",
+    |config, attempt| config.bound(attempt.failures.saturating_sub(1))
+);
+strategy!(
+    FullJitter,
+    "full-jitter",
+    "Draws its wait between nothing and a bound that doubles up to a cap.",
+    |config, attempt| attempt.uniform(config.bound(attempt.failures))
+);
+strategy!(
+    EqualJitter,
+    "equal-jitter",
+    "Waits half of a bound that doubles up to a cap, and draws the other half.",
+    |config, attempt| {
+        let half = config.bound(attempt.failures) / 2;
+        half + attempt.uniform(half)
+    }
+);
