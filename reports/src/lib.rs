@@ -5,6 +5,11 @@
 
 #![forbid(unsafe_code)]
 
+mod number;
 pub mod record;
+mod sentence;
+mod summary;
 
 pub use record::Record;
+pub use sentence::sentence;
+pub use summary::summary;

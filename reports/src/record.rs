@@ -3,8 +3,11 @@
 //! Times are nanoseconds unless the name says otherwise, counted from the start of the run. Maps are ordered, so
 //! the same run always gives the same bytes.
 
+mod io;
+
 use std::collections::BTreeMap;
 
+pub use io::ReadError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

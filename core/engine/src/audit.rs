@@ -64,10 +64,17 @@ impl Auditor {
     }
 
     /// Ends the audit, `at` after the start.
-    pub(crate) fn finish(mut self, at: Duration, send_lag: Distribution, exhausted: u64, shards: u32) -> Audit {
+    pub(crate) fn finish(
+        mut self,
+        at: Duration,
+        send_lag: Distribution,
+        exhausted: u64,
+        shards: u32,
+    ) -> Audit {
         self.sample(at);
         let cpu = self.last.cpu.max(usage().cpu).saturating_sub(self.first.cpu);
-        let cpu_share = if at.is_zero() { 0.0 } else { cpu.as_secs_f64() / at.as_secs_f64() / f64::from(self.cores) };
+        let cpu_share =
+            if at.is_zero() { 0.0 } else { cpu.as_secs_f64() / at.as_secs_f64() / f64::from(self.cores) };
         let mut untrusted = Vec::new();
         let lag = Duration::from_micros(send_lag.p99_us);
         if lag > LAG_P99_MAX {

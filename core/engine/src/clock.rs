@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use fleetstorm_model::time::Moment;
+use fleetstorm_model::time::{Moment, Span};
 use tokio::time::Instant;
 
 /// Reads the time since the start of the run.
@@ -26,9 +26,9 @@ impl Clock {
         Self { start: Instant::now() }
     }
 
-    /// A clock whose zero is `start`: every thread of a run shares one.
-    pub fn starting_at(start: Instant) -> Self {
-        Self { start }
+    /// A clock that starts `span` later than this one.
+    pub(crate) fn later(self, span: Span) -> Self {
+        Self { start: self.start + span.into() }
     }
 
     /// The time since the start.
@@ -70,6 +70,10 @@ impl Alarms {
         use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
         let descriptor =
             timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
+        #[allow(
+            deprecated,
+            reason = "its successor is unsafe, for owners whose descriptor may change; an OwnedFd's cannot"
+        )]
         let descriptor = tokio::io::unix::AsyncFd::with_interest(descriptor, tokio::io::Interest::READABLE)?;
         let precise = Rc::new(Precise { descriptor, pending: RefCell::default() });
         Ok((Self { precise: Some(Rc::clone(&precise)), clock }, precise.ring(clock)))
@@ -137,7 +141,7 @@ impl Precise {
         }
     }
 
-    fn arm(&self, wait: fleetstorm_model::time::Span) {
+    fn arm(&self, wait: Span) {
         use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
         // A timer of zero would be off.
         let wait_ns = wait.as_nanos().max(1);

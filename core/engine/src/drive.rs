@@ -9,7 +9,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
-use fleetstorm_model::device::{Action, Attempt, Credential, Decision, Device, Host, Input, Observation, Policy};
+use fleetstorm_model::device::{
+    Action, Attempt, Credential, Decision, Device, Host, Input, Observation, Policy,
+};
 use fleetstorm_model::outcome::Fault;
 use fleetstorm_model::protocol::{Body, Operation, OperationId, Reply};
 use fleetstorm_model::random::{Purpose, Seed};
@@ -66,7 +68,11 @@ pub(crate) struct Shard<C> {
 
 /// Boots the members of a shard as their moments come and drives each to its end. With `limit`, no more than that
 /// many are on their way at once; the wait for a place counts as lag, not as the service's time.
-pub(crate) async fn drive_all<C: Connect + 'static>(shard: Rc<Shard<C>>, members: Vec<Member>, limit: Option<usize>) {
+pub(crate) async fn drive_all<C: Connect + 'static>(
+    shard: Rc<Shard<C>>,
+    members: Vec<Member>,
+    limit: Option<usize>,
+) {
     let places = limit.map(|limit| Rc::new(tokio::sync::Semaphore::new(limit)));
     // Local indices are the order of `members`; boots follow the schedule.
     let mut order: Vec<(usize, Member)> = members.into_iter().enumerate().collect();
@@ -155,7 +161,7 @@ impl<'a, C: Connect> Driven<'a, C> {
             Arc::clone(&cohort.id_scope),
             member.registration_id.clone(),
             cohort.host.clone(),
-            member.identity.enrol().ok().flatten().as_deref(),
+            member.identity.enrol().as_deref(),
         );
         Self {
             device: Device::new(),
@@ -226,7 +232,6 @@ impl<'a, C: Connect> Driven<'a, C> {
         self.wire.link = None;
         let shard = self.around.shard;
         let deadline = shard.clock.instant(self.device.alarm().unwrap_or(Moment::FAR));
-        let started = shard.clock.now();
         // Boxed, so that a connected device does not carry the handshake's state for the rest of its life.
         let attempt = Box::pin(async {
             match self.around.cohort.connect.connect(&self.wire.identity).await {
@@ -238,8 +243,7 @@ impl<'a, C: Connect> Driven<'a, C> {
             Ok(ended) => ended,
             Err(_) => return Event::Alarm,
         };
-        let lag = self.device.lag_at(started);
-        shard.recorder.borrow_mut().connect_times(times, lag);
+        shard.recorder.borrow_mut().connect_times(times, self.device.lag());
         match result {
             Ok(link) => {
                 self.wire.link = Some(link);
@@ -347,18 +351,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Wire<S> {
 
 impl<C> Host for Around<'_, C> {
     fn admit(&mut self, attempt: &Attempt) -> Decision {
-        let random = self.random();
-        self.cohort.retry.admit(&mut self.session, self.hash(), random, attempt)
+        let (hash, random) = (self.hash(), self.random());
+        self.cohort.retry.admit(&mut self.session, hash, random, attempt)
     }
 
     fn decide(&mut self, attempt: &Attempt) -> Decision {
-        let random = self.random();
-        self.cohort.retry.decide(&mut self.session, self.hash(), random, attempt)
+        let (hash, random) = (self.hash(), self.random());
+        self.cohort.retry.decide(&mut self.session, hash, random, attempt)
     }
 
     fn settled(&mut self, attempt: &Attempt) {
-        let random = self.random();
-        self.cohort.retry.settled(&mut self.session, self.hash(), random, attempt);
+        let (hash, random) = (self.hash(), self.random());
+        self.cohort.retry.settled(&mut self.session, hash, random, attempt);
     }
 
     fn poll_jitter(&mut self, count: u32) -> u64 {

@@ -25,6 +25,8 @@ pub(crate) struct Ceilings {
 /// Why a run is stopped early.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Halt {
+    /// Every device is at rest.
+    Settled,
     /// A ceiling was reached.
     Ceiling(String),
     /// The user asked.

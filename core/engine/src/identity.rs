@@ -12,8 +12,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use fleetstorm_model::service::enrollment::SymmetricKey;
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, SerialNumber,
+    BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    IsCa, Issuer, KeyPair, KeyUsagePurpose, SerialNumber,
 };
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use time::OffsetDateTime;
@@ -126,7 +126,9 @@ impl ServerIdentity {
         let ca_key = KeyPair::generate().map_err(|error| failed(error.to_string()))?;
         let ca = authority("Fleetstorm throw-away CA", ca_key)?;
         let mut names: Vec<String> =
-            ["localhost", "127.0.0.1", "::1", "global.azure-devices-provisioning.net"].map(String::from).to_vec();
+            ["localhost", "127.0.0.1", "::1", "global.azure-devices-provisioning.net"]
+                .map(String::from)
+                .to_vec();
         for name in more {
             if !names.contains(name) && name.parse::<IpAddr>().is_ok_and(|address| !address.is_unspecified())
                 || name.parse::<IpAddr>().is_err() && !names.contains(name)
@@ -156,7 +158,8 @@ impl ServerIdentity {
     /// One of them is not PEM.
     pub fn from_pem(certificate_pem: &[u8], key_pem: &[u8], ca_pem: String) -> Result<Self, IdentityError> {
         use rustls::pki_types::pem::PemObject;
-        let chain: Result<Vec<_>, _> = rustls::pki_types::CertificateDer::pem_slice_iter(certificate_pem).collect();
+        let chain: Result<Vec<_>, _> =
+            rustls::pki_types::CertificateDer::pem_slice_iter(certificate_pem).collect();
         let chain = chain.map_err(|error| failed("sense of the server's certificate")(error.to_string()))?;
         let key = rustls::pki_types::PrivateKeyDer::from_pem_slice(key_pem)
             .map_err(|_| failed("sense of the server's key")("it is no private key in PEM".into()))?;
@@ -164,7 +167,10 @@ impl ServerIdentity {
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "a throw-away certificate is valid from now on, whatever the run's calendar")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a throw-away certificate is valid from now on, whatever the run's calendar"
+)]
 fn now() -> OffsetDateTime {
     OffsetDateTime::from(std::time::SystemTime::now())
 }
@@ -207,11 +213,18 @@ fn key_pair(seed: u64, purpose: &'static str, count: u32) -> Result<KeyPair, Ide
         .ok()
         .and_then(|private| private.compute_public_key().ok())
         .ok_or_else(|| failed("the scalar has no public key".into()))?;
-    let pair = EcdsaKeyPair::from_private_key_and_public_key(&ECDSA_P256_SHA256_ASN1_SIGNING, &*scalar, public.as_ref())
-        .map_err(|error| failed(error.to_string()))?;
+    let pair = EcdsaKeyPair::from_private_key_and_public_key(
+        &ECDSA_P256_SHA256_ASN1_SIGNING,
+        &*scalar,
+        public.as_ref(),
+    )
+    .map_err(|error| failed(error.to_string()))?;
     let document = pair.to_pkcs8v1().map_err(|error| failed(error.to_string()))?;
-    KeyPair::from_pkcs8_der_and_sign_algo(&PrivatePkcs8KeyDer::from(document.as_ref()), &rcgen::PKCS_ECDSA_P256_SHA256)
-        .map_err(|error| failed(error.to_string()))
+    KeyPair::from_pkcs8_der_and_sign_algo(
+        &PrivatePkcs8KeyDer::from(document.as_ref()),
+        &rcgen::PKCS_ECDSA_P256_SHA256,
+    )
+    .map_err(|error| failed(error.to_string()))
 }
 
 #[cfg(test)]
@@ -220,8 +233,11 @@ mod tests {
 
     #[test]
     fn a_seed_gives_the_same_keys_every_time() {
-        let (one, again, other) =
-            (FleetIdentity::from_seed(1).unwrap(), FleetIdentity::from_seed(1).unwrap(), FleetIdentity::from_seed(2).unwrap());
+        let (one, again, other) = (
+            FleetIdentity::from_seed(1).unwrap(),
+            FleetIdentity::from_seed(1).unwrap(),
+            FleetIdentity::from_seed(2).unwrap(),
+        );
         assert_eq!(one.group_keys_base64(), again.group_keys_base64());
         assert_eq!(*one.ca_key_pem(), *again.ca_key_pem());
         assert_eq!(one.device_keys_pem(3).unwrap(), again.device_keys_pem(3).unwrap());

@@ -1,1 +1,103 @@
-//! To come.
+//! Drives the model: over real sockets, and as real bytes over in-memory pipes in virtual time.
+//!
+//! A [`Plan`] is a scenario made ready. [`live::run`] runs it against the wall clock, [`wired::run`] in virtual time;
+//! both leave a [`fleetstorm_reports::Record`]. [`RunningMock`] is the mock of the service with its doors. Nothing
+//! here knows a terminal.
+
+#![forbid(unsafe_code)]
+
+mod audit;
+mod clock;
+mod connect;
+mod drive;
+mod evidence;
+mod exchange;
+mod gauges;
+mod governor;
+pub mod identity;
+mod judge;
+pub mod live;
+mod mock;
+mod plan;
+mod plugins;
+mod record;
+mod serve;
+pub mod wired;
+mod write;
+
+pub use clock::Clock;
+pub use connect::AddressError;
+pub use gauges::Snapshot;
+pub use live::Control;
+pub use mock::{MockError, MockOptions, ResolveError, RunningMock, resolve};
+pub use plan::Plan;
+pub use plugins::{Knowledge, PluginError, Registry};
+pub use write::{WriteError, write_whole};
+
+pub(crate) use mock::{file as mock_file, secret as mock_secret};
+
+/// Why a run cannot start or finish.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A plugin that the scenario names cannot be used.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
+    /// A file or variable that the scenario names cannot be used.
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    /// The fleet's keys cannot be made.
+    #[error(transparent)]
+    Identity(#[from] identity::IdentityError),
+    /// The target's address cannot be used.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// The embedded mock cannot start.
+    #[error(transparent)]
+    Mock(#[from] MockError),
+    /// A target that is not this machine, without consent for it.
+    #[error(
+        "{host} is not this machine: name it in [target.consent] with ceilings, or point the scenario at a mock"
+    )]
+    NoConsent {
+        /// The target's host.
+        host: String,
+    },
+    /// Consent for another host.
+    #[error("the consent is for `{consented}` and the target is `{host}`")]
+    OtherConsent {
+        /// The target's host.
+        host: String,
+        /// The host that the consent names.
+        consented: String,
+    },
+    /// The run needs more than the machine has.
+    #[error("{0}")]
+    Preflight(String),
+    /// The target does not answer as a DPS would.
+    #[error("the target {address} cannot be used: {why}")]
+    Unreachable {
+        /// Host and port.
+        address: String,
+        /// What went wrong, and what to do.
+        why: String,
+    },
+    /// A thread could not be started or ended badly.
+    #[error("a driver failed: {0}")]
+    Driver(String),
+}
+
+impl RunError {
+    /// The exit code that goes with it.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Plugin(_)
+            | Self::Resolve(_)
+            | Self::Address(_)
+            | Self::NoConsent { .. }
+            | Self::OtherConsent { .. } => 2,
+            Self::Mock(MockError::Service(_)) => 2,
+            Self::Mock(_) | Self::Preflight(_) | Self::Unreachable { .. } => 14,
+            Self::Identity(_) | Self::Driver(_) => 1,
+        }
+    }
+}

@@ -156,14 +156,26 @@ impl Retry {
     }
 
     /// When a device makes its first attempt.
-    pub(crate) fn admit(&self, session: &mut Session, hash: u64, random: [u64; 2], attempt: &Attempt) -> Decision {
+    pub(crate) fn admit(
+        &self,
+        session: &mut Session,
+        hash: u64,
+        random: [u64; 2],
+        attempt: &Attempt,
+    ) -> Decision {
         let attempt = self.translate(attempt, hash, random);
         guarded(|| self.strategy.before_first_attempt(session, &attempt))
             .map_or(Decision::Faulted, |ns| Decision::Wait(Span::from_nanos(ns)))
     }
 
     /// What a device does after a failure.
-    pub(crate) fn decide(&self, session: &mut Session, hash: u64, random: [u64; 2], attempt: &Attempt) -> Decision {
+    pub(crate) fn decide(
+        &self,
+        session: &mut Session,
+        hash: u64,
+        random: [u64; 2],
+        attempt: &Attempt,
+    ) -> Decision {
         let attempt = self.translate(attempt, hash, random);
         let Some(decision) = guarded(|| self.strategy.on_failure(session, &attempt)) else {
             return Decision::Faulted;
@@ -261,7 +273,11 @@ impl Attestation {
     ///
     /// # Errors
     /// The plugin cannot make it.
-    pub(crate) fn device(&self, registration_id: &str, random: [u64; 4]) -> Result<DeviceIdentity, PluginError> {
+    pub(crate) fn device(
+        &self,
+        registration_id: &str,
+        random: [u64; 4],
+    ) -> Result<DeviceIdentity, PluginError> {
         let device = make(ATTESTATION, &self.used.id, || self.attestation.device(registration_id, random))?;
         Ok(DeviceIdentity(device))
     }

@@ -12,6 +12,7 @@ mod summary;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use fleetstorm_model::device::Observation;
 use fleetstorm_model::outcome::{ErrorClass, Fault, Outcome};
@@ -26,6 +27,7 @@ use series::Timeline;
 pub(crate) use summary::Findings;
 
 use crate::gauges::Gauges;
+use crate::governor::{Brake, Halt};
 
 /// Times of the parts of a connection attempt, as far as it came.
 #[derive(Clone, Copy, Debug, Default)]
@@ -61,6 +63,31 @@ pub(crate) struct Recorder {
     /// When the last device came to rest.
     last_settled: Moment,
     gauges: Arc<Gauges>,
+    rest: Rest,
+}
+
+/// Counts the devices of a run that are not at rest, and ends the run with the last one.
+#[derive(Clone)]
+pub(crate) struct Rest {
+    restless: Arc<AtomicU64>,
+    brake: Brake,
+}
+
+impl Rest {
+    /// A run of `devices`, none of which has booted.
+    pub(crate) fn new(devices: u64, brake: Brake) -> Self {
+        Self { restless: Arc::new(AtomicU64::new(devices)), brake }
+    }
+
+    fn settled(&self) {
+        if self.restless.fetch_sub(1, Relaxed) == 1 {
+            self.brake.pull(Halt::Settled);
+        }
+    }
+
+    fn woke(&self) {
+        self.restless.fetch_add(1, Relaxed);
+    }
 }
 
 /// What is counted per cohort.
@@ -73,7 +100,7 @@ struct CohortTally {
 
 impl Recorder {
     /// A recorder for devices whose cohorts are `cohort[local index]`.
-    pub(crate) fn new(cohort: Vec<u16>, cohorts: usize, gauges: Arc<Gauges>) -> Self {
+    pub(crate) fn new(cohort: Vec<u16>, cohorts: usize, gauges: Arc<Gauges>, rest: Rest) -> Self {
         let mut tallies = vec![CohortTally::default(); cohorts];
         for &of in &cohort {
             tallies[usize::from(of)].totals.devices += 1;
@@ -90,6 +117,7 @@ impl Recorder {
             exhausted: 0,
             last_settled: Moment::START,
             gauges,
+            rest,
         }
     }
 
@@ -213,6 +241,7 @@ impl Recorder {
             self.timeline.at(now).left += 1;
             self.last_settled = self.last_settled.max(now);
             self.gauges.settled();
+            self.rest.settled();
         }
     }
 
@@ -220,6 +249,7 @@ impl Recorder {
     pub(crate) fn woke(&mut self, device: usize, now: Moment) {
         if matches!(self.standing[device], Standing::Stopped(_)) {
             self.gauges.woken();
+            self.rest.woke();
             self.booted(device, now);
         }
     }

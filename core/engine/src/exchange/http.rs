@@ -149,14 +149,16 @@ impl Caller {
         extra: Option<&str>,
     ) -> Self {
         let mut path = String::new();
-        spelling::path_and_query(Operation::Register, &id_scope, &registration_id, None, API_VERSION, &mut path);
+        spelling::path_and_query(
+            Operation::Register,
+            &id_scope,
+            &registration_id,
+            None,
+            API_VERSION,
+            &mut path,
+        );
         let body = spelling::body(&registration_id, extra);
         Self { register: uri(path), id_scope, registration_id, host, body: body.into(), authorization: None }
-    }
-
-    /// The registration id.
-    pub(crate) fn registration_id(&self) -> &str {
-        &self.registration_id
     }
 
     /// The resource that a SAS token of this device is for.
@@ -195,7 +197,14 @@ impl Caller {
 
     fn target(&self, operation: Operation, id: Option<&OperationId>) -> Uri {
         let mut path = String::new();
-        spelling::path_and_query(operation, &self.id_scope, &self.registration_id, id, API_VERSION, &mut path);
+        spelling::path_and_query(
+            operation,
+            &self.id_scope,
+            &self.registration_id,
+            id,
+            API_VERSION,
+            &mut path,
+        );
         uri(path)
     }
 }

@@ -119,7 +119,10 @@ mod tests {
     use super::*;
 
     fn key(status: u16, code: u32) -> Key {
-        Key { operation: Some(Operation::Register), outcome: Outcome::Answered { status: Status(status), code } }
+        Key {
+            operation: Some(Operation::Register),
+            outcome: Outcome::Answered { status: Status(status), code },
+        }
     }
 
     #[test]

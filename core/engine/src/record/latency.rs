@@ -89,9 +89,8 @@ pub(super) struct Latencies {
 
 impl Latencies {
     pub(super) fn add(&mut self, phase: Phase, ending: Ending, intended: Span, service: Span) {
-        let pair = self.pairs[phase as usize][ending as usize].get_or_insert_with(|| {
-            Box::new(Pair { intended: histogram(), service: histogram() })
-        });
+        let pair = self.pairs[phase as usize][ending as usize]
+            .get_or_insert_with(|| Box::new(Pair { intended: histogram(), service: histogram() }));
         pair.intended.saturating_record(intended.as_micros());
         pair.service.saturating_record(service.as_micros());
     }
@@ -103,7 +102,8 @@ impl Latencies {
     pub(super) fn merge(&mut self, other: &Self) {
         for (mine, theirs) in self.pairs.iter_mut().flatten().zip(other.pairs.iter().flatten()) {
             let Some(theirs) = theirs else { continue };
-            let mine = mine.get_or_insert_with(|| Box::new(Pair { intended: histogram(), service: histogram() }));
+            let mine =
+                mine.get_or_insert_with(|| Box::new(Pair { intended: histogram(), service: histogram() }));
             add(&mut mine.intended, &theirs.intended);
             add(&mut mine.service, &theirs.service);
         }
@@ -114,9 +114,9 @@ impl Latencies {
 
     pub(super) fn pairs(&self) -> impl Iterator<Item = (Phase, Ending, &Pair)> {
         Phase::ALL.into_iter().flat_map(move |phase| {
-            Ending::ALL
-                .into_iter()
-                .filter_map(move |ending| Some((phase, ending, self.pairs[phase as usize][ending as usize].as_deref()?)))
+            Ending::ALL.into_iter().filter_map(move |ending| {
+                Some((phase, ending, self.pairs[phase as usize][ending as usize].as_deref()?))
+            })
         })
     }
 

@@ -116,6 +116,11 @@ impl Device {
         }
     }
 
+    /// How late the driver woke the device for the attempt in hand.
+    pub const fn lag(&self) -> Span {
+        self.lag
+    }
+
     /// Whether the device has come to rest: it has its hub, gave up, or sleeps off a failure.
     pub const fn is_settled(&self) -> bool {
         matches!(self.state, State::Parked { .. } | State::Finished)

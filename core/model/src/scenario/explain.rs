@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::file::{Scenario, TargetKind};
 use super::Arrival;
+use super::file::{Scenario, TargetKind};
 use crate::random::Seed;
 use crate::service::throttle::{Model, PROFILES};
 use crate::time::{Moment, Span};
@@ -150,6 +150,5 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("dev-000000") && text.contains("dev-001999"));
-
     }
 }

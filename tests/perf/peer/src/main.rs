@@ -109,7 +109,10 @@ fn tls(ca: &std::path::Path) -> Result<rustls::ClientConfig, Error> {
     Ok(config)
 }
 
-async fn connect(arguments: &Arguments, connector: &TlsConnector) -> Result<http1::SendRequest<Full<Bytes>>, Error> {
+async fn connect(
+    arguments: &Arguments,
+    connector: &TlsConnector,
+) -> Result<http1::SendRequest<Full<Bytes>>, Error> {
     let stream = TcpStream::connect(&arguments.address).await?;
     stream.set_nodelay(true)?;
     let host = arguments.address.rsplit_once(':').map_or(&*arguments.address, |(host, _)| host);
@@ -121,7 +124,12 @@ async fn connect(arguments: &Arguments, connector: &TlsConnector) -> Result<http
     Ok(sender)
 }
 
-fn request(arguments: &Arguments, method: Method, path: &str, body: &str) -> Result<Request<Full<Bytes>>, Error> {
+fn request(
+    arguments: &Arguments,
+    method: Method,
+    path: &str,
+    body: &str,
+) -> Result<Request<Full<Bytes>>, Error> {
     let mut request = Request::builder()
         .method(method)
         .uri(path)

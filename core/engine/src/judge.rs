@@ -1,0 +1,104 @@
+//! From what was found to a record with a verdict.
+//!
+//! Objectives are judged on the finished record alone, so a record that is read again later is judged the same, and
+//! so are forecasts and comparisons.
+
+mod objective;
+
+use fleetstorm_model::time::Moment;
+use fleetstorm_reports::record::{
+    Audit, Clock, Cohort, End, Machine, ObjectiveStatus, Target, VERSION, Verdict, VerdictResult,
+};
+use fleetstorm_reports::{Record, sentence};
+
+use crate::governor::Halt;
+use crate::plan::Plan;
+use crate::record::Findings;
+
+/// What a driver adds to the findings.
+pub(crate) struct Outcome {
+    pub(crate) clock: Clock,
+    pub(crate) target: Target,
+    pub(crate) halt: Halt,
+    /// When the run ended.
+    pub(crate) now: Moment,
+    pub(crate) audit: Option<Audit>,
+    pub(crate) machine: Option<Machine>,
+}
+
+/// The record of a finished run.
+pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Record {
+    let end = match &outcome.halt {
+        Halt::Settled => End::Settled,
+        Halt::Horizon => End::Horizon,
+        Halt::Interrupted => End::Interrupted,
+        Halt::Ceiling(ceiling) => End::Ceiling { ceiling: ceiling.clone() },
+    };
+    let ended = if end == End::Settled { findings.last_settled } else { outcome.now };
+    let cohorts = plan
+        .scenario
+        .cohorts
+        .iter()
+        .zip(findings.cohorts)
+        .map(|(cohort, (totals, completion))| Cohort {
+            name: cohort.name.clone(),
+            attestation: cohort.attestation.kind.clone(),
+            retry: cohort.retry.to_string(),
+            transport: "https".to_owned(),
+            totals,
+            completion,
+        })
+        .collect();
+    let mut record = Record {
+        version: VERSION,
+        tool: concat!("fleetstorm ", env!("CARGO_PKG_VERSION")).to_owned(),
+        name: plan.scenario.name.clone(),
+        seed: plan.scenario.seed,
+        clock: outcome.clock,
+        target: outcome.target,
+        scenario: plan.scenario.resolved(),
+        plugins: plan.plugins(),
+        end,
+        duration_ns: ended.as_nanos(),
+        devices: findings.totals.devices,
+        cohorts,
+        totals: findings.totals,
+        completion: findings.completion,
+        phases: findings.phases,
+        codes: findings.codes,
+        series: findings.series,
+        attempts: findings.attempts,
+        retry_after: findings.retry_after,
+        bound: plan.bound(),
+        objectives: Vec::new(),
+        audit: outcome.audit,
+        machine: outcome.machine,
+        verdict: Verdict { result: VerdictResult::Passed, sentence: String::new(), exit_code: 0 },
+    };
+    record.objectives = plan
+        .scenario
+        .parsed_objectives()
+        .iter()
+        .map(|objective| objective::judge(&record, objective))
+        .collect();
+    (record.verdict.result, record.verdict.exit_code) = verdict(&record);
+    record.verdict.sentence = sentence(&record);
+    record
+}
+
+/// Interruptions first, then what makes the numbers worthless, then the numbers.
+fn verdict(record: &Record) -> (VerdictResult, u8) {
+    let any = |status| record.objectives.iter().any(|objective| objective.status == status);
+    match record.end {
+        End::Interrupted => (VerdictResult::Interrupted, 130),
+        End::Ceiling { .. } => (VerdictResult::Ceiling, 15),
+        _ if record.audit.as_ref().is_some_and(|audit| !audit.untrusted.is_empty()) => {
+            (VerdictResult::Untrusted, 12)
+        }
+        // A broken strategy must never look like a failing service, nor like a passing one.
+        _ if record.totals.plugin_faults > 0 => (VerdictResult::Failed, 1),
+        _ if any(ObjectiveStatus::Failed) => (VerdictResult::Failed, 10),
+        _ if any(ObjectiveStatus::NoData) => (VerdictResult::Vacuous, 11),
+        End::Settled | End::Horizon => (VerdictResult::Passed, 0),
+    }
+}

@@ -1,0 +1,369 @@
+//! The live driver: real sockets, TLS and the wall clock.
+//!
+//! Devices are dealt out to shards, one thread and one runtime each. A shard shares nothing with the others but its
+//! gauges and the count of devices that are not at rest, so that adding a core adds its speed.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock, mpsc};
+use std::time::Duration;
+
+use fleetstorm_model::outcome::Fault;
+use fleetstorm_model::random::Seed;
+use fleetstorm_model::scenario::{TargetKind, Transport};
+use fleetstorm_model::time::{Calendar, Moment};
+use fleetstorm_reports::Record;
+use fleetstorm_reports::record::{Clock as ClockKind, Target};
+
+use crate::audit::{self, Auditor};
+use crate::clock::{Alarms, Clock};
+use crate::connect::{Dial, TlsDialler, Trust, client_config};
+use crate::drive::{Cohort, Member, Shard, drive_all};
+use crate::gauges::{Gauges, Snapshot};
+use crate::governor::{Brake, Ceilings, Governor, Halt};
+use crate::identity::ServerIdentity;
+use crate::mock::{MockOptions, RunningMock, resolve};
+use crate::plan::Plan;
+use crate::record::{Findings, Recorder, Rest};
+use crate::{RunError, judge};
+
+/// Watches and stops a run from another thread.
+#[derive(Clone)]
+pub struct Control {
+    brake: Brake,
+    gauges: Arc<OnceLock<Vec<Arc<Gauges>>>>,
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self { brake: Brake::new(), gauges: Arc::default() }
+    }
+}
+
+impl Control {
+    /// Stops the run; it ends with a record of what happened until now.
+    pub fn interrupt(&self) {
+        self.brake.pull(Halt::Interrupted);
+    }
+
+    /// The live numbers; `None` before the first device can boot.
+    pub fn snapshot(&self) -> Option<Snapshot> {
+        Some(Snapshot::of(self.gauges.get()?.iter().map(|gauges| &**gauges)))
+    }
+}
+
+/// How a live run uses the machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Machine {
+    /// Threads that drive devices; by default all cores, less one for an embedded mock.
+    pub shards: Option<u32>,
+}
+
+/// The wall clock's calendar, for a plan that will be run live.
+#[allow(clippy::disallowed_methods, reason = "the live driver is where the wall clock is read")]
+pub fn calendar() -> Calendar {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Calendar::starting_at_unix_nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// Runs a plan against the wall clock, until every device is settled, the horizon comes or it is interrupted.
+///
+/// # Errors
+/// The run cannot start: the target does not answer, the machine is too small, consent is missing.
+pub fn run(plan: Plan, machine: Machine, control: &Control) -> Result<Record, RunError> {
+    let embedded = plan.scenario.target.kind == TargetKind::Mock;
+    let cpus = audit::cpus();
+    let shards = machine.shards.unwrap_or(if embedded { cpus.saturating_sub(1) } else { cpus }).max(1);
+    preflight(&plan, embedded)?;
+
+    let (dial, trust, mock) = target(&plan)?;
+    let ceilings = consent(&plan, &dial)?;
+    let dial = Arc::new(dial);
+    if !embedded {
+        reach(&dial, &trust)?;
+    }
+
+    // Identities cost time; the clock starts after them.
+    let mut members = Vec::new();
+    for shard in 0..shards {
+        members.push(plan.members(shard, shards)?);
+    }
+    let configs = plan
+        .scenario
+        .cohorts
+        .iter()
+        .map(|cohort| client_config(&trust, cohort.tls, cohort.session_resumption).map(Arc::new))
+        .collect::<Result<Vec<_>, _>>()?;
+
+    let gauges: Vec<Arc<Gauges>> = (0..shards).map(|_| Arc::default()).collect();
+    let rest = Rest::new(u64::from(plan.scenario.fleet.devices), control.brake.clone());
+    let sent = Arc::new(AtomicU64::new(0));
+    let clock = mock.as_ref().map_or_else(Clock::start, |(_, clock)| *clock);
+    // A mock that was started before the identities were made has an older clock: boots count from here.
+    let offset = clock.now().since(Moment::START);
+    let mut auditor = Auditor::start(shards + u32::from(embedded));
+    let started_unix_ns = plan.calendar.unix_nanos(clock.now());
+    let clock = clock.later(offset);
+    let _ = control.gauges.set(gauges.clone());
+
+    let (done, finished) = mpsc::channel();
+    let mut recorders = Vec::new();
+    std::thread::scope(|scope| -> Result<(), RunError> {
+        for ((index, members), gauges) in (0..shards).zip(members).zip(&gauges) {
+            let recorder = Recorder::new(
+                members.iter().map(|member| member.cohort).collect(),
+                plan.cohorts.len(),
+                Arc::clone(gauges),
+                rest.clone(),
+            );
+            let work = ShardWork {
+                plan: &plan,
+                configs: &configs,
+                dial: &dial,
+                clock,
+                governor: Governor::new(ceilings.as_ref(), &sent, shards, control.brake.clone()),
+                brake: control.brake.clone(),
+            };
+            let done = done.clone();
+            std::thread::Builder::new()
+                .name(format!("shard-{index}"))
+                .spawn_scoped(scope, move || {
+                    let _ = done.send(work.run(members, recorder));
+                })
+                .map_err(|error| RunError::Driver(error.to_string()))?;
+        }
+        drop(done);
+        while recorders.len() < shards as usize {
+            match finished.recv_timeout(Duration::from_millis(250)) {
+                Ok(recorder) => recorders.push(recorder?),
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    auditor.sample(Duration::from_nanos(clock.now().as_nanos()));
+                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    return Err(RunError::Driver("a shard ended without a result".to_owned()));
+                }
+            }
+        }
+        Ok(())
+    })?;
+    let now = clock.now();
+    drop(mock);
+
+    let findings = Findings::of(&recorders);
+    let halt = control.brake.held().unwrap_or(Halt::Settled);
+    let audit = auditor.finish(
+        Duration::from_nanos(now.as_nanos()),
+        findings.send_lag.clone(),
+        findings.exhausted,
+        shards,
+    );
+    let target = Target {
+        kind: match plan.scenario.target.kind {
+            TargetKind::Mock => "mock",
+            TargetKind::Endpoint => "endpoint",
+            TargetKind::Dps => "dps",
+        }
+        .to_owned(),
+        address: format!("{}:{}", dial.host, dial.port),
+        id_scope: plan.id_scope.to_string(),
+        throttle: embedded.then(|| plan.scenario.mock.throttle.profile.clone()),
+    };
+    let outcome = judge::Outcome {
+        clock: ClockKind::Live,
+        target,
+        halt,
+        now,
+        audit: Some(audit),
+        machine: Some(audit::machine(started_unix_ns)),
+    };
+    Ok(judge::record(&plan, findings, outcome))
+}
+
+/// What one shard's thread needs.
+struct ShardWork<'a> {
+    plan: &'a Plan,
+    configs: &'a [Arc<rustls::ClientConfig>],
+    dial: &'a Arc<Dial>,
+    clock: Clock,
+    governor: Governor,
+    brake: Brake,
+}
+
+impl ShardWork<'_> {
+    fn run(self, members: Vec<Member>, recorder: Recorder) -> Result<Recorder, RunError> {
+        let driver = |error: std::io::Error| RunError::Driver(error.to_string());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(driver)?;
+        let local = tokio::task::LocalSet::new();
+        let guard = runtime.enter();
+        let (alarms, ringer) = Alarms::precise(self.clock).map_err(driver)?;
+        drop(guard);
+        let host = http::HeaderValue::from_str(&self.dial.host_header())
+            .map_err(|_| RunError::Driver("the host name cannot be a header".to_owned()))?;
+        let cohorts = self
+            .plan
+            .cohorts
+            .iter()
+            .zip(&self.plan.scenario.cohorts)
+            .zip(self.configs)
+            .map(|((planned, cohort), config)| {
+                let Transport::Https = cohort.transport;
+                Cohort {
+                    policy: planned.policy.clone(),
+                    retry: planned.retry.clone(),
+                    connect: TlsDialler::new(
+                        Arc::clone(self.dial),
+                        Arc::clone(config),
+                        self.clock,
+                        planned.certificates,
+                    ),
+                    id_scope: Arc::clone(&self.plan.id_scope),
+                    host: host.clone(),
+                }
+            })
+            .collect();
+        let shard = Rc::new(Shard {
+            clock: self.clock,
+            alarms: alarms.clone(),
+            seed: Seed(self.plan.scenario.seed),
+            cohorts,
+            recorder: recorder.into(),
+            governor: self.governor,
+        });
+        let horizon = Moment::START + self.plan.scenario.horizon.0;
+        let limit = self.plan.scenario.fleet.max_concurrent.map(|limit| limit as usize);
+        local.block_on(&runtime, async {
+            let ringer = tokio::task::spawn_local(ringer);
+            tokio::select! {
+                biased;
+                () = self.brake.pulled() => {}
+                () = alarms.at(horizon) => self.brake.pull(Halt::Horizon),
+                () = drive_all(Rc::clone(&shard), members, limit) => {}
+            }
+            // Others may still be on their way when this shard's devices have all ended.
+            self.brake.pulled().await;
+            ringer.abort();
+        });
+        drop(local);
+        match Rc::try_unwrap(shard) {
+            Ok(shard) => Ok(shard.recorder.into_inner()),
+            Err(_) => Err(RunError::Driver("a device outlived its shard".to_owned())),
+        }
+    }
+}
+
+/// Where to dial, whom to trust, and the embedded mock with its clock.
+type Targeted = (Dial, Trust, Option<(RunningMock, Clock)>);
+
+fn target(plan: &Plan) -> Result<Targeted, RunError> {
+    let target = &plan.scenario.target;
+    if target.kind == TargetKind::Mock {
+        let mut service = resolve(&plan.scenario.mock, &plan.fleet, plan.calendar)?;
+        service.seed = Seed(plan.scenario.seed);
+        let identity = ServerIdentity::throw_away(&plan.scenario.mock.tls.names)?;
+        let https = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+        let clock = Clock::start();
+        let mock = RunningMock::start(MockOptions { service, https, identity, clock })?;
+        let dial = Dial::read(&format!("https://{}", mock.address()), None)?;
+        let trust = Trust::Ca { name: "the mock's CA".to_owned(), pem: mock.ca_pem().as_bytes().to_vec() };
+        return Ok((dial, trust, Some((mock, clock))));
+    }
+    let global = "https://global.azure-devices-provisioning.net";
+    let dial = Dial::read(target.address.as_deref().unwrap_or(global), target.server_name.as_deref())?;
+    let trust = match &target.ca_file {
+        Some(name) => Trust::Ca { name: name.clone(), pem: crate::mock_file(name)? },
+        None => Trust::System,
+    };
+    Ok((dial, trust, None))
+}
+
+/// Nothing leaves this machine without consent, and nothing past its ceilings.
+fn consent(plan: &Plan, dial: &Dial) -> Result<Option<Ceilings>, RunError> {
+    let Some(consent) = &plan.scenario.target.consent else {
+        if dial.is_loopback() && plan.scenario.target.kind != TargetKind::Dps {
+            return Ok(None);
+        }
+        return Err(RunError::NoConsent { host: dial.host.clone() });
+    };
+    if !consent.host.eq_ignore_ascii_case(&dial.host) {
+        return Err(RunError::OtherConsent { host: dial.host.clone(), consented: consent.host.clone() });
+    }
+    Ok(Some(Ceilings {
+        registrations: consent.max_registrations,
+        rate_per_s: consent.max_rate.per_second(),
+        burst: consent.max_rate.count.max(1.0),
+    }))
+}
+
+/// Memory that a connected device takes on the client's and on the mock's side, in bytes (`tests/perf`).
+const DEVICE_BYTES: u64 = 32 * 1024;
+const SERVED_BYTES: u64 = 28 * 1024;
+/// Memory that a device takes while it is not connected.
+const IDLE_BYTES: u64 = 4 * 1024;
+/// Descriptors that are not connections.
+const OTHER_DESCRIPTORS: u64 = 64;
+
+fn preflight(plan: &Plan, embedded: bool) -> Result<(), RunError> {
+    let devices = u64::from(plan.scenario.fleet.devices);
+    let at_once = plan.scenario.fleet.max_concurrent.map_or(devices, u64::from).min(devices);
+    let ends = 1 + u64::from(embedded);
+    let limit = audit::raise_descriptor_limit();
+    let needed = at_once * ends + OTHER_DESCRIPTORS;
+    if needed > limit {
+        let fits = limit.saturating_sub(OTHER_DESCRIPTORS) / ends;
+        let mut help = format!("set `fleet.max_concurrent = {fits}` (or --set fleet.max_concurrent={fits})");
+        if embedded && devices + OTHER_DESCRIPTORS <= limit {
+            help.push_str(", or run the mock in a process of its own (`fleetstorm mock`, then `--target`)");
+        }
+        return Err(RunError::Preflight(format!(
+            "{at_once} devices at once need {needed} descriptors and this process may open {limit}: {help}"
+        )));
+    }
+    let served = if embedded { SERVED_BYTES } else { 0 };
+    let needed = at_once * (DEVICE_BYTES + served) + devices * IDLE_BYTES;
+    if let Some(available) = audit::available_memory_bytes()
+        && needed > available
+    {
+        let mib = |bytes: u64| bytes / (1024 * 1024);
+        return Err(RunError::Preflight(format!(
+            "the fleet needs some {} MiB of memory and {} MiB are available: lower `fleet.devices` or set \
+             `fleet.max_concurrent`",
+            mib(needed),
+            mib(available)
+        )));
+    }
+    Ok(())
+}
+
+/// One connection without a request, so that a wrong address fails before a fleet is let loose on it.
+fn reach(dial: &Arc<Dial>, trust: &Trust) -> Result<(), RunError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| RunError::Driver(error.to_string()))?;
+    let config = Arc::new(client_config(trust, fleetstorm_model::scenario::TlsVersions::Any, false)?);
+    let fault = runtime.block_on(async {
+        let dialler = TlsDialler::new(Arc::clone(dial), config, Clock::start(), false);
+        match tokio::time::timeout(Duration::from_secs(10), dialler.probe()).await {
+            Ok(Ok(())) => None,
+            Ok(Err(fault)) => Some(fault),
+            Err(_) => Some(Fault::ConnectTimeout),
+        }
+    });
+    let Some(fault) = fault else { return Ok(()) };
+    let why = match fault {
+        Fault::Dns => "its name does not resolve; check the address",
+        Fault::Refused => "nothing listens there; start the mock (`fleetstorm mock`) or check the port",
+        Fault::ConnectTimeout => "it does not answer within 10 s; check the address and firewalls",
+        Fault::TlsUntrusted => "its certificate is not trusted; name its CA with `target.ca_file` (--ca)",
+        Fault::TlsExpired => {
+            "its certificate has expired or is not valid yet; renew it, or check this machine's clock"
+        }
+        Fault::TlsWrongName => "its certificate is for another name; set `target.server_name`",
+        Fault::Protocol => "it does not speak TLS; DPS is HTTPS only",
+        Fault::Closed => "it closes the connection during the TLS handshake",
+        Fault::Exhausted => "this machine has no port or descriptor left",
+        _ => "the TLS handshake fails",
+    };
+    Err(RunError::Unreachable { address: format!("{}:{}", dial.host, dial.port), why: why.to_owned() })
+}

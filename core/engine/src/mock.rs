@@ -1,0 +1,188 @@
+//! A mock of the service with its doors, on a thread of its own.
+
+mod resolve;
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use fleetstorm_model::service::{Config, ConfigError, Counters, Service};
+use rustls::pki_types::CertificateDer;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+
+use crate::clock::Clock;
+use crate::evidence::Peer;
+use crate::identity::ServerIdentity;
+use crate::serve::{House, serve_http, server_config};
+
+pub use resolve::{ResolveError, resolve};
+pub(crate) use resolve::{file, secret};
+
+/// What a mock is started with.
+pub struct MockOptions {
+    /// The service behind the doors.
+    pub service: Config,
+    /// Where to listen for HTTPS; port 0 takes a free one.
+    pub https: SocketAddr,
+    /// The server's certificate.
+    pub identity: ServerIdentity,
+    /// The clock, which agrees with the service's calendar.
+    pub clock: Clock,
+}
+
+/// Why a mock cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum MockError {
+    /// The service's configuration contradicts itself.
+    #[error(transparent)]
+    Service(#[from] ConfigError),
+    /// The port is taken.
+    #[error(
+        "the mock cannot listen on {0}: the port is in use; choose another one (port 0 takes a free one)"
+    )]
+    PortInUse(SocketAddr),
+    /// The address cannot be listened on.
+    #[error("the mock cannot listen on {0}: {1}")]
+    Listen(SocketAddr, std::io::Error),
+    /// TLS cannot be set up.
+    #[error("the mock's TLS cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
+    /// The thread cannot be started.
+    #[error("the mock's thread cannot be started: {0}")]
+    Thread(std::io::Error),
+}
+
+/// A mock that is running.
+pub struct RunningMock {
+    address: SocketAddr,
+    ca_pem: String,
+    stop: watch::Sender<bool>,
+    thread: Option<JoinHandle<Counters>>,
+}
+
+impl RunningMock {
+    /// Starts a mock and returns once it listens.
+    ///
+    /// # Errors
+    /// It cannot listen, or its configuration is contradictory.
+    pub fn start(options: MockOptions) -> Result<Self, MockError> {
+        let MockOptions { service, https, identity, clock } = options;
+        let service = Service::new(service)?;
+        let ca_pem = identity.ca_pem.clone();
+        let acceptor = TlsAcceptor::from(Arc::new(server_config(identity)?));
+        let (stop, stopped) = watch::channel(false);
+        let (ready, listening) = mpsc::channel();
+        let thread = std::thread::Builder::new()
+            .name("mock".to_owned())
+            .spawn(move || {
+                let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                    Ok(runtime) => runtime,
+                    Err(error) => {
+                        let _ = ready.send(Err(MockError::Thread(error)));
+                        return Counters::default();
+                    }
+                };
+                let house = House::new(service, clock, std::time::Duration::ZERO);
+                let local = tokio::task::LocalSet::new();
+                let guard = runtime.enter();
+                let listener = match listen(https) {
+                    Ok((listener, address)) => {
+                        let _ = ready.send(Ok(address));
+                        listener
+                    }
+                    Err(error) => {
+                        let _ = ready.send(Err(error));
+                        return Counters::default();
+                    }
+                };
+                drop(guard);
+                local.block_on(&runtime, accept(Rc::clone(&house), listener, acceptor, stopped));
+                drop(local);
+                house.service.borrow().counters().clone()
+            })
+            .map_err(MockError::Thread)?;
+        let address = listening.recv().unwrap_or_else(|_| {
+            Err(MockError::Thread(std::io::Error::other("it ended before it listened")))
+        })?;
+        Ok(Self { address, ca_pem, stop, thread: Some(thread) })
+    }
+
+    /// Where it listens for HTTPS.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The CA that clients must trust, PEM.
+    pub fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
+    /// Stops it and returns what it has counted.
+    pub fn stop(mut self) -> Counters {
+        self.halt()
+    }
+
+    fn halt(&mut self) -> Counters {
+        self.stop.send_replace(true);
+        self.thread.take().and_then(|thread| thread.join().ok()).unwrap_or_default()
+    }
+}
+
+impl Drop for RunningMock {
+    fn drop(&mut self) {
+        self.halt();
+    }
+}
+
+fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), MockError> {
+    let failed = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => MockError::PortInUse(address),
+        _ => MockError::Listen(address, error),
+    };
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.map_err(failed)?;
+    socket.set_reuseaddr(true).map_err(failed)?;
+    socket.bind(address).map_err(failed)?;
+    // A fleet that boots at once must meet DPS's throttle, not our queue of accepted connections.
+    let listener = socket.listen(16_384).map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+/// Accepts connections until the mock is stopped.
+async fn accept(
+    house: Rc<House>,
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = stopped.wait_for(|stop| *stop) => return,
+            accepted = listener.accept() => accepted,
+        };
+        while connections.try_join_next().is_some() {}
+        let Ok((stream, _)) = accepted else {
+            // Out of descriptors: some connection has to end first.
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            continue;
+        };
+        if connections.len() >= house.limits.connections {
+            continue;
+        }
+        let _ = stream.set_nodelay(true);
+        let (house, acceptor) = (Rc::clone(&house), acceptor.clone());
+        connections.spawn_local(async move {
+            let handshake = Box::pin(tokio::time::timeout(house.limits.handshake, acceptor.accept(stream)));
+            let Ok(Ok(stream)) = handshake.await else { return };
+            let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+            let chain = chain.iter().map(|certificate| CertificateDer::from(certificate.to_vec())).collect();
+            serve_http(house, stream, Peer::new(chain)).await;
+        });
+    }
+}

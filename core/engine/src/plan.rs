@@ -1,0 +1,243 @@
+//! From a scenario to a fleet that is ready to run.
+
+use std::sync::Arc;
+
+use fleetstorm_model::device::Policy;
+use fleetstorm_model::random::{Purpose, Seed};
+use fleetstorm_model::scenario::{Arrival, Cohort, Scenario, SecretSource, TargetKind};
+use fleetstorm_model::service::throttle::Model;
+use fleetstorm_model::time::{Calendar, Moment};
+use fleetstorm_reports::record::{Bound, Plugin as UsedPlugin};
+use serde_json::{Value, json};
+
+use crate::RunError;
+use crate::drive::Member;
+use crate::identity::FleetIdentity;
+use crate::mock::ResolveError;
+use crate::plugins::{Attestation, Knowledge, Registry, Retry};
+
+/// Salt of the identity that a service does not know.
+const STRANGER: u64 = 0x5374_7261_6e67_6572;
+
+/// A scenario with its plugins made and its devices counted.
+pub struct Plan {
+    pub(crate) scenario: Scenario,
+    pub(crate) fleet: FleetIdentity,
+    pub(crate) cohorts: Vec<PlannedCohort>,
+    /// When each device boots, by its number.
+    pub(crate) arrivals: Vec<Moment>,
+    /// Each device's cohort, by its number.
+    pub(crate) membership: Vec<u16>,
+    pub(crate) id_scope: Arc<str>,
+    pub(crate) calendar: Calendar,
+}
+
+pub(crate) struct PlannedCohort {
+    pub(crate) policy: Policy,
+    pub(crate) retry: Retry,
+    pub(crate) attestation: Attestation,
+    pub(crate) certificates: bool,
+}
+
+impl Plan {
+    /// Prepares a scenario: reads the files that it names, makes its plugins and its schedule.
+    ///
+    /// # Errors
+    /// Something that the scenario names cannot be used.
+    pub fn new(mut scenario: Scenario, registry: &Registry, calendar: Calendar) -> Result<Self, RunError> {
+        if let Arrival::Trace { file, instants } = &mut scenario.fleet.arrival {
+            let text = std::fs::read_to_string(&*file)
+                .map_err(|error| ResolveError::new(&*file, format!("the trace cannot be read: {error}")))?;
+            *instants = Arrival::read_trace(&text).map_err(|why| ResolveError::new(&*file, why))?;
+            if instants.is_empty() {
+                return Err(ResolveError::new(&*file, "the trace holds no instant").into());
+            }
+        }
+        let seed = Seed(scenario.seed);
+        let fleet = FleetIdentity::from_seed(scenario.fleet.identity_seed)?;
+        let knowledge = if scenario.fleet.informed { knowledge(&scenario) } else { Knowledge::default() };
+        let mut cohorts = Vec::new();
+        for cohort in &scenario.cohorts {
+            let parameters = Value::Object(cohort.retry.parameters.clone()).to_string();
+            let retry = registry.retry(&cohort.retry.kind, &parameters, knowledge)?;
+            let parameters = identity_parameters(&scenario, cohort, &fleet, calendar)?;
+            let attestation = registry.attestation(&cohort.attestation.kind, &parameters)?;
+            let certificates = cohort.attestation.kind == "x509";
+            cohorts.push(PlannedCohort { policy: cohort.policy(calendar), retry, attestation, certificates });
+        }
+        let arrivals = scenario.fleet.arrival.schedule(scenario.fleet.devices, seed);
+        let membership = membership(&scenario.cohort_sizes(), seed);
+        let id_scope = id_scope(&scenario)?.into();
+        Ok(Self { scenario, fleet, cohorts, arrivals, membership, id_scope, calendar })
+    }
+
+    /// The devices of shard `shard` out of `shards`, with their identities.
+    pub(crate) fn members(&self, shard: u32, shards: u32) -> Result<Vec<Member>, RunError> {
+        let seed = Seed(self.scenario.seed);
+        (shard..self.scenario.fleet.devices)
+            .step_by(shards as usize)
+            .map(|index| {
+                let cohort = self.membership[index as usize];
+                let registration_id = self.scenario.registration_id(index);
+                let random = [0, 1, 2, 3].map(|count| seed.draw(Purpose::Identity, index, count));
+                let identity =
+                    self.cohorts[usize::from(cohort)].attestation.device(&registration_id, random)?;
+                Ok(Member {
+                    index,
+                    cohort,
+                    registration_id,
+                    arrival: self.arrivals[index as usize],
+                    identity: Arc::new(identity),
+                })
+            })
+            .collect()
+    }
+
+    /// The plugins that take part, each once.
+    pub(crate) fn plugins(&self) -> Vec<UsedPlugin> {
+        let mut used: Vec<UsedPlugin> = Vec::new();
+        for cohort in &self.cohorts {
+            for plugin in [&cohort.retry.used, &cohort.attestation.used] {
+                if !used.contains(plugin) {
+                    used.push(plugin.clone());
+                }
+            }
+        }
+        used
+    }
+
+    /// What bounds the fleet from outside; known for the embedded mock only.
+    pub(crate) fn bound(&self) -> Option<Bound> {
+        let mock = &self.scenario.mock;
+        if self.scenario.target.kind != TargetKind::Mock {
+            return None;
+        }
+        let (rate_per_s, burst, window_s) = match mock.throttle.config()?.registrations {
+            Model::Unlimited => return None,
+            Model::TokenBucket { rate_per_s, burst }
+            | Model::Gcra { rate_per_s, burst }
+            | Model::Penalising { rate_per_s, burst, .. }
+            | Model::Shaped { rate_per_s, burst, .. } => (rate_per_s, burst, 0.0),
+            Model::FixedWindow { limit, window } | Model::SlidingWindow { limit, window } => {
+                (f64::from(limit) / window.as_secs_f64(), f64::from(limit), window.as_secs_f64())
+            }
+        };
+        let what = format!("registration quota: {:.0} a minute, {burst:.0} at once", rate_per_s * 60.0);
+        Some(Bound { rate_per_s, burst, window_s, what })
+    }
+}
+
+fn knowledge(scenario: &Scenario) -> Knowledge {
+    let quota = match scenario.target.kind {
+        TargetKind::Mock => scenario.mock.throttle.config().map(|config| config.registrations),
+        TargetKind::Endpoint | TargetKind::Dps => None,
+    };
+    let quota_per_minute = match quota {
+        Some(Model::TokenBucket { rate_per_s, .. } | Model::Gcra { rate_per_s, .. })
+        | Some(Model::Penalising { rate_per_s, .. } | Model::Shaped { rate_per_s, .. }) => rate_per_s * 60.0,
+        Some(Model::FixedWindow { limit, window } | Model::SlidingWindow { limit, window }) => {
+            f64::from(limit) / window.as_secs_f64() * 60.0
+        }
+        Some(Model::Unlimited) => 0.0,
+        // The documented quota of the service (`dps-protocol` 11.1).
+        None => 1_000.0,
+    };
+    Knowledge { fleet_size: u64::from(scenario.fleet.devices), quota_per_minute }
+}
+
+/// Which cohort each device is in: cohorts are shuffled over the fleet, so that a schedule meets all of them.
+fn membership(sizes: &[u32], seed: Seed) -> Vec<u16> {
+    let mut members: Vec<u16> =
+        (0u16..).zip(sizes).flat_map(|(cohort, size)| std::iter::repeat_n(cohort, *size as usize)).collect();
+    // Fisher and Yates; the draws are keyed by the place.
+    for at in (1..members.len()).rev() {
+        let draw = seed.draw(Purpose::Cohort, at as u32, 0);
+        members.swap(at, ((u128::from(draw) * (at as u128 + 1)) >> 64) as usize);
+    }
+    members
+}
+
+/// The attestation's parameters with the fleet's keys filled in.
+fn identity_parameters(
+    scenario: &Scenario,
+    cohort: &Cohort,
+    fleet: &FleetIdentity,
+    calendar: Calendar,
+) -> Result<String, RunError> {
+    let mut parameters = cohort.attestation.parameters.clone();
+    let stranger;
+    let fleet = if cohort.enrolled {
+        fleet
+    } else {
+        stranger = FleetIdentity::from_seed(scenario.fleet.identity_seed ^ STRANGER)?;
+        &stranger
+    };
+    let target = &scenario.target;
+    let mut fill = |name: &str, value: Value| {
+        parameters.entry(name).or_insert(value);
+    };
+    match &*cohort.attestation.kind {
+        "symmetric-key" => {
+            let keys = match &target.group_key {
+                Some(source) => vec![crate::mock_secret(source)?.to_string()],
+                None => fleet.group_keys_base64().iter().map(|key| key.to_string()).collect(),
+            };
+            fill("group_keys", json!(keys));
+        }
+        "x509" => {
+            let (certificate, key) = match (&target.device_ca_file, &target.device_ca_key) {
+                (Some(file), Some(key)) => (read_text(file)?, crate::mock_secret(key)?.to_string()),
+                (None, None) => (fleet.ca_pem(), fleet.ca_key_pem().to_string()),
+                _ => {
+                    let why = "device_ca_file and device_ca_key go together";
+                    return Err(ResolveError::new("target", why).into());
+                }
+            };
+            let pool = parameters_u32(&cohort.attestation.parameters, "key_pool").unwrap_or(64);
+            parameters.remove("key_pool");
+            let mut fill = |name: &str, value: Value| {
+                parameters.entry(name).or_insert(value);
+            };
+            let keys: Vec<String> = fleet.device_keys_pem(pool)?.iter().map(|key| key.to_string()).collect();
+            fill("ca_certificate_pem", json!(certificate));
+            fill("ca_key_pem", json!(key));
+            fill("keys_pem", json!(keys));
+            fill("now_unix_secs", json!(calendar.unix_secs(Moment::START)));
+        }
+        _ => {}
+    }
+    Ok(Value::Object(parameters).to_string())
+}
+
+fn parameters_u32(parameters: &serde_json::Map<String, Value>, name: &str) -> Option<u32> {
+    parameters.get(name)?.as_u64().and_then(|value| u32::try_from(value).ok()).filter(|value| *value > 0)
+}
+
+fn read_text(path: &str) -> Result<String, RunError> {
+    let bytes = crate::mock_file(path)?;
+    String::from_utf8(bytes).map_err(|_| ResolveError::new(path, "it is not text").into())
+}
+
+fn id_scope(scenario: &Scenario) -> Result<String, RunError> {
+    let target = &scenario.target;
+    if target.kind == TargetKind::Mock {
+        return Ok(scenario.mock.id_scope.clone());
+    }
+    if let Some(name) = &target.id_scope_env {
+        return Ok(crate::mock_secret(&SecretSource::Env(name.clone()))?.to_string());
+    }
+    Ok(target.id_scope.clone().unwrap_or_else(|| crate::identity::DEMO_SCOPE.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cohorts_are_shuffled_over_the_fleet() {
+        let members = membership(&[700, 300], Seed(1));
+        assert_eq!(members.iter().filter(|cohort| **cohort == 0).count(), 700);
+        let early = members[..100].iter().filter(|cohort| **cohort == 1).count();
+        assert!((15..45).contains(&early), "{early}");
+    }
+}

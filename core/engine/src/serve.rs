@@ -1,0 +1,59 @@
+//! The mock's doors over the service machine.
+//!
+//! A door only knows how the protocol is spelled. It is generic over the byte stream, so the same code serves TLS
+//! sockets and the in-memory pipes of a wired run. All doors of a mock run on one thread and share one service: one
+//! enrollment, one throttle, one log, whichever way a device came, and no lock.
+
+mod http;
+mod tls;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use fleetstorm_model::service::Service;
+
+use crate::clock::Clock;
+
+pub(crate) use http::serve_http;
+pub(crate) use tls::server_config;
+
+/// What all doors of a mock share.
+pub(crate) struct House {
+    pub(crate) service: RefCell<Service>,
+    pub(crate) clock: Clock,
+    pub(crate) limits: Limits,
+    /// How long every request takes before the service sees it.
+    pub(crate) latency: Duration,
+}
+
+impl House {
+    pub(crate) fn new(service: Service, clock: Clock, latency: Duration) -> Rc<Self> {
+        Rc::new(Self { service: service.into(), clock, limits: Limits::default(), latency })
+    }
+}
+
+/// What a client may cost, so that a hostile one cannot stop the others.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Time for the TLS handshake.
+    pub(crate) handshake: Duration,
+    /// Time for a request's head, from the connection's start or the last answer; this is the idle time-out too.
+    pub(crate) head: Duration,
+    /// Time for a request's body.
+    pub(crate) body: Duration,
+    /// Connections at once; more are closed at once.
+    pub(crate) connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(30),
+            // DPS's own idle time-out is not documented; devices keep connections over waits of minutes.
+            head: Duration::from_secs(300),
+            body: Duration::from_secs(30),
+            connections: 19_500,
+        }
+    }
+}

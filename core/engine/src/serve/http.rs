@@ -1,0 +1,154 @@
+//! The HTTPS door.
+
+use std::convert::Infallible;
+use std::rc::Rc;
+
+use bytes::{Bytes, BytesMut};
+use fleetstorm_model::protocol::http::{
+    MESSAGE_MAX_BYTES, Route, RouteCall, read_submission, route, write_reply,
+};
+use fleetstorm_model::protocol::{Body, OperationId, Reply, RetryAfter, Status};
+use fleetstorm_model::service::{Call, Request as Asked};
+use fleetstorm_model::time::Span;
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
+    STRICT_TRANSPORT_SECURITY,
+};
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::House;
+use crate::evidence::{Peer, Presented};
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
+const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000; includeSubDomains");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
+const ERROR_CODE: HeaderName = HeaderName::from_static("x-ms-error-code");
+
+/// Serves one connection until it ends. Errors of a client are its own: they end its connection and nothing else.
+pub(crate) async fn serve_http<S>(house: Rc<House>, stream: S, peer: Peer)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let peer = Rc::new(peer);
+    let head = house.limits.head;
+    let answer = service_fn(move |request| {
+        let (house, peer) = (Rc::clone(&house), Rc::clone(&peer));
+        async move { Ok::<_, Infallible>(respond(&house, &peer, request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(head)
+        .max_buf_size(16 * 1024)
+        .serve_connection(TokioIo::new(stream), answer);
+    // How a client's connection ended is of no interest to the others.
+    let _ = connection.await;
+}
+
+async fn respond(house: &House, peer: &Peer, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let (head, body) = request.into_parts();
+    let Some(body) = read_body(house, body).await else {
+        let mut response = Response::new(Full::default());
+        *response.status_mut() = StatusCode::REQUEST_TIMEOUT;
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        return response;
+    };
+    if !house.latency.is_zero() {
+        tokio::time::sleep(house.latency).await;
+    }
+    let route = route(head.method.as_str(), head.uri.path(), head.uri.query());
+    let content_type = head.headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?"));
+    let call = match &route.call {
+        RouteCall::Register => Call::Register(read_submission(content_type, &body)),
+        RouteCall::Lookup => Call::Lookup(read_submission(content_type, &body)),
+        RouteCall::Poll(id) => OperationId::read(id).map_or(Call::NoSuchPath, Call::Poll),
+        RouteCall::WrongMethod => Call::WrongMethod,
+        RouteCall::NoSuchPath => Call::NoSuchPath,
+    };
+    let asked = Asked {
+        api_version: route.api_version.as_deref(),
+        id_scope: &route.id_scope,
+        registration_id: &route.registration_id,
+        call,
+    };
+    let authorization = head.headers.get(AUTHORIZATION).map(|value| value.to_str().unwrap_or("?"));
+    let handled = {
+        let presented = Presented::new(peer, authorization);
+        house.service.borrow_mut().handle(house.clock.now(), &asked, &presented)
+    };
+    if handled.delay > Span::ZERO {
+        tokio::time::sleep(handled.delay.into()).await;
+    }
+    spell(&handled.reply, &route, &head.headers)
+}
+
+/// The whole body; empty once it is longer than any message, which no reader accepts. `None` if it takes too long.
+async fn read_body(house: &House, mut body: Incoming) -> Option<Bytes> {
+    use hyper::body::Body as _;
+    if body.is_end_stream() {
+        return Some(Bytes::new());
+    }
+    let read = async {
+        let mut whole = Bytes::new();
+        let mut joined = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame.ok()?.into_data() else { continue };
+            if whole.is_empty() && joined.is_empty() {
+                whole = data;
+            } else {
+                if joined.is_empty() {
+                    joined.extend_from_slice(&whole);
+                }
+                joined.extend_from_slice(&data);
+            }
+            if whole.len().max(joined.len()) > MESSAGE_MAX_BYTES {
+                return Some(Bytes::from_static(b"too long"));
+            }
+        }
+        Some(if joined.is_empty() { whole } else { joined.freeze() })
+    };
+    tokio::time::timeout(house.limits.body, read).await.ok().flatten()
+}
+
+/// The answer as the service spells it (`dps-protocol` 3.3).
+fn spell(reply: &Reply, route: &Route<'_>, asked: &HeaderMap) -> Response<Full<Bytes>> {
+    let poll = matches!(route.call, RouteCall::Poll(_));
+    let mut body = Vec::with_capacity(256);
+    write_reply(reply, &route.registration_id, poll, &mut body);
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() =
+        StatusCode::from_u16(reply.status.0).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, JSON);
+    headers.insert(STRICT_TRANSPORT_SECURITY, HSTS);
+    if reply.retry_after != RetryAfter::Absent
+        && let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(reply.retry_after.to_string()))
+    {
+        headers.insert(RETRY_AFTER, value);
+    }
+    if let Body::Error(error) = &reply.body {
+        headers.insert(ERROR_CODE, HeaderValue::from(error.code));
+        let id = OperationId::usual(0, 0, error.tracking).to_string();
+        // The last part of an operation id is a GUID, which is what a request id is.
+        if let Ok(value) = HeaderValue::from_str(id.rsplit('.').next().unwrap_or("")) {
+            headers.insert(REQUEST_ID, value);
+        }
+    }
+    if reply.status == Status::ACCEPTED && !poll {
+        let host = asked
+            .get(HOST)
+            .and_then(|host| host.to_str().ok())
+            .unwrap_or("global.azure-devices-provisioning.net");
+        let location =
+            format!("https://{host}/{}/registrations/{}/register", route.id_scope, route.registration_id);
+        if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(location)) {
+            headers.insert(LOCATION, value);
+        }
+    }
+    response
+}

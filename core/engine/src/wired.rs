@@ -1,0 +1,135 @@
+//! The wired driver: the live run's bytes over in-memory pipes, in virtual time.
+//!
+//! The same devices, encoders, HTTP and door as in a live run; what is missing is the kernel and TLS. Time is
+//! tokio's paused clock, which jumps to the next timer when nothing can run, so a run of an hour takes seconds and
+//! two runs of a seed leave the same record byte for byte.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use fleetstorm_model::outcome::Fault;
+use fleetstorm_model::random::Seed;
+use fleetstorm_model::scenario::TargetKind;
+use fleetstorm_model::service::Service;
+use fleetstorm_model::time::Moment;
+use fleetstorm_reports::Record;
+use fleetstorm_reports::record::{Clock as ClockKind, Target};
+use rustls::pki_types::CertificateDer;
+use tokio::io::DuplexStream;
+
+use crate::clock::{Alarms, Clock};
+use crate::drive::{Cohort, Connect, Shard, drive_all};
+use crate::evidence::Peer;
+use crate::governor::{Brake, Governor, Halt};
+use crate::mock::{MockError, resolve};
+use crate::plan::Plan;
+use crate::plugins::DeviceIdentity;
+use crate::record::{ConnectTimes, Findings, Recorder, Rest};
+use crate::serve::{House, serve_http};
+use crate::{RunError, judge};
+
+/// What it takes to connect, and what a request takes. Some time must pass, or a strategy that never waits would
+/// stop it altogether.
+const HOP: Duration = Duration::from_millis(1);
+
+/// Bytes that a pipe holds each way.
+const PIPE_BYTES: usize = 8 * 1024;
+
+/// Runs a plan in virtual time. The plan's calendar must be [`fleetstorm_model::time::Calendar::VIRTUAL`].
+///
+/// # Errors
+/// The scenario's target is not the embedded mock, or the mock's configuration is contradictory.
+pub fn run(plan: Plan) -> Result<Record, RunError> {
+    if plan.scenario.target.kind != TargetKind::Mock {
+        return Err(RunError::Preflight(
+            "virtual time needs the embedded mock: a real server does not wait for it; use --clock live"
+                .to_owned(),
+        ));
+    }
+    let driver = |error: std::io::Error| RunError::Driver(error.to_string());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .map_err(driver)?;
+    let members = plan.members(0, 1)?;
+    let brake = Brake::new();
+    let rest = Rest::new(u64::from(plan.scenario.fleet.devices), brake.clone());
+    let cohort = members.iter().map(|member| member.cohort).collect();
+    let recorder = Recorder::new(cohort, plan.cohorts.len(), Arc::default(), rest);
+    let mut config = resolve(&plan.scenario.mock, &plan.fleet, plan.calendar)?;
+    config.seed = Seed(plan.scenario.seed);
+    let service = Service::new(config).map_err(MockError::from)?;
+
+    let local = tokio::task::LocalSet::new();
+    let (shard, now) = local.block_on(&runtime, async {
+        let clock = Clock::start();
+        let house = House::new(service, clock, HOP);
+        let alarms = Alarms::of_tokio(clock);
+        let cohorts = plan.cohorts.iter().map(|planned| Cohort {
+            policy: planned.policy.clone(),
+            retry: planned.retry.clone(),
+            connect: Pipes { house: Rc::clone(&house), certificates: planned.certificates },
+            id_scope: Arc::clone(&plan.id_scope),
+            host: http::HeaderValue::from_static("global.azure-devices-provisioning.net"),
+        });
+        let shard = Rc::new(Shard {
+            clock,
+            alarms: alarms.clone(),
+            seed: Seed(plan.scenario.seed),
+            cohorts: cohorts.collect(),
+            recorder: recorder.into(),
+            governor: Governor::new(None, &Arc::new(AtomicU64::new(0)), 1, brake.clone()),
+        });
+        let horizon = Moment::START + plan.scenario.horizon.0;
+        let limit = plan.scenario.fleet.max_concurrent.map(|limit| limit as usize);
+        tokio::select! {
+            biased;
+            () = brake.pulled() => {}
+            () = alarms.at(horizon) => brake.pull(Halt::Horizon),
+            () = drive_all(Rc::clone(&shard), members, limit) => {}
+        }
+        (shard, clock.now())
+    });
+    drop(local);
+    let shard =
+        Rc::try_unwrap(shard).map_err(|_| RunError::Driver("a device outlived its shard".to_owned()))?;
+
+    let findings = Findings::of(&[shard.recorder.into_inner()]);
+    let outcome = judge::Outcome {
+        clock: ClockKind::Wired,
+        target: Target {
+            kind: "mock".to_owned(),
+            address: "in memory".to_owned(),
+            id_scope: plan.id_scope.to_string(),
+            throttle: Some(plan.scenario.mock.throttle.profile.clone()),
+        },
+        halt: brake.held().unwrap_or(Halt::Settled),
+        now,
+        audit: None,
+        machine: None,
+    };
+    Ok(judge::record(&plan, findings, outcome))
+}
+
+/// Connects devices to the door by pipes.
+struct Pipes {
+    house: Rc<House>,
+    certificates: bool,
+}
+
+impl Connect for Pipes {
+    type Stream = DuplexStream;
+
+    async fn connect(&self, identity: &Arc<DeviceIdentity>) -> (Result<DuplexStream, Fault>, ConnectTimes) {
+        tokio::time::sleep(HOP).await;
+        let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
+        // What TLS would have proved.
+        let chain = if self.certificates { identity.certificates() } else { Vec::new() };
+        let peer = Peer::new(chain.into_iter().map(CertificateDer::from).collect());
+        tokio::task::spawn_local(serve_http(Rc::clone(&self.house), theirs, peer));
+        (Ok(ours), ConnectTimes::default())
+    }
+}

@@ -1,0 +1,50 @@
+//! The verdict in one sentence, made from the data.
+
+use crate::Record;
+use crate::number::{grouped, nanos, percent, ratio};
+use crate::record::{End, ObjectiveStatus};
+
+/// What happened, in one sentence that stands alone in a review or a chat.
+pub fn sentence(record: &Record) -> String {
+    let totals = &record.totals;
+    let mut parts = vec![format!(
+        "{} devices: {} assigned{}",
+        grouped(record.devices),
+        percent(totals.assigned, record.devices),
+        match record.completion.t100_ns {
+            Some(ns) => format!(" in {}", nanos(ns)),
+            None => format!(" after {}", nanos(record.duration_ns)),
+        }
+    )];
+    if totals.stopped > 0 {
+        let most = totals.stopped_by.iter().max_by_key(|(_, devices)| **devices);
+        let by = most.map_or(String::new(), |(class, _)| format!(" ({class})"));
+        parts.push(format!("{} stopped{by}", grouped(totals.stopped)));
+    }
+    let (held, all) = (
+        record.objectives.iter().filter(|objective| objective.status == ObjectiveStatus::Passed).count(),
+        record.objectives.len(),
+    );
+    match (held, all) {
+        (_, 0) => {}
+        (1, 1) => parts.push("the objective held".to_owned()),
+        _ if held == all => parts.push(format!("all {all} objectives held")),
+        _ => parts.push(format!("{held} of {all} objectives held")),
+    }
+    if totals.assigned > 0 {
+        parts.push(format!("{} registrations a device", ratio(totals.registers, totals.booted)));
+    }
+    if totals.throttled > 0 && record.bound.is_some() {
+        parts.push("limited by the registration quota".to_owned());
+    }
+    match &record.end {
+        End::Settled => {}
+        End::Horizon => parts.push("the horizon ended it".to_owned()),
+        End::Interrupted => parts.push("it was interrupted".to_owned()),
+        End::Ceiling { ceiling } => parts.push(format!("it was stopped by the ceiling {ceiling}")),
+    }
+    if let Some(why) = record.audit.as_ref().and_then(|audit| audit.untrusted.first()) {
+        parts.push(format!("not to be trusted: {why}"));
+    }
+    parts.join("; ")
+}

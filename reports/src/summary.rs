@@ -1,0 +1,216 @@
+//! The summary on the terminal: 80 columns that can be read and pasted.
+
+use std::fmt::Write as _;
+
+use fleetstorm_model::protocol::code;
+
+use crate::Record;
+use crate::number::{grouped, micros, nanos, percent, ratio};
+use crate::record::{Clock, ObjectiveStatus, VerdictResult};
+
+/// How the summary is printed.
+#[derive(Clone, Copy, Debug, Default)]
+struct Paint {
+    colour: bool,
+}
+
+impl Paint {
+    fn bold(self, text: &str) -> String {
+        self.code("1", text)
+    }
+
+    fn dim(self, text: &str) -> String {
+        self.code("2", text)
+    }
+
+    fn good(self, text: &str) -> String {
+        self.code("32", text)
+    }
+
+    fn bad(self, text: &str) -> String {
+        self.code("31", text)
+    }
+
+    fn code(self, code: &str, text: &str) -> String {
+        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+/// The summary of a run, ending in a line feed.
+pub fn summary(record: &Record, colour: bool) -> String {
+    let paint = Paint { colour };
+    let mut out = String::new();
+    let (word, good) = match record.verdict.result {
+        VerdictResult::Passed => ("PASSED", true),
+        VerdictResult::Failed => ("FAILED", false),
+        VerdictResult::Vacuous => ("NO DATA", false),
+        VerdictResult::Untrusted => ("UNTRUSTED", false),
+        VerdictResult::Ceiling => ("CEILING", false),
+        VerdictResult::Interrupted => ("INTERRUPTED", false),
+    };
+    let word = if good { paint.good(word) } else { paint.bad(word) };
+    let _ = writeln!(out, "{}  {}", paint.bold(&word), paint.bold(&printable(&record.name)));
+    for line in wrapped(&printable(&record.verdict.sentence), 78) {
+        let _ = writeln!(out, "  {line}");
+    }
+    objectives(record, paint, &mut out);
+    progress(record, paint, &mut out);
+    latency(record, paint, &mut out);
+    codes(record, paint, &mut out);
+    out
+}
+
+fn objectives(record: &Record, paint: Paint, out: &mut String) {
+    if record.objectives.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "\n{}", paint.bold("Objectives"));
+    for objective in &record.objectives {
+        let mark = match objective.status {
+            ObjectiveStatus::Passed => paint.good("ok  "),
+            ObjectiveStatus::Failed => paint.bad("FAIL"),
+            ObjectiveStatus::NoData => paint.bad("none"),
+        };
+        let _ = writeln!(
+            out,
+            "  {mark}  {:<44} {}",
+            printable(&objective.expression),
+            printable(&objective.observed)
+        );
+        if !objective.note.is_empty() {
+            for line in wrapped(&printable(&objective.note), 70) {
+                let _ = writeln!(out, "        {}", paint.dim(&line));
+            }
+        }
+    }
+}
+
+fn progress(record: &Record, paint: Paint, out: &mut String) {
+    let totals = &record.totals;
+    let _ = writeln!(out, "\n{}", paint.bold("Fleet"));
+    let clock = match record.clock {
+        Clock::Live => "",
+        Clock::Wired => "  (virtual time: latencies are the model's)",
+        Clock::Simulated => "  (simulated: latencies are the model's)",
+    };
+    let at = |ns: Option<u64>| ns.map_or("–".to_owned(), nanos);
+    let completion = &record.completion;
+    let _ = writeln!(
+        out,
+        "  assigned   {} of {} ({}){clock}",
+        grouped(totals.assigned),
+        grouped(record.devices),
+        percent(totals.assigned, record.devices)
+    );
+    let _ = writeln!(
+        out,
+        "  share      50 % {}   90 % {}   99 % {}   all {}",
+        at(completion.t50_ns),
+        at(completion.t90_ns),
+        at(completion.t99_ns),
+        at(completion.t100_ns)
+    );
+    let _ = writeln!(
+        out,
+        "  requests   {} ({} throttled), {} connections",
+        grouped(totals.requests),
+        grouped(totals.throttled),
+        grouped(totals.connections)
+    );
+    let _ = writeln!(
+        out,
+        "  billed     {} registrations, {} a device",
+        grouped(totals.billable),
+        ratio(totals.billable, totals.booted)
+    );
+    if record.cohorts.len() > 1 {
+        for cohort in &record.cohorts {
+            let name: String = printable(&cohort.name).chars().take(20).collect();
+            let _ = writeln!(
+                out,
+                "  {name:<20} {:>8} of {:<8} 99 % {}",
+                grouped(cohort.totals.assigned),
+                grouped(cohort.totals.devices),
+                at(cohort.completion.t99_ns)
+            );
+        }
+    }
+}
+
+fn latency(record: &Record, paint: Paint, out: &mut String) {
+    if record.phases.is_empty() {
+        return;
+    }
+    let head =
+        format!("{:<18}{:<10}{:>9}{:>10}{:>10}{:>10}{:>10}", "Latency", "", "n", "p50", "p90", "p99", "max");
+    let _ = writeln!(out, "\n{}", paint.bold(&head));
+    for phase in &record.phases {
+        let times = &phase.intended;
+        let _ = writeln!(
+            out,
+            "  {:<16}{:<10}{:>9}{:>10}{:>10}{:>10}{:>10}",
+            printable(&phase.phase),
+            printable(&phase.outcome),
+            grouped(times.count),
+            micros(times.p50_us),
+            micros(times.p90_us),
+            micros(times.p99_us),
+            micros(times.max_us)
+        );
+    }
+}
+
+fn codes(record: &Record, paint: Paint, out: &mut String) {
+    let mut bad: Vec<_> =
+        record.codes.iter().filter(|code| !(200..300).contains(&code.status) || code.code != 0).collect();
+    bad.sort_by_key(|code| std::cmp::Reverse(code.count));
+    if bad.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "\n{}", paint.bold("What went wrong"));
+    for code in bad.iter().take(6) {
+        let entry = code::lookup(code.status, code.code);
+        let what = match (code.status, code.code) {
+            (0, _) => printable(&code.fault),
+            (status, 0) => status.to_string(),
+            (_, code) => code.to_string(),
+        };
+        let title = entry.map_or("", |entry| entry.title);
+        let _ = writeln!(
+            out,
+            "  {:>8} x {what:<16} {:<9} {} devices  {title}",
+            grouped(code.count),
+            printable(&code.operation),
+            grouped(code.devices)
+        );
+        if let Some(entry) = entry {
+            for line in wrapped(entry.action, 66) {
+                let _ = writeln!(out, "             {}", paint.dim(&line));
+            }
+        }
+    }
+    if bad.len() > 6 {
+        let _ = writeln!(out, "  and {} more in the report", bad.len() - 6);
+    }
+}
+
+/// Without what a hostile name could do to a terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let line = lines.last_mut().expect("there is always a line");
+        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width {
+            lines.push(word.to_owned());
+        } else {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines
+}
