@@ -55,6 +55,8 @@ pub struct Record {
     pub attempts: BTreeMap<u64, u64>,
     /// Retry-After kept and broken.
     pub retry_after: RetryAfterUse,
+    /// Devices that `fleet.max_concurrent` made wait.
+    pub held_back: HeldBack,
     /// What bounds the fleet from outside, as far as the run can know it.
     pub bound: Option<Bound>,
     /// The objectives and whether they held.
@@ -275,6 +277,15 @@ pub struct RetryAfterUse {
     pub honoured: u64,
     /// Waits shorter than that.
     pub violated: u64,
+}
+
+/// Devices that booted later than the schedule says, because as many as the scenario allows at once were on their way.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HeldBack {
+    /// How many.
+    pub devices: u64,
+    /// The longest wait.
+    pub longest_ns: u64,
 }
 
 /// What bounds the fleet: the earliest instant at which the k-th device could have had its hub.

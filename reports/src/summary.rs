@@ -65,6 +65,8 @@ fn objectives(record: &Record, paint: Paint, out: &mut String) {
         return;
     }
     let _ = writeln!(out, "\n{}", paint.bold("Objectives"));
+    let longest = record.objectives.iter().map(|objective| objective.expression.chars().count()).max();
+    let width = longest.unwrap_or(0).clamp(30, 58);
     for objective in &record.objectives {
         let mark = match objective.status {
             ObjectiveStatus::Passed => paint.good("ok  "),
@@ -73,7 +75,7 @@ fn objectives(record: &Record, paint: Paint, out: &mut String) {
         };
         let _ = writeln!(
             out,
-            "  {mark}  {:<44} {}",
+            "  {mark}  {:<width$}  {}",
             printable(&objective.expression),
             printable(&objective.observed)
         );
@@ -123,6 +125,14 @@ fn progress(record: &Record, paint: Paint, out: &mut String) {
         grouped(totals.billable),
         ratio(totals.billable, totals.booted)
     );
+    if record.held_back.devices > 0 {
+        let _ = writeln!(
+            out,
+            "  held back  {} devices by max_concurrent, up to {}",
+            grouped(record.held_back.devices),
+            nanos(record.held_back.longest_ns)
+        );
+    }
     if record.cohorts.len() > 1 {
         for cohort in &record.cohorts {
             let name: String = printable(&cohort.name).chars().take(20).collect();
@@ -142,13 +152,13 @@ fn latency(record: &Record, paint: Paint, out: &mut String) {
         return;
     }
     let head =
-        format!("{:<18}{:<10}{:>9}{:>10}{:>10}{:>10}{:>10}", "Latency", "", "n", "p50", "p90", "p99", "max");
+        format!("{:<20}{:<10}{:>9}{:>10}{:>10}{:>10}{:>10}", "Latency", "", "n", "p50", "p90", "p99", "max");
     let _ = writeln!(out, "\n{}", paint.bold(&head));
     for phase in &record.phases {
         let times = &phase.intended;
         let _ = writeln!(
             out,
-            "  {:<16}{:<10}{:>9}{:>10}{:>10}{:>10}{:>10}",
+            "  {:<18}{:<10}{:>9}{:>10}{:>10}{:>10}{:>10}",
             printable(&phase.phase),
             printable(&phase.outcome),
             grouped(times.count),

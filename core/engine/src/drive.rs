@@ -66,8 +66,10 @@ pub(crate) struct Shard<C> {
     pub(crate) governor: Governor,
 }
 
-/// Boots the members of a shard as their moments come and drives each to its end. With `limit`, no more than that
-/// many are on their way at once; the wait for a place counts as lag, not as the service's time.
+/// Boots the members of a shard as their moments come and drives each to its end.
+///
+/// With `limit`, no more than that many are on their way at once: a device without a place boots when it gets one, and
+/// how long it was held back is recorded as such, neither as lag nor as the service's time.
 pub(crate) async fn drive_all<C: Connect + 'static>(
     shard: Rc<Shard<C>>,
     members: Vec<Member>,
@@ -78,15 +80,27 @@ pub(crate) async fn drive_all<C: Connect + 'static>(
     let mut order: Vec<(usize, Member)> = members.into_iter().enumerate().collect();
     order.sort_by_key(|(local, member)| (member.arrival, *local));
     let mut tasks = tokio::task::JoinSet::new();
+    let mut held_until = Moment::START;
     for (local, member) in order {
         shard.alarms.at(member.arrival).await;
         let place = match &places {
-            Some(places) => Rc::clone(places).acquire_owned_local().await,
+            Some(places) => {
+                let free = places.available_permits() > 0;
+                let place = Rc::clone(places).acquire_owned_local().await;
+                if !free {
+                    held_until = shard.clock.now();
+                }
+                place
+            }
             None => None,
         };
+        let boot = member.arrival.max(held_until);
+        if boot > member.arrival {
+            shard.recorder.borrow_mut().held(boot.since(member.arrival));
+        }
         let shard = Rc::clone(&shard);
         tasks.spawn_local(async move {
-            Driven::new(&shard, local, &member).run(member.arrival).await;
+            Driven::new(&shard, local, &member).run(boot).await;
             drop(place);
         });
         while tasks.try_join_next().is_some() {}
@@ -255,10 +269,6 @@ impl<'a, C: Connect> Driven<'a, C> {
 
     async fn send(&mut self, operation: Operation, id: Option<OperationId>, credential: Credential) -> Event {
         let shard = self.around.shard;
-        if !shard.governor.permit(shard.clock.now(), operation) {
-            // The run is being stopped: nothing leaves this machine any more.
-            std::future::pending::<()>().await;
-        }
         let wire = &mut self.wire;
         if wire.present(credential).is_err() {
             return Event::Broke(Fault::Attestation);
@@ -367,6 +377,10 @@ impl<C> Host for Around<'_, C> {
 
     fn poll_jitter(&mut self, count: u32) -> u64 {
         self.shard.seed.draw(Purpose::Poll, self.index, count)
+    }
+
+    fn permit(&mut self, now: Moment, operation: Operation) -> bool {
+        self.shard.governor.permit(now, operation)
     }
 
     fn observe(&mut self, now: Moment, observation: Observation<'_>) {

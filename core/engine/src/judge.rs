@@ -69,6 +69,7 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
         series: findings.series,
         attempts: findings.attempts,
         retry_after: findings.retry_after,
+        held_back: findings.held_back,
         bound: plan.bound(),
         objectives: Vec::new(),
         audit: outcome.audit,

@@ -9,6 +9,7 @@
 mod audit;
 mod clock;
 mod connect;
+mod control;
 mod drive;
 mod evidence;
 mod exchange;
@@ -27,8 +28,8 @@ mod write;
 
 pub use clock::Clock;
 pub use connect::AddressError;
+pub use control::Control;
 pub use gauges::Snapshot;
-pub use live::Control;
 pub use mock::{MockError, MockOptions, ResolveError, RunningMock, resolve};
 pub use plan::Plan;
 pub use plugins::{Knowledge, PluginError, Registry};

@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, OnceLock, mpsc};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use fleetstorm_model::outcome::Fault;
@@ -19,39 +19,15 @@ use fleetstorm_reports::record::{Clock as ClockKind, Target};
 use crate::audit::{self, Auditor};
 use crate::clock::{Alarms, Clock};
 use crate::connect::{Dial, TlsDialler, Trust, client_config};
+use crate::control::Control;
 use crate::drive::{Cohort, Member, Shard, drive_all};
-use crate::gauges::{Gauges, Snapshot};
+use crate::gauges::Gauges;
 use crate::governor::{Brake, Ceilings, Governor, Halt};
 use crate::identity::ServerIdentity;
 use crate::mock::{MockOptions, RunningMock, resolve};
 use crate::plan::Plan;
 use crate::record::{Findings, Recorder, Rest};
 use crate::{RunError, judge};
-
-/// Watches and stops a run from another thread.
-#[derive(Clone)]
-pub struct Control {
-    brake: Brake,
-    gauges: Arc<OnceLock<Vec<Arc<Gauges>>>>,
-}
-
-impl Default for Control {
-    fn default() -> Self {
-        Self { brake: Brake::new(), gauges: Arc::default() }
-    }
-}
-
-impl Control {
-    /// Stops the run; it ends with a record of what happened until now.
-    pub fn interrupt(&self) {
-        self.brake.pull(Halt::Interrupted);
-    }
-
-    /// The live numbers; `None` before the first device can boot.
-    pub fn snapshot(&self) -> Option<Snapshot> {
-        Some(Snapshot::of(self.gauges.get()?.iter().map(|gauges| &**gauges)))
-    }
-}
 
 /// How a live run uses the machine.
 #[derive(Clone, Copy, Debug, Default)]
@@ -105,7 +81,7 @@ pub fn run(plan: Plan, machine: Machine, control: &Control) -> Result<Record, Ru
     let mut auditor = Auditor::start(shards + u32::from(embedded));
     let started_unix_ns = plan.calendar.unix_nanos(clock.now());
     let clock = clock.later(offset);
-    let _ = control.gauges.set(gauges.clone());
+    control.show(gauges.clone());
 
     let (done, finished) = mpsc::channel();
     let mut recorders = Vec::new();

@@ -60,6 +60,8 @@ pub(crate) struct Recorder {
     attempts: BTreeMap<u64, u64>,
     retry_after: RetryAfterUse,
     exhausted: u64,
+    held_back: u64,
+    held_back_longest: Span,
     /// When the last device came to rest.
     last_settled: Moment,
     gauges: Arc<Gauges>,
@@ -115,6 +117,8 @@ impl Recorder {
             attempts: BTreeMap::new(),
             retry_after: RetryAfterUse::default(),
             exhausted: 0,
+            held_back: 0,
+            held_back_longest: Span::ZERO,
             last_settled: Moment::START,
             gauges,
             rest,
@@ -136,6 +140,12 @@ impl Recorder {
     /// How late the driver acted on an alarm.
     pub(crate) fn lagged(&mut self, lag: Span) {
         self.latencies.lag(lag);
+    }
+
+    /// A device booted later than the plan says, because `max_concurrent` others were on their way.
+    pub(crate) fn held(&mut self, span: Span) {
+        self.held_back += 1;
+        self.held_back_longest = self.held_back_longest.max(span);
     }
 
     /// The parts of a connection attempt, seen by the driver only.

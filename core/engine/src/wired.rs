@@ -20,9 +20,10 @@ use rustls::pki_types::CertificateDer;
 use tokio::io::DuplexStream;
 
 use crate::clock::{Alarms, Clock};
+use crate::control::Control;
 use crate::drive::{Cohort, Connect, Shard, drive_all};
 use crate::evidence::Peer;
-use crate::governor::{Brake, Governor, Halt};
+use crate::governor::{Governor, Halt};
 use crate::mock::{MockError, resolve};
 use crate::plan::Plan;
 use crate::plugins::DeviceIdentity;
@@ -41,10 +42,10 @@ const PIPE_BYTES: usize = 8 * 1024;
 ///
 /// # Errors
 /// The scenario's target is not the embedded mock, or the mock's configuration is contradictory.
-pub fn run(plan: Plan) -> Result<Record, RunError> {
+pub fn run(plan: Plan, control: &Control) -> Result<Record, RunError> {
     if plan.scenario.target.kind != TargetKind::Mock {
         return Err(RunError::Preflight(
-            "virtual time needs the embedded mock: a real server does not wait for it; use --clock live"
+            "virtual time needs the embedded mock: a real server does not wait for it; use --clock wall"
                 .to_owned(),
         ));
     }
@@ -55,10 +56,12 @@ pub fn run(plan: Plan) -> Result<Record, RunError> {
         .build()
         .map_err(driver)?;
     let members = plan.members(0, 1)?;
-    let brake = Brake::new();
+    let brake = control.brake.clone();
     let rest = Rest::new(u64::from(plan.scenario.fleet.devices), brake.clone());
     let cohort = members.iter().map(|member| member.cohort).collect();
-    let recorder = Recorder::new(cohort, plan.cohorts.len(), Arc::default(), rest);
+    let gauges = Arc::default();
+    control.show(vec![Arc::clone(&gauges)]);
+    let recorder = Recorder::new(cohort, plan.cohorts.len(), gauges, rest);
     let mut config = resolve(&plan.scenario.mock, &plan.fleet, plan.calendar)?;
     config.seed = Seed(plan.scenario.seed);
     let service = Service::new(config).map_err(MockError::from)?;

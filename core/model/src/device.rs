@@ -160,6 +160,12 @@ pub trait Host {
     /// 64 bits of chance for the jitter of the `count`-th poll of this device.
     fn poll_jitter(&mut self, count: u32) -> u64;
 
+    /// Whether a request may leave at all: a ceiling below every strategy can say no. A device that is refused goes
+    /// quiet, and the run is being stopped.
+    fn permit(&mut self, _now: Moment, _operation: Operation) -> bool {
+        true
+    }
+
     /// Something worth recording happened.
     fn observe(&mut self, now: Moment, observation: Observation<'_>);
 }

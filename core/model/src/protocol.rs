@@ -10,7 +10,7 @@ mod message;
 mod retry_after;
 pub mod sas;
 
-pub use id::{InvalidRegistrationId, OperationId, RegistrationId};
+pub use id::{Guid, InvalidRegistrationId, OperationId, RegistrationId};
 pub use message::{
     Body, Enrolment, ErrorBody, Operation, Registration, RegistrationState, Reply, Status, Substatus,
 };

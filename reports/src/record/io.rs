@@ -82,6 +82,7 @@ impl Record {
             series: Series::default(),
             attempts: BTreeMap::new(),
             retry_after: RetryAfterUse::default(),
+            held_back: HeldBack::default(),
             bound: None,
             objectives: Vec::new(),
             audit: None,

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use fleetstorm_model::time::Moment;
+use fleetstorm_model::time::{Moment, Span};
 use fleetstorm_reports::record::{
-    Code, Completion, Distribution, Phase as PhaseRecord, RetryAfterUse, Series, Totals,
+    Code, Completion, Distribution, HeldBack, Phase as PhaseRecord, RetryAfterUse, Series, Totals,
 };
 
 use super::codes::Codes;
@@ -25,6 +25,7 @@ pub(crate) struct Findings {
     pub(crate) retry_after: RetryAfterUse,
     pub(crate) send_lag: Distribution,
     pub(crate) exhausted: u64,
+    pub(crate) held_back: HeldBack,
     pub(crate) last_settled: Moment,
 }
 
@@ -79,6 +80,15 @@ impl Findings {
             retry_after,
             send_lag: latencies.lag_histogram().map(Distribution::from_histogram).unwrap_or_default(),
             exhausted: shards.iter().map(|shard| shard.exhausted).sum(),
+            held_back: HeldBack {
+                devices: shards.iter().map(|shard| shard.held_back).sum(),
+                longest_ns: shards
+                    .iter()
+                    .map(|shard| shard.held_back_longest)
+                    .max()
+                    .unwrap_or(Span::ZERO)
+                    .as_nanos(),
+            },
             last_settled: shards.iter().map(|shard| shard.last_settled).max().unwrap_or_default(),
         }
     }

@@ -7,8 +7,8 @@ use bytes::{Bytes, BytesMut};
 use fleetstorm_model::protocol::http::{
     MESSAGE_MAX_BYTES, Route, RouteCall, read_submission, route, write_reply,
 };
-use fleetstorm_model::protocol::{Body, OperationId, Reply, RetryAfter, Status};
-use fleetstorm_model::service::{Call, Request as Asked};
+use fleetstorm_model::protocol::{Body, Guid, OperationId, RetryAfter, Status};
+use fleetstorm_model::service::{Call, Handled, Request as Asked};
 use fleetstorm_model::time::Span;
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
@@ -84,7 +84,7 @@ async fn respond(house: &House, peer: &Peer, request: Request<Incoming>) -> Resp
     if handled.delay > Span::ZERO {
         tokio::time::sleep(handled.delay.into()).await;
     }
-    spell(&handled.reply, &route, &head.headers)
+    spell(&handled, &route, &head.headers)
 }
 
 /// The whole body; empty once it is longer than any message, which no reader accepts. `None` if it takes too long.
@@ -116,7 +116,8 @@ async fn read_body(house: &House, mut body: Incoming) -> Option<Bytes> {
 }
 
 /// The answer as the service spells it (`dps-protocol` 3.3).
-fn spell(reply: &Reply, route: &Route<'_>, asked: &HeaderMap) -> Response<Full<Bytes>> {
+fn spell(handled: &Handled, route: &Route<'_>, asked: &HeaderMap) -> Response<Full<Bytes>> {
+    let reply = &handled.reply;
     let poll = matches!(route.call, RouteCall::Poll(_));
     let mut body = Vec::with_capacity(256);
     write_reply(reply, &route.registration_id, poll, &mut body);
@@ -131,13 +132,11 @@ fn spell(reply: &Reply, route: &Route<'_>, asked: &HeaderMap) -> Response<Full<B
     {
         headers.insert(RETRY_AFTER, value);
     }
+    if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(Guid(handled.request_id).to_string())) {
+        headers.insert(REQUEST_ID, value);
+    }
     if let Body::Error(error) = &reply.body {
         headers.insert(ERROR_CODE, HeaderValue::from(error.code));
-        let id = OperationId::usual(0, 0, error.tracking).to_string();
-        // The last part of an operation id is a GUID, which is what a request id is.
-        if let Ok(value) = HeaderValue::from_str(id.rsplit('.').next().unwrap_or("")) {
-            headers.insert(REQUEST_ID, value);
-        }
     }
     if reply.status == Status::ACCEPTED && !poll {
         let host = asked

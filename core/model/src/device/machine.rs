@@ -241,6 +241,10 @@ impl Device {
             self.next = Operation::Register;
         }
         let operation = self.next;
+        if !host.permit(now, operation) {
+            self.state = State::Finished;
+            return Action::Finish;
+        }
         let credential = self.credential(now, policy, host);
         let operation_id = if operation == Operation::Poll { self.operation.clone() } else { None };
         self.started = now;

@@ -540,9 +540,9 @@ impl Fickle {
             1 => Decision::SwitchCredential(wait),
             2 => Decision::UseCachedHub(wait),
             3 => Decision::LookupStatus(wait),
-            4 if self.draw() % 8 == 0 => Decision::GiveUp { rearm_after: None },
+            4 if self.draw().is_multiple_of(8) => Decision::GiveUp { rearm_after: None },
             5 => Decision::GiveUp { rearm_after: Some(wait) },
-            6 if self.draw() % 16 == 0 => Decision::Faulted,
+            6 if self.draw().is_multiple_of(16) => Decision::Faulted,
             _ => Decision::Wait(wait),
         }
     }

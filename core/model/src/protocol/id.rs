@@ -147,8 +147,9 @@ impl fmt::Display for OperationId {
     }
 }
 
-/// Writes 128 bits as a GUID, `8-4-4-4-12`.
-pub(super) struct Guid(pub(super) u128);
+/// 128 bits that are written as a GUID, `8-4-4-4-12`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Guid(pub u128);
 
 impl fmt::Display for Guid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -61,7 +61,8 @@ pub struct Fleet {
     pub id_prefix: String,
     /// When the devices boot.
     pub arrival: Arrival,
-    /// No more devices than this are on their way at once; waiting for a place counts as the generator's lag.
+    /// No more devices than this are on their way at once; a device without a place boots when it
+    /// gets one, and the report says how many were held back and how long.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_concurrent: Option<u32>,
     /// Seed of the fleet's keys and CA; 0 is the identity that a mock's demo knows.

@@ -40,6 +40,8 @@ pub struct Handled {
     pub reply: Reply,
     /// How long a shaping queue held the request: the door answers that much later.
     pub delay: Span,
+    /// The request's id (`x-ms-request-id`); an error body repeats it as its tracking id.
+    pub request_id: u128,
 }
 
 /// A mock DPS instance.
@@ -118,11 +120,13 @@ impl Service {
     pub fn handle(&mut self, now: Moment, request: &Request<'_>, evidence: &impl Evidence) -> Handled {
         self.answers = self.answers.wrapping_add(1);
         self.counters.requests += 1;
+        let draw = |half| self.config.seed.draw(Purpose::Tracking, u32::MAX - half, self.answers);
+        let request_id = u128::from(draw(0)) << 64 | u128::from(draw(1));
         let mut delay = Span::ZERO;
         let reply = self
             .judge(now, request, evidence, &mut delay)
-            .unwrap_or_else(|refusal| self.refuse(now, &refusal));
-        Handled { reply, delay }
+            .unwrap_or_else(|refusal| self.refuse(now, request_id, &refusal));
+        Handled { reply, delay, request_id }
     }
 
     fn judge(
@@ -429,13 +433,12 @@ impl Service {
         }
     }
 
-    fn refuse(&mut self, now: Moment, refusal: &Refusal) -> Reply {
+    fn refuse(&mut self, now: Moment, request_id: u128, refusal: &Refusal) -> Reply {
         *self.counters.errors.entry(refusal.code).or_default() += 1;
-        let draw = |half| self.config.seed.draw(Purpose::Tracking, u32::MAX - half, self.answers);
         let error = ErrorBody {
             code: refusal.code,
             message: http::text_of(refusal.code).into(),
-            tracking: u128::from(draw(0)) << 64 | u128::from(draw(1)),
+            tracking: request_id,
             unix_ns: self.config.calendar.unix_nanos(now),
         };
         // The first three digits of a code are its status (`dps-protocol` 5.1).

@@ -14,10 +14,9 @@ use time::macros::format_description;
 
 use super::MESSAGE_MAX_BYTES;
 use crate::protocol::code;
-use crate::protocol::id::Guid;
 use crate::protocol::{
-    Body, Enrolment, ErrorBody, OperationId, Registration, RegistrationState, Reply, RetryAfter, Status,
-    Substatus,
+    Body, Enrolment, ErrorBody, Guid, OperationId, Registration, RegistrationState, Reply, RetryAfter,
+    Status, Substatus,
 };
 use crate::service::Submission;
 

@@ -1,0 +1,90 @@
+//! How the command ends when something is in the way: what was being done, what went wrong, where, what to do.
+
+use std::path::Path;
+
+use fleetstorm_engine::{MockError, ResolveError, RunError, WriteError};
+use fleetstorm_model::scenario::Problems;
+
+use crate::{diagnostics, terminal};
+
+/// Why the command cannot do its work.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// A file has mistakes, each with its place.
+    Problems(Problems),
+    /// Anything else: a sentence and an exit code.
+    Told { message: String, exit_code: u8 },
+}
+
+/// The user asked for something that cannot be.
+pub(crate) const USAGE: u8 = 2;
+/// The world is not ready for it.
+const PREFLIGHT: u8 = 14;
+/// It is nobody's fault but ours, or the disk's.
+const INTERNAL: u8 = 1;
+
+impl Failure {
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::Told { message: message.into(), exit_code: USAGE }
+    }
+
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
+        Self::Told { message: message.into(), exit_code: INTERNAL }
+    }
+
+    /// A file that was named cannot be read.
+    pub(crate) fn unreadable(what: &str, path: &Path, error: &std::io::Error) -> Self {
+        let hint = match error.kind() {
+            std::io::ErrorKind::NotFound => "; check the path, or look into scenarios/ for the shipped ones",
+            std::io::ErrorKind::InvalidData => "; it must be UTF-8 text",
+            _ => "",
+        };
+        Self::usage(format!("the {what} {} cannot be read: {error}{hint}", path.display()))
+    }
+
+    /// The directory for results cannot be used: said before the run, not after it.
+    pub(crate) fn unwritable(error: &WriteError) -> Self {
+        Self::Told { message: error.to_string(), exit_code: PREFLIGHT }
+    }
+
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Problems(_) => USAGE,
+            Self::Told { exit_code, .. } => *exit_code,
+        }
+    }
+
+    /// Prints it to standard error, in colour on a terminal.
+    pub(crate) fn print(&self) {
+        let colour = terminal::colours(&std::io::stderr());
+        match self {
+            Self::Problems(problems) => eprintln!("{}", diagnostics::render(problems, colour)),
+            Self::Told { message, .. } if colour => eprintln!("\x1b[1;31merror\x1b[0m: {message}"),
+            Self::Told { message, .. } => eprintln!("error: {message}"),
+        }
+    }
+}
+
+impl From<Problems> for Failure {
+    fn from(problems: Problems) -> Self {
+        Self::Problems(problems)
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        Self::Told { message: error.to_string(), exit_code: error.exit_code() }
+    }
+}
+
+impl From<MockError> for Failure {
+    fn from(error: MockError) -> Self {
+        RunError::from(error).into()
+    }
+}
+
+impl From<ResolveError> for Failure {
+    fn from(error: ResolveError) -> Self {
+        RunError::from(error).into()
+    }
+}

@@ -1,0 +1,84 @@
+//! Scenario and mock files with what replaces their values.
+
+use std::path::Path;
+
+use fleetstorm_model::scenario::{MockFile, Override, Scenario, read_mock};
+
+use crate::arguments::Changes;
+use crate::failure::Failure;
+
+/// Reads a scenario; `more` are changes that options stand for, which win over everything else.
+pub(crate) fn scenario(path: &Path, changes: &Changes, more: Vec<Override>) -> Result<Scenario, Failure> {
+    let text = read("scenario", path)?;
+    let mut overrides = overrides(changes, &text);
+    overrides.extend(more);
+    Ok(Scenario::read(&text, &path.display().to_string(), &overrides)?)
+}
+
+/// Reads a mock's file; without one, the demo.
+pub(crate) fn mock(path: Option<&Path>, changes: &Changes) -> Result<MockFile, Failure> {
+    let (text, name) = match path {
+        Some(path) => (read("mock's file", path)?, path.display().to_string()),
+        None => (String::new(), "the demo".to_owned()),
+    };
+    let overrides = overrides(changes, &text);
+    Ok(read_mock(&text, &name, &overrides)?)
+}
+
+fn read(what: &str, path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path).map_err(|error| Failure::unreadable(what, path, &error))
+}
+
+/// Names of the environment that are not values of a file.
+const RESERVED: [&str; 1] = ["FLEETSTORM_PLUGIN_PATH"];
+
+fn overrides(changes: &Changes, text: &str) -> Vec<Override> {
+    let mut environment: Vec<(String, String)> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    environment.sort();
+    let mut list = from_environment(environment, text);
+    list.extend(changes.set.iter().map(|(path, value)| Override {
+        origin: format!("--set {path}={value}"),
+        path: path.clone(),
+        value: value.clone(),
+    }));
+    list
+}
+
+/// `FLEETSTORM_FLEET__DEVICES` stands for `fleet.devices`. A variable that the file names as the place of a secret is
+/// no change to the file.
+fn from_environment(variables: impl IntoIterator<Item = (String, String)>, text: &str) -> Vec<Override> {
+    variables
+        .into_iter()
+        .filter_map(|(name, value)| {
+            let path = name.strip_prefix("FLEETSTORM_")?.to_ascii_lowercase().replace("__", ".");
+            let secret = text.contains(&format!("\"{name}\"")) || text.contains(&format!("'{name}'"));
+            (!RESERVED.contains(&&*name) && !secret && !path.is_empty()).then_some(Override {
+                origin: name,
+                path,
+                value,
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_names_paths_and_secrets_are_left_alone() {
+        let variables = [
+            ("HOME", "/root"),
+            ("FLEETSTORM_FLEET__DEVICES", "5"),
+            ("FLEETSTORM_GROUP_KEY", "c2VjcmV0"),
+            ("FLEETSTORM_PLUGIN_PATH", "/opt"),
+        ];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let list = from_environment(variables, "group_key = { env = \"FLEETSTORM_GROUP_KEY\" }");
+        assert_eq!(list.len(), 1);
+        assert_eq!((&*list[0].path, &*list[0].value), ("fleet.devices", "5"));
+        assert_eq!(list[0].origin, "FLEETSTORM_FLEET__DEVICES");
+    }
+}

@@ -1,0 +1,84 @@
+//! `fleetstorm mock`: the mock of the service in a process of its own.
+
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::{Path, PathBuf};
+
+use fleetstorm_engine::identity::{FleetIdentity, ServerIdentity};
+use fleetstorm_engine::{Clock, MockOptions, RunError, RunningMock, live, resolve, write_whole};
+use fleetstorm_model::scenario::ServerTls;
+
+use crate::arguments::MockArguments;
+use crate::failure::Failure;
+use crate::{files, run};
+
+/// Where the throw-away CA is written if the file does not say.
+const CA_FILE: &str = "fleetstorm-mock-ca.pem";
+
+pub(crate) fn run(arguments: &MockArguments) -> Result<u8, Failure> {
+    let file = files::mock(arguments.config.as_deref(), &arguments.changes)?;
+    let identity = FleetIdentity::from_seed(file.seed).map_err(RunError::from)?;
+    let service = resolve(&file, &identity, live::calendar())?;
+    let id_scope = service.id_scope.clone();
+    let https = address(&file.listen.https)?;
+    let (identity, ca_file) = server_identity(&file.tls)?;
+    // Whoever reads the ready line may interrupt at once.
+    let interruption = run::Interruption::listen()?;
+    let mock = RunningMock::start(MockOptions { service, https, identity, clock: Clock::start() })?;
+    let ca_file = match ca_file {
+        Some(path) => {
+            write_whole(&path, mock.ca_pem().as_bytes())
+                .map_err(|error| Failure::internal(format!("{error} (set tls.ca_out to another place)")))?;
+            std::path::absolute(&path).unwrap_or(path).display().to_string()
+        }
+        None => String::new(),
+    };
+    let ready = serde_json::json!({
+        "event": "ready",
+        "https": mock.address().to_string(),
+        "ca": ca_file,
+        "id_scope": id_scope,
+    });
+    println!("{ready}");
+
+    interruption.wait();
+    let counters = mock.stop();
+    let stopped = serde_json::json!({
+        "event": "stopped",
+        "requests": counters.requests,
+        "accepted": counters.accepted,
+        "throttled": counters.throttled,
+        "assigned": counters.assigned,
+        "errors": counters.errors,
+    });
+    println!("{stopped}");
+    Ok(0)
+}
+
+fn address(text: &str) -> Result<SocketAddr, Failure> {
+    let unusable = |why: String| Failure::usage(format!("listen.https = \"{text}\": {why}"));
+    text.to_socket_addrs()
+        .map_err(|error| unusable(format!("{error}; write an address and a port, such as 127.0.0.1:8443")))?
+        .next()
+        .ok_or_else(|| unusable("the name has no address".to_owned()))
+}
+
+/// The server's certificate, and where to write the CA if it is one of ours.
+fn server_identity(tls: &ServerTls) -> Result<(ServerIdentity, Option<PathBuf>), Failure> {
+    let ca_out = tls.ca_out.as_ref().map(PathBuf::from);
+    match (&tls.certificate, &tls.key) {
+        (Some(certificate), Some(key)) => {
+            let read = |path: &str| {
+                std::fs::read(path)
+                    .map_err(|error| Failure::unreadable("certificate or key", Path::new(path), &error))
+            };
+            let identity = ServerIdentity::from_pem(&read(certificate)?, &read(key)?, String::new())
+                .map_err(RunError::from)?;
+            Ok((identity, None))
+        }
+        (None, None) => {
+            let identity = ServerIdentity::throw_away(&tls.names).map_err(RunError::from)?;
+            Ok((identity, Some(ca_out.unwrap_or_else(|| PathBuf::from(CA_FILE)))))
+        }
+        _ => Err(Failure::usage("tls.certificate and tls.key go together: give both or neither")),
+    }
+}

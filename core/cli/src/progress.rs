@@ -1,0 +1,230 @@
+//! Progress on standard error: a live display, plain lines or JSON.
+
+use std::collections::VecDeque;
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use fleetstorm_engine::{Clock, Snapshot};
+use fleetstorm_model::scenario::Scenario;
+use fleetstorm_model::time::Span;
+use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressStyle};
+
+use crate::arguments::ProgressChoice;
+
+/// Shows a run while it lives.
+pub(crate) struct Display {
+    form: Form,
+    devices: u64,
+    clock: Clock,
+    pace: Pace,
+    /// When the last line was written.
+    last: Option<Span>,
+}
+
+enum Form {
+    Live { all: MultiProgress, bar: ProgressBar, counts: ProgressBar },
+    Plain,
+    Json,
+    Silent,
+}
+
+/// Seconds between plain lines.
+const PLAIN_EVERY: Span = Span::from_secs(5);
+/// Seconds between JSON objects.
+const JSON_EVERY: Span = Span::from_secs(1);
+
+impl Display {
+    pub(crate) fn new(choice: ProgressChoice, scenario: &Scenario) -> Self {
+        let devices = u64::from(scenario.fleet.devices);
+        let form = match choice {
+            ProgressChoice::Auto if std::io::stderr().is_terminal() => live(&scenario.name, devices),
+            ProgressChoice::Auto | ProgressChoice::Plain => Form::Plain,
+            ProgressChoice::Json => Form::Json,
+            ProgressChoice::None => Form::Silent,
+        };
+        if matches!(form, Form::Plain) {
+            eprintln!("{}: preparing {} devices", printable(&scenario.name), HumanCount(devices));
+        }
+        Self { form, devices, clock: Clock::start(), pace: Pace::default(), last: None }
+    }
+
+    /// Shows the numbers of this moment; call it often.
+    pub(crate) fn show(&mut self, now: &Snapshot) {
+        let at = self.clock.now().since(fleetstorm_model::time::Moment::START);
+        self.pace.add(at, now);
+        let due = |every: Span| self.last.is_none_or(|last| at.saturating_sub(last) >= every);
+        match &self.form {
+            Form::Live { bar, counts, .. } => {
+                bar.set_position(now.assigned);
+                bar.set_message(self.pace.left(self.devices, now));
+                counts.set_message(counted(now, &self.pace));
+            }
+            Form::Plain if due(PLAIN_EVERY) => {
+                eprintln!("{}", self.line(at, now));
+                self.last = Some(at);
+            }
+            Form::Json if due(JSON_EVERY) => {
+                eprintln!("{}", self.object("progress", at, now));
+                self.last = Some(at);
+            }
+            Form::Plain | Form::Json | Form::Silent => {}
+        }
+    }
+
+    /// A remark between the numbers.
+    pub(crate) fn note(&self, text: &str) {
+        match &self.form {
+            Form::Live { all, .. } => {
+                let _ = all.println(text);
+            }
+            Form::Plain => eprintln!("{text}"),
+            Form::Json => eprintln!("{}", serde_json::json!({ "event": "note", "text": text })),
+            Form::Silent => {}
+        }
+    }
+
+    /// Clears the display or writes a last line.
+    pub(crate) fn finish(mut self, last: Option<&Snapshot>) {
+        let at = self.clock.now().since(fleetstorm_model::time::Moment::START);
+        if let Some(now) = last {
+            self.pace.add(at, now);
+        }
+        match (&self.form, last) {
+            (Form::Live { all, .. }, _) => {
+                let _ = all.clear();
+            }
+            (Form::Plain, Some(now)) => eprintln!("{}", self.line(at, now)),
+            (Form::Json, Some(now)) => eprintln!("{}", self.object("finished", at, now)),
+            (Form::Plain | Form::Json | Form::Silent, _) => {}
+        }
+    }
+
+    fn line(&self, at: Span, now: &Snapshot) -> String {
+        format!(
+            "[{:>4} s] assigned {}/{}  {}  {}",
+            at.as_secs(),
+            HumanCount(now.assigned),
+            HumanCount(self.devices),
+            counted(now, &self.pace),
+            self.pace.left(self.devices, now)
+        )
+        .trim_end()
+        .to_owned()
+    }
+
+    fn object(&self, event: &str, at: Span, now: &Snapshot) -> serde_json::Value {
+        serde_json::json!({
+            "event": event,
+            "elapsed_s": (at.as_secs_f64() * 10.0).round() / 10.0,
+            "devices": self.devices,
+            "assigned": now.assigned,
+            "stopped": now.stopped,
+            "in_flight": now.in_flight,
+            "sent": now.sent,
+            "throttled": now.throttled,
+            "failed": now.failed,
+        })
+    }
+}
+
+fn live(name: &str, devices: u64) -> Form {
+    let all = MultiProgress::new();
+    let style = |template: &str| {
+        ProgressStyle::with_template(template).expect("the template is a constant that parses")
+    };
+    let bar = ProgressBar::new(devices)
+        .with_style(
+            style("{prefix:.bold} {bar:24.green} {human_pos} of {human_len} assigned, {elapsed}  {msg}")
+                .progress_chars("━╸─"),
+        )
+        .with_prefix(printable(name))
+        .with_message(format!("preparing {} devices", HumanCount(devices)));
+    let counts = ProgressBar::new_spinner().with_style(style("{spinner} {msg:.dim}"));
+    let (bar, counts) = (all.add(bar), all.add(counts));
+    counts.enable_steady_tick(Duration::from_millis(120));
+    Form::Live { all, bar, counts }
+}
+
+fn counted(now: &Snapshot, pace: &Pace) -> String {
+    let stopped =
+        if now.stopped > 0 { format!("  stopped {}", HumanCount(now.stopped)) } else { String::new() };
+    format!(
+        "in flight {}  throttled {}  failed {}{stopped}  sent {:.0}/s",
+        HumanCount(now.in_flight),
+        HumanCount(now.throttled),
+        HumanCount(now.failed),
+        pace.per_second(|sample| sample.sent)
+    )
+}
+
+/// Rates over the last seconds.
+#[derive(Default)]
+struct Pace(VecDeque<Sample>);
+
+#[derive(Clone, Copy)]
+struct Sample {
+    at: Span,
+    sent: u64,
+    assigned: u64,
+}
+
+/// Long enough to smooth a burst, short enough to see a change.
+const WINDOW: Span = Span::from_secs(5);
+
+impl Pace {
+    fn add(&mut self, at: Span, now: &Snapshot) {
+        self.0.push_back(Sample { at, sent: now.sent, assigned: now.assigned });
+        while self.0.len() > 2 && at.saturating_sub(self.0[1].at) >= WINDOW {
+            self.0.pop_front();
+        }
+    }
+
+    fn per_second(&self, count: impl Fn(&Sample) -> u64) -> f64 {
+        match (self.0.front(), self.0.back()) {
+            (Some(first), Some(last)) if last.at > first.at => {
+                let passed = last.at.saturating_sub(first.at).as_secs_f64();
+                count(last).saturating_sub(count(first)) as f64 / passed
+            }
+            _ => 0.0,
+        }
+    }
+
+    /// When all devices will be settled, if it goes on like this.
+    fn left(&self, devices: u64, now: &Snapshot) -> String {
+        let open = devices.saturating_sub(now.assigned + now.stopped);
+        let rate = self.per_second(|sample| sample.assigned);
+        if open == 0 || rate <= 0.0 {
+            return String::new();
+        }
+        // The end of a run is no matter of milliseconds.
+        let left = Span::from_secs(((open as f64 / rate).ceil() as u64).max(1));
+        format!("about {left} left")
+    }
+}
+
+/// Without what a hostile name could do to a terminal.
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(40).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot(sent: u64, assigned: u64) -> Snapshot {
+        Snapshot { sent, assigned, ..Snapshot::default() }
+    }
+
+    #[test]
+    fn the_pace_is_that_of_the_last_seconds() {
+        let mut pace = Pace::default();
+        for second in 0..10 {
+            let sent = if second < 5 { 0 } else { (second - 5) * 100 };
+            pace.add(Span::from_secs(second), &snapshot(sent, second * 10));
+        }
+        assert_eq!(pace.per_second(|sample| sample.sent), 80.0);
+        assert_eq!(pace.left(190, &snapshot(0, 90)), "about 10s left");
+        assert_eq!(pace.left(90, &snapshot(0, 90)), "");
+        assert_eq!(Pace::default().left(5, &snapshot(0, 0)), "");
+    }
+}

@@ -1,0 +1,208 @@
+//! `fleetstorm run`: from a scenario to a record, a report and an exit code.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use fleetstorm_engine::{Control, Plan, RunError, live, wired, write_whole};
+use fleetstorm_model::scenario::{Override, Scenario};
+use fleetstorm_model::time::Calendar;
+use fleetstorm_reports::Record;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::arguments::{ClockChoice, RunArguments};
+use crate::failure::Failure;
+use crate::progress::Display;
+use crate::{files, registry, terminal};
+
+pub(crate) fn run(arguments: &RunArguments) -> Result<u8, Failure> {
+    let scenario = files::scenario(&arguments.scenario, &arguments.changes, options(arguments))?;
+    let out = arguments.out.clone().unwrap_or_else(|| default_directory(&scenario));
+    // A disk that refuses results is told before the fleet has run, not after.
+    write_whole(&out.join(".fleetstorm-probe"), b"").map_err(|error| Failure::unwritable(&error))?;
+    let _ = std::fs::remove_file(out.join(".fleetstorm-probe"));
+
+    let record = drive(scenario, arguments)?;
+    let written = leave(&record, &out);
+    print!("{}", fleetstorm_reports::summary(&record, terminal::colours(&std::io::stdout())));
+    let written = written?;
+    println!("\nRecord  {}\nReport  {}", written[0].display(), written[1].display());
+    Ok(record.verdict.exit_code)
+}
+
+/// What the options stand for.
+fn options(arguments: &RunArguments) -> Vec<Override> {
+    let change = |origin: &str, path: &str, value: String| Override {
+        origin: origin.to_owned(),
+        path: path.to_owned(),
+        value,
+    };
+    let mut list = Vec::new();
+    if let Some(seed) = arguments.seed {
+        list.push(change("--seed", "seed", seed.to_string()));
+    }
+    match arguments.target.as_deref() {
+        None => {}
+        Some("mock") => list.push(change("--target", "target.kind", "mock".to_owned())),
+        Some(address) => {
+            list.push(change("--target", "target.kind", "endpoint".to_owned()));
+            list.push(change("--target", "target.address", address.to_owned()));
+        }
+    }
+    if let Some(ca) = &arguments.ca {
+        list.push(change("--ca", "target.ca_file", ca.display().to_string()));
+    }
+    list
+}
+
+/// Names come from files, and may hold anything.
+fn default_directory(scenario: &Scenario) -> PathBuf {
+    let safe = |c: char| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '-' };
+    let name: String = scenario.name.chars().map(safe).take(80).collect();
+    let name = name.trim_matches('.');
+    Path::new("fleetstorm-out").join(if name.is_empty() { "run" } else { name })
+}
+
+/// Runs the fleet on a thread of its own while this one shows progress and listens for Ctrl-C.
+fn drive(scenario: Scenario, arguments: &RunArguments) -> Result<Record, Failure> {
+    let calendar = match arguments.clock {
+        ClockChoice::Wall => live::calendar(),
+        ClockChoice::Wired => Calendar::VIRTUAL,
+    };
+    let control = Control::default();
+    let machine = live::Machine { shards: arguments.shards };
+    let clock = arguments.clock;
+    let mut display = Display::new(arguments.progress, &scenario);
+    let (done, mut finished) = tokio::sync::oneshot::channel();
+    let worker = {
+        let control = control.clone();
+        std::thread::Builder::new()
+            .name("run".to_owned())
+            .spawn(move || {
+                let record = Plan::new(scenario, &registry(), calendar).and_then(|plan| match clock {
+                    ClockChoice::Wall => live::run(plan, machine, &control),
+                    ClockChoice::Wired => wired::run(plan, &control),
+                });
+                let _ = done.send(record);
+            })
+            .map_err(|error| Failure::internal(format!("a thread cannot be started: {error}")))?
+    };
+
+    let result = runtime()?.block_on(async {
+        let mut signals = Signals::new()?;
+        let mut tick = tokio::time::interval(Duration::from_millis(100));
+        loop {
+            tokio::select! {
+                result = &mut finished => return Ok::<_, Failure>(result),
+                () = signals.next() => {
+                    control.interrupt();
+                    display.note("interrupted: writing what there is (once more to stop at once)");
+                    // The first signal is a request; the second one is an order.
+                    if let Some(result) = finish_or_insist(&mut finished, &mut signals).await {
+                        return Ok(result);
+                    }
+                    std::process::exit(130);
+                }
+                _ = tick.tick() => {
+                    if let Some(snapshot) = control.snapshot() {
+                        display.show(&snapshot);
+                    }
+                }
+            }
+        }
+    });
+    display.finish(control.snapshot().as_ref());
+    let crashed = || Failure::from(RunError::Driver("the run ended without a result".to_owned()));
+    let record = result?.map_err(|_| crashed())??;
+    worker.join().map_err(|_| crashed())?;
+    Ok(record)
+}
+
+type Finished = tokio::sync::oneshot::Receiver<Result<Record, RunError>>;
+
+/// The result, or `None` if the user insists before it comes.
+async fn finish_or_insist(
+    finished: &mut Finished,
+    signals: &mut Signals,
+) -> Option<Result<Result<Record, RunError>, tokio::sync::oneshot::error::RecvError>> {
+    tokio::select! {
+        biased;
+        result = finished => Some(result),
+        () = signals.next() => None,
+    }
+}
+
+/// Writes the record, then the report: the record is what cannot be made again.
+fn leave(record: &Record, out: &Path) -> Result<[PathBuf; 2], Failure> {
+    let bytes = record
+        .write()
+        .map_err(|error| Failure::internal(format!("the record cannot be written as JSON: {error}")))?;
+    let (json, html) = (out.join("run.json"), out.join("report.html"));
+    let lost = |error: fleetstorm_engine::WriteError| Failure::internal(error.to_string());
+    write_whole(&json, &bytes).map_err(lost)?;
+    write_whole(&html, fleetstorm_reports::html(record).as_bytes()).map_err(lost)?;
+    Ok([json, html])
+}
+
+/// Ctrl-C, or another way in which the process is asked to end, heard from now on.
+pub(crate) struct Interruption {
+    runtime: tokio::runtime::Runtime,
+    signals: Signals,
+}
+
+impl Interruption {
+    pub(crate) fn listen() -> Result<Self, Failure> {
+        let runtime = runtime()?;
+        let signals = runtime.block_on(async { Signals::new() })?;
+        Ok(Self { runtime, signals })
+    }
+
+    /// Returns once it comes.
+    pub(crate) fn wait(mut self) {
+        self.runtime.block_on(self.signals.next());
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::internal(format!("the event loop cannot start: {error}")))
+}
+
+/// The two ways in which a process is asked to end.
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Failure> {
+        let listen = |kind| {
+            signal(kind)
+                .map_err(|error| Failure::internal(format!("signals cannot be listened for: {error}")))
+        };
+        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_stay_below_their_directory_whatever_the_name() {
+        let directory =
+            |name: &str| default_directory(&Scenario { name: name.to_owned(), ..Scenario::default() });
+        assert_eq!(directory("quickstart"), Path::new("fleetstorm-out/quickstart"));
+        assert_eq!(directory("../../etc"), Path::new("fleetstorm-out/-..-etc"));
+        assert_eq!(directory(".."), Path::new("fleetstorm-out/run"));
+        assert_eq!(directory("a/b\n"), Path::new("fleetstorm-out/a-b-"));
+    }
+}

@@ -1,0 +1,44 @@
+//! `fleetstorm scenario`: what can be known before a run.
+
+use std::io::IsTerminal as _;
+
+use fleetstorm_engine::{Plan, RunError};
+use fleetstorm_model::scenario;
+use fleetstorm_model::time::Calendar;
+
+use crate::arguments::ScenarioArguments;
+use crate::failure::Failure;
+use crate::{files, registry};
+
+pub(crate) fn check(arguments: &ScenarioArguments) -> Result<u8, Failure> {
+    let scenario = files::scenario(&arguments.scenario, &arguments.changes, Vec::new())?;
+    let (devices, objectives) = (scenario.fleet.devices, scenario.objectives.len());
+    // Plugins and the files that the scenario names are part of whether it can run.
+    let fits = Plan::new(scenario, &registry(), Calendar::VIRTUAL).map(drop);
+    match fits {
+        // Secrets need not be at hand where a scenario is only checked.
+        Ok(()) | Err(RunError::Resolve(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    println!("{}: ok ({devices} devices, {objectives} objectives)", arguments.scenario.display());
+    if let Err(RunError::Resolve(missing)) = fits {
+        println!("  but not ready to run here: {missing}");
+    }
+    Ok(0)
+}
+
+pub(crate) fn explain(arguments: &ScenarioArguments) -> Result<u8, Failure> {
+    let scenario = files::scenario(&arguments.scenario, &arguments.changes, Vec::new())?;
+    print!("{}", scenario::explain(&scenario));
+    Ok(0)
+}
+
+pub(crate) fn schema() -> Result<u8, Failure> {
+    let text = serde_json::to_string_pretty(&scenario::schema())
+        .map_err(|error| Failure::internal(format!("the schema cannot be written: {error}")))?;
+    println!("{text}");
+    if std::io::stdout().is_terminal() {
+        eprintln!("(redirect this to a file and name it in your editor's TOML settings)");
+    }
+    Ok(0)
+}

@@ -1,0 +1,200 @@
+//! Targets that are not what they should be. The server here is ours and misbehaves on purpose.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::PrivatePkcs8KeyDer;
+
+use crate::harness::{Bench, Ended};
+
+/// What the server does with a connection once TLS stands.
+type Manner = fn(&mut rustls::StreamOwned<rustls::ServerConnection, TcpStream>);
+
+/// A server certificate that is valid between two years.
+fn certificate(name: &str, from: i32, to: i32) -> (rcgen::Certificate, rcgen::KeyPair) {
+    let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+    params.not_before = rcgen::date_time_ymd(from, 1, 1);
+    params.not_after = rcgen::date_time_ymd(to, 1, 1);
+    let key = rcgen::KeyPair::generate().unwrap();
+    (params.self_signed(&key).unwrap(), key)
+}
+
+/// Listens with this certificate until the test ends.
+fn serve(bench: &Bench, name: &str, years: (i32, i32), manner: Manner) -> SocketAddr {
+    let (certificate, key) = certificate(name, years.0, years.1);
+    bench.file("ca.pem", &certificate.pem());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![certificate.der().clone()],
+            PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+        )
+        .unwrap();
+    let config = Arc::new(config);
+    raw(move |socket| {
+        let connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+        let mut stream = rustls::StreamOwned::new(connection, socket);
+        // The preflight's connection ends without a byte.
+        let _ = stream.flush();
+        manner(&mut stream);
+    })
+}
+
+fn raw(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let serve = Arc::new(serve);
+    std::thread::spawn(move || {
+        for socket in listener.incoming().flatten() {
+            let serve = Arc::clone(&serve);
+            std::thread::spawn(move || serve(socket));
+        }
+    });
+    address
+}
+
+fn run(bench: &Bench, address: SocketAddr) -> Ended {
+    let scenario = r#"
+        horizon = "10s"
+        objectives = ["assigned == 100%"]
+        [fleet]
+        devices = 5
+        [[cohort]]
+        retry = "none"
+        request_timeout = "500ms"
+        connect_timeout = "2s"
+    "#;
+    bench.run(scenario, &["--target", &format!("https://{address}"), "--ca", "ca.pem"])
+}
+
+/// Reads a request's head and says whether there was one.
+fn asked(stream: &mut rustls::StreamOwned<rustls::ServerConnection, TcpStream>) -> bool {
+    let mut buffer = [0; 2048];
+    matches!(stream.read(&mut buffer), Ok(1..))
+}
+
+#[track_caller]
+fn all_met(bench: &Bench, ended: &Ended, fault: &str) {
+    assert_eq!(ended.code, 10, "{ended:?}");
+    let record = bench.record();
+    let codes: Vec<_> = record.codes.iter().map(|code| (&*code.fault, code.devices)).collect();
+    assert_eq!(codes, [(fault, 5)]);
+    assert_eq!(record.totals.stopped, 5);
+}
+
+#[test]
+fn nobody_listens() {
+    let bench = Bench::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    bench.file("ca.pem", &certificate("x", 2020, 2040).0.pem());
+    run(&bench, address).refused(14, &[&address.to_string(), "nothing listens there", "fleetstorm mock"]);
+}
+
+#[test]
+fn plain_http_is_no_dps() {
+    let bench = Bench::new();
+    bench.file("ca.pem", &certificate("x", 2020, 2040).0.pem());
+    let address = raw(|mut socket| {
+        let _ = socket.read(&mut [0; 64]);
+        let _ = socket.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+    });
+    run(&bench, address).refused(14, &["does not speak TLS"]);
+}
+
+#[test]
+fn a_server_that_says_nothing_is_given_up() {
+    let bench = Bench::new();
+    bench.file("ca.pem", &certificate("x", 2020, 2040).0.pem());
+    let address = raw(|socket| {
+        std::thread::park_timeout(Duration::from_secs(30));
+        drop(socket);
+    });
+    run(&bench, address).refused(14, &["does not answer within 10 s"]);
+}
+
+#[test]
+fn certificates_that_do_not_hold_are_told_apart() {
+    let nothing: Manner = |_| {};
+    let bench = Bench::new();
+    let address = serve(&bench, "127.0.0.1", (2020, 2021), nothing);
+    run(&bench, address).refused(14, &["has expired"]);
+    let address = serve(&bench, "elsewhere.example", (2020, 2040), nothing);
+    run(&bench, address).refused(14, &["another name", "target.server_name"]);
+    let address = serve(&bench, "127.0.0.1", (2020, 2040), nothing);
+    bench.file("ca.pem", &certificate("127.0.0.1", 2020, 2040).0.pem());
+    run(&bench, address).refused(14, &["not trusted", "--ca"]);
+}
+
+#[test]
+fn garbage_is_a_protocol_error() {
+    let bench = Bench::new();
+    let address = serve(&bench, "127.0.0.1", (2020, 2040), |stream| {
+        if asked(stream) {
+            let _ = stream.write_all(b"\x00\x01\x02 this is not HTTP\r\n\r\n");
+            let _ = stream.flush();
+        }
+    });
+    let ended = run(&bench, address);
+    all_met(&bench, &ended, "protocol");
+}
+
+#[test]
+fn a_page_instead_of_an_answer_is_no_assignment() {
+    let bench = Bench::new();
+    let address = serve(&bench, "127.0.0.1", (2020, 2040), |stream| {
+        while asked(stream) {
+            let page = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>";
+            let _ = stream.write_all(page);
+            let _ = stream.flush();
+        }
+    });
+    let ended = run(&bench, address);
+    assert_eq!(ended.code, 10, "{ended:?}");
+    assert_eq!(bench.record().totals.stopped_by.keys().collect::<Vec<_>>(), ["protocol"]);
+}
+
+#[test]
+fn a_connection_that_ends_after_the_request_is_lost() {
+    let bench = Bench::new();
+    let address = serve(&bench, "127.0.0.1", (2020, 2040), |stream| {
+        asked(stream);
+        stream.conn.send_close_notify();
+        let _ = stream.flush();
+    });
+    let ended = run(&bench, address);
+    all_met(&bench, &ended, "lost");
+}
+
+#[test]
+fn a_request_without_an_answer_times_out() {
+    let bench = Bench::new();
+    let address = serve(&bench, "127.0.0.1", (2020, 2040), |stream| {
+        asked(stream);
+        std::thread::park_timeout(Duration::from_secs(30));
+    });
+    let ended = run(&bench, address);
+    all_met(&bench, &ended, "timeout");
+}
+
+#[test]
+fn an_endless_answer_is_cut_off() {
+    let bench = Bench::new();
+    let address = serve(&bench, "127.0.0.1", (2020, 2040), |stream| {
+        if asked(stream) {
+            let _ = stream.write_all(
+                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n",
+            );
+            let chunk = [b"1000\r\n".to_vec(), vec![b'x'; 4096], b"\r\n".to_vec()].concat();
+            while stream.write_all(&chunk).is_ok() {}
+        }
+    });
+    let ended = run(&bench, address);
+    all_met(&bench, &ended, "protocol");
+}

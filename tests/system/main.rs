@@ -1,0 +1,11 @@
+//! Whole-system tests: they run the built command as a user does, over real sockets.
+
+mod bad_input;
+mod bad_target;
+mod door;
+mod harness;
+mod interruption;
+mod mock;
+mod report;
+mod runs;
+mod scenario_files;

@@ -1,0 +1,30 @@
+//! `fleetstorm mock` as a process.
+
+use crate::harness::{Bench, Mock};
+
+#[test]
+fn a_mock_without_a_file_plays_the_documented_demo() {
+    let bench = Bench::new();
+    let mock = Mock::start(&bench, "");
+    assert_eq!(mock.ready["event"], "ready");
+    assert_eq!(mock.ready["id_scope"], "0ne00F1EE75");
+    assert!(std::fs::read_to_string(mock.ca()).unwrap().starts_with("-----BEGIN CERTIFICATE-----"));
+    let (stopped, code) = mock.interrupt();
+    assert_eq!((code, &stopped["requests"]), (0, &serde_json::json!(0)));
+}
+
+#[test]
+fn a_certificate_of_the_users_own_is_served() {
+    let bench = Bench::new();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let params =
+        rcgen::CertificateParams::new(vec!["global.azure-devices-provisioning.net".to_owned()]).unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    bench.file("server.pem", &certificate.pem());
+    bench.file("server.key", &key.serialize_pem());
+    let mut mock = Mock::start(&bench, "[tls]\ncertificate = \"server.pem\"\nkey = \"server.key\"");
+    assert_eq!(mock.ca(), "");
+    mock.ready["ca"] = bench.path("server.pem").to_str().unwrap().into();
+    let mut wire = crate::harness::Wire::open(&mock);
+    assert_eq!(wire.ask("GET", "/", None, "").status, 404);
+}
