@@ -1,5 +1,7 @@
 //! Whole-system tests: they run the built command as a user does, over real sockets.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod bad_input;
 mod bad_target;
 mod door;

@@ -1,5 +1,11 @@
 //! The command line. The documentation here is what `--help` prints.
 
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    rustdoc::invalid_html_tags,
+    reason = "a terminal shows this text as it stands"
+)]
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};

@@ -7,6 +7,8 @@
 #![forbid(unsafe_code)]
 
 mod audit;
+#[cfg(feature = "bench")]
+pub mod bench;
 mod clock;
 mod connect;
 mod control;

@@ -1,0 +1,251 @@
+#!/usr/bin/env python3
+"""Whole-process performance, side by side with a peer in the same run.
+
+    cargo build --release -p fleetstorm -p fleetstorm-perf-peer && cargo install oha --locked
+    python3 tests/perf/run.py [keep-alive|register|memory|lag|quickstart ...]
+
+The mock runs on the first core and every client on the second, so that neither slows the other. CPU time is that of
+the whole client process, start-up included, as the kernel counts it. Figures are medians of the rounds.
+"""
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+FLEETSTORM = ROOT / "target/release/fleetstorm"
+PEER = ROOT / "target/release/fleetstorm-perf-peer"
+OHA = shutil.which("oha")
+SCOPE, DEVICE = "0ne00F1EE75", "dev-000001"
+REGISTER = f"/{SCOPE}/registrations/{{}}/register?api-version=2019-03-31"
+# As long as a real one. Where the mock is to accept it, devices sign their own.
+TOKEN = (
+    f"SharedAccessSignature sr={SCOPE}%2Fregistrations%2F{DEVICE}"
+    "&sig=eg1rWF3ZMGavnJD4rHkAivFB3jPy9u6uvYJyGyKQSLI%3D&se=1900000000&skn=registration"
+)
+CONNECTIONS = 50
+
+
+class Mock:
+    """A mock on the first core; `file` is its configuration."""
+
+    def __init__(self, directory, file):
+        (directory / "mock.toml").write_text(file)
+        self.process = subprocess.Popen(
+            [FLEETSTORM, "mock", "--config", "mock.toml", "--set", "listen.https=127.0.0.1:0"],
+            cwd=directory,
+            stdout=subprocess.PIPE,
+            preexec_fn=lambda: os.sched_setaffinity(0, {0}),
+        )
+        ready = json.loads(self.process.stdout.readline())
+        self.address, self.ca = ready["https"], ready["ca"]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait()
+
+
+def client(command, directory):
+    """Runs a client on the second core; returns its CPU seconds, wall seconds and output."""
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: os.sched_setaffinity(0, {min(1, os.cpu_count() - 1)}),
+    )
+    wall, after = time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return cpu, wall, done
+
+
+def fleet(directory, mock, scenario, allowed=(0, 12)):
+    """Runs a fleet; returns CPU seconds, wall seconds and the record."""
+    (directory / "scenario.toml").write_text(scenario)
+    cpu, wall, done = client(
+        [FLEETSTORM, "run", "scenario.toml", "--target", f"https://{mock.address}", "--ca", mock.ca,
+         "--out", "out", "--progress", "none", "--shards", "1"],
+        directory,
+    )
+    if done.returncode not in allowed:
+        sys.exit(f"the fleet ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+    return cpu, wall, json.loads((directory / "out/run.json").read_text())
+
+
+def oha(directory, mock, count, *more):
+    if OHA is None:
+        sys.exit("oha is not installed: cargo install oha --locked")
+    cpu, _, done = client(
+        [OHA, "-n", count, "-c", CONNECTIONS, "--no-tui", "-m", "PUT", "-T", "application/json; charset=utf-8",
+         "-d", json.dumps({"registrationId": DEVICE}), "-H", f"Authorization: {TOKEN}", "--cacert", mock.ca, *more,
+         f"https://{mock.address}{REGISTER.format(DEVICE)}"],
+        directory,
+    )
+    if done.returncode != 0 or "Success rate" not in done.stdout:
+        sys.exit(f"oha failed:\n{done.stdout}\n{done.stderr}")
+    return cpu
+
+
+def peer(directory, mock, mode, device, count):
+    cpu, _, done = client(
+        [PEER, mock.address, "--path", REGISTER.format(device), "--authorization", TOKEN, "--ca", mock.ca,
+         "--mode", mode, "--concurrency", CONNECTIONS, "--count", count],
+        directory,
+    )
+    if done.returncode != 0 or json.loads(done.stdout.splitlines()[-1])["errors"]:
+        sys.exit(f"the peer failed:\n{done.stdout}\n{done.stderr}")
+    return cpu
+
+
+def medians(rows):
+    return {name: statistics.median(row[name] for row in rows) for name in rows[0]}
+
+
+def keep_alive(directory, rounds):
+    """The same PUT again and again on 50 kept connections; every one is answered with 429."""
+    count, rows = 300_000, []
+    file = '[throttle]\nrate = "1/h"\nburst = 1\nretry_after = "none"\n'
+    scenario = (
+        f'horizon = "6s"\n[fleet]\ndevices = {CONNECTIONS}\narrival = {{ kind = "all-at-once", spread = "0s" }}\n'
+        '[[cohort]]\nretry = "immediate"\n'
+    )
+    with Mock(directory, file) as mock:
+        for _ in range(rounds):
+            cpu, _, record = fleet(directory, mock, scenario)
+            rows.append({
+                "fleetstorm": cpu / record["totals"]["requests"] * 1e6,
+                "oha": oha(directory, mock, count) / count * 1e6,
+                "bare loop": peer(directory, mock, "keep-alive", DEVICE, count) / count * 1e6,
+            })
+    print("\nKeep-alive requests: CPU us a request")
+    table(rows)
+    found = medians(rows)
+    verdict("fleetstorm / oha", found["fleetstorm"] / found["oha"], 1.0)
+
+
+def register(directory, rounds):
+    """A new TLS connection for every registration: PUT, one GET of the operation, close."""
+    count, rows = 10_000, []
+    file = 'retry_after_s = -1\n[throttle]\nprofile = "unlimited"\n[assignment]\nkind = "constant"\ndelay = "0s"\n'
+    scenario = (
+        f'horizon = "5m"\n[fleet]\ndevices = {count}\nmax_concurrent = {CONNECTIONS}\n'
+        'arrival = { kind = "all-at-once", spread = "0s" }\n[[cohort]]\npoll_interval = "1ns"\npoll_jitter = "0s"\n'
+    )
+    with Mock(directory, file) as mock:
+        for _ in range(rounds):
+            cpu, _, record = fleet(directory, mock, scenario)
+            assert record["totals"]["assigned"] == count and record["totals"]["requests"] == 2 * count
+            rows.append({
+                "fleetstorm": cpu / count * 1e6,
+                "bare loop": peer(directory, mock, "register", "dev-{n}", count) / count * 1e6,
+                # oha cannot send two different requests on one connection. Twice the PUT, each on its own connection,
+                # is what it can do of the same work; the PUT alone is half of it.
+                "oha, 2 connections": oha(directory, mock, 2 * count, "--disable-keepalive") / count * 1e6,
+                "oha, the PUT alone": oha(directory, mock, count, "--disable-keepalive") / count * 1e6,
+            })
+    print("\nA new TLS connection for every registration: CPU us a registration")
+    table(rows)
+    found = medians(rows)
+    verdict("fleetstorm / bare loop", found["fleetstorm"] / found["bare loop"], 1.15)
+    verdict("fleetstorm / oha, 2 connections", found["fleetstorm"] / found["oha, 2 connections"], 1.0)
+
+
+def memory(directory, rounds):
+    """Devices connected over TLS at once, waiting out a Retry-After; the mock is a process of its own."""
+    file = '[throttle]\nrate = "1/h"\nburst = 1\nretry_after = { constant = 40 }\n'
+    print("\nDevices connected over TLS at once: resident memory of the whole client, KiB a device")
+    with Mock(directory, file) as mock:
+        for devices, limit in ((5_000, 32), (15_000, 32)):
+            scenario = (
+                f'horizon = "{devices // 1_000 + 6}s"\n[fleet]\ndevices = {devices}\n'
+                'arrival = { kind = "constant", rate = "1000/s" }\n'
+                '[[cohort]]\nretry = { kind = "retry-after", spread = "none" }\n'
+            )
+            values = []
+            for _ in range(rounds if devices == 5_000 else 1):
+                _, _, record = fleet(directory, mock, scenario)
+                assert record["totals"]["connections"] >= devices - 1, "all of them are connected"
+                values.append(record["audit"]["rss_max_bytes"] / 1024 / devices)
+            print(f"  {devices:>6} devices, {record['audit']['descriptors_max']} descriptors")
+            verdict("KiB a device", statistics.median(values), limit)
+
+
+def lag(directory, rounds):
+    """How late devices are woken at half of the rate that saturates the client's core."""
+    file = 'retry_after_s = -1\n[throttle]\nprofile = "unlimited"\n[assignment]\nkind = "constant"\ndelay = "0s"\n'
+
+    def scenario(arrival, count, limit):
+        return (
+            f'horizon = "2m"\n[fleet]\ndevices = {count}\nmax_concurrent = {limit}\narrival = {arrival}\n'
+            '[[cohort]]\npoll_interval = "1ns"\npoll_jitter = "0s"\n'
+        )
+
+    with Mock(directory, file) as mock:
+        _, _, record = fleet(directory, mock, scenario('{ kind = "all-at-once", spread = "0s" }', 10_000, CONNECTIONS))
+        most = 10_000 / (record["duration_ns"] / 1e9)
+        half = scenario(f'{{ kind = "constant", rate = "{most / 2:.0f}/s" }}', 10_000, 5_000)
+        values = [fleet(directory, mock, half)[2]["audit"]["send_lag"]["p99_us"] / 1e3 for _ in range(rounds)]
+    print(f"\nSend lag at half of the maximal rate ({most:.0f} registrations/s): p99 in ms")
+    verdict("ms", statistics.median(values), 1.0)
+
+
+def quickstart(directory, rounds):
+    """The README's first command from a warm build."""
+    values = []
+    for _ in range(rounds):
+        start = time.monotonic()
+        command = [FLEETSTORM, "run", ROOT / "scenarios/quickstart.toml", "--out", "out", "--progress", "none"]
+        done = subprocess.run([str(part) for part in command], cwd=directory, capture_output=True, text=True)
+        if done.returncode != 0:
+            sys.exit(f"the quickstart ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+        values.append(time.monotonic() - start)
+    print("\nQuickstart from a warm build")
+    verdict("seconds", statistics.median(values), 20)
+    verdict("KB of report", (directory / "out/report.html").stat().st_size / 1e3, 1_000)
+
+
+def table(rows):
+    names = list(rows[0])
+    width = max(map(len, names)) + 2
+    for name in names:
+        values = " ".join(f"{row[name]:8.1f}" for row in rows)
+        print(f"  {name:<{width}} median {statistics.median(row[name] for row in rows):8.1f}   rounds {values}")
+
+
+def verdict(what, value, limit):
+    print(f"  {what}: {value:.2f} (limit {limit}) {'ok' if value <= limit else 'MISSED'}")
+
+
+SECTIONS = {f.__name__.replace("_", "-"): f for f in (keep_alive, register, memory, lag, quickstart)}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sections", nargs="*", help=f"of {', '.join(SECTIONS)}; default: all")
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    for name in arguments.sections:
+        if name not in SECTIONS:
+            parser.error(f"there is no section `{name}`; there are {', '.join(SECTIONS)}")
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    for name in arguments.sections or SECTIONS:
+        with tempfile.TemporaryDirectory() as directory:
+            SECTIONS[name](Path(directory), arguments.rounds)
+
+
+if __name__ == "__main__":
+    main()
