@@ -52,6 +52,7 @@ pub struct Service {
     individuals: BTreeMap<String, u32>,
     records: Records,
     registrations: Meter,
+    operations: Meter,
     counters: Counters,
     /// Counts answers; keys tracking ids and jitter.
     answers: u32,
@@ -93,6 +94,7 @@ impl Service {
         }
         Ok(Self {
             registrations: Meter::new(config.throttle.registrations),
+            operations: Meter::new(config.throttle.operations),
             individuals,
             records: Records::default(),
             counters: Counters::default(),
@@ -120,13 +122,35 @@ impl Service {
     pub fn handle(&mut self, now: Moment, request: &Request<'_>, evidence: &impl Evidence) -> Handled {
         self.answers = self.answers.wrapping_add(1);
         self.counters.requests += 1;
-        let draw = |half| self.config.seed.draw(Purpose::Tracking, u32::MAX - half, self.answers);
-        let request_id = u128::from(draw(0)) << 64 | u128::from(draw(1));
+        let request_id = self.request_id();
         let mut delay = Span::ZERO;
         let reply = self
             .judge(now, request, evidence, &mut delay)
             .unwrap_or_else(|refusal| self.refuse(now, request_id, &refusal));
         Handled { reply, delay, request_id }
+    }
+
+    /// Counts one operation of the service API against its own quota (`dps-protocol` 11.1): how long a shaping queue
+    /// holds it, or the answer that refuses it.
+    ///
+    /// # Errors
+    /// The quota is used up.
+    pub fn admit_operation(&mut self, now: Moment) -> Result<Span, Handled> {
+        self.answers = self.answers.wrapping_add(1);
+        self.counters.requests += 1;
+        match self.operations.admit(now) {
+            Verdict::Admit { delay } => Ok(delay),
+            Verdict::Reject { until_token } => {
+                let (request_id, refusal) = (self.request_id(), self.throttled(now, until_token));
+                let reply = self.refuse(now, request_id, &refusal);
+                Err(Handled { reply, delay: Span::ZERO, request_id })
+            }
+        }
+    }
+
+    fn request_id(&self) -> u128 {
+        let draw = |half| self.config.seed.draw(Purpose::Tracking, u32::MAX - half, self.answers);
+        u128::from(draw(0)) << 64 | u128::from(draw(1))
     }
 
     fn judge(

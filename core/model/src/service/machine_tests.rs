@@ -337,6 +337,22 @@ fn acceptance_09_the_1001st_registration_in_a_minute_is_throttled() {
 }
 
 #[test]
+fn operations_and_registrations_have_quotas_of_their_own() {
+    let mut config = config();
+    config.throttle = profile("dps-doc").unwrap();
+    let mut talk = Talk::with(config);
+    for _ in 0..1_000 {
+        assert_eq!(talk.service.admit_operation(talk.now), Ok(Span::ZERO));
+    }
+    let refused = talk.service.admit_operation(talk.now).unwrap_err();
+    assert_eq!(refusal(&refused.reply), (429, 429_001));
+    let truth = talk.derived("dev-x", PRIMARY);
+    talk.start("dev-x", &truth);
+    talk.pass(60);
+    assert_eq!(talk.service.admit_operation(talk.now), Ok(Span::ZERO), "and it refills");
+}
+
+#[test]
 fn acceptance_10_the_sixth_poll_in_ten_seconds_is_throttled_for_that_device_only() {
     let mut config = config();
     config.assignment = Assignment::Never;
