@@ -34,11 +34,8 @@ Exit codes:
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Run a scenario; leaves run.json and report.html
     Run(RunArguments),
-    /// Run the mock of the service alone, until it is interrupted
     Mock(MockArguments),
-    /// Render a record (run.json) again, as HTML, Markdown or text
     Report(ReportArguments),
     /// Check, explain or describe scenario files
     Scenario {
