@@ -229,11 +229,24 @@ impl Wire {
 
     /// Sends a request with a JSON body and reads the answer.
     pub(crate) fn ask(&mut self, method: &str, target: &str, token: Option<&str>, body: &str) -> Response {
-        let authorization = token.map(|token| format!("Authorization: {token}\r\n")).unwrap_or_default();
+        let token = token.map(|token| ("Authorization", token));
+        let json = ("Content-Type", "application/json");
+        self.request(method, target, &[Some(json), token].into_iter().flatten().collect::<Vec<_>>(), body)
+    }
+
+    /// Sends a request with these headers and reads the answer.
+    pub(crate) fn request(
+        &mut self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Response {
+        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         self.send(
             format!(
-                "{method} {target} HTTP/1.1\r\nHost: global.azure-devices-provisioning.net\r\n{authorization}\
-                 Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+                "{method} {target} HTTP/1.1\r\nHost: global.azure-devices-provisioning.net\r\n{headers}\
+                 Content-Length: {}\r\n\r\n{body}",
                 body.len()
             )
             .as_bytes(),

@@ -4,10 +4,13 @@
 
 mod bad_input;
 mod bad_target;
+mod conformance;
 mod door;
+mod error_table;
 mod harness;
 mod interruption;
 mod mock;
 mod report;
 mod runs;
 mod scenario_files;
+mod webhook;

@@ -23,7 +23,8 @@ pub(crate) fn run(arguments: &MockArguments) -> Result<u8, Failure> {
     let (identity, ca_file) = server_identity(&file.tls)?;
     // Whoever reads the ready line may interrupt at once.
     let interruption = run::Interruption::listen()?;
-    let mock = RunningMock::start(MockOptions { service, https, identity, clock: Clock::start() })?;
+    let (webhook, clock) = (file.webhook.clone(), Clock::start());
+    let mock = RunningMock::start(MockOptions { service, https, identity, webhook, clock })?;
     let ca_file = match ca_file {
         Some(path) => {
             write_whole(&path, mock.ca_pem().as_bytes())
@@ -48,6 +49,7 @@ pub(crate) fn run(arguments: &MockArguments) -> Result<u8, Failure> {
         "accepted": counters.accepted,
         "throttled": counters.throttled,
         "assigned": counters.assigned,
+        "failed": counters.failed,
         "errors": counters.errors,
     });
     println!("{stopped}");

@@ -7,6 +7,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 
 use aws_lc_rs::{digest, hmac};
 use fleetstorm_model::protocol::sas::SasToken;
+use fleetstorm_model::service::certificate::{CertificateInfo, Certificates};
 use fleetstorm_model::service::enrollment::{CaCertificate, SymmetricKey};
 use fleetstorm_model::service::{Certificate, Evidence, Token};
 use rustls::pki_types::CertificateDer;
@@ -80,6 +81,36 @@ fn facts(leaf: &CertificateDer<'_>) -> Option<Certificate> {
     })
 }
 
+/// Reads a certificate for those who ask what it is.
+pub(crate) fn certificate_info(der: &[u8]) -> Option<CertificateInfo> {
+    let (rest, certificate) = X509Certificate::from_der(der).ok()?;
+    if !rest.is_empty() {
+        return None;
+    }
+    let (mut sha1, mut sha256) = ([0; 20], [0; 32]);
+    sha1.copy_from_slice(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, der).as_ref());
+    sha256.copy_from_slice(digest::digest(&digest::SHA256, der).as_ref());
+    Some(CertificateInfo {
+        subject: certificate.subject().to_string(),
+        issuer: certificate.issuer().to_string(),
+        sha1,
+        sha256,
+        not_before_unix_secs: certificate.validity().not_before.timestamp(),
+        not_after_unix_secs: certificate.validity().not_after.timestamp(),
+        serial: certificate.raw_serial_as_string().replace(':', "").to_ascii_uppercase(),
+        version: certificate.version().0 + 1,
+    })
+}
+
+/// Certificates by real cryptography.
+pub(crate) struct RealCertificates;
+
+impl Certificates for RealCertificates {
+    fn read(&self, der: &[u8]) -> Option<CertificateInfo> {
+        certificate_info(der)
+    }
+}
+
 /// What one request presents: its connection's peer and its own token.
 pub(crate) struct Presented<'a> {
     peer: &'a Peer,
@@ -103,6 +134,13 @@ impl Evidence for Presented<'_> {
             Some(Ok(token)) => {
                 Token::Claims { resource: &token.resource, expires_unix_secs: token.expires_unix_secs }
             }
+        }
+    }
+
+    fn policy(&self) -> &str {
+        match &self.token {
+            Some(Ok(token)) => token.policy,
+            Some(Err(())) | None => "",
         }
     }
 

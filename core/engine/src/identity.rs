@@ -69,6 +69,11 @@ impl FleetIdentity {
         [0, 1].map(|which| SymmetricKey::new(self.group_key(which).to_vec()))
     }
 
+    /// The keys of the access policy that owns a mock of this fleet, primary first.
+    pub fn owner_keys(&self) -> [SymmetricKey; 2] {
+        [0, 1].map(|which| SymmetricKey::new(bytes(self.seed, "owner key", which).to_vec()))
+    }
+
     fn group_key(&self, which: u32) -> Zeroizing<Vec<u8>> {
         let halves = [bytes(self.seed, "group key", 2 * which), bytes(self.seed, "group key", 2 * which + 1)];
         Zeroizing::new(halves.iter().flat_map(|half| half.iter().copied()).collect())
@@ -243,6 +248,10 @@ mod tests {
         assert_eq!(one.device_keys_pem(3).unwrap(), again.device_keys_pem(3).unwrap());
         assert_ne!(one.group_keys_base64(), other.group_keys_base64());
         assert_ne!(one.group_keys_base64()[0], one.group_keys_base64()[1]);
+        // As the README documents it.
+        let [owner, _] = FleetIdentity::from_seed(0).unwrap().owner_keys();
+        let documented = "6darlZrQpKzmTig66yQGR1wYXc8PGo3BOp3RASkMypg=";
+        assert_eq!(BASE64_STANDARD.encode(owner.expose()), documented);
         assert_eq!(BASE64_STANDARD.decode(&*one.group_keys_base64()[0]).unwrap().len(), 64);
     }
 }

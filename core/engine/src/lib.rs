@@ -98,7 +98,7 @@ impl RunError {
             | Self::Address(_)
             | Self::NoConsent { .. }
             | Self::OtherConsent { .. } => 2,
-            Self::Mock(MockError::Service(_)) => 2,
+            Self::Mock(MockError::Service(_) | MockError::Resolve(_)) => 2,
             Self::Mock(_) | Self::Preflight(_) | Self::Unreachable { .. } => 14,
             Self::Identity(_) | Self::Driver(_) => 1,
         }

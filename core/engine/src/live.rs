@@ -239,7 +239,8 @@ fn target(plan: &Plan) -> Result<Targeted, RunError> {
         let identity = ServerIdentity::throw_away(&plan.scenario.mock.tls.names)?;
         let https = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
         let clock = Clock::start();
-        let mock = RunningMock::start(MockOptions { service, https, identity, clock })?;
+        let webhook = plan.scenario.mock.webhook.clone();
+        let mock = RunningMock::start(MockOptions { service, https, identity, webhook, clock })?;
         let dial = Dial::read(&format!("https://{}", mock.address()), None)?;
         let trust = Trust::Ca { name: "the mock's CA".to_owned(), pem: mock.ca_pem().as_bytes().to_vec() };
         return Ok((dial, trust, Some((mock, clock))));

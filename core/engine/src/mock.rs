@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
+use fleetstorm_model::scenario::WebhookFile;
 use fleetstorm_model::service::{Config, ConfigError, Counters, Service};
 use rustls::pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpSocket};
@@ -17,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::clock::Clock;
 use crate::evidence::Peer;
 use crate::identity::ServerIdentity;
-use crate::serve::{House, serve_http, server_config};
+use crate::serve::{House, Webhooks, serve_http, server_config};
 
 pub use resolve::{ResolveError, resolve};
 pub(crate) use resolve::{file, secret};
@@ -30,6 +31,8 @@ pub struct MockOptions {
     pub https: SocketAddr,
     /// The server's certificate.
     pub identity: ServerIdentity,
+    /// What webhooks of custom allocations may be asked.
+    pub webhook: WebhookFile,
     /// The clock, which agrees with the service's calendar.
     pub clock: Clock,
 }
@@ -40,6 +43,9 @@ pub enum MockError {
     /// The service's configuration contradicts itself.
     #[error(transparent)]
     Service(#[from] ConfigError),
+    /// A file that the mock needs cannot be read.
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
     /// The port is taken.
     #[error(
         "the mock cannot listen on {0}: the port is in use; choose another one (port 0 takes a free one)"
@@ -70,8 +76,9 @@ impl RunningMock {
     /// # Errors
     /// It cannot listen, or its configuration is contradictory.
     pub fn start(options: MockOptions) -> Result<Self, MockError> {
-        let MockOptions { service, https, identity, clock } = options;
+        let MockOptions { service, https, identity, webhook, clock } = options;
         let service = Service::new(service)?;
+        let webhooks = Webhooks::new(&webhook)?;
         let ca_pem = identity.ca_pem.clone();
         let acceptor = TlsAcceptor::from(Arc::new(server_config(identity)?));
         let (stop, stopped) = watch::channel(false);
@@ -86,7 +93,7 @@ impl RunningMock {
                         return Counters::default();
                     }
                 };
-                let house = House::new(service, clock, std::time::Duration::ZERO);
+                let house = House::new(service, clock, std::time::Duration::ZERO, Some(webhooks));
                 let local = tokio::task::LocalSet::new();
                 let guard = runtime.enter();
                 let listener = match listen(https) {

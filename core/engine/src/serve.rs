@@ -5,7 +5,9 @@
 //! enrollment, one throttle, one log, whichever way a device came, and no lock.
 
 mod http;
+mod operators;
 mod tls;
+mod webhooks;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -17,6 +19,7 @@ use crate::clock::Clock;
 
 pub(crate) use http::serve_http;
 pub(crate) use tls::server_config;
+pub(crate) use webhooks::Webhooks;
 
 /// What all doors of a mock share.
 pub(crate) struct House {
@@ -25,11 +28,18 @@ pub(crate) struct House {
     pub(crate) limits: Limits,
     /// How long every request takes before the service sees it.
     pub(crate) latency: Duration,
+    /// Who asks webhooks; `None` where there is no network.
+    pub(crate) webhooks: Option<Webhooks>,
 }
 
 impl House {
-    pub(crate) fn new(service: Service, clock: Clock, latency: Duration) -> Rc<Self> {
-        Rc::new(Self { service: service.into(), clock, limits: Limits::default(), latency })
+    pub(crate) fn new(
+        service: Service,
+        clock: Clock,
+        latency: Duration,
+        webhooks: Option<Webhooks>,
+    ) -> Rc<Self> {
+        Rc::new(Self { service: service.into(), clock, limits: Limits::default(), latency, webhooks })
     }
 }
 

@@ -69,7 +69,7 @@ pub fn run(plan: Plan, control: &Control) -> Result<Record, RunError> {
     let local = tokio::task::LocalSet::new();
     let (shard, now) = local.block_on(&runtime, async {
         let clock = Clock::start();
-        let house = House::new(service, clock, HOP);
+        let house = House::new(service, clock, HOP, None);
         let alarms = Alarms::of_tokio(clock);
         let cohorts = plan.cohorts.iter().map(|planned| Cohort {
             policy: planned.policy.clone(),

@@ -18,8 +18,9 @@ pub use file::{
     Transport,
 };
 pub use mock::{
-    AssignmentFile, EnrollmentFile, EnrollmentGroupFile, HubFile, Listen, MockFile, OverlapFile,
-    RetryAfterFile, ServerTls, ThrottleFile,
+    AccessPolicyFile, AllocationFile, AssignmentFile, EnrollmentFile, EnrollmentGroupFile, HubFile, Listen,
+    MockFile, OverlapFile, PermissionFile, RegionFile, ReprovisionFile, RetryAfterFile, ServerTls,
+    ThrottleFile, WebhookFile,
 };
 pub use objective::{Comparison, Metric, Objective, ObjectiveError, Quantity, Timed, What};
 pub use read::{Override, Problem, Problems, read_mock, schema};

@@ -6,15 +6,23 @@
 //!
 //! The order of the checks is that of `dps-protocol.md` 17.1.
 
+pub mod access;
 mod allocation;
+pub mod certificate;
 mod config;
 pub mod enrollment;
+pub mod enrollment_api;
 mod machine;
+mod placement;
 mod record;
+mod store;
+#[cfg(test)]
+mod testing;
 pub mod throttle;
 
-pub use config::{Assignment, Config, ConfigError, Hub, Overlap};
+pub use config::{Assignment, Config, ConfigError, Hub, Overlap, Region};
 pub use machine::{Counters, Handled, Service};
+pub use placement::{Ticket, WebhookCall, WebhookReply};
 
 use crate::protocol::OperationId;
 use enrollment::{CaCertificate, SymmetricKey};
@@ -57,6 +65,8 @@ pub enum Submission<'a> {
         registration_id: Option<std::borrow::Cow<'a, str>>,
         /// Whether there was a `csr`.
         csr: bool,
+        /// `payload`, as its JSON text.
+        payload: Option<&'a str>,
     },
     /// The media type is not JSON: 415.
     WrongMediaType,
@@ -70,6 +80,11 @@ pub enum Submission<'a> {
 pub trait Evidence {
     /// The SAS token's claims, if the request carried one that can be read.
     fn token(&self) -> Token<'_>;
+
+    /// The token's policy name, `skn`; empty where it has none. Devices' tokens need none, operators' do.
+    fn policy(&self) -> &str {
+        ""
+    }
 
     /// Whether the token is signed with `key`, or, if `derived_for` is given, with the device key derived from it
     /// for that registration id.

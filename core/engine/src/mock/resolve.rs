@@ -2,15 +2,16 @@
 
 use std::path::Path;
 
-use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use fleetstorm_model::random::Seed;
-use fleetstorm_model::scenario::{MockFile, SecretSource};
+use fleetstorm_model::scenario::{AllocationFile, MockFile, ReprovisionFile, SecretSource};
+use fleetstorm_model::service::access::{AccessPolicy, OWNER, Permission};
+use fleetstorm_model::service::certificate::CertificateInfo;
 use fleetstorm_model::service::enrollment::{
-    Attestation, CaCertificate, Enrollment, Group, Individual, SymmetricKey,
+    Attestation, CaCertificate, CustomAllocation, Enrollment, Group, Individual, SymmetricKey,
 };
-use fleetstorm_model::service::{Config, Hub};
+use fleetstorm_model::service::{Config, Hub, Region};
 use fleetstorm_model::time::Calendar;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use zeroize::Zeroizing;
@@ -30,6 +31,9 @@ impl ResolveError {
         Self { what: what.into(), why: why.into() }
     }
 }
+
+/// The shape of a webhook's question that is asked for where a file cannot say (`dps-protocol` 14.7).
+const WEBHOOK_API_VERSION: &str = "2021-10-01";
 
 /// Reads a secret where it is.
 pub(crate) fn secret(source: &SecretSource) -> Result<Zeroizing<String>, ResolveError> {
@@ -69,10 +73,31 @@ fn certificate(path: &str) -> Result<CertificateDer<'static>, ResolveError> {
         .map_err(|_| ResolveError::new(path, "there is no certificate in PEM"))
 }
 
-fn thumbprint(path: &str) -> Result<[u8; 32], ResolveError> {
-    let mut sha256 = [0; 32];
-    sha256.copy_from_slice(digest::digest(&digest::SHA256, &certificate(path)?).as_ref());
-    Ok(sha256)
+fn leaf(path: &str) -> Result<Box<CertificateInfo>, ResolveError> {
+    let info = crate::evidence::certificate_info(&certificate(path)?);
+    info.map(Box::new).ok_or_else(|| ResolveError::new(path, "the certificate cannot be read"))
+}
+
+/// What individual enrollments and groups say alike.
+fn enrollment(
+    attestation: Attestation,
+    enabled: bool,
+    hub: &Option<String>,
+    hubs: &[String],
+    (allocation, webhook_url): (Option<AllocationFile>, &Option<String>),
+    reprovision: ReprovisionFile,
+) -> Enrollment {
+    Enrollment {
+        enabled,
+        allocation: allocation.map(Into::into),
+        static_hub: hub.clone(),
+        hubs: hubs.to_vec(),
+        custom: webhook_url
+            .clone()
+            .map(|webhook_url| CustomAllocation { webhook_url, api_version: WEBHOOK_API_VERSION.to_owned() }),
+        reprovision: reprovision.into(),
+        ..Enrollment::new(attestation)
+    }
 }
 
 /// The service that a file describes. `fleet` are the keys of the demo's groups, which stand in where the file names
@@ -89,8 +114,8 @@ pub fn resolve(mock: &MockFile, fleet: &FleetIdentity, calendar: Calendar) -> Re
                 secondary: entry.secondary_key.as_ref().map(key).transpose()?,
             },
             (None, Some(primary)) => Attestation::Leaf {
-                primary: thumbprint(primary)?,
-                secondary: entry.secondary_certificate.as_deref().map(thumbprint).transpose()?,
+                primary: leaf(primary)?,
+                secondary: entry.secondary_certificate.as_deref().map(leaf).transpose()?,
             },
             (None, None) => {
                 return Err(ResolveError::new(&entry.registration_id, "the enrollment has no attestation"));
@@ -99,7 +124,15 @@ pub fn resolve(mock: &MockFile, fleet: &FleetIdentity, calendar: Calendar) -> Re
         individuals.push(Individual {
             registration_id: entry.registration_id.clone(),
             device_id: entry.device_id.clone(),
-            enrollment: Enrollment { attestation, enabled: entry.enabled, static_hub: entry.hub.clone() },
+            information: None,
+            enrollment: enrollment(
+                attestation,
+                entry.enabled,
+                &entry.hub,
+                &entry.hubs,
+                (entry.allocation, &entry.webhook_url),
+                entry.reprovision,
+            ),
         });
     }
     let mut groups = Vec::new();
@@ -118,7 +151,14 @@ pub fn resolve(mock: &MockFile, fleet: &FleetIdentity, calendar: Calendar) -> Re
                 return Err(ResolveError::new(&entry.id, "the enrollment group has no attestation"));
             }
         };
-        let enrollment = Enrollment { attestation, enabled: entry.enabled, static_hub: entry.hub.clone() };
+        let enrollment = enrollment(
+            attestation,
+            entry.enabled,
+            &entry.hub,
+            &entry.hubs,
+            (entry.allocation, &entry.webhook_url),
+            entry.reprovision,
+        );
         groups.push(Group { id: entry.id.clone(), enrollment });
     }
     if individuals.is_empty() && groups.is_empty() {
@@ -137,6 +177,9 @@ pub fn resolve(mock: &MockFile, fleet: &FleetIdentity, calendar: Calendar) -> Re
         hubs,
         individuals,
         groups,
+        allocation: mock.allocation.into(),
+        regions: regions(mock),
+        access: access(mock, fleet)?,
         throttle: throttle
             .ok_or_else(|| ResolveError::new(&mock.throttle.profile, "there is no such throttle profile"))?,
         assignment: mock.assignment.into(),
@@ -147,6 +190,39 @@ pub fn resolve(mock: &MockFile, fleet: &FleetIdentity, calendar: Calendar) -> Re
     })
 }
 
+fn regions(mock: &MockFile) -> Vec<Region> {
+    let region = |file: &fleetstorm_model::scenario::RegionFile| Region {
+        id_prefix: file.id_prefix.clone(),
+        latency: file.latency.iter().map(|(host, latency)| (host.clone(), latency.0)).collect(),
+    };
+    mock.regions.iter().map(region).collect()
+}
+
+/// The file's access policies, or the demo's owner, whose keys a fleet's seed makes.
+fn access(mock: &MockFile, fleet: &FleetIdentity) -> Result<Vec<AccessPolicy>, ResolveError> {
+    if mock.access_policies.is_empty() {
+        let [primary, secondary] = fleet.owner_keys();
+        let permissions = Permission::ALL.to_vec();
+        return Ok(vec![AccessPolicy {
+            name: OWNER.to_owned(),
+            primary,
+            secondary: Some(secondary),
+            permissions,
+        }]);
+    }
+    mock.access_policies
+        .iter()
+        .map(|file| {
+            Ok(AccessPolicy {
+                name: file.name.clone(),
+                primary: key(&file.primary_key)?,
+                secondary: file.secondary_key.as_ref().map(key).transpose()?,
+                permissions: file.permissions.iter().map(|permission| (*permission).into()).collect(),
+            })
+        })
+        .collect()
+}
+
 /// The demo's groups: one by key, one by certificate.
 fn demo(fleet: &FleetIdentity) -> Vec<Group> {
     let [primary, secondary] = fleet.group_keys();
@@ -154,9 +230,6 @@ fn demo(fleet: &FleetIdentity) -> Vec<Group> {
     let signer = Attestation::Signer { primary: CaCertificate(fleet.ca_der().to_vec()), secondary: None };
     [(DEMO_KEY_GROUP, keys), (DEMO_CERTIFICATE_GROUP, signer)]
         .into_iter()
-        .map(|(id, attestation)| Group {
-            id: id.to_owned(),
-            enrollment: Enrollment { attestation, enabled: true, static_hub: None },
-        })
+        .map(|(id, attestation)| Group { id: id.to_owned(), enrollment: Enrollment::new(attestation) })
         .collect()
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
 use fleetstorm_model::protocol::http::{
-    MESSAGE_MAX_BYTES, Route, RouteCall, read_submission, route, write_reply,
+    MESSAGE_MAX_BYTES, Route, RouteCall, read_submission, route, service_route, write_reply,
 };
 use fleetstorm_model::protocol::{Body, Guid, OperationId, RetryAfter, Status};
 use fleetstorm_model::service::{Call, Handled, Request as Asked};
@@ -22,13 +22,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::House;
+use super::{House, operators, webhooks};
 use crate::evidence::{Peer, Presented};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000; includeSubDomains");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
-const ERROR_CODE: HeaderName = HeaderName::from_static("x-ms-error-code");
+pub(super) const ERROR_CODE: HeaderName = HeaderName::from_static("x-ms-error-code");
 
 /// Serves one connection until it ends. Errors of a client are its own: they end its connection and nothing else.
 pub(crate) async fn serve_http<S>(house: Rc<House>, stream: S, peer: Peer)
@@ -50,7 +50,7 @@ where
     let _ = connection.await;
 }
 
-async fn respond(house: &House, peer: &Peer, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn respond(house: &Rc<House>, peer: &Peer, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
     let Some(body) = read_body(house, body).await else {
         let mut response = Response::new(Full::default());
@@ -61,7 +61,13 @@ async fn respond(house: &House, peer: &Peer, request: Request<Incoming>) -> Resp
     if !house.latency.is_zero() {
         tokio::time::sleep(house.latency).await;
     }
-    let route = route(head.method.as_str(), head.uri.path(), head.uri.query());
+    let authorization = head.headers.get(AUTHORIZATION).map(|value| value.to_str().unwrap_or("?"));
+    let (method, path, query) = (head.method.as_str(), head.uri.path(), head.uri.query());
+    if let Some(route) = service_route(method, path, query) {
+        let presented = Presented::new(peer, authorization);
+        return operators::respond(house, &presented, &route, &head.headers, &body).await;
+    }
+    let route = route(method, path, query);
     let content_type = head.headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?"));
     let call = match &route.call {
         RouteCall::Register => Call::Register(read_submission(content_type, &body)),
@@ -76,11 +82,11 @@ async fn respond(house: &House, peer: &Peer, request: Request<Incoming>) -> Resp
         registration_id: &route.registration_id,
         call,
     };
-    let authorization = head.headers.get(AUTHORIZATION).map(|value| value.to_str().unwrap_or("?"));
     let handled = {
         let presented = Presented::new(peer, authorization);
         house.service.borrow_mut().handle(house.clock.now(), &asked, &presented)
     };
+    webhooks::ask_all(house);
     if handled.delay > Span::ZERO {
         tokio::time::sleep(handled.delay.into()).await;
     }
@@ -115,6 +121,20 @@ async fn read_body(house: &House, mut body: Incoming) -> Option<Bytes> {
     tokio::time::timeout(house.limits.body, read).await.ok().flatten()
 }
 
+/// The headers that every answer has.
+pub(super) fn common_headers(headers: &mut HeaderMap, retry_after: RetryAfter, request_id: u128) {
+    headers.insert(CONTENT_TYPE, JSON);
+    headers.insert(STRICT_TRANSPORT_SECURITY, HSTS);
+    if retry_after != RetryAfter::Absent
+        && let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(retry_after.to_string()))
+    {
+        headers.insert(RETRY_AFTER, value);
+    }
+    if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(Guid(request_id).to_string())) {
+        headers.insert(REQUEST_ID, value);
+    }
+}
+
 /// The answer as the service spells it (`dps-protocol` 3.3).
 fn spell(handled: &Handled, route: &Route<'_>, asked: &HeaderMap) -> Response<Full<Bytes>> {
     let reply = &handled.reply;
@@ -125,16 +145,7 @@ fn spell(handled: &Handled, route: &Route<'_>, asked: &HeaderMap) -> Response<Fu
     *response.status_mut() =
         StatusCode::from_u16(reply.status.0).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, JSON);
-    headers.insert(STRICT_TRANSPORT_SECURITY, HSTS);
-    if reply.retry_after != RetryAfter::Absent
-        && let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(reply.retry_after.to_string()))
-    {
-        headers.insert(RETRY_AFTER, value);
-    }
-    if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(Guid(handled.request_id).to_string())) {
-        headers.insert(REQUEST_ID, value);
-    }
+    common_headers(headers, reply.retry_after, handled.request_id);
     if let Body::Error(error) = &reply.body {
         headers.insert(ERROR_CODE, HeaderValue::from(error.code));
     }

@@ -23,8 +23,14 @@ pub const NOT_FOUND: u32 = 404_000;
 pub const ENROLLMENT_NOT_FOUND: u32 = 404_201;
 /// No such registration or operation; seen in the field, its meaning is inferred.
 pub const REGISTRATION_NOT_FOUND: u32 = 404_202;
+/// No such enrollment group.
+pub const GROUP_NOT_FOUND: u32 = 404_204;
 /// The target does not support the method; the digits are the mock's choice.
 pub const METHOD_NOT_ALLOWED: u32 = 405_000;
+/// Creating an enrollment that exists; the low digits are the mock's choice.
+pub const ENROLLMENT_EXISTS: u32 = 409_201;
+/// An `If-Match` that names another ETag; the low digits are the mock's choice.
+pub const ETAG_MISMATCH: u32 = 412_201;
 /// Two registrations of one device overlap.
 pub const REGISTRATION_CONFLICT: u32 = 409_203;
 /// Not JSON; the digits are the mock's choice.
@@ -206,11 +212,25 @@ const CATALOGUE: &[Entry] = &[
         "Create the group.",
     ),
     entry(
+        409_201,
+        "Enrollment exists",
+        "An enrollment or group with this id exists, and the request does not say that it may be replaced.",
+        true,
+        "Read it, then send its ETag as If-Match.",
+    ),
+    entry(
         409_203,
         "Registration in progress",
         "Two registrations of one device overlap.",
         true,
         "Back off, then register again; make sure that no two devices share the id.",
+    ),
+    entry(
+        412_201,
+        "ETag mismatch",
+        "The enrollment, group or registration has changed since its ETag was read.",
+        true,
+        "Read the resource again for its ETag, then try once more.",
     ),
     entry(
         429_001,

@@ -42,6 +42,8 @@ impl Status {
     pub const OK: Self = Self(200);
     /// Accepted: ask again later.
     pub const ACCEPTED: Self = Self(202);
+    /// Done, and there is nothing to say.
+    pub const NO_CONTENT: Self = Self(204);
     /// The request is malformed.
     pub const BAD_REQUEST: Self = Self(400);
     /// The credential cannot be validated, or a TPM challenge follows.

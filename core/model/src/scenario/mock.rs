@@ -1,10 +1,14 @@
 //! The mock's own file, `mock.toml`, which is also the `[mock]` table of a scenario.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::SecretSource;
 use super::text::{Duration, Rate};
+use crate::service::access::Permission;
+use crate::service::enrollment::{AllocationPolicy, ReprovisionPolicy};
 use crate::service::throttle::{self, Model, RetryAfterMode};
 use crate::service::{Assignment, Overlap};
 use crate::time::Span;
@@ -29,6 +33,16 @@ pub struct MockFile {
     /// Enrollment groups. Default: the demo's two groups.
     #[serde(rename = "enrollment_group")]
     pub enrollment_groups: Vec<EnrollmentGroupFile>,
+    /// How a hub is chosen where an enrollment does not say: `hashed` or `geo-latency`.
+    pub allocation: AllocationFile,
+    /// Latencies for `geo-latency`; the first one whose prefix fits a device counts.
+    #[serde(rename = "region")]
+    pub regions: Vec<RegionFile>,
+    /// What webhooks of custom allocations may be asked.
+    pub webhook: WebhookFile,
+    /// Who may use the enrollment API. Default: the demo's `provisioningserviceowner`, whose key a seed makes.
+    #[serde(rename = "access_policy")]
+    pub access_policies: Vec<AccessPolicyFile>,
     /// The registration quota.
     pub throttle: ThrottleFile,
     /// How long an assignment takes.
@@ -50,6 +64,10 @@ impl Default for MockFile {
             hubs: Vec::new(),
             enrollments: Vec::new(),
             enrollment_groups: Vec::new(),
+            allocation: AllocationFile::default(),
+            regions: Vec::new(),
+            webhook: WebhookFile::default(),
+            access_policies: Vec::new(),
             throttle: ThrottleFile::default(),
             assignment: AssignmentFile::default(),
             retry_after_s: 3,
@@ -136,6 +154,18 @@ pub struct EnrollmentFile {
     /// The hub it gets; by default one is chosen by weight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hub: Option<String>,
+    /// How its hub is chosen; by default as the instance does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allocation: Option<AllocationFile>,
+    /// The hubs that come into question; empty for all.
+    #[serde(default)]
+    pub hubs: Vec<String>,
+    /// The webhook that a custom allocation asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook_url: Option<String>,
+    /// What becomes of it when it registers again.
+    #[serde(default)]
+    pub reprovision: ReprovisionFile,
 }
 
 /// An enrollment group. Give either keys or certificates.
@@ -162,6 +192,152 @@ pub struct EnrollmentGroupFile {
     /// The hub they get; by default one is chosen by weight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hub: Option<String>,
+    /// How their hubs are chosen; by default as the instance does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allocation: Option<AllocationFile>,
+    /// The hubs that come into question; empty for all.
+    #[serde(default)]
+    pub hubs: Vec<String>,
+    /// The webhook that a custom allocation asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook_url: Option<String>,
+    /// What becomes of a device that registers again.
+    #[serde(default)]
+    pub reprovision: ReprovisionFile,
+}
+
+/// How a hub is chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum AllocationFile {
+    /// Evenly by weight.
+    #[default]
+    Hashed,
+    /// The nearest one, by `[[region]]`.
+    GeoLatency,
+    /// The one that the enrollment names.
+    Static,
+    /// The one that a webhook names.
+    Custom,
+}
+
+impl From<AllocationFile> for AllocationPolicy {
+    fn from(file: AllocationFile) -> Self {
+        match file {
+            AllocationFile::Hashed => Self::Hashed,
+            AllocationFile::GeoLatency => Self::GeoLatency,
+            AllocationFile::Static => Self::Static,
+            AllocationFile::Custom => Self::Custom,
+        }
+    }
+}
+
+/// What becomes of a device that registers again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReprovisionFile {
+    /// Its hub is chosen anew, and its data moves along.
+    #[default]
+    Migrate,
+    /// Its hub is chosen anew, and it starts there with the initial twin.
+    Reset,
+    /// It stays where it is.
+    Never,
+}
+
+impl From<ReprovisionFile> for ReprovisionPolicy {
+    fn from(file: ReprovisionFile) -> Self {
+        let (update_hub_assignment, migrate_device_data) = match file {
+            ReprovisionFile::Migrate => (true, true),
+            ReprovisionFile::Reset => (true, false),
+            ReprovisionFile::Never => (false, false),
+        };
+        Self { update_hub_assignment, migrate_device_data }
+    }
+}
+
+/// Devices that are near each other.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RegionFile {
+    /// Its devices are those whose registration ids begin with this; empty for all.
+    #[serde(default)]
+    pub id_prefix: String,
+    /// How far each hub is. One that is not there is farther than those that are.
+    pub latency: BTreeMap<String, Duration>,
+}
+
+/// What webhooks of custom allocations may be asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct WebhookFile {
+    /// Hosts beside this machine that may be asked.
+    pub hosts: Vec<String>,
+    /// PEM file with the CA of the webhooks. Default: the system's roots.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<String>,
+    /// How long an answer may take.
+    pub timeout: Duration,
+}
+
+impl Default for WebhookFile {
+    fn default() -> Self {
+        Self { hosts: Vec::new(), ca_file: None, timeout: Duration(Span::from_secs(10)) }
+    }
+}
+
+/// Who may use the enrollment API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AccessPolicyFile {
+    /// Its name, which a token gives as `skn`.
+    pub name: String,
+    /// Its primary key in base64.
+    pub primary_key: SecretSource,
+    /// Its secondary key in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secondary_key: Option<SecretSource>,
+    /// What it allows. Default: everything.
+    #[serde(default = "everything")]
+    pub permissions: Vec<PermissionFile>,
+}
+
+fn everything() -> Vec<PermissionFile> {
+    vec![
+        PermissionFile::ServiceConfig,
+        PermissionFile::EnrollmentRead,
+        PermissionFile::EnrollmentWrite,
+        PermissionFile::RegistrationStatusRead,
+        PermissionFile::RegistrationStatusWrite,
+    ]
+}
+
+/// What an access policy allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PermissionFile {
+    /// Changing the instance itself.
+    ServiceConfig,
+    /// Reading enrollments and groups.
+    EnrollmentRead,
+    /// Writing enrollments and groups.
+    EnrollmentWrite,
+    /// Reading registrations.
+    RegistrationStatusRead,
+    /// Deleting registrations.
+    RegistrationStatusWrite,
+}
+
+impl From<PermissionFile> for Permission {
+    fn from(file: PermissionFile) -> Self {
+        match file {
+            PermissionFile::ServiceConfig => Self::ServiceConfig,
+            PermissionFile::EnrollmentRead => Self::EnrollmentRead,
+            PermissionFile::EnrollmentWrite => Self::EnrollmentWrite,
+            PermissionFile::RegistrationStatusRead => Self::RegistrationStatusRead,
+            PermissionFile::RegistrationStatusWrite => Self::RegistrationStatusWrite,
+        }
+    }
 }
 
 /// The registration quota: a profile, and what differs from it.
@@ -176,6 +352,12 @@ pub struct ThrottleFile {
     /// Another burst for the profile's model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub burst: Option<f64>,
+    /// Another rate for operations of the enrollment API, whose quota is their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operations_rate: Option<Rate>,
+    /// Another burst for operations of the enrollment API.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operations_burst: Option<f64>,
     /// What a rejected request costs, for `dps-penalising`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rho: Option<f64>,
@@ -192,6 +374,8 @@ impl Default for ThrottleFile {
             profile: "dps-doc".to_owned(),
             rate: None,
             burst: None,
+            operations_rate: None,
+            operations_burst: None,
             rho: None,
             polls_per_10s: None,
             retry_after: RetryAfterFile::UntilToken,
@@ -203,7 +387,8 @@ impl ThrottleFile {
     /// The throttle that the file describes; `None` if there is no such profile.
     pub fn config(&self) -> Option<throttle::Config> {
         let mut config = throttle::profile(&self.profile)?;
-        config.registrations = self.changed(config.registrations);
+        config.registrations = self.changed(config.registrations, self.rate, self.burst);
+        config.operations = self.changed(config.operations, self.operations_rate, self.operations_burst);
         if let Some(polls) = self.polls_per_10s {
             config.polls_per_window = (polls > 0).then_some(polls);
         }
@@ -219,10 +404,10 @@ impl ThrottleFile {
         Some(config)
     }
 
-    fn changed(&self, model: Model) -> Model {
-        let per_s = |usual: f64| self.rate.map_or(usual, Rate::per_second);
-        let most = |usual: f64| self.burst.unwrap_or(usual);
-        let a_minute = |usual: u32| self.rate.map_or(usual, |rate| (rate.per_second() * 60.0).round() as u32);
+    fn changed(&self, model: Model, rate: Option<Rate>, burst: Option<f64>) -> Model {
+        let per_s = |usual: f64| rate.map_or(usual, Rate::per_second);
+        let most = |usual: f64| burst.unwrap_or(usual);
+        let a_minute = |usual: u32| rate.map_or(usual, |rate| (rate.per_second() * 60.0).round() as u32);
         match model {
             Model::Unlimited => Model::Unlimited,
             Model::TokenBucket { rate_per_s, burst } => {

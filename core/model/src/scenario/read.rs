@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::file::{Cohort, Scenario, TargetKind};
 use super::objective::{Objective, metrics};
-use super::{MockFile, nearest};
+use super::{AllocationFile, MockFile, nearest};
 use crate::protocol::RegistrationId;
 use crate::service::throttle::PROFILES;
 use crate::time::Span;
@@ -472,6 +472,20 @@ impl<'a> Judge<'a> {
                 self.refuse(&path, format!("a weight of {}", hub.weight), "weights are 1 to 1000");
             }
         }
+        if matches!(mock.allocation, AllocationFile::Static | AllocationFile::Custom) {
+            self.refuse(
+                &at("allocation"),
+                "an instance cannot choose hubs this way",
+                "write hashed or geo-latency, and the other policies at an enrollment",
+            );
+        }
+        if mock.throttle.operations_burst.is_some_and(|burst| !(1.0..=1e9).contains(&burst)) {
+            self.refuse(
+                &at("throttle.operations_burst"),
+                "a burst below 1 lets nothing through",
+                "write 1 or more",
+            );
+        }
         let both = |keys: bool, certificates: bool| keys == certificates;
         for (index, enrollment) in mock.enrollments.iter().enumerate() {
             if both(enrollment.primary_key.is_some(), enrollment.primary_certificate.is_some()) {
@@ -482,6 +496,8 @@ impl<'a> Judge<'a> {
                     "give primary_key or primary_certificate",
                 );
             }
+            let webhook = (enrollment.allocation, enrollment.webhook_url.as_deref());
+            self.allocation(&at(&format!("enrollment.{index}")), webhook, &enrollment.hub, &enrollment.hubs);
         }
         for (index, group) in mock.enrollment_groups.iter().enumerate() {
             if both(group.primary_key.is_some(), group.primary_certificate.is_some()) {
@@ -492,6 +508,27 @@ impl<'a> Judge<'a> {
                     "give primary_key or primary_certificate",
                 );
             }
+            let webhook = (group.allocation, group.webhook_url.as_deref());
+            self.allocation(&at(&format!("enrollment_group.{index}")), webhook, &group.hub, &group.hubs);
+        }
+    }
+
+    /// An allocation policy needs what it chooses by.
+    fn allocation(
+        &mut self,
+        path: &str,
+        (policy, webhook): (Option<AllocationFile>, Option<&str>),
+        hub: &Option<String>,
+        hubs: &[String],
+    ) {
+        match policy {
+            Some(AllocationFile::Custom) if webhook.is_none() => {
+                self.refuse(path, "a custom allocation asks a webhook", "add `webhook_url`");
+            }
+            Some(AllocationFile::Static) if hub.is_none() && hubs.len() != 1 => {
+                self.refuse(path, "a static allocation needs its hub", "add `hub`");
+            }
+            _ => {}
         }
     }
 }

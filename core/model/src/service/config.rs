@@ -1,6 +1,7 @@
 //! What a mock service is made of.
 
-use super::enrollment::{Group, Individual};
+use super::access::AccessPolicy;
+use super::enrollment::{AllocationPolicy, Enrollment, Group, Individual};
 use super::throttle;
 use crate::random::Seed;
 use crate::time::{Calendar, Span};
@@ -16,6 +17,12 @@ pub struct Config {
     pub individuals: Vec<Individual>,
     /// Enrollment groups.
     pub groups: Vec<Group>,
+    /// How a hub is chosen where an enrollment does not say; the custom and the static policy are an enrollment's only.
+    pub allocation: AllocationPolicy,
+    /// Which hub is how far from which devices.
+    pub regions: Vec<Region>,
+    /// Who may use the enrollment API.
+    pub access: Vec<AccessPolicy>,
     /// The meters for registrations, service operations and polls.
     pub throttle: throttle::Config,
     /// How long an assignment takes.
@@ -28,6 +35,24 @@ pub struct Config {
     pub seed: Seed,
     /// The calendar of the run.
     pub calendar: Calendar,
+}
+
+impl Config {
+    /// A hub that an enrollment names and that is not linked.
+    pub(super) fn unlinked<'a>(&self, enrollment: &'a Enrollment) -> Option<&'a str> {
+        let linked = |host: &str| self.hubs.iter().any(|hub| hub.host.eq_ignore_ascii_case(host));
+        let named = enrollment.static_hub.iter().chain(&enrollment.hubs);
+        named.map(String::as_str).find(|host| !linked(host))
+    }
+}
+
+/// Devices that are near each other, and how far they are from the hubs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Region {
+    /// Its devices are those whose registration ids begin with this, without case.
+    pub id_prefix: String,
+    /// Hosts and round-trip times. A hub that is not there is farther than those that are.
+    pub latency: Vec<(String, Span)>,
 }
 
 /// What a second registration of a device meets while the first one runs (`dps-protocol` 17.1, check 10).
@@ -81,6 +106,12 @@ pub enum ConfigError {
     /// Two individual enrollments are for the same device.
     #[error("there are two individual enrollments for `{0}`")]
     Duplicate(String),
+    /// Two enrollment groups have the same id.
+    #[error("there are two enrollment groups `{0}`")]
+    DuplicateGroup(String),
+    /// The instance's policy is one that only an enrollment can have.
+    #[error("the instance's allocation must be hashed or geo-latency")]
+    InstancePolicy,
     /// An enrollment's static hub is not linked.
     #[error("enrollment `{enrollment}` names the hub `{hub}`, which is not linked")]
     UnknownHub {

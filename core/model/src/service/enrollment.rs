@@ -1,8 +1,11 @@
-//! Enrollments: who may register, and how each proves who it is.
+//! Enrollments: who may register, how each proves who it is, and what it gets.
 
 use std::fmt;
 
+use serde_json::Value;
 use zeroize::Zeroizing;
+
+use super::certificate::CertificateInfo;
 
 /// The bytes of a symmetric key. They are wiped when dropped and never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -40,12 +43,12 @@ pub enum Attestation {
         /// The secondary key.
         secondary: Option<SymmetricKey>,
     },
-    /// Individual enrollment: the SHA-256 thumbprint of the primary or secondary leaf.
+    /// Individual enrollment: the primary or secondary leaf, told by its SHA-256 thumbprint.
     Leaf {
-        /// SHA-256 of the primary certificate's DER.
-        primary: [u8; 32],
-        /// SHA-256 of the secondary certificate's DER.
-        secondary: Option<[u8; 32]>,
+        /// The primary certificate.
+        primary: Box<CertificateInfo>,
+        /// The secondary certificate.
+        secondary: Option<Box<CertificateInfo>>,
     },
     /// Enrollment group: leaves that chain to the primary or secondary certificate.
     Signer {
@@ -54,32 +57,109 @@ pub enum Attestation {
         /// The secondary CA or intermediate.
         secondary: Option<CaCertificate>,
     },
+    /// Individual enrollment: a TPM by its keys.
+    Tpm {
+        /// The endorsement key's public area.
+        endorsement_key: Box<[u8]>,
+        /// The storage root key's public area.
+        storage_root_key: Option<Box<[u8]>>,
+    },
+}
+
+/// How a hub is chosen (`dps-protocol` 14.5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AllocationPolicy {
+    /// Evenly by weight.
+    #[default]
+    Hashed,
+    /// The hub that is nearest to the device, by the instance's latency table.
+    GeoLatency,
+    /// The one hub that the enrollment names.
+    Static,
+    /// A webhook decides.
+    Custom,
+}
+
+/// What becomes of a device that registers again (`dps-protocol` 14.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReprovisionPolicy {
+    /// Whether the hub is chosen anew.
+    pub update_hub_assignment: bool,
+    /// Whether the device's data moves to the new hub; otherwise it starts with the initial twin.
+    pub migrate_device_data: bool,
+}
+
+impl Default for ReprovisionPolicy {
+    /// Re-provision and migrate data.
+    fn default() -> Self {
+        Self { update_hub_assignment: true, migrate_device_data: true }
+    }
+}
+
+/// The webhook of [`AllocationPolicy::Custom`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CustomAllocation {
+    /// Where the service asks.
+    pub webhook_url: String,
+    /// Which shape of the request the webhook expects.
+    pub api_version: String,
 }
 
 /// What every enrollment says, whether individual or group.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Enrollment {
     /// How its devices attest.
     pub attestation: Attestation,
     /// Whether its devices may register.
     pub enabled: bool,
-    /// The hub that its devices get; `None` for the instance's weighted hash.
+    /// How a hub is chosen; `None` for a static hub if there is one, else for the instance's policy.
+    pub allocation: Option<AllocationPolicy>,
+    /// The hub that its devices get under the static policy.
     pub static_hub: Option<String>,
+    /// The hubs that come into question; empty for all that are linked.
+    pub hubs: Vec<String>,
+    /// The webhook of the custom policy.
+    pub custom: Option<CustomAllocation>,
+    /// What becomes of a device that registers again.
+    pub reprovision: ReprovisionPolicy,
+    /// `initialTwin`, with which a device starts at a hub.
+    pub initial_twin: Option<Box<Value>>,
+    /// `capabilities.iotEdge`.
+    pub edge: bool,
+}
+
+impl Enrollment {
+    /// An enabled enrollment with this attestation and every default.
+    pub fn new(attestation: Attestation) -> Self {
+        Self {
+            attestation,
+            enabled: true,
+            allocation: None,
+            static_hub: None,
+            hubs: Vec::new(),
+            custom: None,
+            reprovision: ReprovisionPolicy::default(),
+            initial_twin: None,
+            edge: false,
+        }
+    }
 }
 
 /// An enrollment of one device.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Individual {
     /// Whose enrollment it is.
     pub registration_id: String,
     /// The device id that the hub shall know it by, if not the registration id.
     pub device_id: Option<String>,
+    /// `optionalDeviceInformation`.
+    pub information: Option<Box<Value>>,
     /// The rest.
     pub enrollment: Enrollment,
 }
 
 /// An enrollment of many devices.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Group {
     /// `enrollmentGroupId`.
     pub id: String,

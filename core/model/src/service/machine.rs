@@ -1,14 +1,15 @@
 //! The service machine: the order of its checks is that of `dps-protocol` 17.1.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-use super::allocation;
 use super::config::{Assignment, Config, ConfigError, Overlap};
-use super::enrollment::{Attestation, Enrollment};
+use super::enrollment::{AllocationPolicy, Attestation, Enrollment, Group, Individual};
+use super::placement::{Choice, Special, WebhookCall};
 use super::record::{EnrollmentRef, Records};
+use super::store::Book;
 use super::throttle::{Meter, RetryAfterMode, Verdict};
 use super::{Call, Evidence, Request, Submission, Token};
 use crate::protocol::{
@@ -29,6 +30,8 @@ pub struct Counters {
     pub throttled: u64,
     /// Answers with `assigned`.
     pub assigned: u64,
+    /// Answers with `failed`.
+    pub failed: u64,
     /// Errors by six-digit code, throttling included.
     pub errors: BTreeMap<u32, u64>,
 }
@@ -47,25 +50,29 @@ pub struct Handled {
 /// A mock DPS instance.
 #[derive(Debug)]
 pub struct Service {
-    config: Config,
-    /// By registration id, lower case.
-    individuals: BTreeMap<String, u32>,
-    records: Records,
+    pub(super) config: Config,
+    pub(super) individuals: Book<Individual>,
+    pub(super) groups: Book<Group>,
+    pub(super) records: Records,
     registrations: Meter,
     operations: Meter,
-    counters: Counters,
+    /// What few devices have, by the place of their record.
+    pub(super) special: BTreeMap<u32, Special>,
+    /// Webhooks that are to be asked.
+    pub(super) calls: VecDeque<WebhookCall>,
+    pub(super) counters: Counters,
     /// Counts answers; keys tracking ids and jitter.
     answers: u32,
 }
 
 /// Why a request is refused: the six-digit code, and a wait where the refusal names one.
-struct Refusal {
-    code: u32,
-    retry_after: RetryAfter,
+pub(super) struct Refusal {
+    pub(super) code: u32,
+    pub(super) retry_after: RetryAfter,
 }
 
 impl Refusal {
-    const fn new(code: u32) -> Self {
+    pub(super) const fn new(code: u32) -> Self {
         Self { code, retry_after: RetryAfter::Absent }
     }
 }
@@ -75,28 +82,40 @@ impl Service {
     ///
     /// # Errors
     /// The configuration contradicts itself.
-    pub fn new(config: Config) -> Result<Self, ConfigError> {
+    pub fn new(mut config: Config) -> Result<Self, ConfigError> {
         if config.hubs.is_empty() {
             return Err(ConfigError::NoHub);
         }
         if let Some(hub) = config.hubs.iter().find(|hub| !(1..=1_000).contains(&hub.weight)) {
             return Err(ConfigError::Weight(hub.host.clone()));
         }
-        let mut individuals = BTreeMap::new();
-        for (at, individual) in (0..).zip(&config.individuals) {
-            check_hub(&config, &individual.registration_id, &individual.enrollment)?;
-            if individuals.insert(individual.registration_id.to_ascii_lowercase(), at).is_some() {
-                return Err(ConfigError::Duplicate(individual.registration_id.clone()));
-            }
+        if matches!(config.allocation, AllocationPolicy::Static | AllocationPolicy::Custom) {
+            return Err(ConfigError::InstancePolicy);
         }
-        for group in &config.groups {
-            check_hub(&config, &group.id, &group.enrollment)?;
+        let mut individuals = Book::new();
+        for individual in std::mem::take(&mut config.individuals) {
+            check_hubs(&config, &individual.registration_id, &individual.enrollment)?;
+            if individuals.find(&individual.registration_id).is_some() {
+                return Err(ConfigError::Duplicate(individual.registration_id));
+            }
+            individuals.put(individual, Moment::START);
+        }
+        let mut groups = Book::new();
+        for group in std::mem::take(&mut config.groups) {
+            check_hubs(&config, &group.id, &group.enrollment)?;
+            if groups.find(&group.id).is_some() {
+                return Err(ConfigError::DuplicateGroup(group.id));
+            }
+            groups.put(group, Moment::START);
         }
         Ok(Self {
             registrations: Meter::new(config.throttle.registrations),
             operations: Meter::new(config.throttle.operations),
             individuals,
+            groups,
             records: Records::default(),
+            special: BTreeMap::new(),
+            calls: VecDeque::new(),
             counters: Counters::default(),
             answers: 0,
             config,
@@ -135,7 +154,7 @@ impl Service {
     ///
     /// # Errors
     /// The quota is used up.
-    pub fn admit_operation(&mut self, now: Moment) -> Result<Span, Handled> {
+    pub fn admit_operation(&mut self, now: Moment) -> Result<Span, Box<Handled>> {
         self.answers = self.answers.wrapping_add(1);
         self.counters.requests += 1;
         match self.operations.admit(now) {
@@ -143,12 +162,18 @@ impl Service {
             Verdict::Reject { until_token } => {
                 let (request_id, refusal) = (self.request_id(), self.throttled(now, until_token));
                 let reply = self.refuse(now, request_id, &refusal);
-                Err(Handled { reply, delay: Span::ZERO, request_id })
+                Err(Box::new(Handled { reply, delay: Span::ZERO, request_id }))
             }
         }
     }
 
-    fn request_id(&self) -> u128 {
+    /// Numbers what has no request of its own to number it.
+    pub(super) fn next_answer(&mut self) -> u32 {
+        self.answers = self.answers.wrapping_add(1);
+        self.answers
+    }
+
+    pub(super) fn request_id(&self) -> u128 {
         let draw = |half| self.config.seed.draw(Purpose::Tracking, u32::MAX - half, self.answers);
         u128::from(draw(0)) << 64 | u128::from(draw(1))
     }
@@ -174,8 +199,8 @@ impl Service {
         match &request.call {
             Call::Register(submission) => {
                 *delay = self.meter(now)?;
-                check(submission, request.registration_id, false)?;
-                self.register(now, request.registration_id, evidence)
+                let payload = check(submission, request.registration_id, false)?;
+                self.register(now, request, payload, evidence)
             }
             Call::Lookup(submission) => {
                 *delay = self.meter(now)?;
@@ -220,9 +245,16 @@ impl Service {
         Refusal { code: code::THROTTLED, retry_after }
     }
 
-    fn register(&mut self, now: Moment, id: &str, evidence: &impl Evidence) -> Result<Reply, Refusal> {
+    fn register(
+        &mut self,
+        now: Moment,
+        request: &Request<'_>,
+        payload: Option<&str>,
+        evidence: &impl Evidence,
+    ) -> Result<Reply, Refusal> {
+        let id = request.registration_id;
         let enrollment = self.admit(now, id, evidence)?;
-        if !self.enrollment(enrollment).enabled {
+        if !self.enrollment(enrollment).is_some_and(|enrollment| enrollment.enabled) {
             let body = Body::Operation { id: None, state: RegistrationState::Disabled, registration: None };
             return Ok(Reply { status: Status::OK, retry_after: RetryAfter::Absent, body });
         }
@@ -234,22 +266,16 @@ impl Service {
                 Overlap::Reuse => return Ok(self.assigning(at)),
             }
         }
-        let key = allocation::hash(id);
-        let hub = match &self.enrollment(enrollment).static_hub {
-            Some(host) => {
-                self.config.hubs.iter().position(|hub| hub.host.eq_ignore_ascii_case(host)).unwrap_or(0)
-                    as u16
-            }
-            None => allocation::hashed(&self.config.hubs, key),
-        };
-        let count = self.records.get_mut(at).registrations;
-        let took = self.assignment(key, count);
+        // Before the record says that it was asked again: the choice depends on what it was before.
+        let choice = self.choose(at, enrollment, request.api_version.unwrap_or_default());
         let record = self.records.get_mut(at);
         record.registrations += 1;
         record.enrollment = enrollment;
         record.updated = now;
-        record.ready_at = took.map_or(Moment::FAR, |took| now + took);
-        record.hub = hub;
+        match choice {
+            Choice::Hub(hub) => self.assign(now, at, hub),
+            Choice::Webhook => self.ask_webhook(at, payload),
+        }
         self.counters.accepted += 1;
         Ok(self.assigning(at))
     }
@@ -275,22 +301,21 @@ impl Service {
         if now < self.records.get_mut(at).ready_at {
             return Ok(self.assigning(at));
         }
-        self.counters.assigned += 1;
-        let registration = Some(Box::new(self.registration(at)));
-        let body =
-            Body::Operation { id: Some(operation.clone()), state: RegistrationState::Assigned, registration };
+        let registration = self.registration(at, now);
+        let state = registration.state.unwrap_or(RegistrationState::Assigned);
+        match state {
+            RegistrationState::Failed => self.counters.failed += 1,
+            _ => self.counters.assigned += 1,
+        }
+        let registration = Some(Box::new(registration));
+        let body = Body::Operation { id: Some(operation.clone()), state, registration };
         Ok(Reply { status: Status::OK, retry_after: RetryAfter::Absent, body })
     }
 
     fn lookup(&mut self, now: Moment, id: &str, evidence: &impl Evidence) -> Result<Reply, Refusal> {
         self.admit(now, id, evidence)?;
         let at = self.records.find(id).ok_or(Refusal::new(code::REGISTRATION_NOT_FOUND))?;
-        let mut registration = self.registration(at);
-        if now < self.records.get_mut(at).ready_at {
-            registration.state = Some(RegistrationState::Assigning);
-            (registration.assigned_hub, registration.device_id) = (None, None);
-        }
-        let body = Body::Registration(Box::new(registration));
+        let body = Body::Registration(Box::new(self.registration(at, now)));
         Ok(Reply { status: Status::OK, retry_after: RetryAfter::Absent, body })
     }
 
@@ -329,17 +354,18 @@ impl Service {
         unix_secs: u64,
         evidence: &impl Evidence,
     ) -> Option<EnrollmentRef> {
-        if let Some(&at) = self.individuals.get(&id.to_ascii_lowercase()) {
-            return match &self.config.individuals[at as usize].enrollment.attestation {
+        if let Some(at) = self.individuals.find(id) {
+            return match &self.individuals.get(at)?.value.enrollment.attestation {
                 Attestation::Leaf { primary, secondary }
-                    if *primary == sha256 || *secondary == Some(sha256) =>
+                    if primary.sha256 == sha256
+                        || secondary.as_ref().is_some_and(|other| other.sha256 == sha256) =>
                 {
                     Some(EnrollmentRef::Individual(at))
                 }
                 _ => None,
             };
         }
-        let nearest = |(at, group): (u16, &super::enrollment::Group)| match &group.enrollment.attestation {
+        let nearest = |(at, group): (u32, &Group)| match &group.enrollment.attestation {
             Attestation::Signer { primary, secondary } => {
                 let depth = [Some(primary), secondary.as_ref()]
                     .into_iter()
@@ -348,9 +374,9 @@ impl Service {
                     .min()?;
                 Some((depth, at))
             }
-            Attestation::Leaf { .. } | Attestation::SymmetricKey { .. } => None,
+            Attestation::Leaf { .. } | Attestation::SymmetricKey { .. } | Attestation::Tpm { .. } => None,
         };
-        (0..).zip(&self.config.groups).filter_map(nearest).min().map(|(_, at)| EnrollmentRef::Group(at))
+        self.groups.iter().filter_map(nearest).min().map(|(_, at)| EnrollmentRef::Group(at))
     }
 
     fn by_key(&self, id: &str, evidence: &impl Evidence) -> Option<EnrollmentRef> {
@@ -359,34 +385,36 @@ impl Service {
                 .into_iter()
                 .flatten()
                 .any(|key| evidence.signed_with(key, derived_for)),
-            Attestation::Leaf { .. } | Attestation::Signer { .. } => false,
+            Attestation::Leaf { .. } | Attestation::Signer { .. } | Attestation::Tpm { .. } => false,
         };
-        if let Some(&at) = self.individuals.get(&id.to_ascii_lowercase()) {
-            let attestation = &self.config.individuals[at as usize].enrollment.attestation;
+        if let Some(at) = self.individuals.find(id) {
+            let attestation = &self.individuals.get(at)?.value.enrollment.attestation;
             return signed(attestation, None).then_some(EnrollmentRef::Individual(at));
         }
         // The group that admitted the device last time very likely does again.
         let last = self.records.find(id).map(|at| self.records.enrollment(at));
         if let Some(EnrollmentRef::Group(at)) = last
-            && signed(&self.config.groups[usize::from(at)].enrollment.attestation, Some(id))
+            && let Some(group) = self.groups.get(at)
+            && signed(&group.value.enrollment.attestation, Some(id))
         {
             return last;
         }
-        let mut groups = (0..).zip(&self.config.groups);
+        let mut groups = self.groups.iter();
         groups
             .find(|(_, group)| signed(&group.enrollment.attestation, Some(id)))
             .map(|(at, _)| EnrollmentRef::Group(at))
     }
 
-    fn enrollment(&self, of: EnrollmentRef) -> &Enrollment {
+    /// The enrollment, unless it has been deleted.
+    pub(super) fn enrollment(&self, of: EnrollmentRef) -> Option<&Enrollment> {
         match of {
-            EnrollmentRef::Individual(at) => &self.config.individuals[at as usize].enrollment,
-            EnrollmentRef::Group(at) => &self.config.groups[usize::from(at)].enrollment,
+            EnrollmentRef::Individual(at) => self.individuals.get(at).map(|kept| &kept.value.enrollment),
+            EnrollmentRef::Group(at) => self.groups.get(at).map(|kept| &kept.value.enrollment),
         }
     }
 
     /// How long an assignment takes; `None` for never.
-    fn assignment(&self, device: u64, count: u32) -> Option<Span> {
+    pub(super) fn assignment(&self, device: u64, count: u32) -> Option<Span> {
         let draw =
             |more: u32| self.config.seed.fraction(Purpose::Assignment, device as u32, 2 * count + more);
         Some(match self.config.assignment {
@@ -417,31 +445,27 @@ impl Service {
         Reply { status: Status::ACCEPTED, retry_after, body }
     }
 
-    fn registration(&mut self, at: usize) -> Registration {
+    /// What is known of a device's registration at this time.
+    pub(super) fn registration(&self, at: usize, now: Moment) -> Registration {
         let calendar = self.config.calendar;
-        let record = self.records.get_mut(at).clone();
+        let record = self.records.get(at);
         let id = record.registration_id.to_string();
         let (device_id, group, attestation) = match record.enrollment {
-            EnrollmentRef::Individual(at) => {
-                let individual = &self.config.individuals[at as usize];
-                (individual.device_id.clone(), None, &individual.enrollment.attestation)
-            }
-            EnrollmentRef::Group(at) => {
-                let group = &self.config.groups[usize::from(at)];
-                (None, Some(group.id.clone()), &group.enrollment.attestation)
-            }
+            EnrollmentRef::Individual(at) => match self.individuals.get(at) {
+                Some(kept) => (kept.value.device_id.clone(), None, Some(&kept.value.enrollment.attestation)),
+                None => (None, None, None),
+            },
+            EnrollmentRef::Group(at) => match self.groups.get(at) {
+                Some(kept) => (None, Some(kept.value.id.clone()), Some(&kept.value.enrollment.attestation)),
+                None => (None, None, None),
+            },
         };
-        let enrolment = match attestation {
-            Attestation::SymmetricKey { .. } => Enrolment::SymmetricKey { group },
-            Attestation::Leaf { .. } | Attestation::Signer { .. } => Enrolment::X509 { group },
-        };
-        let tag = self.config.seed.draw(
-            Purpose::Tracking,
-            at as u32,
-            record.registrations.wrapping_mul(4).wrapping_add(3),
-        );
-        let etag = format!("\"{:08x}-0000-0300-0000-{:012x}\"", tag >> 32, tag & 0xffff_ffff);
-        Registration {
+        let enrolment = attestation.and_then(|attestation| match attestation {
+            Attestation::SymmetricKey { .. } => Some(Enrolment::SymmetricKey { group }),
+            Attestation::Leaf { .. } | Attestation::Signer { .. } => Some(Enrolment::X509 { group }),
+            Attestation::Tpm { .. } => None,
+        });
+        let mut registration = Registration {
             device_id: Some(device_id.unwrap_or_else(|| id.clone())),
             registration_id: id,
             state: Some(RegistrationState::Assigned),
@@ -450,14 +474,29 @@ impl Service {
             error_code: None,
             error_message: None,
             created_unix_ns: Some(calendar.unix_nanos(record.created)),
-            updated_unix_ns: Some(calendar.unix_nanos(record.updated.max(record.ready_at))),
-            etag: Some(BASE64_STANDARD.encode(etag)),
-            enrolment: Some(enrolment),
+            updated_unix_ns: Some(calendar.unix_nanos(record.updated.max(record.ready_at.min(now)))),
+            etag: Some(BASE64_STANDARD.encode(self.registration_tag(at))),
+            enrolment,
             payload: None,
+        };
+        if now < record.ready_at {
+            registration.state = Some(RegistrationState::Assigning);
+            (registration.assigned_hub, registration.device_id) = (None, None);
+            registration.substatus = None;
+        } else {
+            self.tell_special(at, &mut registration);
         }
+        registration
     }
 
-    fn refuse(&mut self, now: Moment, request_id: u128, refusal: &Refusal) -> Reply {
+    /// The tag of a registration's state, with its quotes.
+    pub(super) fn registration_tag(&self, at: usize) -> String {
+        let count = self.records.registrations(at).wrapping_mul(4).wrapping_add(3);
+        let tag = self.config.seed.draw(Purpose::Tracking, at as u32, count);
+        format!("\"{:08x}-0000-0300-0000-{:012x}\"", tag >> 32, tag & 0xffff_ffff)
+    }
+
+    pub(super) fn refuse(&mut self, now: Moment, request_id: u128, refusal: &Refusal) -> Reply {
         *self.counters.errors.entry(refusal.code).or_default() += 1;
         let error = ErrorBody {
             code: refusal.code,
@@ -471,24 +510,22 @@ impl Service {
     }
 }
 
-fn check_hub(config: &Config, name: &str, enrollment: &Enrollment) -> Result<(), ConfigError> {
-    match &enrollment.static_hub {
-        Some(host) if !config.hubs.iter().any(|hub| hub.host.eq_ignore_ascii_case(host)) => {
-            Err(ConfigError::UnknownHub { enrollment: name.to_owned(), hub: host.clone() })
-        }
-        _ => Ok(()),
+fn check_hubs(config: &Config, name: &str, enrollment: &Enrollment) -> Result<(), ConfigError> {
+    match config.unlinked(enrollment) {
+        Some(hub) => Err(ConfigError::UnknownHub { enrollment: name.to_owned(), hub: hub.to_owned() }),
+        None => Ok(()),
     }
 }
 
-/// Media type, JSON and ids (17.1, check 5).
-fn check(submission: &Submission<'_>, path_id: &str, lookup: bool) -> Result<(), Refusal> {
+/// Media type, JSON and ids (17.1, check 5). Returns the payload.
+fn check<'a>(submission: &Submission<'a>, path_id: &str, lookup: bool) -> Result<Option<&'a str>, Refusal> {
     match submission {
         Submission::WrongMediaType => Err(Refusal::new(code::UNSUPPORTED_MEDIA_TYPE)),
         Submission::Unreadable => Err(Refusal::new(code::BAD_FORMAT)),
-        Submission::Read { registration_id, csr } => {
+        Submission::Read { registration_id, csr, payload } => {
             let same = registration_id.as_deref().is_none_or(|id| id.eq_ignore_ascii_case(path_id));
             if same && !(lookup && *csr) && RegistrationId::new(path_id).is_ok() {
-                Ok(())
+                Ok(*payload)
             } else {
                 Err(Refusal::new(code::BAD_FORMAT))
             }

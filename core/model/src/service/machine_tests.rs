@@ -8,6 +8,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::random::Seed;
+use crate::service::allocation;
+use crate::service::certificate::CertificateInfo;
 use crate::service::enrollment::{CaCertificate, Group, Individual, SymmetricKey};
 use crate::service::throttle::profile;
 use crate::service::{Certificate, Hub};
@@ -65,7 +67,7 @@ struct Talk {
 }
 
 fn enrollment(attestation: Attestation) -> Enrollment {
-    Enrollment { attestation, enabled: true, static_hub: None }
+    Enrollment::new(attestation)
 }
 
 fn keys(primary: &[u8], secondary: Option<&[u8]>) -> Attestation {
@@ -93,6 +95,9 @@ fn config() -> Config {
             group("root", signer(b"root")),
             group("intermediate", signer(b"intermediate")),
         ],
+        allocation: AllocationPolicy::Hashed,
+        regions: Vec::new(),
+        access: Vec::new(),
         throttle: profile("dps-doc").unwrap(),
         assignment: Assignment::Constant(Span::from_secs(2)),
         overlap: Overlap::Conflict,
@@ -103,7 +108,12 @@ fn config() -> Config {
 }
 
 fn individual(id: &str, attestation: Attestation) -> Individual {
-    Individual { registration_id: id.into(), device_id: None, enrollment: enrollment(attestation) }
+    Individual {
+        registration_id: id.into(),
+        device_id: None,
+        information: None,
+        enrollment: enrollment(attestation),
+    }
 }
 
 impl Talk {
@@ -147,7 +157,11 @@ impl Talk {
     }
 
     fn register(&mut self, id: &str, truth: &Truth) -> Reply {
-        self.ask(id, Call::Register(Submission::Read { registration_id: Some(id.into()), csr: false }), truth)
+        self.ask(
+            id,
+            Call::Register(Submission::Read { registration_id: Some(id.into()), csr: false, payload: None }),
+            truth,
+        )
     }
 
     fn poll(&mut self, id: &str, operation: &OperationId, truth: &Truth) -> Reply {
@@ -253,10 +267,11 @@ fn acceptance_05_chains_are_judged_by_the_nearest_signer() {
 #[test]
 fn individual_certificates_are_matched_by_thumbprint() {
     let mut config = config();
-    let leaf = Attestation::Leaf { primary: [1; 32], secondary: Some([7; 32]) };
+    let known = |sha256| Box::new(CertificateInfo { sha256, ..CertificateInfo::default() });
+    let leaf = Attestation::Leaf { primary: known([1; 32]), secondary: Some(known([7; 32])) };
     config.individuals = vec![
         individual("x-1", leaf),
-        individual("x-2", Attestation::Leaf { primary: [1; 32], secondary: None }),
+        individual("x-2", Attestation::Leaf { primary: known([1; 32]), secondary: None }),
     ];
     let mut talk = Talk::with(config);
     let truth = talk.certified("x-1", &[]);
@@ -413,19 +428,20 @@ fn a_record_survives_re_registration() {
 fn malformed_requests_are_named_in_order() {
     let mut talk = Talk::new();
     let truth = talk.derived("dev-1", PRIMARY);
-    let named = |id: &'static str| Submission::Read { registration_id: Some(id.into()), csr: false };
+    let named =
+        |id: &'static str| Submission::Read { registration_id: Some(id.into()), csr: false, payload: None };
     for (call, expected) in [
         (Call::NoSuchPath, (404, 404_000)),
         (Call::WrongMethod, (405, 405_000)),
         (Call::Register(Submission::WrongMediaType), (415, 415_000)),
         (Call::Register(Submission::Unreadable), (400, 400_004)),
         (Call::Register(named("other")), (400, 400_004)),
-        (Call::Lookup(Submission::Read { registration_id: None, csr: true }), (400, 400_004)),
+        (Call::Lookup(Submission::Read { registration_id: None, csr: true, payload: None }), (400, 400_004)),
         (Call::Lookup(named("dev-1")), (404, 404_202)),
     ] {
         assert_eq!(refusal(&talk.ask("dev-1", call.clone(), &truth)), expected, "{call:?}");
     }
-    let submission = || Call::Register(Submission::Read { registration_id: None, csr: false });
+    let submission = || Call::Register(Submission::Read { registration_id: None, csr: false, payload: None });
     for (version, scope, expected) in
         [(None, SCOPE, 400), (Some("2015-01-01"), SCOPE, 400), (Some("2019-03-31"), "0neWRONG", 404)]
     {
@@ -441,7 +457,7 @@ fn a_lookup_tells_the_last_assignment_and_counts_as_a_registration() {
     let mut talk = Talk::new();
     let truth = talk.derived("dev-1", PRIMARY);
     let assigned = talk.assigned("dev-1", &truth);
-    let lookup = || Call::Lookup(Submission::Read { registration_id: None, csr: false });
+    let lookup = || Call::Lookup(Submission::Read { registration_id: None, csr: false, payload: None });
     let reply = talk.ask("dev-1", lookup(), &truth);
     let Body::Registration(found) = &reply.body else { panic!("{reply:?}") };
     assert_eq!(found.assigned_hub, assigned.assigned_hub);

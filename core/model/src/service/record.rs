@@ -27,7 +27,7 @@ pub(super) struct Record {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum EnrollmentRef {
     Individual(u32),
-    Group(u16),
+    Group(u32),
 }
 
 /// The instants of a device's last polls in milliseconds: a sliding log of at most [`Polls::MAX`].
@@ -78,7 +78,28 @@ pub(super) struct Records {
 
 impl Records {
     pub(super) fn len(&self) -> usize {
-        self.records.len()
+        self.index.len()
+    }
+
+    /// Forgets a device; its place stays empty.
+    pub(super) fn remove(&mut self, registration_id: &str) -> Option<usize> {
+        let same =
+            |&at: &u32| self.records[at as usize].registration_id.eq_ignore_ascii_case(registration_id);
+        let (at, _) = self.index.find_entry(hash(registration_id), same).ok()?.remove();
+        self.records[at as usize].registration_id = Box::default();
+        Some(at as usize)
+    }
+
+    /// The records from this place on that `enrollment` admitted, in the order of their first registration.
+    pub(super) fn admitted_by(&self, enrollment: EnrollmentRef, from: usize) -> impl Iterator<Item = usize> {
+        (from..self.records.len()).filter(move |&at| {
+            let record = &self.records[at];
+            record.enrollment == enrollment && !record.registration_id.is_empty()
+        })
+    }
+
+    pub(super) fn get(&self, at: usize) -> &Record {
+        &self.records[at]
     }
 
     pub(super) fn find(&self, registration_id: &str) -> Option<usize> {

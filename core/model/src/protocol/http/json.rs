@@ -216,16 +216,7 @@ pub fn write_reply(reply: &Reply, registration_id: &str, poll: bool, out: &mut V
             r#"{{"message":"Authorization required, resend request using supplied key","authenticationKey":"{}","keyName":"registration"}}"#,
             BASE64_STANDARD.encode(key)
         ),
-        Body::Error(error) => {
-            let _ = write!(
-                out,
-                r#"{{"errorCode":{},"trackingId":"{}","message":"#,
-                error.code,
-                Guid(error.tracking)
-            );
-            let _ = serde_json::to_writer(&mut *out, &error.message);
-            write!(out, r#","timestampUtc":"{}"}}"#, write_time(error.unix_ns))
-        }
+        Body::Error(error) => write_error(error, out),
         Body::Registration(registration) => write_registration(registration, out),
         Body::Operation { id, state, registration } => {
             let _ = out.write_all(br#"{"operationId":""#);
@@ -251,7 +242,13 @@ pub fn write_reply(reply: &Reply, registration_id: &str, poll: bool, out: &mut V
     };
 }
 
-fn write_registration(registration: &Registration, out: &mut Vec<u8>) -> std::io::Result<()> {
+pub(super) fn write_error(error: &ErrorBody, out: &mut Vec<u8>) -> std::io::Result<()> {
+    write!(out, r#"{{"errorCode":{},"trackingId":"{}","message":"#, error.code, Guid(error.tracking))?;
+    serde_json::to_writer(&mut *out, &error.message).map_err(std::io::Error::other)?;
+    write!(out, r#","timestampUtc":"{}"}}"#, write_time(error.unix_ns))
+}
+
+pub(super) fn write_registration(registration: &Registration, out: &mut Vec<u8>) -> std::io::Result<()> {
     let group =
         |group: &'_ Option<String>| Some(WireGroup { enrollment_group_id: group.clone().map(Cow::Owned) });
     let (mut x509, mut symmetric_key, mut tpm) = (None, None, None);
@@ -289,9 +286,9 @@ struct WireSubmission<'a> {
     registration_id: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     csr: Option<&'a RawValue>,
-    /// Read only to see that it is JSON; Python sends `null`.
-    #[serde(borrow, default, rename = "payload")]
-    _payload: Option<&'a RawValue>,
+    /// Python sends `null`.
+    #[serde(borrow, default)]
+    payload: Option<&'a RawValue>,
 }
 
 /// Reads the body of a register or lookup request.
@@ -307,7 +304,11 @@ pub fn read_submission<'a>(content_type: Option<&str>, body: &'a [u8]) -> Submis
         return Submission::Unreadable;
     }
     match serde_json::from_slice::<WireSubmission<'_>>(body) {
-        Ok(wire) => Submission::Read { registration_id: wire.registration_id, csr: wire.csr.is_some() },
+        Ok(wire) => Submission::Read {
+            registration_id: wire.registration_id,
+            csr: wire.csr.is_some(),
+            payload: wire.payload.map(RawValue::get),
+        },
         Err(_) => Submission::Unreadable,
     }
 }
@@ -316,7 +317,7 @@ pub fn read_submission<'a>(content_type: Option<&str>, body: &'a [u8]) -> Submis
 const TIME: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:7]Z");
 
-fn write_time(unix_ns: u64) -> String {
+pub(super) fn write_time(unix_ns: u64) -> String {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(unix_ns))
         .ok()
         .and_then(|at| at.format(TIME).ok())

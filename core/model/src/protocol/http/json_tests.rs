@@ -122,14 +122,17 @@ fn submissions_of_real_clients_are_read() {
         r#"{"payload": null, "registrationId": "sc-ok-node-http-sym"}"#,
         r#"{"registrationId":"sc-ok-node-http-sym"}"#,
     ] {
-        let Submission::Read { registration_id: Some(id), csr: false } =
+        let Submission::Read { registration_id: Some(id), csr: false, .. } =
             read_submission(Some("application/json; charset=utf-8"), body.as_bytes())
         else {
             panic!("{body}")
         };
         assert_eq!(id, "sc-ok-node-http-sym");
     }
-    assert!(matches!(read_submission(None, b"{}"), Submission::Read { registration_id: None, csr: false }));
+    assert!(matches!(
+        read_submission(None, b"{}"),
+        Submission::Read { registration_id: None, csr: false, payload: None }
+    ));
     assert!(matches!(read_submission(None, br#"{"csr":"AAAA"}"#), Submission::Read { csr: true, .. }));
     assert!(matches!(read_submission(Some("text/plain"), b"{}"), Submission::WrongMediaType));
     for body in [&b""[..], b"{", b"[]", br#"{"registrationId":5}"#, &vec![b' '; MESSAGE_MAX_BYTES + 1]] {

@@ -82,10 +82,7 @@ pub enum RouteCall<'a> {
 
 /// Reads a request line. `forceRegistration` and any other query parameter are ignored, as clients send them.
 pub fn route<'a>(method: &str, path: &'a str, query: Option<&'a str>) -> Route<'a> {
-    let api_version = query.unwrap_or("").split('&').find_map(|pair| {
-        let (name, value) = pair.split_once('=')?;
-        name.eq_ignore_ascii_case("api-version").then(|| decode(value))
-    });
+    let api_version = api_version(query);
     let nowhere = |call| Route { api_version: None, id_scope: "".into(), registration_id: "".into(), call };
     let mut segments = path.strip_prefix('/').unwrap_or(path).trim_end_matches('/').split('/');
     let (Some(scope), Some(kind)) = (segments.next(), segments.next()) else {
@@ -110,6 +107,14 @@ pub fn route<'a>(method: &str, path: &'a str, query: Option<&'a str>) -> Route<'
         _ => RouteCall::NoSuchPath,
     };
     Route { api_version, id_scope: decode(scope), registration_id: decode(id), call }
+}
+
+/// `api-version` of a query string.
+pub(super) fn api_version(query: Option<&str>) -> Option<Cow<'_, str>> {
+    query?.split('&').find_map(|pair| {
+        let (name, value) = pair.split_once('=')?;
+        name.eq_ignore_ascii_case("api-version").then(|| decode(value))
+    })
 }
 
 fn decode(text: &str) -> Cow<'_, str> {

@@ -1,0 +1,93 @@
+//! What the service and a custom allocation's webhook say to each other (`dps-protocol` 14.7).
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::service_json::resource;
+use crate::service::enrollment::Attestation;
+use crate::service::enrollment_api::Enrolled;
+use crate::service::{WebhookCall, WebhookReply};
+
+/// Writes the question.
+pub fn write_webhook_call(call: &WebhookCall) -> String {
+    let enrollment = resource(&call.enrollment);
+    let (name, of) = match &call.enrollment.value {
+        Enrolled::Individual(individual) => ("individualEnrollment", &individual.enrollment.attestation),
+        Enrolled::Group(group) => ("enrollmentGroup", &group.enrollment.attestation),
+    };
+    let attestation = match of {
+        Attestation::SymmetricKey { .. } => "symmetricKey",
+        Attestation::Leaf { .. } | Attestation::Signer { .. } => "x509",
+        Attestation::Tpm { .. } => "tpm",
+    };
+    let mut device = json!({ "registrationId": call.registration_id, attestation: {} });
+    if let Some((hub, device_id)) = &call.current {
+        device["currentIotHubHostName"] = Value::from(hub.as_str());
+        device["currentDeviceId"] = Value::from(device_id.as_str());
+    }
+    if let Some(payload) = &call.payload {
+        // The door has read it as JSON.
+        device["payload"] = serde_json::from_str(payload).unwrap_or_default();
+    }
+    json!({ "deviceRuntimeContext": device, name: enrollment, "linkedHubs": call.linked_hubs }).to_string()
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireReply<'a> {
+    #[serde(default)]
+    iot_hub_host_name: Option<String>,
+    /// Given to the device's twin at the hub, which is not the service's.
+    #[serde(borrow, default, rename = "initialTwin")]
+    _initial_twin: Option<&'a RawValue>,
+    #[serde(default)]
+    payload: Option<Value>,
+}
+
+/// Reads an answer.
+pub fn read_webhook_reply(status: u16, body: &[u8]) -> WebhookReply {
+    if status != 200 {
+        return WebhookReply::Status(status);
+    }
+    if body.trim_ascii().is_empty() {
+        return WebhookReply::Named { hub: None, payload: None };
+    }
+    let object = body.trim_ascii_start().starts_with(b"{");
+    match serde_json::from_slice::<WireReply<'_>>(body) {
+        Ok(wire) if object => WebhookReply::Named { hub: wire.iot_hub_host_name, payload: wire.payload },
+        _ => WebhookReply::Status(200),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_of_answer_is_told_apart() {
+        let named = |hub: Option<&str>| WebhookReply::Named { hub: hub.map(str::to_owned), payload: None };
+        for (status, body, reply) in [
+            (200, r#"{"iotHubHostName":"a"}"#, named(Some("a"))),
+            (200, r#"{"iotHubHostName":null}"#, named(None)),
+            (200, "", named(None)),
+            (200, "{}", named(None)),
+            (200, "[]", WebhookReply::Status(200)),
+            (200, "<html>", WebhookReply::Status(200)),
+            (302, "", WebhookReply::Status(302)),
+            (429, "{}", WebhookReply::Status(429)),
+        ] {
+            assert_eq!(read_webhook_reply(status, body.as_bytes()), reply, "{status} {body}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_answer_reads_without_a_panic(status: u16, body: Vec<u8>, text in "[{}\\[\\]\":,a-zA-Z0-9]{0,60}") {
+            read_webhook_reply(status, &body);
+            read_webhook_reply(200, text.as_bytes());
+        }
+    }
+}

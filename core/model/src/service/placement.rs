@@ -1,0 +1,302 @@
+//! Which hub a device gets, now and when it registers again: policies, re-provisioning, the webhook.
+
+use std::collections::btree_map;
+
+use serde_json::Value;
+
+use super::allocation;
+use super::enrollment::{AllocationPolicy, CustomAllocation, Enrollment};
+use super::enrollment_api::Resource;
+use super::machine::Service;
+use super::record::EnrollmentRef;
+use crate::protocol::{Registration, RegistrationState, Substatus, code};
+use crate::time::{Moment, Span};
+
+/// The last api-version under which a device that registers again keeps its hub (`dps-protocol` 14.6).
+const LAST_STICKY_VERSION: &str = "2018-04-01";
+
+/// How often a webhook is asked again after it was busy or out of reach (`dps-protocol` 14.7).
+const WEBHOOK_RETRIES: u32 = 10;
+
+/// What few devices have: kept apart, so that the records of a million others stay small.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Special {
+    /// Hub of the first assignment, once the device has another one.
+    origin: Option<u16>,
+    /// It has never had a hub.
+    homeless: bool,
+    failure: Option<(u32, String)>,
+    /// What the webhook gave it to take along.
+    payload: Option<Value>,
+}
+
+/// What is to be done for a registration.
+pub(super) enum Choice {
+    Hub(u16),
+    Webhook,
+}
+
+/// A question for a custom allocation's webhook (`dps-protocol` 14.7).
+#[derive(Clone, Debug)]
+pub struct WebhookCall {
+    /// Gives the answer back to its registration.
+    pub ticket: Ticket,
+    /// Where to ask, and which shape of the question is expected.
+    pub webhook: CustomAllocation,
+    /// `deviceRuntimeContext.registrationId`.
+    pub registration_id: String,
+    /// The device's hub and device id, if it has one.
+    pub current: Option<(String, String)>,
+    /// The payload of the registration, as the JSON text that the device sent.
+    pub payload: Option<String>,
+    /// The enrollment that admitted the device.
+    pub enrollment: Resource,
+    /// The hubs that come into question.
+    pub linked_hubs: Vec<String>,
+}
+
+/// Says which registration a webhook's answer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    at: u32,
+    registrations: u32,
+    /// Times that the webhook has been asked again.
+    retries: u32,
+}
+
+/// How a webhook answered.
+#[derive(Clone, Debug, PartialEq)]
+pub enum WebhookReply {
+    /// 200 with a body of the right shape.
+    Named {
+        /// `iotHubHostName`.
+        hub: Option<String>,
+        /// `payload`, for the device.
+        payload: Option<Value>,
+    },
+    /// Another status, or a 200 whose body has another shape.
+    Status(u16),
+    /// It could not be reached, or did not answer in time.
+    Unreachable,
+    /// It may not be asked; the text says why.
+    Forbidden(String),
+}
+
+impl Service {
+    /// The next webhook that is to be asked. Its answer goes to [`Service::webhook_answered`].
+    pub fn next_webhook(&mut self) -> Option<WebhookCall> {
+        self.calls.pop_front()
+    }
+
+    /// Takes a webhook's answer. Returns when to ask again, with the ticket of the next question.
+    pub fn webhook_answered(
+        &mut self,
+        now: Moment,
+        ticket: Ticket,
+        reply: WebhookReply,
+    ) -> Option<(Span, Ticket)> {
+        let at = ticket.at as usize;
+        let record = self.records.get(at);
+        // Deleted, and perhaps registered anew, while the webhook was thinking.
+        if record.registrations != ticket.registrations || record.registration_id.is_empty() {
+            return None;
+        }
+        let enrollment = record.enrollment;
+        let failed = |status: u16| format!("Custom allocation failed with status code: {status}");
+        let (code, message) = match reply {
+            WebhookReply::Named { hub: Some(host), payload } if !host.is_empty() => {
+                let candidate = self.enrollment(enrollment).and_then(|enrollment| {
+                    self.candidates(enrollment)
+                        .find(|&hub| self.config.hubs[usize::from(hub)].host.eq_ignore_ascii_case(&host))
+                });
+                if let Some(hub) = candidate {
+                    self.assign(now, at, hub);
+                    if payload.is_some() {
+                        self.special.entry(ticket.at).or_default().payload = payload;
+                    }
+                    return None;
+                }
+                (code::ALLOCATION_FAILED, failed(200))
+            }
+            WebhookReply::Named { .. } => {
+                (code::ALLOCATION_NO_HUB, "Custom allocation named no hub".to_owned())
+            }
+            WebhookReply::Status(401) => (
+                code::ALLOCATION_UNAUTHORIZED,
+                "Custom allocation was refused with status code: 401".to_owned(),
+            ),
+            WebhookReply::Status(429..) | WebhookReply::Unreachable if ticket.retries < WEBHOOK_RETRIES => {
+                let wait = Span::from_secs(1 + 9 * u64::from(ticket.retries));
+                return Some((wait, Ticket { retries: ticket.retries + 1, ..ticket }));
+            }
+            WebhookReply::Status(status) => (code::ALLOCATION_FAILED, failed(status)),
+            WebhookReply::Unreachable => {
+                (code::ALLOCATION_FAILED, "Custom allocation failed: the webhook did not answer".to_owned())
+            }
+            WebhookReply::Forbidden(why) => {
+                (code::ALLOCATION_FAILED, format!("Custom allocation failed: {why}"))
+            }
+        };
+        self.records.get_mut(at).ready_at = now;
+        let first = ticket.registrations == 1;
+        let special = self.special.entry(ticket.at).or_default();
+        special.failure = Some((code, message));
+        special.homeless |= first;
+        None
+    }
+
+    /// The hub that a device has, unless it never had one.
+    fn current_hub(&self, at: usize) -> Option<u16> {
+        let record = self.records.get(at);
+        let homeless = self.special.get(&(at as u32)).is_some_and(|special| special.homeless);
+        (record.registrations > 0 && !homeless).then_some(record.hub)
+    }
+
+    /// Places of the hubs that come into question for an enrollment.
+    fn candidates<'a>(&'a self, enrollment: &'a Enrollment) -> impl Iterator<Item = u16> + Clone + 'a {
+        (0..).zip(&self.config.hubs).filter_map(|(at, hub)| {
+            let named = |host: &String| host.eq_ignore_ascii_case(&hub.host);
+            (enrollment.hubs.is_empty() || enrollment.hubs.iter().any(named)).then_some(at)
+        })
+    }
+
+    /// Decides how a registration gets its hub. The enrollment's policy goes before the instance's (`dps-protocol`
+    /// 14.5), and a policy that keeps devices where they are before both (14.6).
+    pub(super) fn choose(&self, at: usize, of: EnrollmentRef, api_version: &str) -> Choice {
+        // A deleted enrollment admits nobody.
+        let Some(enrollment) = self.enrollment(of) else { return Choice::Hub(0) };
+        if let Some(hub) = self.current_hub(at) {
+            let sticky = api_version.get(..10).is_some_and(|date| date <= LAST_STICKY_VERSION);
+            if sticky || !enrollment.reprovision.update_hub_assignment {
+                return Choice::Hub(hub);
+            }
+        }
+        let usual = match enrollment.static_hub {
+            Some(_) => AllocationPolicy::Static,
+            None => self.config.allocation,
+        };
+        let key = allocation::hash(&self.records.get(at).registration_id);
+        let candidates = self.candidates(enrollment).map(|at| (at, &self.config.hubs[usize::from(at)]));
+        let hub = match enrollment.allocation.unwrap_or(usual) {
+            AllocationPolicy::Custom => return Choice::Webhook,
+            AllocationPolicy::Hashed => allocation::hashed(candidates, key),
+            AllocationPolicy::Static => {
+                let host = enrollment.static_hub.as_ref().or(enrollment.hubs.first());
+                let mut hubs = (0..).zip(&self.config.hubs);
+                hubs.find(|(_, hub)| host.is_some_and(|host| hub.host.eq_ignore_ascii_case(host)))
+                    .map(|(at, _)| at)
+            }
+            AllocationPolicy::GeoLatency => {
+                let id = &*self.records.get(at).registration_id;
+                let nearest = candidates.clone().map(|(_, hub)| self.latency(id, &hub.host)).min();
+                let near = candidates.filter(|(_, hub)| Some(self.latency(id, &hub.host)) == nearest);
+                allocation::hashed(near, key)
+            }
+        };
+        // Every hub that an enrollment names was linked when the enrollment was made, and hubs stay linked.
+        Choice::Hub(hub.unwrap_or(0))
+    }
+
+    fn latency(&self, id: &str, host: &str) -> Span {
+        let begins =
+            |prefix: &str| id.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix));
+        let region = self.config.regions.iter().find(|region| begins(&region.id_prefix));
+        let known = region
+            .and_then(|region| region.latency.iter().find(|(known, _)| known.eq_ignore_ascii_case(host)));
+        known.map_or(Span::MAX, |(_, latency)| *latency)
+    }
+
+    /// Gives a device its hub, which it has once the assignment's time is over.
+    pub(super) fn assign(&mut self, now: Moment, at: usize, hub: u16) {
+        let current = self.current_before(at);
+        let moved = current.filter(|&current| current != hub);
+        let mut substatus = Substatus::InitialAssignment;
+        if let Some(from) = moved {
+            let migrate = self
+                .enrollment(self.records.get(at).enrollment)
+                .is_none_or(|enrollment| enrollment.reprovision.migrate_device_data);
+            let special = self.special.entry(at as u32).or_default();
+            let origin = *special.origin.get_or_insert(from);
+            substatus = match (origin == hub, migrate) {
+                (true, _) => Substatus::ReprovisionedToInitialAssignment,
+                (false, true) => Substatus::DeviceDataMigrated,
+                (false, false) => Substatus::DeviceDataReset,
+            };
+        }
+        if let btree_map::Entry::Occupied(mut special) = self.special.entry(at as u32) {
+            let kept = Special { origin: special.get().origin, ..Special::default() };
+            if kept.origin.is_none() {
+                special.remove();
+            } else {
+                special.insert(kept);
+            }
+        }
+        let record = self.records.get(at);
+        let (key, count) = (allocation::hash(&record.registration_id), record.registrations);
+        let took = self.assignment(key, count.saturating_sub(1));
+        let record = self.records.get_mut(at);
+        record.substatus = substatus;
+        record.hub = hub;
+        record.ready_at = took.map_or(Moment::FAR, |took| now + took);
+    }
+
+    /// The hub that a device had before its running registration.
+    fn current_before(&self, at: usize) -> Option<u16> {
+        if self.records.get(at).registrations > 1 { self.current_hub(at) } else { None }
+    }
+
+    /// Queues the question to the enrollment's webhook; until it is answered the device stays in `assigning`.
+    pub(super) fn ask_webhook(&mut self, at: usize, payload: Option<&str>) {
+        let record = self.records.get(at);
+        let ticket = Ticket { at: at as u32, registrations: record.registrations, retries: 0 };
+        let (id, of) = (record.registration_id.to_string(), record.enrollment);
+        let current = self.current_before(at).map(|hub| {
+            let device_id = match of {
+                EnrollmentRef::Individual(at) => {
+                    self.individuals.get(at).and_then(|kept| kept.value.device_id.clone())
+                }
+                EnrollmentRef::Group(_) => None,
+            };
+            (self.config.hubs[usize::from(hub)].host.clone(), device_id.unwrap_or_else(|| id.clone()))
+        });
+        let resource = match of {
+            EnrollmentRef::Individual(at) => self.individual_resource(at),
+            EnrollmentRef::Group(at) => self.group_resource(at),
+        };
+        let call = resource.and_then(|enrollment| {
+            let of = self.enrollment(of)?;
+            let host = |at: u16| self.config.hubs[usize::from(at)].host.clone();
+            let linked_hubs = self.candidates(of).map(host).collect();
+            let payload = payload.map(str::to_owned);
+            let webhook = of.custom.clone()?;
+            Some(WebhookCall {
+                ticket,
+                webhook,
+                registration_id: id,
+                current,
+                payload,
+                enrollment,
+                linked_hubs,
+            })
+        });
+        self.records.get_mut(at).ready_at = Moment::FAR;
+        self.calls.extend(call);
+    }
+
+    /// Adds what only few registrations say.
+    pub(super) fn tell_special(&self, at: usize, registration: &mut Registration) {
+        let Some(special) = self.special.get(&(at as u32)) else { return };
+        registration.payload = special.payload.clone();
+        if let Some((code, message)) = &special.failure {
+            registration.state = Some(RegistrationState::Failed);
+            registration.error_code = Some(*code);
+            registration.error_message = Some(message.clone());
+            registration.substatus = None;
+            (registration.assigned_hub, registration.device_id) = (None, None);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "placement_tests.rs"]
+mod tests;
