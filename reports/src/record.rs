@@ -66,6 +66,16 @@ pub struct Record {
     /// The machine; absent in virtual time.
     pub machine: Option<Machine>,
     /// The verdict and the exit code that goes with it.
+    /// What Azure Monitor would have counted at the embedded mock.
+    #[serde(default)]
+    pub metrics: Vec<MetricSeries>,
+    /// The scenario's alert rules and when each would have fired.
+    #[serde(default)]
+    pub alerts: Vec<Alert>,
+    /// The embedded mock's resource log; absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_log: Option<ServiceLog>,
+    /// The verdict.
     pub verdict: Verdict,
 }
 
@@ -368,6 +378,56 @@ pub struct Machine {
     pub cpus: u32,
     /// Memory in bytes.
     pub memory_bytes: u64,
+}
+
+/// A metric of the service with the values of its dimensions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MetricSeries {
+    /// `RegistrationAttempts`, `DeviceAssignments` or `AttestationAttempts`.
+    pub metric: String,
+    /// The hub's host name; empty where the metric has none.
+    pub hub: String,
+    /// `succeeded`, `failed` or `disabled`; empty where the metric has none.
+    pub status: String,
+    /// How often altogether.
+    pub total: u64,
+    /// How often in each second of the run.
+    pub per_second: Vec<u32>,
+}
+
+/// An alert rule and when it would have fired.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Alert {
+    /// Its name.
+    pub name: String,
+    /// The rule in words.
+    pub rule: String,
+    /// Each time that it fired; empty if it never did.
+    pub firings: Vec<Firing>,
+    /// The value that came closest to the threshold or went farthest past it; absent if no window was ever full.
+    pub extreme: Option<f64>,
+}
+
+/// A time during which an alert was on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Firing {
+    /// When it fired.
+    pub fired_ns: u64,
+    /// When it was over; absent if the run ended before.
+    pub resolved_ns: Option<u64>,
+}
+
+/// The resource log that the embedded mock wrote.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ServiceLog {
+    /// Where it is.
+    pub file: String,
+    /// Lines that were written.
+    pub written: u64,
+    /// Lines that were dropped, because the queue or the disk was full.
+    pub dropped: u64,
+    /// Why the disk refused lines; empty if it did not.
+    pub error: String,
 }
 
 /// The verdict.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod alerts;
 mod bad_input;
 mod bad_target;
 mod conformance;
@@ -13,4 +14,5 @@ mod mock;
 mod report;
 mod runs;
 mod scenario_files;
+mod service_log;
 mod webhook;

@@ -37,6 +37,8 @@ pub(crate) enum Command {
     Run(RunArguments),
     Mock(MockArguments),
     Report(ReportArguments),
+    Logs(LogsArguments),
+    Reconcile(ReconcileArguments),
     /// Check, explain or describe scenario files
     Scenario {
         #[command(subcommand)]
@@ -153,6 +155,45 @@ pub(crate) struct ReportArguments {
     /// File to write; its ending (.html, .md, .txt) chooses the form. Default: text on standard output
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
+}
+
+/// Count what a service has logged: what failed, how often, and for whom.
+///
+/// The file is the mock's own resource log (`[mock.log]` of a scenario, `[log]` of a mock's file) or an export of Azure
+/// Monitor's DeviceOperations and ServiceOperations, as JSON lines, a JSON array or CSV.
+#[derive(Args)]
+pub(crate) struct LogsArguments {
+    /// The log
+    pub(crate) file: PathBuf,
+
+    /// Only this OperationName, such as AttestationAttempt
+    #[arg(long, value_name = "NAME")]
+    pub(crate) operation: Option<String>,
+
+    /// Only this ResultType, such as ClientError. Default: everything but Success
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) result: Option<String>,
+
+    /// Only this HTTP status or six-digit code
+    #[arg(long, value_name = "CODE")]
+    pub(crate) code: Option<u32>,
+
+    /// Kinds of line to show, most frequent first
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) top: usize,
+}
+
+/// Hold what the devices saw against what the service logged.
+///
+/// Answers are joined by operation and code. The exit code is 0 if both sides tell the same story, and 10 if not.
+#[derive(Args)]
+pub(crate) struct ReconcileArguments {
+    /// The record of the run (run.json)
+    pub(crate) record: PathBuf,
+
+    /// The service's log: the mock's own, or an export of Log Analytics (CSV or JSON)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) azure_logs: PathBuf,
 }
 
 #[derive(Subcommand)]

@@ -6,6 +6,7 @@ mod arguments;
 mod diagnostics;
 mod failure;
 mod files;
+mod logs;
 mod mock;
 mod progress;
 mod report;
@@ -25,6 +26,8 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Mock(arguments) => mock::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
+        Command::Logs(arguments) => logs::logs(&arguments),
+        Command::Reconcile(arguments) => logs::compare(&arguments),
         Command::Scenario { command } => match command {
             ScenarioCommand::Check(arguments) => scenario::check(&arguments),
             ScenarioCommand::Explain(arguments) => scenario::explain(&arguments),

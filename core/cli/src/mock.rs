@@ -23,8 +23,8 @@ pub(crate) fn run(arguments: &MockArguments) -> Result<u8, Failure> {
     let (identity, ca_file) = server_identity(&file.tls)?;
     // Whoever reads the ready line may interrupt at once.
     let interruption = run::Interruption::listen()?;
-    let (webhook, clock) = (file.webhook.clone(), Clock::start());
-    let mock = RunningMock::start(MockOptions { service, https, identity, webhook, clock })?;
+    let (webhook, log, clock) = (file.webhook.clone(), file.log.clone(), Clock::start());
+    let mock = RunningMock::start(MockOptions { service, https, identity, webhook, log, clock })?;
     let ca_file = match ca_file {
         Some(path) => {
             write_whole(&path, mock.ca_pem().as_bytes())
@@ -42,7 +42,8 @@ pub(crate) fn run(arguments: &MockArguments) -> Result<u8, Failure> {
     println!("{ready}");
 
     interruption.wait();
-    let counters = mock.stop();
+    let stopped = mock.stop();
+    let counters = stopped.counters;
     let stopped = serde_json::json!({
         "event": "stopped",
         "requests": counters.requests,
@@ -51,6 +52,7 @@ pub(crate) fn run(arguments: &MockArguments) -> Result<u8, Failure> {
         "assigned": counters.assigned,
         "failed": counters.failed,
         "errors": counters.errors,
+        "log": stopped.log,
     });
     println!("{stopped}");
     Ok(0)

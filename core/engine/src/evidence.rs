@@ -4,6 +4,7 @@
 //! trusts, every signature and every date on the way. All input is hostile: nothing here may panic or take long.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::net::IpAddr;
 
 use aws_lc_rs::{digest, hmac};
 use fleetstorm_model::protocol::sas::SasToken;
@@ -21,6 +22,7 @@ const CHAIN_MAX: usize = 8;
 #[derive(Debug, Default)]
 pub(crate) struct Peer {
     chain: Vec<CertificateDer<'static>>,
+    address: Option<IpAddr>,
     leaf: OnceCell<Option<Certificate>>,
     /// The last verdict on a chain: the CA's digest and how deep the leaf lies beneath it.
     judged: RefCell<Option<(Vec<u8>, Option<u8>)>>,
@@ -33,6 +35,15 @@ impl Peer {
     /// The peer that proved possession of the first certificate's key in its handshake; empty for one without.
     pub(crate) fn new(chain: Vec<CertificateDer<'static>>) -> Self {
         Self { chain, ..Self::default() }
+    }
+
+    /// The same peer, at an address that is known.
+    pub(crate) fn at(self, address: IpAddr) -> Self {
+        Self { address: Some(address), ..self }
+    }
+
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        self.address
     }
 
     fn leaf(&self) -> Option<&Certificate> {

@@ -3,11 +3,13 @@
 //! Objectives are judged on the finished record alone, so a record that is read again later is judged the same, and
 //! so are forecasts and comparisons.
 
+mod alert;
 mod objective;
 
+use fleetstorm_model::service::metrics::Metrics;
 use fleetstorm_model::time::Moment;
 use fleetstorm_reports::record::{
-    Audit, Clock, Cohort, End, Machine, ObjectiveStatus, Target, VERSION, Verdict, VerdictResult,
+    Audit, Clock, Cohort, End, Machine, ObjectiveStatus, ServiceLog, Target, VERSION, Verdict, VerdictResult,
 };
 use fleetstorm_reports::{Record, sentence};
 
@@ -24,6 +26,9 @@ pub(crate) struct Outcome {
     pub(crate) now: Moment,
     pub(crate) audit: Option<Audit>,
     pub(crate) machine: Option<Machine>,
+    /// The embedded mock's metrics on the run's clock.
+    pub(crate) metrics: Metrics,
+    pub(crate) service_log: Option<ServiceLog>,
 }
 
 /// The record of a finished run.
@@ -74,8 +79,16 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
         objectives: Vec::new(),
         audit: outcome.audit,
         machine: outcome.machine,
+        metrics: Vec::new(),
+        alerts: Vec::new(),
+        service_log: outcome.service_log,
         verdict: Verdict { result: VerdictResult::Passed, sentence: String::new(), exit_code: 0 },
     };
+    // Until the end of the second in which the run ended.
+    let seconds = outcome.now.since(Moment::START).as_nanos().div_ceil(1_000_000_000);
+    record.metrics = alert::series(&outcome.metrics, &plan.hubs(), seconds);
+    record.alerts =
+        plan.scenario.alerts.iter().map(|rule| alert::judge(rule, &record.metrics, seconds)).collect();
     record.objectives = plan
         .scenario
         .parsed_objectives()

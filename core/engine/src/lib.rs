@@ -25,6 +25,7 @@ mod plan;
 mod plugins;
 mod record;
 mod serve;
+pub mod service_log;
 pub mod wired;
 mod write;
 
@@ -32,7 +33,7 @@ pub use clock::Clock;
 pub use connect::AddressError;
 pub use control::Control;
 pub use gauges::Snapshot;
-pub use mock::{MockError, MockOptions, ResolveError, RunningMock, resolve};
+pub use mock::{MockError, MockOptions, ResolveError, RunningMock, Stopped, resolve};
 pub use plan::Plan;
 pub use plugins::{Knowledge, PluginError, Registry};
 pub use write::{WriteError, write_whole};

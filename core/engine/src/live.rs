@@ -124,7 +124,7 @@ pub fn run(plan: Plan, machine: Machine, control: &Control) -> Result<Record, Ru
         Ok(())
     })?;
     let now = clock.now();
-    drop(mock);
+    let stopped = mock.map(|(mock, _)| mock.stop()).unwrap_or_default();
 
     let findings = Findings::of(&recorders);
     let halt = control.brake.held().unwrap_or(Halt::Settled);
@@ -152,6 +152,8 @@ pub fn run(plan: Plan, machine: Machine, control: &Control) -> Result<Record, Ru
         now,
         audit: Some(audit),
         machine: Some(audit::machine(started_unix_ns)),
+        metrics: stopped.metrics.from(offset),
+        service_log: stopped.log,
     };
     Ok(judge::record(&plan, findings, outcome))
 }
@@ -239,8 +241,8 @@ fn target(plan: &Plan) -> Result<Targeted, RunError> {
         let identity = ServerIdentity::throw_away(&plan.scenario.mock.tls.names)?;
         let https = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
         let clock = Clock::start();
-        let webhook = plan.scenario.mock.webhook.clone();
-        let mock = RunningMock::start(MockOptions { service, https, identity, webhook, clock })?;
+        let (webhook, log) = (plan.scenario.mock.webhook.clone(), plan.scenario.mock.log.clone());
+        let mock = RunningMock::start(MockOptions { service, https, identity, webhook, log, clock })?;
         let dial = Dial::read(&format!("https://{}", mock.address()), None)?;
         let trust = Trust::Ca { name: "the mock's CA".to_owned(), pem: mock.ca_pem().as_bytes().to_vec() };
         return Ok((dial, trust, Some((mock, clock))));

@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-use fleetstorm_model::scenario::WebhookFile;
+use fleetstorm_model::scenario::{LogFile, WebhookFile};
+use fleetstorm_model::service::metrics::Metrics;
 use fleetstorm_model::service::{Config, ConfigError, Counters, Service};
+use fleetstorm_reports::record::ServiceLog as ServiceLogSummary;
 use rustls::pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
@@ -18,10 +20,10 @@ use tokio_rustls::TlsAcceptor;
 use crate::clock::Clock;
 use crate::evidence::Peer;
 use crate::identity::ServerIdentity;
-use crate::serve::{House, Webhooks, serve_http, server_config};
+use crate::serve::{House, ServiceLog, Webhooks, serve_http, server_config};
 
 pub use resolve::{ResolveError, resolve};
-pub(crate) use resolve::{file, secret};
+pub(crate) use resolve::{file, hubs, secret};
 
 /// What a mock is started with.
 pub struct MockOptions {
@@ -33,6 +35,8 @@ pub struct MockOptions {
     pub identity: ServerIdentity,
     /// What webhooks of custom allocations may be asked.
     pub webhook: WebhookFile,
+    /// The resource log.
+    pub log: Option<LogFile>,
     /// The clock, which agrees with the service's calendar.
     pub clock: Clock,
 }
@@ -67,7 +71,18 @@ pub struct RunningMock {
     address: SocketAddr,
     ca_pem: String,
     stop: watch::Sender<bool>,
-    thread: Option<JoinHandle<Counters>>,
+    thread: Option<JoinHandle<Stopped>>,
+}
+
+/// What a mock leaves when it is stopped.
+#[derive(Debug, Default)]
+pub struct Stopped {
+    /// What its service has counted.
+    pub counters: Counters,
+    /// What Azure Monitor would have counted, by the mock's clock.
+    pub metrics: Metrics,
+    /// What became of its resource log, if it had one.
+    pub log: Option<ServiceLogSummary>,
 }
 
 impl RunningMock {
@@ -76,9 +91,10 @@ impl RunningMock {
     /// # Errors
     /// It cannot listen, or its configuration is contradictory.
     pub fn start(options: MockOptions) -> Result<Self, MockError> {
-        let MockOptions { service, https, identity, webhook, clock } = options;
+        let MockOptions { service, https, identity, webhook, log, clock } = options;
         let service = Service::new(service)?;
         let webhooks = Webhooks::new(&webhook)?;
+        let log = ServiceLog::start(log.as_ref(), false)?;
         let ca_pem = identity.ca_pem.clone();
         let acceptor = TlsAcceptor::from(Arc::new(server_config(identity)?));
         let (stop, stopped) = watch::channel(false);
@@ -90,10 +106,10 @@ impl RunningMock {
                     Ok(runtime) => runtime,
                     Err(error) => {
                         let _ = ready.send(Err(MockError::Thread(error)));
-                        return Counters::default();
+                        return Stopped::default();
                     }
                 };
-                let house = House::new(service, clock, std::time::Duration::ZERO, Some(webhooks));
+                let house = House::new(service, clock, std::time::Duration::ZERO, Some(webhooks), log);
                 let local = tokio::task::LocalSet::new();
                 let guard = runtime.enter();
                 let listener = match listen(https) {
@@ -103,13 +119,16 @@ impl RunningMock {
                     }
                     Err(error) => {
                         let _ = ready.send(Err(error));
-                        return Counters::default();
+                        return Stopped::default();
                     }
                 };
                 drop(guard);
                 local.block_on(&runtime, accept(Rc::clone(&house), listener, acceptor, stopped));
                 drop(local);
-                house.service.borrow().counters().clone()
+                let service = house.service.borrow();
+                let (counters, metrics) = (service.counters().clone(), service.metrics().clone());
+                drop(service);
+                Stopped { counters, metrics, log: house.finish_log() }
             })
             .map_err(MockError::Thread)?;
         let address = listening.recv().unwrap_or_else(|_| {
@@ -128,12 +147,12 @@ impl RunningMock {
         &self.ca_pem
     }
 
-    /// Stops it and returns what it has counted.
-    pub fn stop(mut self) -> Counters {
+    /// Stops it and returns what it leaves.
+    pub fn stop(mut self) -> Stopped {
         self.halt()
     }
 
-    fn halt(&mut self) -> Counters {
+    fn halt(&mut self) -> Stopped {
         self.stop.send_replace(true);
         self.thread.take().and_then(|thread| thread.join().ok()).unwrap_or_default()
     }
@@ -174,7 +193,7 @@ async fn accept(
             accepted = listener.accept() => accepted,
         };
         while connections.try_join_next().is_some() {}
-        let Ok((stream, _)) = accepted else {
+        let Ok((stream, from)) = accepted else {
             // Out of descriptors: some connection has to end first.
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             continue;
@@ -189,7 +208,7 @@ async fn accept(
             let Ok(Ok(stream)) = handshake.await else { return };
             let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
             let chain = chain.iter().map(|certificate| CertificateDer::from(certificate.to_vec())).collect();
-            serve_http(house, stream, Peer::new(chain)).await;
+            serve_http(house, stream, Peer::new(chain).at(from.ip())).await;
         });
     }
 }

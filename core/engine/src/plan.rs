@@ -106,6 +106,11 @@ impl Plan {
         used
     }
 
+    /// The hosts of the embedded mock's hubs.
+    pub(crate) fn hubs(&self) -> Vec<String> {
+        crate::mock::hubs(&self.scenario.mock).into_iter().map(|hub| hub.host).collect()
+    }
+
     /// What bounds the fleet from outside; known for the embedded mock only.
     pub(crate) fn bound(&self) -> Option<Bound> {
         let mock = &self.scenario.mock;

@@ -5,6 +5,7 @@
 //! enrollment, one throttle, one log, whichever way a device came, and no lock.
 
 mod http;
+mod log;
 mod operators;
 mod tls;
 mod webhooks;
@@ -14,10 +15,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use fleetstorm_model::service::Service;
+use fleetstorm_model::service::log::{Entry, What, write_entry};
+use fleetstorm_model::time::Moment;
+use fleetstorm_reports::record::ServiceLog as LogSummary;
 
 use crate::clock::Clock;
+use crate::evidence::Peer;
 
 pub(crate) use http::serve_http;
+pub(crate) use log::ServiceLog;
 pub(crate) use tls::server_config;
 pub(crate) use webhooks::Webhooks;
 
@@ -30,6 +36,8 @@ pub(crate) struct House {
     pub(crate) latency: Duration,
     /// Who asks webhooks; `None` where there is no network.
     pub(crate) webhooks: Option<Webhooks>,
+    /// The resource log, until it is finished.
+    log: RefCell<Option<ServiceLog>>,
 }
 
 impl House {
@@ -38,8 +46,44 @@ impl House {
         clock: Clock,
         latency: Duration,
         webhooks: Option<Webhooks>,
+        log: Option<ServiceLog>,
     ) -> Rc<Self> {
-        Rc::new(Self { service: service.into(), clock, limits: Limits::default(), latency, webhooks })
+        Rc::new(Self {
+            service: service.into(),
+            clock,
+            limits: Limits::default(),
+            latency,
+            webhooks,
+            log: log.into(),
+        })
+    }
+
+    /// Logs a request that came at `began`, if there is a log.
+    fn log<'a>(
+        &self,
+        peer: &Peer,
+        began: Moment,
+        api_version: Option<&'a str>,
+        what: impl FnOnce() -> What<'a>,
+    ) {
+        let Some(log) = &mut *self.log.borrow_mut() else { return };
+        let service = self.service.borrow();
+        let entry = Entry {
+            unix_ns: service.unix_nanos(began),
+            caller: peer.address(),
+            took: self.clock.now().since(began),
+            protocol: "Http",
+            api_version: api_version.unwrap_or_default(),
+            what: what(),
+        };
+        let mut line = Vec::with_capacity(768);
+        write_entry(&entry, service.id_scope(), &mut line);
+        log.add(line);
+    }
+
+    /// Ends the log: nothing that comes later is logged.
+    pub(crate) fn finish_log(&self) -> Option<LogSummary> {
+        self.log.take().map(ServiceLog::finish)
     }
 }
 

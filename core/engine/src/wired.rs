@@ -28,7 +28,7 @@ use crate::mock::{MockError, resolve};
 use crate::plan::Plan;
 use crate::plugins::DeviceIdentity;
 use crate::record::{ConnectTimes, Findings, Recorder, Rest};
-use crate::serve::{House, serve_http};
+use crate::serve::{House, ServiceLog, serve_http};
 use crate::{RunError, judge};
 
 /// What it takes to connect, and what a request takes. Some time must pass, or a strategy that never waits would
@@ -65,11 +65,13 @@ pub fn run(plan: Plan, control: &Control) -> Result<Record, RunError> {
     let mut config = resolve(&plan.scenario.mock, &plan.fleet, plan.calendar)?;
     config.seed = Seed(plan.scenario.seed);
     let service = Service::new(config).map_err(MockError::from)?;
+    // Virtual time outruns any disk: here the log waits for it instead of dropping lines.
+    let log = ServiceLog::start(plan.scenario.mock.log.as_ref(), true)?;
 
     let local = tokio::task::LocalSet::new();
-    let (shard, now) = local.block_on(&runtime, async {
+    let (shard, now, house) = local.block_on(&runtime, async {
         let clock = Clock::start();
-        let house = House::new(service, clock, HOP, None);
+        let house = House::new(service, clock, HOP, None, log);
         let alarms = Alarms::of_tokio(clock);
         let cohorts = plan.cohorts.iter().map(|planned| Cohort {
             policy: planned.policy.clone(),
@@ -94,7 +96,7 @@ pub fn run(plan: Plan, control: &Control) -> Result<Record, RunError> {
             () = alarms.at(horizon) => brake.pull(Halt::Horizon),
             () = drive_all(Rc::clone(&shard), members, limit) => {}
         }
-        (shard, clock.now())
+        (shard, clock.now(), house)
     });
     drop(local);
     let shard =
@@ -113,6 +115,8 @@ pub fn run(plan: Plan, control: &Control) -> Result<Record, RunError> {
         now,
         audit: None,
         machine: None,
+        metrics: house.service.borrow().metrics().clone(),
+        service_log: house.finish_log(),
     };
     Ok(judge::record(&plan, findings, outcome))
 }

@@ -3,6 +3,7 @@
 //! [`Scenario::read`] is strict: a key that nobody reads is a mistake, and it says so with the place, the nearest
 //! known name and the fix. The documentation of the types is what a user reads in `scenario schema`.
 
+mod alert;
 mod arrival;
 mod explain;
 mod file;
@@ -11,6 +12,7 @@ mod objective;
 mod read;
 mod text;
 
+pub use alert::{Aggregation, AlertRule, MetricFile, MetricStatusFile, Operator};
 pub use arrival::Arrival;
 pub use explain::explain;
 pub use file::{
@@ -19,7 +21,7 @@ pub use file::{
 };
 pub use mock::{
     AccessPolicyFile, AllocationFile, AssignmentFile, EnrollmentFile, EnrollmentGroupFile, HubFile, Listen,
-    MockFile, OverlapFile, PermissionFile, RegionFile, ReprovisionFile, RetryAfterFile, ServerTls,
+    LogFile, MockFile, OverlapFile, PermissionFile, RegionFile, ReprovisionFile, RetryAfterFile, ServerTls,
     ThrottleFile, WebhookFile,
 };
 pub use objective::{Comparison, Metric, Objective, ObjectiveError, Quantity, Timed, What};

@@ -87,6 +87,9 @@ impl Record {
             objectives: Vec::new(),
             audit: None,
             machine: None,
+            metrics: Vec::new(),
+            alerts: Vec::new(),
+            service_log: None,
             verdict: Verdict { result: VerdictResult::Passed, sentence: String::new(), exit_code: 0 },
         }
     }

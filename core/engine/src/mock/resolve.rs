@@ -164,17 +164,10 @@ pub fn resolve(mock: &MockFile, fleet: &FleetIdentity, calendar: Calendar) -> Re
     if individuals.is_empty() && groups.is_empty() {
         groups = demo(fleet);
     }
-    let hubs = if mock.hubs.is_empty() {
-        ["demo-hub-1", "demo-hub-2"]
-            .map(|name| Hub { host: format!("{name}.azure-devices.net"), weight: 1 })
-            .into()
-    } else {
-        mock.hubs.iter().map(|hub| Hub { host: hub.host.clone(), weight: hub.weight }).collect()
-    };
     let throttle = mock.throttle.config();
     Ok(Config {
         id_scope: mock.id_scope.clone(),
-        hubs,
+        hubs: hubs(mock),
         individuals,
         groups,
         allocation: mock.allocation.into(),
@@ -188,6 +181,17 @@ pub fn resolve(mock: &MockFile, fleet: &FleetIdentity, calendar: Calendar) -> Re
         seed: Seed(mock.seed),
         calendar,
     })
+}
+
+/// The linked hubs: the file's, or the demo's two.
+pub(crate) fn hubs(mock: &MockFile) -> Vec<Hub> {
+    if mock.hubs.is_empty() {
+        ["demo-hub-1", "demo-hub-2"]
+            .map(|name| Hub { host: format!("{name}.azure-devices.net"), weight: 1 })
+            .into()
+    } else {
+        mock.hubs.iter().map(|hub| Hub { host: hub.host.clone(), weight: hub.weight }).collect()
+    }
 }
 
 fn regions(mock: &MockFile) -> Vec<Region> {

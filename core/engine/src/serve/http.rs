@@ -8,6 +8,7 @@ use fleetstorm_model::protocol::http::{
     MESSAGE_MAX_BYTES, Route, RouteCall, read_submission, route, service_route, write_reply,
 };
 use fleetstorm_model::protocol::{Body, Guid, OperationId, RetryAfter, Status};
+use fleetstorm_model::service::log::What;
 use fleetstorm_model::service::{Call, Handled, Request as Asked};
 use fleetstorm_model::time::Span;
 use http::header::{
@@ -65,7 +66,7 @@ async fn respond(house: &Rc<House>, peer: &Peer, request: Request<Incoming>) -> 
     let (method, path, query) = (head.method.as_str(), head.uri.path(), head.uri.query());
     if let Some(route) = service_route(method, path, query) {
         let presented = Presented::new(peer, authorization);
-        return operators::respond(house, &presented, &route, &head.headers, &body).await;
+        return operators::respond(house, peer, &presented, &route, &head.headers, &body).await;
     }
     let route = route(method, path, query);
     let content_type = head.headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?"));
@@ -82,14 +83,16 @@ async fn respond(house: &Rc<House>, peer: &Peer, request: Request<Incoming>) -> 
         registration_id: &route.registration_id,
         call,
     };
+    let began = house.clock.now();
     let handled = {
         let presented = Presented::new(peer, authorization);
-        house.service.borrow_mut().handle(house.clock.now(), &asked, &presented)
+        house.service.borrow_mut().handle(began, &asked, &presented)
     };
     webhooks::ask_all(house);
     if handled.delay > Span::ZERO {
         tokio::time::sleep(handled.delay.into()).await;
     }
+    house.log(peer, began, asked.api_version, || What::device(&asked, &handled));
     spell(&handled, &route, &head.headers)
 }
 

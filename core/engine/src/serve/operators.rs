@@ -7,6 +7,7 @@ use fleetstorm_model::protocol::http::{
     ServiceCall, ServiceRoute, read_bulk, read_draft, read_query, write_administered,
 };
 use fleetstorm_model::service::enrollment_api::{Administered, Call, Content, Kind, Page, Request};
+use fleetstorm_model::service::log::What;
 use fleetstorm_model::time::Span;
 use http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, IF_MATCH};
 use http::{Response, StatusCode};
@@ -14,7 +15,7 @@ use http_body_util::Full;
 
 use super::House;
 use super::http::{ERROR_CODE, common_headers};
-use crate::evidence::{Presented, RealCertificates};
+use crate::evidence::{Peer, Presented, RealCertificates};
 
 const ITEM_TYPE: HeaderName = HeaderName::from_static("x-ms-item-type");
 const CONTINUATION: HeaderName = HeaderName::from_static("x-ms-continuation");
@@ -23,6 +24,7 @@ const MAX_ITEMS: HeaderName = HeaderName::from_static("x-ms-max-item-count");
 /// Answers a request to the enrollment API.
 pub(super) async fn respond(
     house: &Rc<House>,
+    peer: &Peer,
     presented: &Presented<'_>,
     route: &ServiceRoute<'_>,
     headers: &HeaderMap,
@@ -30,23 +32,20 @@ pub(super) async fn respond(
 ) -> Response<Full<Bytes>> {
     let text = |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     let host = text(&HOST).unwrap_or("");
+    let page = Page { max_items: text(&MAX_ITEMS), continuation: text(&CONTINUATION) };
     let request = Request {
         api_version: route.api_version.as_deref(),
         // A token is for a host, whatever the port.
         host: host.rsplit_once(':').map_or(host, |(name, _)| name),
         if_match: text(&IF_MATCH),
-        call: call(
-            route,
-            text(&CONTENT_TYPE),
-            Page { max_items: text(&MAX_ITEMS), continuation: text(&CONTINUATION) },
-            body,
-        ),
+        call: call(route, text(&CONTENT_TYPE), page, body),
     };
-    let answer =
-        house.service.borrow_mut().administer(house.clock.now(), request, presented, &RealCertificates);
+    let began = house.clock.now();
+    let answer = house.service.borrow_mut().administer(began, &request, presented, &RealCertificates);
     if answer.delay > Span::ZERO {
         tokio::time::sleep(answer.delay.into()).await;
     }
+    house.log(peer, began, request.api_version, || What::operator(&request.call, &answer));
     spell(&answer)
 }
 

@@ -15,7 +15,7 @@ pub use service_json::{read_bulk, read_draft, read_query, write_administered};
 pub use service_path::{SERVICE_API_VERSIONS, ServiceCall, ServiceRoute, service_route};
 pub use webhook::{read_webhook_reply, write_webhook_call};
 
-pub(crate) use json::text_of;
+pub(crate) use json::{text_of, write_time as iso_time};
 
 /// The longest body of a message (`dps-protocol` 11.1: 96 KB).
 pub const MESSAGE_MAX_BYTES: usize = 96 * 1024;

@@ -45,6 +45,12 @@ pub fn explain(scenario: &Scenario) -> String {
             let _ = writeln!(out, "  {objective}");
         }
     }
+    if !scenario.alerts.is_empty() {
+        let _ = writeln!(out, "Alerts, which decide nothing:");
+        for alert in &scenario.alerts {
+            let _ = writeln!(out, "  {}: {alert}", alert.name);
+        }
+    }
     out
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::text::{Duration, Offset, Rate};
-use super::{Arrival, MockFile};
+use super::{AlertRule, Arrival, MockFile};
 use crate::device::{ConnectionUse, Policy};
 use crate::time::{Calendar, Span};
 
@@ -24,6 +24,9 @@ pub struct Scenario {
     pub horizon: Duration,
     /// What must hold, such as `assigned >= 99.9% within 15m`. Each decides about the exit code.
     pub objectives: Vec<String>,
+    /// Alert rules on the embedded mock's metrics. They decide nothing: the record says when each would have fired.
+    #[serde(rename = "alert")]
+    pub alerts: Vec<AlertRule>,
     /// The devices.
     pub fleet: Fleet,
     /// Groups of devices that behave alike. Default: one cohort with all defaults.
@@ -43,6 +46,7 @@ impl Default for Scenario {
             seed: 1,
             horizon: Duration(Span::from_secs(900)),
             objectives: Vec::new(),
+            alerts: Vec::new(),
             fleet: Fleet::default(),
             cohorts: Vec::new(),
             target: Target::default(),

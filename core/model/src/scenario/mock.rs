@@ -43,6 +43,9 @@ pub struct MockFile {
     /// Who may use the enrollment API. Default: the demo's `provisioningserviceowner`, whose key a seed makes.
     #[serde(rename = "access_policy")]
     pub access_policies: Vec<AccessPolicyFile>,
+    /// The service's resource log. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogFile>,
     /// The registration quota.
     pub throttle: ThrottleFile,
     /// How long an assignment takes.
@@ -68,6 +71,7 @@ impl Default for MockFile {
             regions: Vec::new(),
             webhook: WebhookFile::default(),
             access_policies: Vec::new(),
+            log: None,
             throttle: ThrottleFile::default(),
             assignment: AssignmentFile::default(),
             retry_after_s: 3,
@@ -310,6 +314,21 @@ fn everything() -> Vec<PermissionFile> {
         PermissionFile::RegistrationStatusRead,
         PermissionFile::RegistrationStatusWrite,
     ]
+}
+
+/// The service's resource log, one line of JSON for each request, with the columns that Azure Monitor has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LogFile {
+    /// Where to write it; what is there is replaced.
+    pub file: String,
+    /// Lines that may wait for the disk; more are dropped, and counted.
+    #[serde(default = "queue_usual")]
+    pub queue: u32,
+}
+
+const fn queue_usual() -> u32 {
+    16_384
 }
 
 /// What an access policy allows.

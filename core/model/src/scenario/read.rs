@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::file::{Cohort, Scenario, TargetKind};
 use super::objective::{Objective, metrics};
-use super::{AllocationFile, MockFile, nearest};
+use super::{AllocationFile, MetricFile, MockFile, nearest};
 use crate::protocol::RegistrationId;
 use crate::service::throttle::PROFILES;
 use crate::time::Span;
@@ -376,8 +376,34 @@ impl<'a> Judge<'a> {
                 Ok(_) => {}
             }
         }
+        self.alerts(scenario);
         self.target(scenario);
         self.mock(&scenario.mock, "mock.");
+    }
+
+    fn alerts(&mut self, scenario: &Scenario) {
+        for (index, alert) in scenario.alerts.iter().enumerate() {
+            let at = |key: &str| format!("alert.{index}.{key}");
+            if scenario.target.kind != TargetKind::Mock {
+                let help = "a real service has its alerts in Azure Monitor";
+                self.refuse(&at("name"), "alerts look at the embedded mock's metrics", help);
+            }
+            if alert.window.0 < Span::from_secs(1) || alert.window.0 > scenario.horizon.0 {
+                let help = "write 1s up to the scenario's horizon";
+                self.refuse(&at("window"), format!("a window of {}", alert.window), help);
+            }
+            if !alert.threshold.is_finite() {
+                self.refuse(&at("threshold"), "the threshold is no number", "write one such as 10");
+            }
+            let known =
+                |host: &String| scenario.mock.hubs.iter().any(|hub| hub.host.eq_ignore_ascii_case(host));
+            if alert.hub.as_ref().is_some_and(|hub| !scenario.mock.hubs.is_empty() && !known(hub)) {
+                self.refuse(&at("hub"), "no such hub is linked", "hubs are those of [[mock.hub]]");
+            }
+            if alert.metric == MetricFile::DeviceAssignments && alert.status.is_some() {
+                self.refuse(&at("status"), "assignments have no status", "leave it out");
+            }
+        }
     }
 
     fn target(&mut self, scenario: &Scenario) {

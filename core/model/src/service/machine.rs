@@ -7,6 +7,7 @@ use base64::prelude::BASE64_STANDARD;
 
 use super::config::{Assignment, Config, ConfigError, Overlap};
 use super::enrollment::{AllocationPolicy, Attestation, Enrollment, Group, Individual};
+use super::metrics::{MetricStatus, Metrics};
 use super::placement::{Choice, Special, WebhookCall};
 use super::record::{EnrollmentRef, Records};
 use super::store::Book;
@@ -61,6 +62,7 @@ pub struct Service {
     /// Webhooks that are to be asked.
     pub(super) calls: VecDeque<WebhookCall>,
     pub(super) counters: Counters,
+    pub(super) metrics: Metrics,
     /// Counts answers; keys tracking ids and jitter.
     answers: u32,
 }
@@ -117,6 +119,7 @@ impl Service {
             special: BTreeMap::new(),
             calls: VecDeque::new(),
             counters: Counters::default(),
+            metrics: Metrics::default(),
             answers: 0,
             config,
         })
@@ -127,9 +130,19 @@ impl Service {
         &self.counters
     }
 
+    /// What Azure Monitor would have counted so far.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     /// How many registration records there are.
     pub fn registrations(&self) -> usize {
         self.records.len()
+    }
+
+    /// The time of day at a moment, in nanoseconds since the Unix epoch.
+    pub fn unix_nanos(&self, at: Moment) -> u64 {
+        self.config.calendar.unix_nanos(at)
     }
 
     /// The id scope, for what a door says of itself.
@@ -253,8 +266,11 @@ impl Service {
         evidence: &impl Evidence,
     ) -> Result<Reply, Refusal> {
         let id = request.registration_id;
-        let enrollment = self.admit(now, id, evidence)?;
+        let admitted = self.admit(now, id, evidence);
+        self.metrics.attested(now, admitted.is_ok());
+        let enrollment = admitted?;
         if !self.enrollment(enrollment).is_some_and(|enrollment| enrollment.enabled) {
+            self.metrics.refused(now, MetricStatus::Disabled);
             let body = Body::Operation { id: None, state: RegistrationState::Disabled, registration: None };
             return Ok(Reply { status: Status::OK, retry_after: RetryAfter::Absent, body });
         }

@@ -8,6 +8,7 @@ use super::allocation;
 use super::enrollment::{AllocationPolicy, CustomAllocation, Enrollment};
 use super::enrollment_api::Resource;
 use super::machine::Service;
+use super::metrics::MetricStatus;
 use super::record::EnrollmentRef;
 use crate::protocol::{Registration, RegistrationState, Substatus, code};
 use crate::time::{Moment, Span};
@@ -138,6 +139,7 @@ impl Service {
             }
         };
         self.records.get_mut(at).ready_at = now;
+        self.metrics.refused(now, MetricStatus::Failed);
         let first = ticket.registrations == 1;
         let special = self.special.entry(ticket.at).or_default();
         special.failure = Some((code, message));
@@ -238,6 +240,9 @@ impl Service {
         record.substatus = substatus;
         record.hub = hub;
         record.ready_at = took.map_or(Moment::FAR, |took| now + took);
+        if let Some(took) = took {
+            self.metrics.assigned(now + took, hub);
+        }
     }
 
     /// The hub that a device had before its running registration.

@@ -317,7 +317,7 @@ pub fn read_submission<'a>(content_type: Option<&str>, body: &'a [u8]) -> Submis
 const TIME: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:7]Z");
 
-pub(super) fn write_time(unix_ns: u64) -> String {
+pub(crate) fn write_time(unix_ns: u64) -> String {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(unix_ns))
         .ok()
         .and_then(|at| at.format(TIME).ok())

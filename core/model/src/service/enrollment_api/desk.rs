@@ -27,13 +27,13 @@ impl Service {
     pub fn administer(
         &mut self,
         now: Moment,
-        request: Request<'_>,
+        request: &Request<'_>,
         evidence: &impl Evidence,
         certificates: &impl Certificates,
     ) -> Administered {
         let desk = Desk { now, certificates };
         let mut delay = Span::ZERO;
-        let refused = match self.authorize(now, &request, evidence) {
+        let refused = match self.authorize(now, request, evidence) {
             Err(refusal) => {
                 self.next_answer();
                 self.counters.requests += 1;
@@ -43,8 +43,7 @@ impl Service {
                 Err(handled) => return (*handled).into(),
                 Ok(held) => {
                     delay = held;
-                    let served =
-                        self.permit(policy, &request.call).and_then(|()| self.serve(&desk, &request));
+                    let served = self.permit(policy, &request.call).and_then(|()| self.serve(&desk, request));
                     match served {
                         Ok((status, content)) => {
                             let request_id = self.request_id();

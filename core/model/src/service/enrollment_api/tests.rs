@@ -24,7 +24,7 @@ struct Said {
 impl Talk {
     fn operate(&mut self, call: Call<'_>, if_match: Option<&str>, evidence: &Signed) -> Said {
         let request = Request { api_version: Some("2021-10-01"), host: HOST, if_match, call };
-        let answer = self.service.administer(self.now, request, evidence, &Worded);
+        let answer = self.service.administer(self.now, &request, evidence, &Worded);
         let mut text = Vec::new();
         write_administered(&answer.content, &mut text);
         let json: Value = serde_json::from_slice(&text).unwrap_or_default();
@@ -206,7 +206,7 @@ fn every_mistake_has_its_code() {
     let query = Call::QueryRegistrations("nobody", Document::Read(()), Page::default());
     assert_eq!(ask(query, &owner()), 404_204);
     let request = Request { api_version: Some("2030-01-01"), host: HOST, if_match: None, call: get() };
-    let answer = talk.service.administer(talk.now, request, &owner(), &Worded);
+    let answer = talk.service.administer(talk.now, &request, &owner(), &Worded);
     assert_eq!(answer.status.0, 400);
     for body in [
         json!({ "registrationId": "bad id", "attestation": { "type": "symmetricKey" } }),
