@@ -146,6 +146,16 @@ pub(crate) fn raise_descriptor_limit() -> u64 {
     descriptor_limit()
 }
 
+/// Ports that connections to one destination from one address may use; `None` where the system does not say.
+pub(crate) fn ephemeral_ports() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
+    let mut bounds = text.split_ascii_whitespace().map(str::parse::<u64>);
+    match (bounds.next()?.ok()?, bounds.next()?.ok()?) {
+        (first, last) if last >= first => Some(last - first + 1),
+        _ => None,
+    }
+}
+
 /// Memory that can still be used, in bytes; `None` where the system does not say.
 pub(crate) fn available_memory_bytes() -> Option<u64> {
     memory_field("MemAvailable:")

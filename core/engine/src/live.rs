@@ -54,6 +54,7 @@ pub fn run(plan: Plan, machine: Machine, control: &Control) -> Result<Record, Ru
     preflight(&plan, embedded)?;
 
     let (dial, trust, mock) = target(&plan)?;
+    enough_ports(&plan, &dial)?;
     let ceilings = consent(&plan, &dial)?;
     let dial = Arc::new(dial);
     if !embedded {
@@ -279,9 +280,15 @@ const IDLE_BYTES: u64 = 4 * 1024;
 /// Descriptors that are not connections.
 const OTHER_DESCRIPTORS: u64 = 64;
 
+/// The most devices that can be on their way at the same time.
+fn at_once(plan: &Plan) -> u64 {
+    let fleet = &plan.scenario.fleet;
+    u64::from(fleet.max_concurrent.unwrap_or(fleet.devices).min(fleet.devices))
+}
+
 fn preflight(plan: &Plan, embedded: bool) -> Result<(), RunError> {
     let devices = u64::from(plan.scenario.fleet.devices);
-    let at_once = plan.scenario.fleet.max_concurrent.map_or(devices, u64::from).min(devices);
+    let at_once = at_once(plan);
     let ends = 1 + u64::from(embedded);
     let limit = audit::raise_descriptor_limit();
     let needed = at_once * ends + OTHER_DESCRIPTORS;
@@ -309,6 +316,20 @@ fn preflight(plan: &Plan, embedded: bool) -> Result<(), RunError> {
         )));
     }
     Ok(())
+}
+
+/// Every open connection holds a port of one of this machine's addresses.
+fn enough_ports(plan: &Plan, dial: &Dial) -> Result<(), RunError> {
+    let Some(each) = audit::ephemeral_ports() else { return Ok(()) };
+    let (ports, at_once) = (each * u64::from(dial.sources()), at_once(plan));
+    if at_once <= ports {
+        return Ok(());
+    }
+    Err(RunError::Preflight(format!(
+        "{at_once} devices at once need as many ports and this machine has {ports} for {}:{}: set \
+         `fleet.max_concurrent = {ports}`, or widen net.ipv4.ip_local_port_range",
+        dial.host, dial.port
+    )))
 }
 
 /// One connection without a request, so that a wrong address fails before a fleet is let loose on it.
