@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod bad_target;
+mod browser;
 mod door;
 mod harness;
 mod interruption;
