@@ -7,7 +7,7 @@
 //! The jittered forms are those of the simulator behind Marc Brooker's "Exponential Backoff and Jitter" (AWS
 //! Architecture Blog, 2015), whose exponent starts at 1: the first wait draws from `2 * base`.
 
-use fleetstorm_plugin::{Attempt, Error, Result, RetryStrategy};
+use fleetstorm_plugin::{Attempt, Error, Kept, Result, RetryStrategy};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -63,14 +63,16 @@ macro_rules! strategy {
         impl RetryStrategy for $name {
             const ID: &'static str = $id;
             const SUMMARY: &'static str = $summary;
+            const GUARDED: bool = true;
             type Config = Config;
             type Session = ();
+            type Shared = ();
 
             fn new(config: Config) -> Result<Self> {
                 config.check().map(Self)
             }
 
-            fn wait(&self, (): &mut (), $attempt: &Attempt) -> Option<u64> {
+            fn wait(&self, _: Kept<'_, Self>, $attempt: &Attempt) -> Option<u64> {
                 let $config = self.0;
                 Some($wait)
             }
