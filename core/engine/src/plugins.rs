@@ -10,13 +10,18 @@
 //! Unsafe code is confined to `library`, `retry` and `attestation`, which call through the C interface, to `sink`, which
 //! it calls back, and to `load`, which opens files.
 
+mod admission;
 #[allow(unsafe_code, reason = "calls an attestation through the C interface")]
 mod attestation;
 mod breaker;
+mod file;
 mod guard;
 #[allow(unsafe_code, reason = "reads descriptors of the C interface")]
 mod library;
+#[allow(unsafe_code, reason = "opens libraries")]
+mod load;
 mod memory;
+mod probe;
 mod problem;
 mod registry;
 #[allow(unsafe_code, reason = "calls a strategy through the C interface")]
@@ -25,10 +30,13 @@ mod retry;
 mod sink;
 mod translate;
 
+pub use admission::{Admission, AdmissionError, Locked, lock_text};
 pub use attestation::Attestation;
 pub(crate) use attestation::DeviceIdentity;
+pub use file::{SEARCH_VARIABLE, Sealed, find};
 pub use library::{Kind, Library, Message, Part, messages};
 pub use memory::{Layout, Session};
+pub use probe::{Found, Probe, serve_probe};
 pub use problem::{LoadError, PluginError, Problem};
 pub use registry::Registry;
 pub use retry::{Fault, Knowledge, Retry, Scopes};

@@ -1,5 +1,7 @@
 //! Holds the Rust mirror to the C header: sizes, offsets and constants, as a C compiler sees them.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
 use std::fmt::Write as _;
 use std::mem::offset_of;
 use std::process::Command;

@@ -69,6 +69,13 @@ pub(super) enum Table {
 }
 
 impl Library {
+    /// A library of this name, version and hash, and nothing else.
+    #[cfg(test)]
+    pub(super) fn for_lock_tests(name: &str, version: &str, sha256: &str) -> Self {
+        let (name, version) = (name.to_owned(), version.to_owned());
+        Self { name, version, sha256: Some(sha256.to_owned()), unwinds: true, parts: Vec::new() }
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
