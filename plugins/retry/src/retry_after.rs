@@ -80,9 +80,8 @@ impl RetryStrategy for RetryAfter {
     fn wait(&self, _: Kept<'_, Self>, attempt: &Attempt) -> Option<u64> {
         let config = &self.0;
         let Some(told) = attempt.retry_after_ns else {
-            let factor = 1u64.checked_shl(attempt.failures).unwrap_or(u64::MAX);
-            let bound = ns(config.fallback_base_ms).saturating_mul(factor).min(ns(config.fallback_cap_ms));
-            return Some(attempt.uniform(bound).max(attempt.floor_ns));
+            let wait = crate::full_jitter(config.fallback_base_ms, config.fallback_cap_ms, attempt);
+            return Some(wait.max(attempt.floor_ns));
         };
         let told = told.min(ns(config.max_honoured_ms));
         let spread = match config.spread {
