@@ -4,7 +4,7 @@
 //! both leave a [`fleetstorm_reports::Record`]. [`RunningMock`] is the mock of the service with its doors. Nothing
 //! here knows a terminal.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod audit;
 #[cfg(feature = "bench")]
@@ -22,7 +22,7 @@ mod judge;
 pub mod live;
 mod mock;
 mod plan;
-mod plugins;
+pub mod plugins;
 mod record;
 mod serve;
 pub mod wired;

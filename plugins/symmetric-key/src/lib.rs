@@ -4,25 +4,20 @@
 //! form `SharedAccessSignature sr=…&sig=…&se=…&skn=registration` with it (Microsoft, "Symmetric key attestation" and
 //! "Control access to DPS"). The service derives the same key, so it needs no list of devices.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 use std::fmt::Write as _;
 
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use fleetstorm_plugin::{Attestation, Entry, Error, Part, Result};
+use fleetstorm_plugin::{Attestation, Error, Result};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-/// What this library offers.
-pub static ENTRY: Entry = Entry {
-    name: "symmetric-key",
-    version: env!("CARGO_PKG_VERSION"),
-    parts: &[Part::attestation::<SymmetricKey>()],
-};
+fleetstorm_plugin::export! { fleetstorm_plugin_symmetric_key; attestation: [SymmetricKey] }
 
 /// What `encodeURIComponent` leaves alone.
 const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -79,15 +74,13 @@ impl Attestation for SymmetricKey {
     fn authorize(
         &self,
         device: &Device,
-        slot: u8,
+        slot: u32,
         audience: &str,
         expires: u64,
         out: &mut String,
     ) -> Result<bool> {
-        let key = device
-            .keys
-            .get(usize::from(slot) % device.keys.len())
-            .ok_or_else(|| Error::new("no such key"))?;
+        let key =
+            device.keys.get(slot as usize % device.keys.len()).ok_or_else(|| Error::new("no such key"))?;
         let resource = utf8_percent_encode(audience, COMPONENT).to_string();
         let signature = hmac::sign(key, format!("{resource}\n{expires}").as_bytes());
         let signature = BASE64_STANDARD.encode(signature);
