@@ -14,6 +14,7 @@ mod admission;
 #[allow(unsafe_code, reason = "calls an attestation through the C interface")]
 mod attestation;
 mod breaker;
+mod examine;
 mod file;
 mod guard;
 #[allow(unsafe_code, reason = "reads descriptors of the C interface")]
@@ -33,6 +34,7 @@ mod translate;
 pub use admission::{Admission, AdmissionError, Locked, lock_text};
 pub use attestation::Attestation;
 pub(crate) use attestation::DeviceIdentity;
+pub use examine::{Check, Examination, HerdRow, Repeats, RetryAfterRow, Terminal, Verdict, examine};
 pub use file::{SEARCH_VARIABLE, Sealed, find};
 pub use library::{Kind, Library, Message, Part, messages};
 pub use memory::{Layout, Session};

@@ -4,6 +4,7 @@
 //! Their parameters stand beside the strategy's own. A parameter that the strategy has itself is the strategy's.
 
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 
 use fleetstorm_plugin::abi;
 use fleetstorm_plugin::{Advice, Decision};
@@ -76,10 +77,10 @@ pub(super) fn split(config: &str, own: &BTreeSet<String>, guarded: bool) -> Resu
         .map_err(|error| format!("the configuration is no JSON object: {error}"))?;
     let mut guards = Map::new();
     for name in names() {
-        if !own.contains(&name)
-            && let Some(value) = members.remove(&name)
+        if !own.contains(name)
+            && let Some(value) = members.remove(name)
         {
-            guards.insert(name, value);
+            guards.insert(name.clone(), value);
         }
     }
     let config: GuardConfig =
@@ -92,9 +93,12 @@ pub(super) fn split(config: &str, own: &BTreeSet<String>, guarded: bool) -> Resu
     Ok((guard, Value::Object(members).to_string()))
 }
 
-fn names() -> Vec<String> {
-    let schema = schemars::schema_for!(GuardConfig).to_value();
-    schema["properties"].as_object().into_iter().flat_map(|names| names.keys().cloned()).collect()
+fn names() -> &'static [String] {
+    static NAMES: OnceLock<Vec<String>> = OnceLock::new();
+    NAMES.get_or_init(|| {
+        let schema = schemars::schema_for!(GuardConfig).to_value();
+        schema["properties"].as_object().into_iter().flat_map(|names| names.keys().cloned()).collect()
+    })
 }
 
 /// A strategy's schema with the guard's parameters added.
