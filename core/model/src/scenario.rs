@@ -14,8 +14,8 @@ mod text;
 pub use arrival::Arrival;
 pub use explain::explain;
 pub use file::{
-    Cohort, ConnectionKind, Consent, Fleet, Plugin, Scenario, SecretSource, Target, TargetKind, TlsVersions,
-    Transport,
+    Cohort, ConnectionKind, Consent, Fleet, Plugin, Plugins, Scenario, SecretSource, Target, TargetKind,
+    TlsVersions, Transport,
 };
 pub use mock::{
     AssignmentFile, EnrollmentFile, EnrollmentGroupFile, HubFile, Listen, MockFile, OverlapFile,

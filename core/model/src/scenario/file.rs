@@ -33,6 +33,8 @@ pub struct Scenario {
     pub target: Target,
     /// The embedded mock; the same keys as a mock's own file.
     pub mock: MockFile,
+    /// Libraries with strategies and attestations of one's own.
+    pub plugins: Plugins,
 }
 
 impl Default for Scenario {
@@ -47,8 +49,18 @@ impl Default for Scenario {
             cohorts: Vec::new(),
             target: Target::default(),
             mock: MockFile::default(),
+            plugins: Plugins::default(),
         }
     }
+}
+
+/// Libraries with strategies and attestations of one's own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Plugins {
+    /// Paths of shared libraries, or names to look for in FLEETSTORM_PLUGIN_PATH. A library has the rights of the
+    /// whole program, so it is only opened if the operator allows its hash: with --allow-plugin or in the lock file.
+    pub load: Vec<String>,
 }
 
 /// The devices.
