@@ -13,11 +13,3 @@ mod summary;
 pub use record::Record;
 pub use sentence::sentence;
 pub use summary::summary;
-/// x
-pub fn html(record: &Record) -> String {
-    format!("<pre>{}</pre>", summary(record, false))
-}
-/// x
-pub fn markdown(record: &Record) -> String {
-    summary(record, false)
-}
