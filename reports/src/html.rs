@@ -29,6 +29,9 @@ use crate::Record;
 use crate::text::clipped;
 use part::{NAME_MAX, Section};
 
+pub(crate) use objectives::margin;
+pub(crate) use outcomes::{explained, short, succeeded};
+
 const STYLE: &str = include_str!("html/style.css");
 
 /// In the order of a review: what happened, how it came, what to do, what it rests on.

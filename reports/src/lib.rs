@@ -2,7 +2,7 @@
 //!
 //! [`Record`] is what `run.json` holds: every number that a page shows stands in it, or follows from it. This crate
 //! runs nothing and reads no clock; it can render any record that was ever written: [`html`] for a review,
-//! [`summary`] for a terminal and [`sentence`] for a chat.
+//! [`markdown`] for a comment on a change, [`summary`] for a terminal and [`sentence`] for a chat.
 
 #![forbid(unsafe_code)]
 
@@ -10,6 +10,7 @@ mod bound;
 mod chart;
 mod fault;
 mod html;
+mod markdown;
 mod number;
 pub mod record;
 mod sentence;
@@ -20,6 +21,7 @@ mod text;
 mod verdict;
 
 pub use html::html;
+pub use markdown::markdown;
 pub use record::Record;
 pub use sentence::sentence;
 pub use summary::summary;

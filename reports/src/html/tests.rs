@@ -402,5 +402,6 @@ proptest! {
     #[test]
     fn every_record_makes_a_sound_page(record in record()) {
         page(&record);
+        crate::markdown(&record);
     }
 }
