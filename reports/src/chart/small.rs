@@ -5,15 +5,15 @@ use maud::{Markup, html};
 use super::Ink;
 use super::draw::round;
 
-const WIDTH: f64 = 96.0;
+const WIDTH: f64 = 48.0;
 
 /// A share of a whole as a bar. The number stands beside it in the table, so it is hidden from screen readers.
 pub(crate) fn bar(share: f64, ink: Ink) -> Markup {
     // A bar that is there at all can be seen.
     let width = if share > 0.0 { (share.min(1.0) * WIDTH).max(1.0) } else { 0.0 };
     html! {
-        svg.bar viewBox="0 0 96 8" width="96" height="8" aria-hidden="true" {
-            rect.track x="0" y="0" width="96" height="8" rx="1.5" {}
+        svg.bar viewBox="0 0 48 8" width="48" height="8" aria-hidden="true" {
+            rect.track x="0" y="0" width="48" height="8" rx="1.5" {}
             rect class={ "fill " (ink.class()) } x="0" y="0" width=(round(width)) height="8" rx="1.5" {}
         }
     }

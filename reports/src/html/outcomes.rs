@@ -135,7 +135,12 @@ fn row(code: &Code) -> Vec<Markup> {
     vec![
         html! {
             code { (short(code)) }
-            @if code.code != 0 { span.under.tight { "status " (code.status) } }
+            @if code.code != 0 {
+                span.under {
+                    (code.status)
+                    @if let Some(status) = code::lookup(code.status, 0) { " " (status.title) }
+                }
+            }
         },
         name(&code.operation),
         html! {

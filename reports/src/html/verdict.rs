@@ -24,7 +24,7 @@ pub(super) fn card(record: &Record, name: &str) -> Markup {
                 span.badge { span.sign aria-hidden="true" { (sign) } (word(verdict.result)) }
                 span { (meaning(verdict.result)) " Exit code " (verdict.exit_code) "." }
             }
-            p.sentence { (clipped(&verdict.sentence, SENTENCE_MAX)) }
+            p.sentence { (clipped(&verdict.sentence, 2 * SENTENCE_MAX)) }
             (facts(&numbers(record)))
             (circumstances(record))
         }
