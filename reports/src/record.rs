@@ -56,6 +56,7 @@ pub struct Record {
     /// Retry-After kept and broken.
     pub retry_after: RetryAfterUse,
     /// Devices that `fleet.max_concurrent` made wait.
+    #[serde(default)]
     pub held_back: HeldBack,
     /// What bounds the fleet from outside, as far as the run can know it.
     pub bound: Option<Bound>,
