@@ -78,7 +78,8 @@ fn the_example_in_c_builds_loads_and_follows_its_formula() {
     }
     let found = examine(&registry, "doubling", "{}").unwrap();
     assert!(found.passed(), "{found}");
-    assert_eq!(found.check("herd").unwrap().verdict, Verdict::Pass, "{found}");
+    // Its jitter is U(0, 2 s) at the third retry, twenty slots, a shade over the 5 % that the examiner likes.
+    assert_eq!(found.check("herd").unwrap().verdict, Verdict::Warn, "{found}");
 }
 
 #[test]
