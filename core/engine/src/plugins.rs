@@ -27,6 +27,7 @@ mod problem;
 mod registry;
 #[allow(unsafe_code, reason = "calls a strategy through the C interface")]
 mod retry;
+mod scaffold;
 #[allow(unsafe_code, reason = "is called back through the C interface")]
 mod sink;
 mod translate;
@@ -42,3 +43,4 @@ pub use probe::{Found, Probe, serve_probe};
 pub use problem::{LoadError, PluginError, Problem};
 pub use registry::Registry;
 pub use retry::{Fault, Knowledge, Retry, Scopes};
+pub use scaffold::{Files, NameError, scaffold};

@@ -61,7 +61,7 @@ impl Sealed {
         if facts.permissions().mode() & 0o002 != 0 {
             return Err(Problem::WorldWritable);
         }
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(usize::try_from(facts.len().min(FILE_MOST)).unwrap_or(0) + 1);
         (&file).take(FILE_MOST + 1).read_to_end(&mut bytes).map_err(Problem::Unreadable)?;
         if bytes.len() as u64 > FILE_MOST {
             return Err(Problem::TooLarge(FILE_MOST));

@@ -159,7 +159,7 @@ fn judge(rows: &[HerdRow]) -> Check {
         return Check::new("herd", Verdict::Pass, format!("at most {at}"));
     }
     if worst.fullest_share <= SHARE_LOST {
-        return Check::new("herd", Verdict::Warn, format!("{at}: its jitter has few values"));
+        return Check::new("herd", Verdict::Warn, format!("{at}: its jitter is small or has few values"));
     }
     let lost: Vec<&HerdRow> = judged.iter().filter(|row| row.fullest_share > SHARE_LOST).copied().collect();
     let together = come_back.iter().all(|row| row.fullest_share > SHARE_LOST);
