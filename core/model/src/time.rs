@@ -202,7 +202,7 @@ impl fmt::Display for Span {
             1_000_000_000..60_000_000_000 => write!(f, "{}s", trimmed(ns, 1_000_000_000)),
             60_000_000_000..3_600_000_000_000 => {
                 let secs = ns / 1_000_000_000;
-                if secs % 60 == 0 {
+                if secs.is_multiple_of(60) {
                     write!(f, "{}m", secs / 60)
                 } else {
                     write!(f, "{}m{:02}s", secs / 60, secs % 60)
@@ -210,7 +210,7 @@ impl fmt::Display for Span {
             }
             _ => {
                 let minutes = ns / 60_000_000_000;
-                if minutes % 60 == 0 {
+                if minutes.is_multiple_of(60) {
                     write!(f, "{}h", minutes / 60)
                 } else {
                     write!(f, "{}h{:02}m", minutes / 60, minutes % 60)

@@ -517,7 +517,7 @@ fn a_late_driver_is_seen_as_lag_not_as_service_time() {
 
 #[test]
 fn a_device_stays_small() {
-    assert!(size_of::<Device>() <= 136, "{}", size_of::<Device>());
+    assert!(size_of::<Device>() <= 96, "{}", size_of::<Device>());
 }
 
 /// Draws arbitrary decisions.
@@ -540,9 +540,9 @@ impl Fickle {
             1 => Decision::SwitchCredential(wait),
             2 => Decision::UseCachedHub(wait),
             3 => Decision::LookupStatus(wait),
-            4 if self.draw() % 8 == 0 => Decision::GiveUp { rearm_after: None },
+            4 if self.draw().is_multiple_of(8) => Decision::GiveUp { rearm_after: None },
             5 => Decision::GiveUp { rearm_after: Some(wait) },
-            6 if self.draw() % 16 == 0 => Decision::Faulted,
+            6 if self.draw().is_multiple_of(16) => Decision::Faulted,
             _ => Decision::Wait(wait),
         }
     }

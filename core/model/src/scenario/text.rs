@@ -55,7 +55,7 @@ fn exact(span: Span, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     for (unit_ns, unit) in
         [(3_600_000_000_000, "h"), (60_000_000_000, "m"), (1_000_000_000, "s"), (1_000_000, "ms")]
     {
-        if ns >= unit_ns && ns % unit_ns == 0 {
+        if ns >= unit_ns && ns.is_multiple_of(unit_ns) {
             return write!(f, "{}{unit}", ns / unit_ns);
         }
     }
