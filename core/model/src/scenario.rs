@@ -7,6 +7,7 @@ mod arrival;
 mod explain;
 mod file;
 mod mock;
+mod network;
 mod objective;
 mod read;
 mod text;
@@ -21,6 +22,7 @@ pub use mock::{
     AssignmentFile, EnrollmentFile, EnrollmentGroupFile, HubFile, Listen, MockFile, OverlapFile,
     RetryAfterFile, ServerTls, ThrottleFile,
 };
+pub use network::{Delay, Network};
 pub use objective::{Comparison, Metric, Objective, ObjectiveError, Quantity, Timed, What};
 pub use read::{Override, Problem, Problems, read_mock, schema};
 pub use text::{Duration, Offset, Rate};

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::text::{Duration, Offset, Rate};
-use super::{Arrival, MockFile};
+use super::{Arrival, MockFile, Network};
 use crate::device::{ConnectionUse, Policy};
 use crate::time::{Calendar, Span};
 
@@ -33,6 +33,8 @@ pub struct Scenario {
     pub target: Target,
     /// The embedded mock; the same keys as a mock's own file.
     pub mock: MockFile,
+    /// How long the network and the service take in a simulated run.
+    pub network: Network,
 }
 
 impl Default for Scenario {
@@ -47,6 +49,7 @@ impl Default for Scenario {
             cohorts: Vec::new(),
             target: Target::default(),
             mock: MockFile::default(),
+            network: Network::default(),
         }
     }
 }

@@ -378,6 +378,14 @@ impl<'a> Judge<'a> {
         }
         self.target(scenario);
         self.mock(&scenario.mock, "mock.");
+        let network = &scenario.network;
+        for (name, delay) in
+            [("connect", &network.connect), ("hop", &network.hop), ("service", &network.service)]
+        {
+            if let Err(message) = delay.check() {
+                self.refuse(&format!("network.{name}"), message, "");
+            }
+        }
     }
 
     fn target(&mut self, scenario: &Scenario) {
@@ -453,7 +461,7 @@ impl<'a> Judge<'a> {
                 help,
             );
         }
-        if mock.throttle.burst.is_some_and(|burst| !(burst >= 1.0 && burst <= 1e9)) {
+        if mock.throttle.burst.is_some_and(|burst| !(1.0..=1e9).contains(&burst)) {
             self.refuse(&at("throttle.burst"), "a burst below 1 lets nothing through", "write 1 or more");
         }
         if mock.throttle.polls_per_10s.is_some_and(|polls| polls > 8) {
