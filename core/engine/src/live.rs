@@ -31,8 +31,8 @@ use crate::{RunError, judge};
 /// Watches and stops a run from another thread.
 #[derive(Clone)]
 pub struct Control {
-    brake: Brake,
-    gauges: Arc<OnceLock<Vec<Arc<Gauges>>>>,
+    pub(crate) brake: Brake,
+    pub(crate) gauges: Arc<OnceLock<Vec<Arc<Gauges>>>>,
 }
 
 impl Default for Control {

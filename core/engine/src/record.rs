@@ -79,6 +79,11 @@ impl Rest {
         Self { restless: Arc::new(AtomicU64::new(devices)), brake }
     }
 
+    /// Whether every device is at rest.
+    pub(crate) fn is_still(&self) -> bool {
+        self.restless.load(Relaxed) == 0
+    }
+
     fn settled(&self) {
         if self.restless.fetch_sub(1, Relaxed) == 1 {
             self.brake.pull(Halt::Settled);
@@ -104,6 +109,10 @@ impl Recorder {
         let mut tallies = vec![CohortTally::default(); cohorts];
         for &of in &cohort {
             tallies[usize::from(of)].totals.devices += 1;
+        }
+        for tally in &mut tallies {
+            // Growing by doubling would cost a million devices more than what they are.
+            tally.completions.reserve_exact(usize::try_from(tally.totals.devices).unwrap_or(0));
         }
         Self {
             standing: vec![Standing::Off; cohort.len()],
@@ -243,6 +252,11 @@ impl Recorder {
             self.gauges.settled();
             self.rest.settled();
         }
+    }
+
+    /// Whether a device has its hub.
+    pub(crate) fn is_assigned(&self, device: usize) -> bool {
+        self.standing[device] == Standing::Assigned
     }
 
     /// A parked device woke up again.
