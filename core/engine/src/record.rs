@@ -20,7 +20,7 @@ use fleetstorm_model::protocol::{Operation, Status};
 use fleetstorm_model::time::{Moment, Span};
 use fleetstorm_reports::record::{RetryAfterUse, Totals};
 
-use codes::{Codes, Key};
+use codes::{Codes, Key, Met};
 use latency::Latencies;
 pub(crate) use latency::{Ending, Phase};
 use series::Timeline;
@@ -46,12 +46,18 @@ enum Standing {
     Stopped(ErrorClass),
 }
 
+/// What is kept of one device, side by side: a million of them are written at random.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    met: Met,
+    cohort: u16,
+    standing: Standing,
+}
+
 /// The recorder of one shard.
 pub(crate) struct Recorder {
     /// By local index of the device.
-    standing: Vec<Standing>,
-    /// By local index: the cohort.
-    cohort: Vec<u16>,
+    devices: Vec<Seen>,
     cohorts: Vec<CohortTally>,
     latencies: Latencies,
     codes: Codes,
@@ -115,9 +121,11 @@ impl Recorder {
             tally.completions.reserve_exact(usize::try_from(tally.totals.devices).unwrap_or(0));
         }
         Self {
-            standing: vec![Standing::Off; cohort.len()],
-            codes: Codes::new(cohort.len()),
-            cohort,
+            devices: cohort
+                .into_iter()
+                .map(|cohort| Seen { met: Met::default(), cohort, standing: Standing::Off })
+                .collect(),
+            codes: Codes::default(),
             cohorts: tallies,
             latencies: Latencies::default(),
             timeline: Timeline::default(),
@@ -132,7 +140,7 @@ impl Recorder {
 
     /// A device was given power.
     pub(crate) fn booted(&mut self, device: usize, now: Moment) {
-        let before = std::mem::replace(&mut self.standing[device], Standing::Running);
+        let before = std::mem::replace(&mut self.devices[device].standing, Standing::Running);
         if before == Standing::Off {
             self.tally(device).totals.booted += 1;
         }
@@ -165,7 +173,11 @@ impl Recorder {
                 self.latencies.add(Phase::Connect, ending, now.since(intended), now.since(started));
                 if let Some(fault) = fault {
                     self.failed(device, now, fault);
-                    self.codes.count(device, now, Key { operation: None, outcome: Outcome::Broke(fault) });
+                    self.codes.count(
+                        &mut self.devices[device].met,
+                        now,
+                        Key { operation: None, outcome: Outcome::Broke(fault) },
+                    );
                 }
             }
             Observation::Sent { operation, intended } => {
@@ -212,7 +224,7 @@ impl Recorder {
     }
 
     fn ended(&mut self, device: usize, now: Moment, operation: Operation, outcome: Outcome) -> Ending {
-        self.codes.count(device, now, Key { operation: Some(operation), outcome });
+        self.codes.count(&mut self.devices[device].met, now, Key { operation: Some(operation), outcome });
         match outcome {
             Outcome::Answered { status: Status::TOO_MANY_REQUESTS, .. } => {
                 self.tally(device).totals.throttled += 1;
@@ -246,7 +258,7 @@ impl Recorder {
     }
 
     fn settle(&mut self, device: usize, now: Moment, standing: Standing) {
-        if std::mem::replace(&mut self.standing[device], standing) == Standing::Running {
+        if std::mem::replace(&mut self.devices[device].standing, standing) == Standing::Running {
             self.timeline.at(now).left += 1;
             self.last_settled = self.last_settled.max(now);
             self.gauges.settled();
@@ -254,14 +266,19 @@ impl Recorder {
         }
     }
 
+    /// Asks for the memory of a device that will soon be needed.
+    pub(crate) fn fetch(&self, device: usize) {
+        std::hint::black_box(self.devices[device].cohort);
+    }
+
     /// Whether a device has its hub.
     pub(crate) fn is_assigned(&self, device: usize) -> bool {
-        self.standing[device] == Standing::Assigned
+        self.devices[device].standing == Standing::Assigned
     }
 
     /// A parked device woke up again.
     pub(crate) fn woke(&mut self, device: usize, now: Moment) {
-        if matches!(self.standing[device], Standing::Stopped(_)) {
+        if matches!(self.devices[device].standing, Standing::Stopped(_)) {
             self.gauges.woken();
             self.rest.woke();
             self.booted(device, now);
@@ -269,7 +286,7 @@ impl Recorder {
     }
 
     fn tally(&mut self, device: usize) -> &mut CohortTally {
-        &mut self.cohorts[usize::from(self.cohort[device])]
+        &mut self.cohorts[usize::from(self.devices[device].cohort)]
     }
 }
 

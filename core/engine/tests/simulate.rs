@@ -204,5 +204,5 @@ fn fates_are_kept_in_detail() {
         record.totals.requests
     );
     let sent: u32 = herd.first.iter().chain(&herd.later).sum();
-    assert_eq!(u64::from(sent), record.totals.requests);
+    assert_eq!(u64::from(sent), record.totals.registers);
 }

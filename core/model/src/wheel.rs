@@ -26,17 +26,15 @@ const NEVER: u64 = u64::MAX;
 /// The alarms of devices `0..devices`; at most one each.
 #[derive(Clone, Debug)]
 pub struct Wheel {
-    /// By device: the next one in its list.
-    next: Vec<u32>,
-    /// By device: when it rings, in nanoseconds; [`NEVER`] while it is not set.
-    at: Vec<u64>,
+    /// By device.
+    links: Vec<Link>,
     fine: Ring,
     coarse: Ring,
     /// The fine slot that is open, counted from the start of time: all alarms before its end are in `open` or
     /// `late`.
     tick: u64,
-    /// The first coarse slot that has not been dealt out in this round.
-    undealt: u64,
+    /// The first coarse slot that has alarms and has not been dealt out in this round.
+    undealt: Option<u64>,
     /// The alarms of the open slot in order, each as (nanoseconds into the slot, device) in one word.
     open: Vec<u64>,
     /// How many of `open` have rung.
@@ -44,6 +42,27 @@ pub struct Wheel {
     /// Alarms that were set for the open slot or the past after it was opened.
     late: BinaryHeap<Reverse<(u64, u32)>>,
     pending: usize,
+}
+
+/// A device's alarm and its place in a list: twelve bytes, so that setting one touches one line of the cache.
+#[derive(Clone, Copy, Debug)]
+struct Link {
+    /// When it rings, in nanoseconds, low half first; [`NEVER`] while it is not set.
+    at: [u32; 2],
+    /// The next device in its list.
+    next: u32,
+}
+
+impl Link {
+    const UNSET: Self = Self { at: [u32::MAX; 2], next: NOBODY };
+
+    const fn at_ns(self) -> u64 {
+        (self.at[1] as u64) << 32 | self.at[0] as u64
+    }
+
+    const fn set(&mut self, at_ns: u64) {
+        self.at = [at_ns as u32, (at_ns >> 32) as u32];
+    }
 }
 
 /// A ring of lists and a bitmap of those that are not empty.
@@ -103,12 +122,11 @@ impl Wheel {
     /// A wheel without alarms.
     pub fn new(devices: u32) -> Self {
         Self {
-            next: vec![NOBODY; devices as usize],
-            at: vec![NEVER; devices as usize],
+            links: vec![Link::UNSET; devices as usize],
             fine: Ring::new(FINE_BITS),
             coarse: Ring::new(COARSE_BITS),
             tick: 0,
-            undealt: 0,
+            undealt: None,
             open: Vec::new(),
             rung: 0,
             late: BinaryHeap::new(),
@@ -130,19 +148,20 @@ impl Wheel {
     /// [`Moment::FAR`] never. A device beyond those of [`Wheel::new`] has no alarm to set.
     pub fn set(&mut self, device: u32, at: Moment) {
         self.cancel(device);
-        let (Some(own), true) = (self.at.get_mut(device as usize), at < Moment::FAR) else { return };
-        *own = at.as_nanos();
+        let (Some(own), true) = (self.links.get_mut(device as usize), at < Moment::FAR) else { return };
+        own.set(at.as_nanos());
         self.pending += 1;
         self.place(device, at.as_nanos());
     }
 
     /// Unsets a device's alarm. Takes as long as the list that it is in.
     pub fn cancel(&mut self, device: u32) {
-        let Some(at) = self.at.get_mut(device as usize) else { return };
-        let at_ns = std::mem::replace(at, NEVER);
+        let Some(link) = self.links.get_mut(device as usize) else { return };
+        let at_ns = link.at_ns();
         if at_ns == NEVER {
             return;
         }
+        link.set(NEVER);
         self.pending -= 1;
         // Entries of the open slot are passed over when their turn comes.
         let tick = at_ns >> TICK_BITS;
@@ -182,12 +201,19 @@ impl Wheel {
                 (Some(_), None) => return None,
             };
             // What was set anew or unset since then is a leftover.
-            if self.at[device as usize] == at_ns {
-                self.at[device as usize] = NEVER;
+            let link = &mut self.links[device as usize];
+            if link.at_ns() == at_ns {
+                link.set(NEVER);
                 self.pending -= 1;
                 return Some((Moment::from_nanos(at_ns), device));
             }
         }
+    }
+
+    /// The device whose alarm is `ahead` places behind the next one in the open slot, as far as it is known: a driver
+    /// can fetch its memory early. It may ring later than that, or not at all.
+    pub fn upcoming(&self, ahead: usize) -> Option<u32> {
+        self.open.get(self.rung + ahead).map(|&entry| entry as u32)
     }
 
     fn place(&mut self, device: u32, at_ns: u64) {
@@ -195,9 +221,12 @@ impl Wheel {
         if tick <= self.tick {
             self.late.push(Reverse((at_ns, device)));
         } else if tick - self.tick < 1 << FINE_BITS {
-            self.next[device as usize] = self.fine.push(tick, device);
+            self.links[device as usize].next = self.fine.push(tick, device);
         } else {
-            self.next[device as usize] = self.coarse.push(tick >> COARSE_TICK_BITS, device);
+            let coarse = tick >> COARSE_TICK_BITS;
+            self.links[device as usize].next = self.coarse.push(coarse, device);
+            // One of a later round is met at its slot's next turn, and dealt again.
+            self.undealt = Some(self.undealt.map_or(coarse, |undealt| undealt.min(coarse)));
         }
     }
 
@@ -209,7 +238,7 @@ impl Wheel {
         self.open.shrink_to(1 << 14);
         loop {
             let fine = self.fine.next_occupied(self.tick + 1);
-            let coarse = self.coarse.next_occupied(self.undealt);
+            let coarse = self.undealt;
             let dealt_at = coarse.map(|coarse| coarse << COARSE_TICK_BITS);
             match (fine, dealt_at) {
                 (Some(fine), dealt_at) if dealt_at.is_none_or(|dealt_at| fine < dealt_at) => {
@@ -236,21 +265,22 @@ impl Wheel {
     fn open_slot(&mut self) {
         let mut device = self.fine.take(self.tick);
         while device != NOBODY {
-            let offset_ns = self.at[device as usize] & ((1 << TICK_BITS) - 1);
+            let link = self.links[device as usize];
+            let offset_ns = link.at_ns() & ((1 << TICK_BITS) - 1);
             self.open.push(offset_ns << 32 | u64::from(device));
-            device = self.next[device as usize];
+            device = link.next;
         }
         self.open.sort_unstable();
     }
 
     /// Deals the alarms of a coarse slot out to the fine ring.
     fn deal(&mut self, coarse: u64) {
-        self.undealt = coarse + 1;
         let mut device = self.coarse.take(coarse);
+        self.undealt = self.coarse.next_occupied(coarse + 1);
         while device != NOBODY {
-            let following = self.next[device as usize];
-            self.place(device, self.at[device as usize]);
-            device = following;
+            let link = self.links[device as usize];
+            self.place(device, link.at_ns());
+            device = link.next;
         }
     }
 
@@ -262,14 +292,14 @@ impl Wheel {
         let mut current = ring.head[slot];
         while current != NOBODY && current != device {
             before = current;
-            current = self.next[current as usize];
+            current = self.links[current as usize].next;
         }
         if current == NOBODY {
             return false;
         }
-        let following = self.next[device as usize];
+        let following = self.links[device as usize].next;
         if before != NOBODY {
-            self.next[before as usize] = following;
+            self.links[before as usize].next = following;
         } else {
             ring.head[slot] = following;
             if following == NOBODY {

@@ -22,9 +22,9 @@ pub struct Herd {
     pub at: Vec<Moment>,
     /// By device: attempts since boot.
     pub attempts: Vec<u32>,
-    /// First attempts by 100 ms slot.
+    /// Register and lookup requests that were a device's first attempt, by 100 ms slot.
     pub first: Vec<u32>,
-    /// Later attempts by 100 ms slot.
+    /// Later ones, likewise.
     pub later: Vec<u32>,
     /// The longest wait that a strategy chose, in nanoseconds.
     pub wait_max_ns: u64,
