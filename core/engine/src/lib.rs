@@ -8,11 +8,14 @@
 #![forbid(unsafe_code)]
 
 mod audit;
+pub mod capacity;
 mod clock;
+pub mod compare;
 mod connect;
 mod drive;
 mod evidence;
 mod exchange;
+pub mod fidelity;
 mod gauges;
 mod governor;
 pub mod identity;
@@ -22,6 +25,7 @@ mod mock;
 mod plan;
 mod plugins;
 mod record;
+pub mod rollout;
 mod serve;
 pub mod simulate;
 pub mod statistics;

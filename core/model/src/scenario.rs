@@ -4,6 +4,7 @@
 //! known name and the fix. The documentation of the types is what a user reads in `scenario schema`.
 
 mod arrival;
+mod compare;
 mod explain;
 mod file;
 mod mock;
@@ -13,6 +14,7 @@ mod read;
 mod text;
 
 pub use arrival::Arrival;
+pub use compare::CompareFile;
 pub use explain::explain;
 pub use file::{
     Cohort, ConnectionKind, Consent, Fleet, Plugin, Scenario, SecretSource, Target, TargetKind, TlsVersions,

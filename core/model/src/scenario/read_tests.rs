@@ -71,6 +71,12 @@ fn wrong_values_are_named_with_their_place() {
             "[network]\nconnect = { kind = \"empirical\", quantiles = [\"2s\", \"1s\"] }",
             "2:11: quantiles ascend",
         ),
+        ("[compare]\nstrategies = []", "2:14: there is nothing to compare"),
+        ("[compare]\nstrategies = [\"none\"]\nseeds = 0", "3:9: a comparison takes"),
+        (
+            "[compare]\nstrategies = [\"none\"]\n[[compare.throttle]]\nprofile = \"x\"",
+            "no throttle profile `x`",
+        ),
         ("[network]\nhops = 1", "did you mean `hop`?"),
         ("x = [", "1:6"),
     ] {
