@@ -157,8 +157,8 @@ pub trait Host {
     /// The device has its hub; the strategy may want to know.
     fn settled(&mut self, attempt: &Attempt);
 
-    /// 64 bits of chance for the jitter of the `count`-th poll of this device.
-    fn poll_jitter(&mut self, count: u32) -> u64;
+    /// 64 bits of chance for the jitter of the poll that follows this device's attempt number `attempt`.
+    fn poll_jitter(&mut self, attempt: u32) -> u64;
 
     /// Whether a request may leave at all: a ceiling below every strategy can say no. A device that is refused goes
     /// quiet, and the run is being stopped.

@@ -4,14 +4,17 @@
 //! known name and the fix. The documentation of the types is what a user reads in `scenario schema`.
 
 mod arrival;
+mod compare;
 mod explain;
 mod file;
 mod mock;
+mod network;
 mod objective;
 mod read;
 mod text;
 
 pub use arrival::Arrival;
+pub use compare::CompareFile;
 pub use explain::explain;
 pub use file::{
     Cohort, ConnectionKind, Consent, Fleet, Plugin, Plugins, Scenario, SecretSource, Target, TargetKind,
@@ -21,6 +24,7 @@ pub use mock::{
     AssignmentFile, EnrollmentFile, EnrollmentGroupFile, HubFile, Listen, MockFile, OverlapFile,
     RetryAfterFile, ServerTls, ThrottleFile,
 };
+pub use network::{Delay, Network};
 pub use objective::{Comparison, Metric, Objective, ObjectiveError, Quantity, Timed, What};
 pub use read::{Override, Problem, Problems, read_mock, schema};
 pub use text::{Duration, Offset, Rate};

@@ -14,7 +14,7 @@ mod record;
 pub mod throttle;
 
 pub use config::{Assignment, Config, ConfigError, Hub, Overlap};
-pub use machine::{Counters, Handled, Service};
+pub use machine::{Answer, Answered, Counters, Handled, Query, Service, Ticket};
 
 use crate::protocol::OperationId;
 use enrollment::{CaCertificate, SymmetricKey};
@@ -92,11 +92,20 @@ pub enum Token<'a> {
     Unreadable,
     /// A token; its signature is not checked yet.
     Claims {
-        /// The decoded resource, such as `0ne00ABCDEF/registrations/dev-1`.
-        resource: &'a str,
+        /// What it is for.
+        resource: Resource<'a>,
         /// Expiry in seconds since the Unix epoch.
         expires_unix_secs: u64,
     },
+}
+
+/// What a SAS token is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource<'a> {
+    /// A decoded resource, such as `0ne00ABCDEF/registrations/dev-1`.
+    Spelled(&'a str),
+    /// The very registration that the request is about, known without spelling it.
+    Own,
 }
 
 /// The facts of a leaf certificate that the service judges by.

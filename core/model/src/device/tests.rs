@@ -517,7 +517,7 @@ fn a_late_driver_is_seen_as_lag_not_as_service_time() {
 
 #[test]
 fn a_device_stays_small() {
-    assert!(size_of::<Device>() <= 136, "{}", size_of::<Device>());
+    assert!(size_of::<Device>() <= 96, "{}", size_of::<Device>());
 }
 
 /// Draws arbitrary decisions.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::text::{Duration, Offset, Rate};
-use super::{Arrival, MockFile};
+use super::{Arrival, CompareFile, MockFile, Network};
 use crate::device::{ConnectionUse, Policy};
 use crate::time::{Calendar, Span};
 
@@ -35,6 +35,11 @@ pub struct Scenario {
     pub mock: MockFile,
     /// Libraries with strategies and attestations of one's own.
     pub plugins: Plugins,
+    /// How long the network and the service take in a simulated run.
+    pub network: Network,
+    /// What `compare` compares.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compare: Option<CompareFile>,
 }
 
 impl Default for Scenario {
@@ -50,6 +55,8 @@ impl Default for Scenario {
             target: Target::default(),
             mock: MockFile::default(),
             plugins: Plugins::default(),
+            network: Network::default(),
+            compare: None,
         }
     }
 }

@@ -378,6 +378,29 @@ impl<'a> Judge<'a> {
         }
         self.target(scenario);
         self.mock(&scenario.mock, "mock.");
+        if let Some(compare) = &scenario.compare {
+            if let Err((key, message)) = compare.check() {
+                self.refuse(&format!("compare.{key}"), message, "");
+            }
+            for (index, throttle) in compare.throttles.iter().enumerate() {
+                if throttle.config().is_none() {
+                    let names: Vec<&str> = PROFILES.iter().map(|profile| profile.name).collect();
+                    self.refuse(
+                        &format!("compare.throttle.{index}.profile"),
+                        format!("there is no throttle profile `{}`", throttle.profile),
+                        format!("profiles: {}", names.join(", ")),
+                    );
+                }
+            }
+        }
+        let network = &scenario.network;
+        for (name, delay) in
+            [("connect", &network.connect), ("hop", &network.hop), ("service", &network.service)]
+        {
+            if let Err(message) = delay.check() {
+                self.refuse(&format!("network.{name}"), message, "");
+            }
+        }
     }
 
     fn target(&mut self, scenario: &Scenario) {

@@ -61,6 +61,23 @@ fn wrong_values_are_named_with_their_place() {
         ("[target]\nkind = \"endpoint\"", "needs an address"),
         ("[target]\naddress = \"https://x\"", "kind = \"endpoint\""),
         ("[[mock.enrollment]]\nregistration_id = \"x\"", "primary_key or primary_certificate"),
+        ("[network.hop]\nkind = \"uniform\"\nmin = \"2s\"\nmax = \"1s\"", "`max` is below `min`"),
+        ("[network.hop]\nkind = \"constant\"\ndelay = \"-2s\"", "not a length of time"),
+        (
+            "[network.hop]\nkind = \"lognormal\"\nmedian = \"1s\"\nsigma = -1\nmax = \"9s\"",
+            "`sigma` is from 0",
+        ),
+        (
+            "[network]\nconnect = { kind = \"empirical\", quantiles = [\"2s\", \"1s\"] }",
+            "2:11: quantiles ascend",
+        ),
+        ("[compare]\nstrategies = []", "2:14: there is nothing to compare"),
+        ("[compare]\nstrategies = [\"none\"]\nseeds = 0", "3:9: a comparison takes"),
+        (
+            "[compare]\nstrategies = [\"none\"]\n[[compare.throttle]]\nprofile = \"x\"",
+            "no throttle profile `x`",
+        ),
+        ("[network]\nhops = 1", "did you mean `hop`?"),
         ("x = [", "1:6"),
     ] {
         let problem = problem(text);
