@@ -135,7 +135,7 @@ impl Service {
     ///
     /// # Errors
     /// The quota is used up.
-    pub fn admit_operation(&mut self, now: Moment) -> Result<Span, Handled> {
+    pub fn admit_operation(&mut self, now: Moment) -> Result<Span, Box<Handled>> {
         self.answers = self.answers.wrapping_add(1);
         self.counters.requests += 1;
         match self.operations.admit(now) {
@@ -143,7 +143,7 @@ impl Service {
             Verdict::Reject { until_token } => {
                 let (request_id, refusal) = (self.request_id(), self.throttled(now, until_token));
                 let reply = self.refuse(now, request_id, &refusal);
-                Err(Handled { reply, delay: Span::ZERO, request_id })
+                Err(Box::new(Handled { reply, delay: Span::ZERO, request_id }))
             }
         }
     }
