@@ -166,6 +166,11 @@ impl Default for Cohort {
 }
 
 impl Cohort {
+    /// The keep-alive that its devices ask for over MQTT, in seconds.
+    pub fn keep_alive_secs(&self) -> u16 {
+        u16::try_from(self.keep_alive.0.as_secs()).unwrap_or(u16::MAX)
+    }
+
     /// The behaviour that the devices' machines follow.
     pub fn policy(&self, calendar: Calendar) -> Policy {
         Policy {
