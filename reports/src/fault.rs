@@ -23,6 +23,24 @@ const UNKNOWN: &str = "Ask the registration status before registering again: the
 
 fn entry(fault: Fault) -> Entry {
     let (title, meaning, transient, action) = match fault {
+        Fault::Unavailable => (
+            "Server unavailable",
+            "The broker refused the connection with return code 3, as it also does for an unknown id scope.",
+            true,
+            "Check the id scope first: a wrong one never gets better. Else back off with jitter.",
+        ),
+        Fault::BadCredentials => (
+            "Bad user name or password",
+            "The broker refused the connection with return code 4: the user name is malformed.",
+            false,
+            "Fix the client's user name (id scope, registration id, api-version) and its token.",
+        ),
+        Fault::NotAuthorized => (
+            "Not authorized",
+            "The broker refused to let the connection in: return code 5.",
+            false,
+            "Renew the token (check the device's clock and key), then register in full once.",
+        ),
         Fault::Dns => (
             "Name not resolved",
             "The host's name has no address.",

@@ -217,7 +217,7 @@ fn assignment(text: &str) -> Result<(String, String), String> {
 
 /// Run the mock of the service alone, until it is interrupted.
 ///
-/// When it listens, it prints one line of JSON: {"event":"ready","https":"127.0.0.1:8443","ca":"<file>",...}. Without a
+/// When it listens, it prints one line of JSON: {"event":"ready","https":"127.0.0.1:8443","mqtt":"127.0.0.1:8883","ca":"<file>",...}. Without a
 /// configuration it plays a demo: id scope 0ne00F1EE75, hubs demo-hub-1 and demo-hub-2, the symmetric-key group
 /// `demo-keys` and the X.509 group `demo-certificates`. A fleet knows the demo's keys: `fleetstorm run SCENARIO
 /// --target https://127.0.0.1:8443 --ca <file>`. What it counted is printed as JSON when it ends.

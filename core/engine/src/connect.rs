@@ -20,6 +20,8 @@ use crate::drive::Connect;
 use crate::plugins::DeviceIdentity;
 use crate::record::ConnectTimes;
 
+pub(crate) use fault::of_handshake as fault_when_connecting;
+
 /// Where to dial and whom to expect there.
 #[derive(Clone, Debug)]
 pub(crate) struct Dial {
@@ -77,6 +79,12 @@ impl Dial {
             host,
             port,
         })
+    }
+
+    /// The same target at another port.
+    pub(crate) fn at_port(&self, port: u16) -> Self {
+        let address = self.address.map(|address| SocketAddr::new(address.ip(), port));
+        Self { port, address, ..self.clone() }
     }
 
     /// Whether the target is this machine.

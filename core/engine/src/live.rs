@@ -21,6 +21,7 @@ use crate::clock::{Alarms, Clock};
 use crate::connect::{Dial, TlsDialler, Trust, client_config};
 use crate::control::Control;
 use crate::drive::{Cohort, Member, Shard, drive_all};
+use crate::exchange::Carrier;
 use crate::gauges::Gauges;
 use crate::governor::{Brake, Ceilings, Governor, Halt};
 use crate::identity::ServerIdentity;
@@ -53,12 +54,15 @@ pub fn run(plan: Plan, machine: Machine, control: &Control) -> Result<Record, Ru
     let shards = machine.shards.unwrap_or(if embedded { cpus.saturating_sub(1) } else { cpus }).max(1);
     preflight(&plan, embedded)?;
 
-    let (dial, trust, mock) = target(&plan)?;
-    enough_ports(&plan, &dial)?;
-    let ceilings = consent(&plan, &dial)?;
-    let dial = Arc::new(dial);
+    let (doors, trust, mock) = target(&plan)?;
+    for dial in doors.used(&plan) {
+        enough_ports(&plan, dial)?;
+    }
+    let ceilings = consent(&plan, &doors.https)?;
     if !embedded {
-        reach(&dial, &trust)?;
+        for dial in doors.used(&plan) {
+            reach(dial, &trust)?;
+        }
     }
 
     // Identities cost time; the clock starts after them.
@@ -97,7 +101,7 @@ pub fn run(plan: Plan, machine: Machine, control: &Control) -> Result<Record, Ru
             let work = ShardWork {
                 plan: &plan,
                 configs: &configs,
-                dial: &dial,
+                doors: &doors,
                 clock,
                 governor: Governor::new(ceilings.as_ref(), &sent, shards, control.brake.clone()),
                 brake: control.brake.clone(),
@@ -142,7 +146,10 @@ pub fn run(plan: Plan, machine: Machine, control: &Control) -> Result<Record, Ru
             TargetKind::Dps => "dps",
         }
         .to_owned(),
-        address: format!("{}:{}", dial.host, dial.port),
+        address: doors
+            .used(&plan)
+            .first()
+            .map_or_else(String::new, |dial| format!("{}:{}", dial.host, dial.port)),
         id_scope: plan.id_scope.to_string(),
         throttle: embedded.then(|| plan.scenario.mock.throttle.profile.clone()),
     };
@@ -161,7 +168,7 @@ pub fn run(plan: Plan, machine: Machine, control: &Control) -> Result<Record, Ru
 struct ShardWork<'a> {
     plan: &'a Plan,
     configs: &'a [Arc<rustls::ClientConfig>],
-    dial: &'a Arc<Dial>,
+    doors: &'a Doors,
     clock: Clock,
     governor: Governor,
     brake: Brake,
@@ -175,7 +182,7 @@ impl ShardWork<'_> {
         let guard = runtime.enter();
         let (alarms, ringer) = Alarms::precise(self.clock).map_err(driver)?;
         drop(guard);
-        let host = http::HeaderValue::from_str(&self.dial.host_header())
+        let host = http::HeaderValue::from_str(&self.doors.https.host_header())
             .map_err(|_| RunError::Driver("the host name cannot be a header".to_owned()))?;
         let cohorts = self
             .plan
@@ -183,20 +190,22 @@ impl ShardWork<'_> {
             .iter()
             .zip(&self.plan.scenario.cohorts)
             .zip(self.configs)
-            .map(|((planned, cohort), config)| {
-                let Transport::Https = cohort.transport;
-                Cohort {
-                    policy: planned.policy.clone(),
-                    retry: planned.retry.clone(),
-                    connect: TlsDialler::new(
-                        Arc::clone(self.dial),
-                        Arc::clone(config),
-                        self.clock,
-                        planned.certificates,
-                    ),
-                    id_scope: Arc::clone(&self.plan.id_scope),
+            .map(|((planned, cohort), config)| Cohort {
+                policy: planned.policy.clone(),
+                retry: planned.retry.clone(),
+                connect: TlsDialler::new(
+                    Arc::clone(self.doors.of(cohort.transport)),
+                    Arc::clone(config),
+                    self.clock,
+                    planned.certificates,
+                ),
+                id_scope: Arc::clone(&self.plan.id_scope),
+                carrier: Carrier {
+                    transport: cohort.transport,
                     host: host.clone(),
-                }
+                    keep_alive_secs: cohort.keep_alive_secs(),
+                    clock: self.clock,
+                },
             })
             .collect();
         let shard = Rc::new(Shard {
@@ -229,8 +238,42 @@ impl ShardWork<'_> {
     }
 }
 
+/// Where to dial, by transport.
+struct Doors {
+    https: Arc<Dial>,
+    mqtt: Arc<Dial>,
+}
+
+impl Doors {
+    fn new(https: Dial, mqtt_port: u16) -> Self {
+        Self { mqtt: Arc::new(https.at_port(mqtt_port)), https: Arc::new(https) }
+    }
+
+    fn of(&self, transport: Transport) -> &Arc<Dial> {
+        match transport {
+            Transport::Https | Transport::MqttWs => &self.https,
+            Transport::Mqtt => &self.mqtt,
+        }
+    }
+
+    /// The doors that the plan's cohorts come to, each once.
+    fn used(&self, plan: &Plan) -> Vec<&Arc<Dial>> {
+        let mut used: Vec<&Arc<Dial>> = Vec::new();
+        for cohort in &plan.scenario.cohorts {
+            let dial = self.of(cohort.transport);
+            if !used.iter().any(|known| known.port == dial.port) {
+                used.push(dial);
+            }
+        }
+        used
+    }
+}
+
+/// The port of MQTT over TLS (IANA: secure-mqtt).
+const MQTT_PORT: u16 = 8883;
+
 /// Where to dial, whom to trust, and the embedded mock with its clock.
-type Targeted = (Dial, Trust, Option<(RunningMock, Clock)>);
+type Targeted = (Doors, Trust, Option<(RunningMock, Clock)>);
 
 fn target(plan: &Plan) -> Result<Targeted, RunError> {
     let target = &plan.scenario.target;
@@ -238,12 +281,21 @@ fn target(plan: &Plan) -> Result<Targeted, RunError> {
         let mut service = resolve(&plan.scenario.mock, &plan.fleet, plan.calendar)?;
         service.seed = Seed(plan.scenario.seed);
         let identity = ServerIdentity::throw_away(&plan.scenario.mock.tls.names)?;
-        let https = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+        let free = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
         let clock = Clock::start();
-        let mock = RunningMock::start(MockOptions { service, https, identity, clock })?;
+        let mqtt = plan.scenario.cohorts.iter().any(|cohort| cohort.transport == Transport::Mqtt);
+        let mock = RunningMock::start(MockOptions {
+            service,
+            https: free,
+            mqtt: mqtt.then_some(free),
+            refusals: plan.scenario.mock.mqtt,
+            identity,
+            clock,
+        })?;
         let dial = Dial::read(&format!("https://{}", mock.address()), None)?;
         let trust = Trust::Ca { name: "the mock's CA".to_owned(), pem: mock.ca_pem().as_bytes().to_vec() };
-        return Ok((dial, trust, Some((mock, clock))));
+        let doors = Doors::new(dial, mock.mqtt_address().map_or(MQTT_PORT, |address| address.port()));
+        return Ok((doors, trust, Some((mock, clock))));
     }
     let global = "https://global.azure-devices-provisioning.net";
     let dial = Dial::read(target.address.as_deref().unwrap_or(global), target.server_name.as_deref())?;
@@ -251,7 +303,7 @@ fn target(plan: &Plan) -> Result<Targeted, RunError> {
         Some(name) => Trust::Ca { name: name.clone(), pem: crate::mock_file(name)? },
         None => Trust::System,
     };
-    Ok((dial, trust, None))
+    Ok((Doors::new(dial, target.mqtt_port.unwrap_or(MQTT_PORT)), trust, None))
 }
 
 /// Nothing leaves this machine without consent, and nothing past its ceilings.
@@ -357,7 +409,7 @@ fn reach(dial: &Arc<Dial>, trust: &Trust) -> Result<(), RunError> {
             "its certificate has expired or is not valid yet; renew it, or check this machine's clock"
         }
         Fault::TlsWrongName => "its certificate is for another name; set `target.server_name`",
-        Fault::Protocol => "it does not speak TLS; DPS is HTTPS only",
+        Fault::Protocol => "it does not speak TLS, which DPS always does",
         Fault::Closed => "it closes the connection during the TLS handshake",
         Fault::Exhausted => "this machine has no port or descriptor left",
         _ => "the TLS handshake fails",

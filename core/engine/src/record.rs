@@ -35,6 +35,12 @@ pub(crate) struct ConnectTimes {
     pub(crate) dns: Option<Span>,
     pub(crate) tcp: Option<Span>,
     pub(crate) tls: Option<Span>,
+    /// The upgrade to WebSocket.
+    pub(crate) websocket: Option<Span>,
+    /// MQTT: from CONNECT to CONNACK.
+    pub(crate) connack: Option<Span>,
+    /// MQTT: from SUBSCRIBE to SUBACK.
+    pub(crate) subscribe: Option<Span>,
 }
 
 /// Where a device is in the recorder's eyes.
@@ -167,7 +173,14 @@ impl Recorder {
 
     /// The parts of a connection attempt, seen by the driver only.
     pub(crate) fn connect_times(&mut self, times: ConnectTimes, lag: Span) {
-        for (phase, took) in [(Phase::Dns, times.dns), (Phase::Tcp, times.tcp), (Phase::Tls, times.tls)] {
+        for (phase, took) in [
+            (Phase::Dns, times.dns),
+            (Phase::Tcp, times.tcp),
+            (Phase::Tls, times.tls),
+            (Phase::Websocket, times.websocket),
+            (Phase::Connack, times.connack),
+            (Phase::Subscribe, times.subscribe),
+        ] {
             if let Some(took) = took {
                 self.latencies.add(phase, Ending::Ok, took + lag, took);
             }

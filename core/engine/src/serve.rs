@@ -5,17 +5,23 @@
 //! enrollment, one throttle, one log, whichever way a device came, and no lock.
 
 mod http;
+mod mqtt;
+mod sessions;
 mod tls;
+mod upgrade;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use fleetstorm_model::scenario::MqttFile;
 use fleetstorm_model::service::Service;
 
 use crate::clock::Clock;
+use sessions::Sessions;
 
 pub(crate) use http::serve_http;
+pub(crate) use mqtt::serve_mqtt;
 pub(crate) use tls::server_config;
 
 /// What all doors of a mock share.
@@ -25,11 +31,43 @@ pub(crate) struct House {
     pub(crate) limits: Limits,
     /// How long every request takes before the service sees it.
     pub(crate) latency: Duration,
+    /// How the MQTT door refuses connections.
+    pub(crate) mqtt: MqttFile,
+    pub(crate) sessions: Sessions,
+    /// Connections at all doors.
+    connections: Cell<usize>,
 }
 
 impl House {
-    pub(crate) fn new(service: Service, clock: Clock, latency: Duration) -> Rc<Self> {
-        Rc::new(Self { service: service.into(), clock, limits: Limits::default(), latency })
+    pub(crate) fn new(service: Service, clock: Clock, latency: Duration, mqtt: MqttFile) -> Rc<Self> {
+        Rc::new(Self {
+            service: service.into(),
+            clock,
+            limits: Limits::default(),
+            latency,
+            mqtt,
+            sessions: Sessions::default(),
+            connections: Cell::default(),
+        })
+    }
+
+    /// A place for one more connection, unless the house is full.
+    pub(crate) fn admit(self: &Rc<Self>) -> Option<Admitted> {
+        let connections = self.connections.get();
+        if connections >= self.limits.connections {
+            return None;
+        }
+        self.connections.set(connections + 1);
+        Some(Admitted(Rc::clone(self)))
+    }
+}
+
+/// A connection's place, given back when dropped.
+pub(crate) struct Admitted(Rc<House>);
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.0.connections.set(self.0.connections.get().saturating_sub(1));
     }
 }
 
@@ -38,11 +76,13 @@ impl House {
 pub(crate) struct Limits {
     /// Time for the TLS handshake.
     pub(crate) handshake: Duration,
+    /// Time for an MQTT client's CONNECT, from the connection's start.
+    pub(crate) connect: Duration,
     /// Time for a request's head, from the connection's start or the last answer; this is the idle time-out too.
     pub(crate) head: Duration,
-    /// Time for a request's body.
+    /// Time for a request's body, and for a client to take an answer.
     pub(crate) body: Duration,
-    /// Connections at once; more are closed at once.
+    /// Connections at once, at all doors; more are closed at once.
     pub(crate) connections: usize,
 }
 
@@ -50,6 +90,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             handshake: Duration::from_secs(30),
+            connect: Duration::from_secs(30),
             // DPS's own idle time-out is not documented; devices keep connections over waits of minutes.
             head: Duration::from_secs(300),
             body: Duration::from_secs(30),

@@ -66,7 +66,8 @@ fn a_calibrated_forecast_is_within_five_percent() {
     let text = "horizon = \"1h\"\n[fleet]\ndevices = 1000\narrival = { kind = \"all-at-once\", spread = \"5s\" }\n\
                 [mock.throttle]\nrate = \"600/min\"\nburst = 100\n";
     let plan = |scenario| Plan::new(scenario, &registry(), Calendar::VIRTUAL).expect("the plan is sound");
-    let measured = wired::run(plan(scenario(text))).expect("the run ends");
+    let measured =
+        wired::run(plan(scenario(text)), &fleetstorm_engine::Control::default()).expect("the run ends");
     let calibration = fidelity::calibrate(&measured);
     let (rate_per_s, burst) =
         (calibration.rate_per_s.expect("saturated"), calibration.burst.expect("saturated"));

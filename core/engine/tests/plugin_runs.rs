@@ -30,7 +30,11 @@ fn run(registry: &Registry, cohort: &str) -> Record {
     let text =
         format!("seed = 7\n[fleet]\ndevices = 60\n[mock.throttle]\nprofile = \"dps-smooth\"\n{cohort}");
     let scenario = Scenario::read(&text, "test.toml", &[]).unwrap();
-    wired::run(Plan::new(scenario, registry, Calendar::VIRTUAL).unwrap(), &fleetstorm_engine::Control::default()).unwrap()
+    wired::run(
+        Plan::new(scenario, registry, Calendar::VIRTUAL).unwrap(),
+        &fleetstorm_engine::Control::default(),
+    )
+    .unwrap()
 }
 
 #[test]

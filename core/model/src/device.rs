@@ -120,6 +120,13 @@ pub struct Policy {
     pub credentials: u8,
     /// Whether a token exists only once a challenge has been answered (TPM).
     pub challenged: bool,
+    /// Whether the transport presents credentials when it connects (MQTT) and not with each request: a new token then
+    /// needs a new connection.
+    pub credential_by_connection: bool,
+    /// Whether the transport can carry a status lookup. MQTT cannot: such a device registers instead.
+    pub lookups: bool,
+    /// What a refused connection means.
+    pub refusals: Refusals,
     /// The calendar of the run.
     pub calendar: Calendar,
 }
@@ -141,8 +148,31 @@ impl Default for Policy {
             clock_offset_ns: 0,
             credentials: 1,
             challenged: false,
+            credential_by_connection: false,
+            lookups: true,
+            refusals: Refusals::default(),
             calendar: Calendar::VIRTUAL,
         }
+    }
+}
+
+/// What the device does about a connection that the service refused (MQTT return codes 3, 4 and 5).
+///
+/// Clients differ (`dps-protocol` 7.2): C# takes a 3 for transient and hammers, Python gives up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusals {
+    /// About [`Fault::Unavailable`].
+    pub unavailable: Advice,
+    /// About [`Fault::BadCredentials`].
+    pub bad_credentials: Advice,
+    /// About [`Fault::NotAuthorized`].
+    pub not_authorized: Advice,
+}
+
+impl Default for Refusals {
+    /// As for the statuses that say the same over HTTPS: 503, 401 and 401.
+    fn default() -> Self {
+        Self { unavailable: Advice::Retry, bad_credentials: Advice::Renew, not_authorized: Advice::Renew }
     }
 }
 

@@ -12,22 +12,24 @@ mod network;
 mod objective;
 mod read;
 mod text;
+mod transport;
 
 pub use arrival::Arrival;
 pub use compare::CompareFile;
 pub use explain::explain;
 pub use file::{
     Cohort, ConnectionKind, Consent, Fleet, Plugin, Plugins, Scenario, SecretSource, Target, TargetKind,
-    TlsVersions, Transport,
+    TlsVersions,
 };
 pub use mock::{
-    AssignmentFile, EnrollmentFile, EnrollmentGroupFile, HubFile, Listen, MockFile, OverlapFile,
+    AssignmentFile, EnrollmentFile, EnrollmentGroupFile, HubFile, Listen, MockFile, MqttFile, OverlapFile,
     RetryAfterFile, ServerTls, ThrottleFile,
 };
 pub use network::{Delay, Network};
 pub use objective::{Comparison, Metric, Objective, ObjectiveError, Quantity, Timed, What};
 pub use read::{Override, Problem, Problems, read_mock, schema};
 pub use text::{Duration, Offset, Rate};
+pub use transport::{RefusalKind, RefusalsFile, Transport};
 
 /// The known name that is most like `name`, if one is alike enough to be what was meant.
 pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {

@@ -224,7 +224,8 @@ impl Device {
 
     /// Starts the next attempt: connects if there is no connection, else sends.
     fn begin(&mut self, now: Moment, policy: &Policy, host: &mut impl Host) -> Action {
-        if self.connection == Connection::Closed {
+        let stale = policy.credential_by_connection && self.token_is_due(now, policy);
+        if stale || self.connection == Connection::Closed {
             self.connect(now, policy, host)
         } else {
             self.send(now, policy, host)
@@ -252,7 +253,7 @@ impl Device {
             Observation::Connected { intended: started - self.lag(), started, fault: Some(fault) },
         );
         self.attempts += 1;
-        let (class, advice) = reaction::to_fault(fault);
+        let (class, advice) = reaction::to_fault(fault, &policy.refusals, self.renewed);
         let outcome = Outcome::Broke(fault);
         self.connection = Connection::Closed;
         self.fail(
@@ -284,20 +285,27 @@ impl Device {
 
     /// The credential to present now, renewed if it would not last.
     fn credential(&mut self, now: Moment, policy: &Policy, host: &mut impl Host) -> Credential {
-        let lifetime = policy.token_lifetime.filter(|_| self.challenged || !policy.challenged);
-        if let Some(lifetime) = lifetime {
-            let believed = self.believed_unix_secs(now, policy);
-            let held = u64::from(self.token_expires_unix_secs);
-            if held == 0 || believed.saturating_add(policy.token_margin.as_secs()) >= held {
-                let expires = believed.saturating_add(lifetime.as_secs());
-                // A device that lives past 2106 presents the last second that 32 bits can name.
-                self.token_expires_unix_secs = u32::try_from(expires).unwrap_or(u32::MAX).max(1);
-                if held != 0 && self.token_expires_unix_secs as u64 != held {
-                    host.observe(now, Observation::TokenRenewed);
-                }
+        if let Some(lifetime) = policy.token_lifetime
+            && self.token_is_due(now, policy)
+        {
+            let held = self.token_expires_unix_secs;
+            let expires = self.believed_unix_secs(now, policy).saturating_add(lifetime.as_secs());
+            // A device that lives past 2106 presents the last second that 32 bits can name.
+            self.token_expires_unix_secs = u32::try_from(expires).unwrap_or(u32::MAX).max(1);
+            if held != 0 && self.token_expires_unix_secs != held {
+                host.observe(now, Observation::TokenRenewed);
             }
         }
         Credential { slot: self.slot, expires_unix_secs: u64::from(self.token_expires_unix_secs) }
+    }
+
+    /// Whether the device would present a new token now: it has none, or the one it has would not last.
+    fn token_is_due(&self, now: Moment, policy: &Policy) -> bool {
+        let held = u64::from(self.token_expires_unix_secs);
+        policy.token_lifetime.is_some()
+            && (self.challenged || !policy.challenged)
+            && (held == 0
+                || self.believed_unix_secs(now, policy).saturating_add(policy.token_margin.as_secs()) >= held)
     }
 
     fn believed_unix_secs(&self, now: Moment, policy: &Policy) -> u64 {
@@ -427,7 +435,7 @@ impl Device {
         let outcome = Outcome::Broke(fault);
         let (intended, started) = (self.started - self.lag(), self.started);
         host.observe(now, Observation::Ended { operation, intended, started, outcome });
-        let (class, advice) = reaction::to_fault(fault);
+        let (class, advice) = reaction::to_fault(fault, &policy.refusals, self.renewed);
         self.fail(
             now,
             Failure { operation, class, advice, outcome, retry_after: RetryAfter::Absent },
@@ -479,7 +487,11 @@ impl Device {
                 wait
             }
             Decision::LookupStatus(wait) => {
-                self.go_to(Operation::Lookup);
+                if policy.lookups {
+                    self.go_to(Operation::Lookup);
+                } else {
+                    self.restart();
+                }
                 wait
             }
             Decision::GiveUp { rearm_after } => {
