@@ -7,8 +7,8 @@
 //! answers are checked here, and a broken strategy ends its devices and never the run, nor looks like a failing
 //! service.
 //!
-//! Unsafe code is confined to `library`, `retry` and `attestation`, which call through the C interface, to `sink`, which
-//! it calls back, and to `load`, which opens files.
+//! Unsafe code is confined to `library`, `retry` and `attestation`, which call through the C interface, to `sink` and
+//! `host`, which it calls back, and to `load`, which opens files.
 
 mod admission;
 #[allow(unsafe_code, reason = "calls an attestation through the C interface")]
@@ -17,6 +17,8 @@ mod breaker;
 mod examine;
 mod file;
 mod guard;
+#[allow(unsafe_code, reason = "offers the host's side of the C interface")]
+mod host;
 #[allow(unsafe_code, reason = "reads descriptors of the C interface")]
 mod library;
 #[allow(unsafe_code, reason = "opens libraries")]
@@ -37,7 +39,8 @@ pub use attestation::Attestation;
 pub(crate) use attestation::DeviceIdentity;
 pub use examine::{Check, Examination, HerdRow, Repeats, RetryAfterRow, Terminal, Verdict, examine};
 pub use file::{SEARCH_VARIABLE, Sealed, find};
-pub use library::{Kind, Library, Message, Part, messages};
+pub use host::{Message, messages};
+pub use library::{Kind, Library, Part};
 pub use memory::{Layout, Session};
 pub use probe::{Found, Probe, serve_probe};
 pub use problem::{LoadError, PluginError, Problem};

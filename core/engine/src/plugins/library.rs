@@ -1,14 +1,14 @@
 //! A library and its parts, read from the descriptor and checked before anything else is believed.
 
 use std::collections::BTreeSet;
-use std::ffi::c_void;
 use std::sync::{Mutex, PoisonError};
 
-use fleetstorm_plugin::abi::{self, Entry, Host, Slice};
+use fleetstorm_plugin::abi::{self, Entry, Slice};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::guard;
+use super::host::{HOST, HostTable, LINKED_HOST};
 use super::memory::Layout;
 use super::problem::{LoadError, Problem};
 use super::sink::collect;
@@ -21,6 +21,9 @@ const NAME_MOST: usize = 64;
 
 /// Most bytes of a summary.
 const SUMMARY_MOST: usize = 1_000;
+
+/// Linked libraries that have been started, by the address of their entry.
+static STARTED: Mutex<BTreeSet<usize>> = Mutex::new(BTreeSet::new());
 
 /// What a part is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -387,61 +390,5 @@ unsafe fn start(entry: *const Entry, host: &'static HostTable) -> Result<(), Pro
         abi::OK => Ok(()),
         abi::PANICKED => Err(Problem::InitPanicked),
         _ => Err(Problem::InitRefused(reason.reason())),
-    }
-}
-
-/// Something a plugin told the operator.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
-    /// 1 for an error, 2 for a warning, 3 for information.
-    pub level: u32,
-    /// What it said.
-    pub text: String,
-}
-
-/// Messages kept; a plugin that talks more is not listened to.
-const MESSAGES_MOST: usize = 100;
-
-/// Longest message.
-const MESSAGE_BYTES_MOST: usize = 2_000;
-
-static STARTED: Mutex<BTreeSet<usize>> = Mutex::new(BTreeSet::new());
-static MESSAGES: Mutex<Vec<Message>> = Mutex::new(Vec::new());
-
-/// What plugins have told the operator since the last call.
-pub fn messages() -> Vec<Message> {
-    std::mem::take(&mut MESSAGES.lock().unwrap_or_else(PoisonError::into_inner))
-}
-
-struct HostTable(Host);
-
-// SAFETY: the table is constant and its context is NULL.
-unsafe impl Sync for HostTable {}
-
-static HOST: HostTable = host(0);
-static LINKED_HOST: HostTable = host(abi::HOST_LINKED);
-
-const fn host(flags: u32) -> HostTable {
-    HostTable(Host {
-        size: size_of::<Host>() as u32,
-        major: abi::MAJOR,
-        minor: abi::MINOR,
-        flags,
-        ctx: std::ptr::null_mut(),
-        log: Some(log),
-    })
-}
-
-unsafe extern "C" fn log(_: *mut c_void, level: u32, message: Slice) {
-    if message.ptr.is_null() {
-        return;
-    }
-    let len = message.len.min(MESSAGE_BYTES_MOST);
-    // SAFETY: the plugin lends the message for this call; the pointer is not null.
-    let bytes = unsafe { std::slice::from_raw_parts(message.ptr, len) };
-    let text = String::from_utf8_lossy(bytes).replace(|c: char| c.is_control(), " ");
-    let mut messages = MESSAGES.lock().unwrap_or_else(PoisonError::into_inner);
-    if messages.len() < MESSAGES_MOST {
-        messages.push(Message { level, text });
     }
 }

@@ -163,7 +163,7 @@ impl Retry {
         self.shared.is_some() || self.breaker.is_some()
     }
 
-    /// The memory that [`Retry::decide`] needs for each device: zeroed at boot.
+    /// The memory that [`Retry::on_failure`] needs for each device: zeroed at boot.
     pub fn session_layout(&self) -> Layout {
         session_layout(&self.strategy.table)
     }
