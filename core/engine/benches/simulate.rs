@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 
-use fleetstorm_engine::live::Control;
+use fleetstorm_engine::Control;
 use fleetstorm_engine::{Plan, Registry, simulate};
 use fleetstorm_model::scenario::Scenario;
 use fleetstorm_model::time::Calendar;
