@@ -5,6 +5,7 @@
 //! the same weather. Everything that will happen to a device is one alarm in one [`Wheel`]; a request that outlives
 //! its device's patience is the only other thing that can be under way.
 
+mod around;
 mod herd;
 mod parcel;
 mod truth;
@@ -13,7 +14,7 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use fleetstorm_model::device::{Action, Attempt, Decision, Device, Host, Input, Observation, Policy};
+use fleetstorm_model::device::{Action, Device, Input, Policy};
 use fleetstorm_model::outcome::Fault;
 use fleetstorm_model::protocol::{Operation, OperationId};
 use fleetstorm_model::random::{Purpose, Seed};
@@ -36,6 +37,7 @@ use crate::plan::Plan;
 use crate::plugins::{Retry, Session};
 use crate::record::{Findings, Recorder, Rest};
 use crate::{RunError, judge};
+use around::Around;
 use parcel::{Parcel, Shelf};
 use truth::Truth;
 
@@ -485,59 +487,6 @@ fn query(operation: Operation, id: Option<&OperationId>) -> Option<Query<'_>> {
         Operation::Poll => Query::Poll(id?),
         Operation::Lookup => Query::Lookup,
     })
-}
-
-/// What one device asks and tells.
-struct Around<'a> {
-    recorder: &'a mut Recorder,
-    session: &'a mut Session,
-    retry: &'a Retry,
-    draws: &'a mut u32,
-    wait_max_ns: &'a mut u64,
-    seed: Seed,
-    device: u32,
-}
-
-impl Around<'_> {
-    /// The draws of this device's strategy, in the order in which it is asked.
-    fn random(&mut self) -> [u64; 2] {
-        let count = *self.draws;
-        *self.draws = count.wrapping_add(1);
-        [Purpose::Retry, Purpose::RetryMore].map(|purpose| self.seed.draw(purpose, self.device, count))
-    }
-
-    /// A number that stays with the device from run to run.
-    fn hash(&self) -> u64 {
-        Seed(0).draw(Purpose::Identity, self.device, 0)
-    }
-}
-
-impl Host for Around<'_> {
-    fn admit(&mut self, attempt: &Attempt) -> Decision {
-        let (hash, random) = (self.hash(), self.random());
-        self.retry.admit(self.session, hash, random, attempt)
-    }
-
-    fn decide(&mut self, attempt: &Attempt) -> Decision {
-        let (hash, random) = (self.hash(), self.random());
-        self.retry.decide(self.session, hash, random, attempt)
-    }
-
-    fn settled(&mut self, attempt: &Attempt) {
-        let (hash, random) = (self.hash(), self.random());
-        self.retry.settled(self.session, hash, random, attempt);
-    }
-
-    fn poll_jitter(&mut self, attempt: u32) -> u64 {
-        self.seed.draw(Purpose::Poll, self.device, attempt)
-    }
-
-    fn observe(&mut self, now: Moment, observation: Observation<'_>) {
-        if let Observation::BackedOff { wait, .. } = observation {
-            *self.wait_max_ns = (*self.wait_max_ns).max(wait.as_nanos());
-        }
-        self.recorder.observe(self.device as usize, now, observation);
-    }
 }
 
 #[cfg(test)]
