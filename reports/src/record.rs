@@ -56,6 +56,7 @@ pub struct Record {
     /// Retry-After kept and broken.
     pub retry_after: RetryAfterUse,
     /// Devices that `fleet.max_concurrent` made wait.
+    #[serde(default)]
     pub held_back: HeldBack,
     /// What bounds the fleet from outside, as far as the run can know it.
     pub bound: Option<Bound>,
@@ -65,7 +66,6 @@ pub struct Record {
     pub audit: Option<Audit>,
     /// The machine; absent in virtual time.
     pub machine: Option<Machine>,
-    /// The verdict and the exit code that goes with it.
     /// What Azure Monitor would have counted at the embedded mock.
     #[serde(default)]
     pub metrics: Vec<MetricSeries>,
@@ -75,7 +75,7 @@ pub struct Record {
     /// The embedded mock's resource log; absent without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_log: Option<ServiceLog>,
-    /// The verdict.
+    /// The verdict and the exit code that goes with it.
     pub verdict: Verdict,
 }
 

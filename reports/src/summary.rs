@@ -7,6 +7,8 @@ use fleetstorm_model::protocol::code;
 use crate::Record;
 use crate::number::{grouped, micros, nanos, percent, ratio};
 use crate::record::{Clock, ObjectiveStatus, VerdictResult};
+use crate::text::printable;
+use crate::verdict;
 
 /// How the summary is printed.
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,15 +42,9 @@ impl Paint {
 pub fn summary(record: &Record, colour: bool) -> String {
     let paint = Paint { colour };
     let mut out = String::new();
-    let (word, good) = match record.verdict.result {
-        VerdictResult::Passed => ("PASSED", true),
-        VerdictResult::Failed => ("FAILED", false),
-        VerdictResult::Vacuous => ("NO DATA", false),
-        VerdictResult::Untrusted => ("UNTRUSTED", false),
-        VerdictResult::Ceiling => ("CEILING", false),
-        VerdictResult::Interrupted => ("INTERRUPTED", false),
-    };
-    let word = if good { paint.good(word) } else { paint.bad(word) };
+    let word = verdict::word(record.verdict.result).to_uppercase();
+    let good = record.verdict.result == VerdictResult::Passed;
+    let word = if good { paint.good(&word) } else { paint.bad(&word) };
     let _ = writeln!(out, "{}  {}", paint.bold(&word), paint.bold(&printable(&record.name)));
     for line in wrapped(&printable(&record.verdict.sentence), 78) {
         let _ = writeln!(out, "  {line}");
@@ -202,11 +198,6 @@ fn codes(record: &Record, paint: Paint, out: &mut String) {
     if bad.len() > 6 {
         let _ = writeln!(out, "  and {} more in the report", bad.len() - 6);
     }
-}
-
-/// Without what a hostile name could do to a terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 fn wrapped(text: &str, width: usize) -> Vec<String> {

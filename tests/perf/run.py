@@ -41,7 +41,8 @@ class Mock:
     def __init__(self, directory, file):
         (directory / "mock.toml").write_text(file)
         self.process = subprocess.Popen(
-            [FLEETSTORM, "mock", "--config", "mock.toml", "--set", "listen.https=127.0.0.1:0"],
+            [FLEETSTORM, "mock", "--config", "mock.toml", "--set", "listen.https=127.0.0.1:0",
+             "--set", "listen.mqtt=127.0.0.1:0"],
             cwd=directory,
             stdout=subprocess.PIPE,
             preexec_fn=lambda: os.sched_setaffinity(0, {0}),

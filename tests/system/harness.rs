@@ -117,6 +117,7 @@ impl Mock {
         let mut child = bench
             .command()
             .args(["mock", "--config", "mock.toml", "--set", "listen.https=127.0.0.1:0"])
+            .args(["--set", "listen.mqtt=127.0.0.1:0"])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -129,6 +130,11 @@ impl Mock {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.ready["https"].as_str().unwrap().parse().unwrap()
+    }
+
+    /// The MQTT door.
+    pub(crate) fn mqtt(&self) -> SocketAddr {
+        self.ready["mqtt"].as_str().unwrap().parse().unwrap()
     }
 
     pub(crate) fn url(&self) -> String {
@@ -162,15 +168,19 @@ pub(crate) fn signal(child: &Child, signal: rustix::process::Signal) {
     rustix::process::kill_process(pid, signal).unwrap();
 }
 
+/// A TLS connection without a client certificate.
+pub(crate) type Tls = rustls::StreamOwned<rustls::ClientConnection, TcpStream>;
+
 /// A TLS client that speaks bytes: what the door answers is judged as it stands on the wire.
 pub(crate) struct Wire {
-    stream: rustls::StreamOwned<rustls::ClientConnection, TcpStream>,
+    stream: Tls,
 }
 
-impl Wire {
-    pub(crate) fn open(mock: &Mock) -> Self {
+impl Mock {
+    /// A TLS connection to one of its doors.
+    pub(crate) fn tls(&self, address: SocketAddr) -> Tls {
         let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(mock.ca()).unwrap()).unwrap();
+        roots.add(CertificateDer::from_pem_file(self.ca()).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -179,9 +189,15 @@ impl Wire {
             .with_no_client_auth();
         let name = ServerName::try_from("global.azure-devices-provisioning.net").unwrap();
         let connection = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
-        let socket = TcpStream::connect(mock.address()).unwrap();
+        let socket = TcpStream::connect(address).unwrap();
         socket.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
-        Self { stream: rustls::StreamOwned::new(connection, socket) }
+        rustls::StreamOwned::new(connection, socket)
+    }
+}
+
+impl Wire {
+    pub(crate) fn open(mock: &Mock) -> Self {
+        Self { stream: mock.tls(mock.address()) }
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) {

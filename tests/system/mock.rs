@@ -8,9 +8,19 @@ fn a_mock_without_a_file_plays_the_documented_demo() {
     let mock = Mock::start(&bench, "");
     assert_eq!(mock.ready["event"], "ready");
     assert_eq!(mock.ready["id_scope"], "0ne00F1EE75");
+    assert_eq!(mock.ready["mqtt-ws"], mock.ready["https"], "a WebSocket is an upgrade");
+    assert_ne!(mock.mqtt(), mock.address());
     assert!(std::fs::read_to_string(mock.ca()).unwrap().starts_with("-----BEGIN CERTIFICATE-----"));
     let (stopped, code) = mock.interrupt();
     assert_eq!((code, &stopped["requests"]), (0, &serde_json::json!(0)));
+}
+
+#[test]
+fn an_address_that_is_none_is_named_with_its_door() {
+    let bench = Bench::new();
+    let ended =
+        bench.fleetstorm(&["mock", "--set", "listen.https=127.0.0.1:0", "--set", "listen.mqtt=nonsense"]);
+    ended.refused(2, &["listen.mqtt", "nonsense"]);
 }
 
 #[test]

@@ -42,6 +42,21 @@ fn the_mocks_log_tells_the_story_of_the_devices() {
 }
 
 #[test]
+fn every_door_writes_the_log() {
+    for (transport, clock) in [("mqtt", "wired"), ("mqtt-ws", "wired"), ("mqtt", "wall")] {
+        let bench = Bench::new();
+        let cohort = format!("[[cohort]]\n    transport = \"{transport}\"");
+        bench.run(&SCENARIO.replace("[[cohort]]", &cohort), &["--clock", clock]).passed();
+        let lines = std::fs::read_to_string(bench.path("dps.jsonl")).unwrap();
+        let spoken = r#"\"protocol\":\"Mqtt\""#;
+        assert!(lines.lines().all(|line| line.contains(spoken)), "{lines}");
+        assert_eq!(lines.lines().count() as u64, bench.record().totals.requests, "{transport} {clock}");
+        let same = bench.fleetstorm(&["reconcile", "out/run.json", "--azure-logs", "dps.jsonl"]);
+        assert_eq!(same.code, 0, "{transport} {clock}: {same:?}");
+    }
+}
+
+#[test]
 fn lines_that_were_deleted_are_found() {
     let bench = Bench::new();
     assert_eq!(bench.run(SCENARIO, &["--clock", "wired"]).code, 0);

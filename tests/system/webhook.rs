@@ -9,6 +9,7 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::Value;
 
 use crate::harness::{Bench, Mock, Wire};
+use crate::mqtt_wire::{MqttWire, WAYS, connect, publish, subscribe};
 
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4vMDEyMzQ1Njc4OTo7PD0+Pw==";
 const DEVICE: &str = "SharedAccessSignature sr=0ne00ABCDEF%2Fregistrations%2Fdev-0001\
@@ -146,6 +147,46 @@ fn a_webhook_is_told_of_the_device_and_chooses_its_hub() {
     let context = webhook.asked.recv().unwrap()["deviceRuntimeContext"].clone();
     assert_eq!(context["currentIotHubHostName"], "hub-2.azure-devices.net");
     assert_eq!(context["currentDeviceId"], "dev-0001");
+}
+
+#[test]
+fn a_registration_over_mqtt_asks_its_webhook() {
+    let bench = Bench::new();
+    bench.file("key", KEY);
+    let webhook = Webhook::start(&bench);
+    let mock = Mock::start(&bench, &file(webhook.port));
+    for way in WAYS {
+        webhook.will_say("200 OK", r#"{"iotHubHostName":"hub-2.azure-devices.net","payload":{"site":17}}"#);
+        let mut wire = MqttWire::open(&mock, way);
+        let user = "0ne00ABCDEF/registrations/dev-0001/api-version=2019-03-31";
+        wire.send(&connect(true, 0, "dev-0001", user, Some(DEVICE)));
+        wire.expect(0x20, &[0, 0]);
+        wire.send(&subscribe(1, "$dps/registrations/res/#", 1));
+        wire.expect(0x90, &[0, 1, 1]);
+        let body = r#"{"registrationId":"dev-0001","payload":{"model":"thermo-3"}}"#;
+        wire.send(&publish(None, "$dps/registrations/PUT/iotdps-register/?$rid=1", body));
+        let (topic, accepted) = wire.answer(0x32);
+        assert!(topic.starts_with("$dps/registrations/res/202/"), "{topic} {accepted}");
+        let operation = accepted["operationId"].as_str().unwrap();
+        let poll =
+            format!("$dps/registrations/GET/iotdps-get-operationstatus/?$rid=2&operationId={operation}");
+        let asked = webhook.asked.recv().unwrap();
+        assert_eq!(asked["deviceRuntimeContext"]["payload"]["model"], "thermo-3");
+        let state = (0..800).find_map(|_| {
+            wire.send(&publish(None, &poll, ""));
+            let (topic, answer) = wire.answer(0x32);
+            if topic.starts_with("$dps/registrations/res/200/") {
+                return Some(answer["registrationState"].clone());
+            }
+            std::thread::park_timeout(Duration::from_millis(50));
+            None
+        });
+        let state = state.expect("it comes to an end");
+        assert_eq!(
+            (&state["assignedHub"], &state["payload"]["site"]),
+            (&"hub-2.azure-devices.net".into(), &17.into())
+        );
+    }
 }
 
 #[test]

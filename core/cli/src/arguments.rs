@@ -39,6 +39,17 @@ pub(crate) enum Command {
     Report(ReportArguments),
     Logs(LogsArguments),
     Reconcile(ReconcileArguments),
+    /// List, describe and check retry strategies and attestations
+    Plugin {
+        #[command(subcommand)]
+        command: PluginCommand,
+    },
+    /// Tries a library in a process of its own
+    #[command(hide = true, name = crate::plugin::PROBE)]
+    PluginProbe {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Check, explain or describe scenario files
     Scenario {
         #[command(subcommand)]
@@ -86,7 +97,84 @@ pub(crate) struct RunArguments {
     pub(crate) shards: Option<u32>,
 
     #[command(flatten)]
+    pub(crate) plugins: PluginOptions,
+
+    #[command(flatten)]
     pub(crate) changes: Changes,
+}
+
+/// Libraries of one's own.
+#[derive(Args, Default)]
+pub(crate) struct PluginOptions {
+    /// Load a shared library with strategies or attestations: a path, or a name to look for in
+    /// FLEETSTORM_PLUGIN_PATH; may be repeated. A native library has all the rights of this process, so it is only
+    /// opened if its hash is allowed
+    #[arg(long, value_name = "PATH")]
+    pub(crate) plugin: Vec<String>,
+
+    /// Allow the library whose file has this hash, as `fleetstorm plugin check` prints it; may be repeated
+    #[arg(long, value_name = "SHA256")]
+    pub(crate) allow_plugin: Vec<String>,
+
+    /// Lock file with the names, versions and hashes of the libraries that are allowed. Default: plugins.lock, if it
+    /// is there
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plugin_lock: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum PluginCommand {
+    /// List what there is, built in and loaded
+    List(PluginListArguments),
+    /// Describe one and its parameters
+    Describe(PluginDescribeArguments),
+    Check(PluginCheckArguments),
+}
+
+#[derive(Args)]
+pub(crate) struct PluginListArguments {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) options: PluginOptions,
+}
+
+#[derive(Args)]
+pub(crate) struct PluginDescribeArguments {
+    /// Its name, such as full-jitter
+    pub(crate) name: String,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) options: PluginOptions,
+}
+
+/// Try a library, and examine its retry strategies.
+///
+/// A library is opened in a process of its own first, with a time limit, so that one that crashes or hangs does no harm.
+/// If it is allowed (--allow-plugin, or the lock file), its retry strategies are examined: whether they are
+/// deterministic, overflow, keep their jitter, heed Retry-After and stop at errors that waiting does not cure. A built-in
+/// strategy is examined by its name. Exit code 10 if an examination finds a defect.
+#[derive(Args)]
+pub(crate) struct PluginCheckArguments {
+    /// A shared library, or the name of a built-in strategy
+    pub(crate) subject: String,
+
+    /// Parameters of the strategy, a JSON object
+    #[arg(long, value_name = "JSON", default_value = "{}")]
+    pub(crate) parameters: String,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) options: PluginOptions,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -131,7 +219,7 @@ fn assignment(text: &str) -> Result<(String, String), String> {
 
 /// Run the mock of the service alone, until it is interrupted.
 ///
-/// When it listens, it prints one line of JSON: {"event":"ready","https":"127.0.0.1:8443","ca":"<file>",...}. Without a
+/// When it listens, it prints one line of JSON: {"event":"ready","https":"127.0.0.1:8443","mqtt":"127.0.0.1:8883","ca":"<file>",...}. Without a
 /// configuration it plays a demo: id scope 0ne00F1EE75, hubs demo-hub-1 and demo-hub-2, the symmetric-key group
 /// `demo-keys` and the X.509 group `demo-certificates`. A fleet knows the demo's keys: `fleetstorm run SCENARIO
 /// --target https://127.0.0.1:8443 --ca <file>`. What it counted is printed as JSON when it ends.
@@ -210,6 +298,9 @@ pub(crate) enum ScenarioCommand {
 pub(crate) struct ScenarioArguments {
     /// The scenario file (TOML)
     pub(crate) scenario: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) plugins: PluginOptions,
 
     #[command(flatten)]
     pub(crate) changes: Changes,

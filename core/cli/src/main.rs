@@ -8,6 +8,7 @@ mod failure;
 mod files;
 mod logs;
 mod mock;
+mod plugin;
 mod progress;
 mod report;
 mod run;
@@ -16,10 +17,8 @@ mod terminal;
 
 use std::process::ExitCode;
 
+use arguments::{Arguments, Command, PluginCommand, ScenarioCommand};
 use clap::Parser as _;
-use fleetstorm_engine::Registry;
-
-use arguments::{Arguments, Command, ScenarioCommand};
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
@@ -28,6 +27,12 @@ fn main() -> ExitCode {
         Command::Report(arguments) => report::run(&arguments),
         Command::Logs(arguments) => logs::logs(&arguments),
         Command::Reconcile(arguments) => logs::compare(&arguments),
+        Command::Plugin { command } => match command {
+            PluginCommand::List(arguments) => plugin::list(&arguments),
+            PluginCommand::Describe(arguments) => plugin::describe(&arguments),
+            PluginCommand::Check(arguments) => plugin::check(&arguments),
+        },
+        Command::PluginProbe { arguments } => return fleetstorm_engine::plugins::serve_probe(&arguments),
         Command::Scenario { command } => match command {
             ScenarioCommand::Check(arguments) => scenario::check(&arguments),
             ScenarioCommand::Explain(arguments) => scenario::explain(&arguments),
@@ -41,13 +46,4 @@ fn main() -> ExitCode {
             ExitCode::from(failure.exit_code())
         }
     }
-}
-
-/// The plugins that are linked into the command.
-fn registry() -> Registry {
-    Registry::new(&[
-        &fleetstorm_plugin_retry::ENTRY,
-        &fleetstorm_plugin_symmetric_key::ENTRY,
-        &fleetstorm_plugin_x509::ENTRY,
-    ])
 }

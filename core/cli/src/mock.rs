@@ -19,12 +19,24 @@ pub(crate) fn run(arguments: &MockArguments) -> Result<u8, Failure> {
     let identity = FleetIdentity::from_seed(file.seed).map_err(RunError::from)?;
     let service = resolve(&file, &identity, live::calendar())?;
     let id_scope = service.id_scope.clone();
-    let https = address(&file.listen.https)?;
+    let https = address("https", &file.listen.https)?;
+    let mqtt = match &*file.listen.mqtt {
+        "off" => None,
+        listen => Some(address("mqtt", listen)?),
+    };
     let (identity, ca_file) = server_identity(&file.tls)?;
     // Whoever reads the ready line may interrupt at once.
     let interruption = run::Interruption::listen()?;
-    let (webhook, log, clock) = (file.webhook.clone(), file.log.clone(), Clock::start());
-    let mock = RunningMock::start(MockOptions { service, https, identity, webhook, log, clock })?;
+    let mock = RunningMock::start(MockOptions {
+        service,
+        https,
+        mqtt,
+        refusals: file.mqtt,
+        identity,
+        webhook: file.webhook,
+        log: file.log,
+        clock: Clock::start(),
+    })?;
     let ca_file = match ca_file {
         Some(path) => {
             write_whole(&path, mock.ca_pem().as_bytes())
@@ -36,6 +48,9 @@ pub(crate) fn run(arguments: &MockArguments) -> Result<u8, Failure> {
     let ready = serde_json::json!({
         "event": "ready",
         "https": mock.address().to_string(),
+        // WebSockets are upgrades at the HTTPS port.
+        "mqtt-ws": mock.address().to_string(),
+        "mqtt": mock.mqtt_address().map(|address| address.to_string()),
         "ca": ca_file,
         "id_scope": id_scope,
     });
@@ -58,8 +73,8 @@ pub(crate) fn run(arguments: &MockArguments) -> Result<u8, Failure> {
     Ok(0)
 }
 
-fn address(text: &str) -> Result<SocketAddr, Failure> {
-    let unusable = |why: String| Failure::usage(format!("listen.https = \"{text}\": {why}"));
+fn address(door: &str, text: &str) -> Result<SocketAddr, Failure> {
+    let unusable = |why: String| Failure::usage(format!("listen.{door} = \"{text}\": {why}"));
     text.to_socket_addrs()
         .map_err(|error| unusable(format!("{error}; write an address and a port, such as 127.0.0.1:8443")))?
         .next()

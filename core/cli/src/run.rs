@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::arguments::{ClockChoice, RunArguments};
 use crate::failure::Failure;
 use crate::progress::Display;
-use crate::{files, registry, terminal};
+use crate::{files, plugin, terminal};
 
 pub(crate) fn run(arguments: &RunArguments) -> Result<u8, Failure> {
     let scenario = files::scenario(&arguments.scenario, &arguments.changes, options(arguments))?;
@@ -68,6 +68,7 @@ fn drive(scenario: Scenario, arguments: &RunArguments) -> Result<Record, Failure
         ClockChoice::Wall => live::calendar(),
         ClockChoice::Wired => Calendar::VIRTUAL,
     };
+    let registry = plugin::registry(&arguments.plugins, &scenario.plugins.load)?;
     let control = Control::default();
     let machine = live::Machine { shards: arguments.shards };
     let clock = arguments.clock;
@@ -78,7 +79,7 @@ fn drive(scenario: Scenario, arguments: &RunArguments) -> Result<Record, Failure
         std::thread::Builder::new()
             .name("run".to_owned())
             .spawn(move || {
-                let record = Plan::new(scenario, &registry(), calendar).and_then(|plan| match clock {
+                let record = Plan::new(scenario, &registry, calendar).and_then(|plan| match clock {
                     ClockChoice::Wall => live::run(plan, machine, &control),
                     ClockChoice::Wired => wired::run(plan, &control),
                 });

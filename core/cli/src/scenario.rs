@@ -8,13 +8,14 @@ use fleetstorm_model::time::Calendar;
 
 use crate::arguments::ScenarioArguments;
 use crate::failure::Failure;
-use crate::{files, registry};
+use crate::{files, plugin};
 
 pub(crate) fn check(arguments: &ScenarioArguments) -> Result<u8, Failure> {
     let scenario = files::scenario(&arguments.scenario, &arguments.changes, Vec::new())?;
     let (devices, objectives) = (scenario.fleet.devices, scenario.objectives.len());
     // Plugins and the files that the scenario names are part of whether it can run.
-    let fits = Plan::new(scenario, &registry(), Calendar::VIRTUAL).map(drop);
+    let registry = plugin::registry(&arguments.plugins, &scenario.plugins.load)?;
+    let fits = Plan::new(scenario, &registry, Calendar::VIRTUAL).map(drop);
     match fits {
         // Secrets need not be at hand where a scenario is only checked.
         Ok(()) | Err(RunError::Resolve(_)) => {}

@@ -20,6 +20,8 @@ use crate::drive::Connect;
 use crate::plugins::DeviceIdentity;
 use crate::record::ConnectTimes;
 
+pub(crate) use fault::of_handshake as fault_when_connecting;
+
 /// Where to dial and whom to expect there.
 #[derive(Clone, Debug)]
 pub(crate) struct Dial {
@@ -79,11 +81,28 @@ impl Dial {
         })
     }
 
+    /// The same target at another port.
+    pub(crate) fn at_port(&self, port: u16) -> Self {
+        let address = self.address.map(|address| SocketAddr::new(address.ip(), port));
+        Self { port, address, ..self.clone() }
+    }
+
     /// Whether the target is this machine.
     pub(crate) fn is_loopback(&self) -> bool {
         match self.address {
             Some(address) => address.ip().is_loopback(),
             None => self.host.eq_ignore_ascii_case("localhost"),
+        }
+    }
+
+    /// How many of this machine's addresses connections are made from.
+    ///
+    /// Only loopback has more than one that is surely ours, and needs it: one address has some 28,000 ports, and a
+    /// closed connection holds its own for a minute.
+    pub(crate) fn sources(&self) -> u32 {
+        match self.address {
+            Some(address) if address.is_ipv4() && address.ip().is_loopback() => 250,
+            _ => 1,
         }
     }
 
@@ -152,27 +171,23 @@ pub(crate) struct TlsDialler {
     clock: Clock,
     /// Whether the devices of this cohort present certificates.
     certificates: bool,
-    /// Counts connections: they dial from 127.0.0.1 to 127.0.0.250 in turn, because one address has some 28,000
-    /// ports only and a closed connection holds its own for a minute.
-    sources: std::rc::Rc<std::cell::Cell<u32>>,
-    spread_sources: bool,
+    /// Counts connections, which take the sources in turn.
+    turn: std::rc::Rc<std::cell::Cell<u32>>,
 }
 
 impl TlsDialler {
     pub(crate) fn new(dial: Arc<Dial>, config: Arc<ClientConfig>, clock: Clock, certificates: bool) -> Self {
-        // Only loopback has more than one address that is surely ours.
-        let spread_sources =
-            dial.address.is_some_and(|address| address.is_ipv4() && address.ip().is_loopback());
-        Self { dial, config, clock, certificates, sources: std::rc::Rc::default(), spread_sources }
+        Self { dial, config, clock, certificates, turn: std::rc::Rc::default() }
     }
 
     async fn tcp(&self, address: SocketAddr) -> Result<TcpStream, Fault> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
         let socket = socket.map_err(|error| fault::of_socket(&error))?;
-        if self.spread_sources {
-            let turn = self.sources.get();
-            self.sources.set(turn.wrapping_add(1));
-            let source = std::net::Ipv4Addr::new(127, 0, 0, (turn % 250 + 1) as u8);
+        let sources = self.dial.sources();
+        if sources > 1 {
+            let turn = self.turn.get();
+            self.turn.set(turn.wrapping_add(1));
+            let source = std::net::Ipv4Addr::new(127, 0, 0, (turn % sources + 1) as u8);
             socket.bind(SocketAddr::from((source, 0))).map_err(|error| fault::of_socket(&error))?;
         }
         let stream = socket.connect(address).await.map_err(|error| fault::of_socket(&error))?;

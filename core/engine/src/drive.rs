@@ -4,7 +4,6 @@
 //! what [`Connect`] hands it, so the live and the wired run share every line of it.
 
 use std::cell::RefCell;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -17,10 +16,10 @@ use fleetstorm_model::protocol::{Body, Operation, OperationId, Reply};
 use fleetstorm_model::random::{Purpose, Seed};
 use fleetstorm_model::time::Moment;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::Sleep;
 
 use crate::clock::{Alarms, Clock};
-use crate::exchange::http::{Caller, Link};
+use crate::deadline::Deadline;
+use crate::exchange::{Caller, Carrier, Link};
 use crate::governor::Governor;
 use crate::plugins::{DeviceIdentity, Retry, Session};
 use crate::record::{ConnectTimes, Recorder};
@@ -41,8 +40,7 @@ pub(crate) struct Cohort<C> {
     pub(crate) retry: Retry,
     pub(crate) connect: C,
     pub(crate) id_scope: Arc<str>,
-    /// The `Host` header.
-    pub(crate) host: http::HeaderValue,
+    pub(crate) carrier: Carrier,
 }
 
 /// A device before it boots.
@@ -172,9 +170,9 @@ impl<'a, C: Connect> Driven<'a, C> {
     fn new(shard: &'a Shard<C>, local: usize, member: &Member) -> Self {
         let cohort = &shard.cohorts[usize::from(member.cohort)];
         let caller = Caller::new(
+            &cohort.carrier,
             Arc::clone(&cohort.id_scope),
             member.registration_id.clone(),
-            cohort.host.clone(),
             member.identity.enrol().as_deref(),
         );
         Self {
@@ -209,7 +207,7 @@ impl<'a, C: Connect> Driven<'a, C> {
         let mut action = self.step(Input::Boot { intended: arrival });
         loop {
             let event = match action {
-                Action::Finish => return,
+                Action::Finish => return self.wire.hang_up(),
                 Action::Connect { credential } => self.connect(credential).await,
                 Action::Send { operation, operation_id, credential } => {
                     self.send(operation, operation_id, credential).await
@@ -217,7 +215,7 @@ impl<'a, C: Connect> Driven<'a, C> {
                 Action::Answer => self.answer(),
                 Action::Wait { keep_connection } => {
                     if !keep_connection {
-                        self.wire.link = None;
+                        self.wire.hang_up();
                     }
                     self.wait().await
                 }
@@ -242,14 +240,20 @@ impl<'a, C: Connect> Driven<'a, C> {
         self.device.step(now, input, &self.around.cohort.policy, &mut self.around)
     }
 
-    async fn connect(&mut self, _credential: Credential) -> Event {
-        self.wire.link = None;
-        let shard = self.around.shard;
+    async fn connect(&mut self, credential: Credential) -> Event {
+        self.wire.hang_up();
+        let (shard, cohort) = (self.around.shard, self.around.cohort);
+        if cohort.policy.credential_by_connection && self.wire.present(credential).is_err() {
+            return Event::Broke(Fault::Attestation);
+        }
         let deadline = shard.clock.instant(self.device.alarm().unwrap_or(Moment::FAR));
         // Boxed, so that a connected device does not carry the handshake's state for the rest of its life.
         let attempt = Box::pin(async {
-            match self.around.cohort.connect.connect(&self.wire.identity).await {
-                (Ok(stream), times) => (Link::open(stream).await, times),
+            match cohort.connect.connect(&self.wire.identity).await {
+                (Ok(stream), mut times) => {
+                    let link = Link::open(stream, &cohort.carrier, &self.wire.caller, &mut times).await;
+                    (link, times)
+                }
                 (Err(fault), times) => (Err(fault), times),
             }
         });
@@ -270,14 +274,19 @@ impl<'a, C: Connect> Driven<'a, C> {
     async fn send(&mut self, operation: Operation, id: Option<OperationId>, credential: Credential) -> Event {
         let shard = self.around.shard;
         let wire = &mut self.wire;
-        if wire.present(credential).is_err() {
+        if self.around.cohort.policy.credential_by_connection {
+            // The token ran out between connecting and sending: the connection's is the old one.
+            if wire.presented != Some(credential) {
+                wire.hang_up();
+                return Event::Broke(Fault::Closed);
+            }
+        } else if wire.present(credential).is_err() {
             return Event::Broke(Fault::Attestation);
         }
-        let request = wire.caller.request(operation, id.as_ref());
         let Some(link) = &mut wire.link else { return Event::Broke(Fault::Closed) };
         let deadline = self.device.alarm().unwrap_or(Moment::FAR);
         let result = {
-            let mut exchange = std::pin::pin!(link.exchange(request));
+            let mut exchange = std::pin::pin!(link.exchange(&wire.caller, operation, id.as_ref()));
             let mut deadline = wire.deadline.until(shard.clock.instant(deadline));
             std::future::poll_fn(|context| match exchange.as_mut().poll(context) {
                 Poll::Ready(result) => Poll::Ready(Some(result)),
@@ -342,6 +351,12 @@ impl<'a, C: Connect> Driven<'a, C> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Wire<S> {
+    fn hang_up(&mut self) {
+        if let Some(link) = self.link.take() {
+            link.hang_up();
+        }
+    }
+
     /// Makes the token that `credential` asks for, unless it is the one in hand.
     fn present(&mut self, credential: Credential) -> Result<(), Fault> {
         if self.presented == Some(credential) {
@@ -400,41 +415,5 @@ impl<C> Around<'_, C> {
     /// A number that stays with the device from run to run.
     fn hash(&self) -> u64 {
         Seed(0).draw(Purpose::Identity, self.index, 0)
-    }
-}
-
-/// A deadline that is moved far more often than it passes.
-///
-/// tokio's timer is touched only when it rings: moving the deadline later is a store. A device that sends a thousand
-/// requests with a time-out of 30 s arms one timer in 30 s, not a thousand.
-#[derive(Default)]
-struct Deadline {
-    sleep: Option<Pin<Box<Sleep>>>,
-}
-
-struct Until<'a> {
-    sleep: &'a mut Pin<Box<Sleep>>,
-    at: tokio::time::Instant,
-}
-
-impl Deadline {
-    fn until(&mut self, at: tokio::time::Instant) -> Until<'_> {
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
-        if sleep.deadline() > at || sleep.is_elapsed() {
-            sleep.as_mut().reset(at);
-        }
-        Until { sleep, at }
-    }
-}
-
-impl Until<'_> {
-    fn poll(&mut self, context: &mut std::task::Context<'_>) -> Poll<()> {
-        loop {
-            std::task::ready!(self.sleep.as_mut().poll(context));
-            if self.sleep.deadline() >= self.at {
-                return Poll::Ready(());
-            }
-            self.sleep.as_mut().reset(self.at);
-        }
     }
 }

@@ -10,7 +10,7 @@ use aws_lc_rs::{digest, hmac};
 use fleetstorm_model::protocol::sas::SasToken;
 use fleetstorm_model::service::certificate::{CertificateInfo, Certificates};
 use fleetstorm_model::service::enrollment::{CaCertificate, SymmetricKey};
-use fleetstorm_model::service::{Certificate, Evidence, Token};
+use fleetstorm_model::service::{Certificate, Evidence, Resource, Token};
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -142,9 +142,10 @@ impl Evidence for Presented<'_> {
         match &self.token {
             None => Token::Absent,
             Some(Err(())) => Token::Unreadable,
-            Some(Ok(token)) => {
-                Token::Claims { resource: &token.resource, expires_unix_secs: token.expires_unix_secs }
-            }
+            Some(Ok(token)) => Token::Claims {
+                resource: Resource::Spelled(&token.resource),
+                expires_unix_secs: token.expires_unix_secs,
+            },
         }
     }
 

@@ -4,3 +4,138 @@
 //! it is the device's business.
 
 pub(crate) mod http;
+pub(crate) mod mqtt;
+
+use std::sync::Arc;
+
+use fleetstorm_model::outcome::Fault;
+use fleetstorm_model::protocol::{Operation, OperationId, Reply};
+use fleetstorm_model::scenario::Transport;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::clock::Clock;
+use crate::record::ConnectTimes;
+use crate::websocket::WebSocket;
+
+/// How clients of ours name themselves.
+pub(crate) const AGENT: &str = concat!("fleetstorm/", env!("CARGO_PKG_VERSION"));
+
+/// How a cohort speaks to the service.
+#[derive(Clone, Debug)]
+pub(crate) struct Carrier {
+    pub(crate) transport: Transport,
+    /// The `Host` header of requests and upgrades.
+    pub(crate) host: ::http::HeaderValue,
+    /// Longest silence over MQTT in seconds; 0 sends no pings.
+    pub(crate) keep_alive_secs: u16,
+    pub(crate) clock: Clock,
+}
+
+/// What a device needs to spell its requests, made once.
+pub(crate) enum Caller {
+    Http(http::Caller),
+    Mqtt(mqtt::Caller),
+}
+
+impl Caller {
+    /// A device's way of speaking to the service. `extra` are members that the attestation adds to the body of a
+    /// registration.
+    pub(crate) fn new(
+        carrier: &Carrier,
+        id_scope: Arc<str>,
+        registration_id: String,
+        extra: Option<&str>,
+    ) -> Self {
+        match carrier.transport {
+            Transport::Https => {
+                Self::Http(http::Caller::new(id_scope, registration_id, carrier.host.clone(), extra))
+            }
+            Transport::Mqtt | Transport::MqttWs => {
+                Self::Mqtt(mqtt::Caller::new(id_scope, registration_id, extra))
+            }
+        }
+    }
+
+    /// The resource that a SAS token of this device is for.
+    pub(crate) fn audience(&self) -> String {
+        match self {
+            Self::Http(caller) => caller.audience(),
+            Self::Mqtt(caller) => caller.audience(),
+        }
+    }
+
+    /// Presents this token from now on; `None` for devices that prove themselves by their certificate.
+    pub(crate) fn authorize(&mut self, token: Option<&str>) -> Result<(), Fault> {
+        match self {
+            Self::Http(caller) => caller.authorize(token),
+            Self::Mqtt(caller) => {
+                caller.authorize(token);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// An open connection on which requests can be made. One that speaks MQTT is larger and boxed, once a connection.
+pub(crate) enum Link<S: AsyncRead + AsyncWrite + Unpin + 'static> {
+    Http(http::Link<S>),
+    Mqtt(Box<mqtt::Link<S>>),
+    MqttWs(Box<mqtt::Link<WebSocket<S>>>),
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Link<S> {
+    /// Opens the transport on a stream, as far as it can be opened before the first request.
+    pub(crate) async fn open(
+        stream: S,
+        carrier: &Carrier,
+        caller: &Caller,
+        times: &mut ConnectTimes,
+    ) -> Result<Self, Fault> {
+        match (carrier.transport, caller) {
+            (Transport::Mqtt, Caller::Mqtt(caller)) => {
+                Ok(Self::Mqtt(Box::new(mqtt::Link::open(stream, caller, carrier, times).await?)))
+            }
+            (Transport::MqttWs, Caller::Mqtt(caller)) => {
+                let started = carrier.clock.now();
+                let stream = WebSocket::connect(stream, &carrier.host, "mqtt").await?;
+                times.websocket = Some(carrier.clock.now().since(started));
+                Ok(Self::MqttWs(Box::new(mqtt::Link::open(stream, caller, carrier, times).await?)))
+            }
+            // A caller is made for its cohort's transport, so what is left is HTTPS.
+            _ => Ok(Self::Http(http::Link::open(stream).await?)),
+        }
+    }
+
+    /// Makes a request and reads the whole reply.
+    pub(crate) async fn exchange(
+        &mut self,
+        caller: &Caller,
+        operation: Operation,
+        id: Option<&OperationId>,
+    ) -> Result<Reply, Fault> {
+        match (self, caller) {
+            (Self::Http(link), Caller::Http(caller)) => link.exchange(caller.request(operation, id)).await,
+            (Self::Mqtt(link), Caller::Mqtt(caller)) => link.exchange(caller, operation, id).await,
+            (Self::MqttWs(link), Caller::Mqtt(caller)) => link.exchange(caller, operation, id).await,
+            _ => Err(Fault::Protocol),
+        }
+    }
+
+    /// Returns when the peer closes the idle connection, which this keeps alive meanwhile.
+    pub(crate) async fn closed(&mut self) {
+        match self {
+            Self::Http(link) => link.closed().await,
+            Self::Mqtt(link) => link.closed().await,
+            Self::MqttWs(link) => link.closed().await,
+        }
+    }
+
+    /// Says goodbye where the transport has a word for it, and closes. Nobody waits for it.
+    pub(crate) fn hang_up(self) {
+        match self {
+            Self::Http(_) => {}
+            Self::Mqtt(link) => link.hang_up(),
+            Self::MqttWs(link) => link.hang_up(),
+        }
+    }
+}

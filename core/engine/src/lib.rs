@@ -1,31 +1,41 @@
-//! Drives the model: over real sockets, and as real bytes over in-memory pipes in virtual time.
+//! Drives the model: over real sockets, as real bytes over in-memory pipes in virtual time, and by direct calls over a
+//! million devices.
 //!
-//! A [`Plan`] is a scenario made ready. [`live::run`] runs it against the wall clock, [`wired::run`] in virtual time;
-//! both leave a [`fleetstorm_reports::Record`]. [`RunningMock`] is the mock of the service with its doors. Nothing
+//! A [`Plan`] is a scenario made ready. [`live::run`] runs it against the wall clock, [`wired::run`] and
+//! [`simulate::run`] in virtual time; each leaves a [`fleetstorm_reports::Record`]. [`RunningMock`] is the mock of the service with its doors. Nothing
 //! here knows a terminal.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod audit;
 #[cfg(feature = "bench")]
 pub mod bench;
+pub mod capacity;
 mod clock;
+pub mod compare;
 mod connect;
 mod control;
+mod deadline;
 mod drive;
 mod evidence;
 mod exchange;
+pub mod fidelity;
 mod gauges;
 mod governor;
 pub mod identity;
 mod judge;
 pub mod live;
 mod mock;
+mod packets;
 mod plan;
-mod plugins;
+pub mod plugins;
 mod record;
+pub mod rollout;
 mod serve;
 pub mod service_log;
+pub mod simulate;
+pub mod statistics;
+mod websocket;
 pub mod wired;
 mod write;
 
@@ -85,6 +95,17 @@ pub enum RunError {
         /// What went wrong, and what to do.
         why: String,
     },
+    /// A strategy never waits and nothing else takes time, so time stands still.
+    #[error(
+        "time stands still {at} after the start: devices with the retry strategy `{strategy}` wait for nothing and \
+         the scenario's network takes no time; give [network] delays, or the strategy a wait"
+    )]
+    Livelock {
+        /// The strategy.
+        strategy: String,
+        /// Where time stands.
+        at: fleetstorm_model::time::Span,
+    },
     /// A thread could not be started or ended badly.
     #[error("a driver failed: {0}")]
     Driver(String),
@@ -98,6 +119,7 @@ impl RunError {
             | Self::Resolve(_)
             | Self::Address(_)
             | Self::NoConsent { .. }
+            | Self::Livelock { .. }
             | Self::OtherConsent { .. } => 2,
             Self::Mock(MockError::Service(_) | MockError::Resolve(_)) => 2,
             Self::Mock(_) | Self::Preflight(_) | Self::Unreachable { .. } => 14,

@@ -21,6 +21,7 @@ use crate::clock::{Alarms, Clock};
 use crate::connect::{Dial, TlsDialler, Trust, client_config};
 use crate::control::Control;
 use crate::drive::{Cohort, Member, Shard, drive_all};
+use crate::exchange::Carrier;
 use crate::gauges::Gauges;
 use crate::governor::{Brake, Ceilings, Governor, Halt};
 use crate::identity::ServerIdentity;
@@ -53,11 +54,15 @@ pub fn run(plan: Plan, machine: Machine, control: &Control) -> Result<Record, Ru
     let shards = machine.shards.unwrap_or(if embedded { cpus.saturating_sub(1) } else { cpus }).max(1);
     preflight(&plan, embedded)?;
 
-    let (dial, trust, mock) = target(&plan)?;
-    let ceilings = consent(&plan, &dial)?;
-    let dial = Arc::new(dial);
+    let (doors, trust, mock) = target(&plan)?;
+    for dial in doors.used(&plan) {
+        enough_ports(&plan, dial)?;
+    }
+    let ceilings = consent(&plan, &doors.https)?;
     if !embedded {
-        reach(&dial, &trust)?;
+        for dial in doors.used(&plan) {
+            reach(dial, &trust)?;
+        }
     }
 
     // Identities cost time; the clock starts after them.
@@ -96,7 +101,7 @@ pub fn run(plan: Plan, machine: Machine, control: &Control) -> Result<Record, Ru
             let work = ShardWork {
                 plan: &plan,
                 configs: &configs,
-                dial: &dial,
+                doors: &doors,
                 clock,
                 governor: Governor::new(ceilings.as_ref(), &sent, shards, control.brake.clone()),
                 brake: control.brake.clone(),
@@ -141,7 +146,10 @@ pub fn run(plan: Plan, machine: Machine, control: &Control) -> Result<Record, Ru
             TargetKind::Dps => "dps",
         }
         .to_owned(),
-        address: format!("{}:{}", dial.host, dial.port),
+        address: doors
+            .used(&plan)
+            .first()
+            .map_or_else(String::new, |dial| format!("{}:{}", dial.host, dial.port)),
         id_scope: plan.id_scope.to_string(),
         throttle: embedded.then(|| plan.scenario.mock.throttle.profile.clone()),
     };
@@ -162,7 +170,7 @@ pub fn run(plan: Plan, machine: Machine, control: &Control) -> Result<Record, Ru
 struct ShardWork<'a> {
     plan: &'a Plan,
     configs: &'a [Arc<rustls::ClientConfig>],
-    dial: &'a Arc<Dial>,
+    doors: &'a Doors,
     clock: Clock,
     governor: Governor,
     brake: Brake,
@@ -176,7 +184,7 @@ impl ShardWork<'_> {
         let guard = runtime.enter();
         let (alarms, ringer) = Alarms::precise(self.clock).map_err(driver)?;
         drop(guard);
-        let host = http::HeaderValue::from_str(&self.dial.host_header())
+        let host = http::HeaderValue::from_str(&self.doors.https.host_header())
             .map_err(|_| RunError::Driver("the host name cannot be a header".to_owned()))?;
         let cohorts = self
             .plan
@@ -184,20 +192,22 @@ impl ShardWork<'_> {
             .iter()
             .zip(&self.plan.scenario.cohorts)
             .zip(self.configs)
-            .map(|((planned, cohort), config)| {
-                let Transport::Https = cohort.transport;
-                Cohort {
-                    policy: planned.policy.clone(),
-                    retry: planned.retry.clone(),
-                    connect: TlsDialler::new(
-                        Arc::clone(self.dial),
-                        Arc::clone(config),
-                        self.clock,
-                        planned.certificates,
-                    ),
-                    id_scope: Arc::clone(&self.plan.id_scope),
+            .map(|((planned, cohort), config)| Cohort {
+                policy: planned.policy.clone(),
+                retry: planned.retry.clone(),
+                connect: TlsDialler::new(
+                    Arc::clone(self.doors.of(cohort.transport)),
+                    Arc::clone(config),
+                    self.clock,
+                    planned.certificates,
+                ),
+                id_scope: Arc::clone(&self.plan.id_scope),
+                carrier: Carrier {
+                    transport: cohort.transport,
                     host: host.clone(),
-                }
+                    keep_alive_secs: cohort.keep_alive_secs(),
+                    clock: self.clock,
+                },
             })
             .collect();
         let shard = Rc::new(Shard {
@@ -230,8 +240,42 @@ impl ShardWork<'_> {
     }
 }
 
+/// Where to dial, by transport.
+struct Doors {
+    https: Arc<Dial>,
+    mqtt: Arc<Dial>,
+}
+
+impl Doors {
+    fn new(https: Dial, mqtt_port: u16) -> Self {
+        Self { mqtt: Arc::new(https.at_port(mqtt_port)), https: Arc::new(https) }
+    }
+
+    fn of(&self, transport: Transport) -> &Arc<Dial> {
+        match transport {
+            Transport::Https | Transport::MqttWs => &self.https,
+            Transport::Mqtt => &self.mqtt,
+        }
+    }
+
+    /// The doors that the plan's cohorts come to, each once.
+    fn used(&self, plan: &Plan) -> Vec<&Arc<Dial>> {
+        let mut used: Vec<&Arc<Dial>> = Vec::new();
+        for cohort in &plan.scenario.cohorts {
+            let dial = self.of(cohort.transport);
+            if !used.iter().any(|known| known.port == dial.port) {
+                used.push(dial);
+            }
+        }
+        used
+    }
+}
+
+/// The port of MQTT over TLS (IANA: secure-mqtt).
+const MQTT_PORT: u16 = 8883;
+
 /// Where to dial, whom to trust, and the embedded mock with its clock.
-type Targeted = (Dial, Trust, Option<(RunningMock, Clock)>);
+type Targeted = (Doors, Trust, Option<(RunningMock, Clock)>);
 
 fn target(plan: &Plan) -> Result<Targeted, RunError> {
     let target = &plan.scenario.target;
@@ -239,13 +283,23 @@ fn target(plan: &Plan) -> Result<Targeted, RunError> {
         let mut service = resolve(&plan.scenario.mock, &plan.fleet, plan.calendar)?;
         service.seed = Seed(plan.scenario.seed);
         let identity = ServerIdentity::throw_away(&plan.scenario.mock.tls.names)?;
-        let https = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+        let free = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
         let clock = Clock::start();
-        let (webhook, log) = (plan.scenario.mock.webhook.clone(), plan.scenario.mock.log.clone());
-        let mock = RunningMock::start(MockOptions { service, https, identity, webhook, log, clock })?;
+        let mqtt = plan.scenario.cohorts.iter().any(|cohort| cohort.transport == Transport::Mqtt);
+        let mock = RunningMock::start(MockOptions {
+            service,
+            https: free,
+            mqtt: mqtt.then_some(free),
+            refusals: plan.scenario.mock.mqtt,
+            identity,
+            webhook: plan.scenario.mock.webhook.clone(),
+            log: plan.scenario.mock.log.clone(),
+            clock,
+        })?;
         let dial = Dial::read(&format!("https://{}", mock.address()), None)?;
         let trust = Trust::Ca { name: "the mock's CA".to_owned(), pem: mock.ca_pem().as_bytes().to_vec() };
-        return Ok((dial, trust, Some((mock, clock))));
+        let doors = Doors::new(dial, mock.mqtt_address().map_or(MQTT_PORT, |address| address.port()));
+        return Ok((doors, trust, Some((mock, clock))));
     }
     let global = "https://global.azure-devices-provisioning.net";
     let dial = Dial::read(target.address.as_deref().unwrap_or(global), target.server_name.as_deref())?;
@@ -253,7 +307,7 @@ fn target(plan: &Plan) -> Result<Targeted, RunError> {
         Some(name) => Trust::Ca { name: name.clone(), pem: crate::mock_file(name)? },
         None => Trust::System,
     };
-    Ok((dial, trust, None))
+    Ok((Doors::new(dial, target.mqtt_port.unwrap_or(MQTT_PORT)), trust, None))
 }
 
 /// Nothing leaves this machine without consent, and nothing past its ceilings.
@@ -282,9 +336,15 @@ const IDLE_BYTES: u64 = 4 * 1024;
 /// Descriptors that are not connections.
 const OTHER_DESCRIPTORS: u64 = 64;
 
+/// The most devices that can be on their way at the same time.
+fn at_once(plan: &Plan) -> u64 {
+    let fleet = &plan.scenario.fleet;
+    u64::from(fleet.max_concurrent.unwrap_or(fleet.devices).min(fleet.devices))
+}
+
 fn preflight(plan: &Plan, embedded: bool) -> Result<(), RunError> {
     let devices = u64::from(plan.scenario.fleet.devices);
-    let at_once = plan.scenario.fleet.max_concurrent.map_or(devices, u64::from).min(devices);
+    let at_once = at_once(plan);
     let ends = 1 + u64::from(embedded);
     let limit = audit::raise_descriptor_limit();
     let needed = at_once * ends + OTHER_DESCRIPTORS;
@@ -314,6 +374,20 @@ fn preflight(plan: &Plan, embedded: bool) -> Result<(), RunError> {
     Ok(())
 }
 
+/// Every open connection holds a port of one of this machine's addresses.
+fn enough_ports(plan: &Plan, dial: &Dial) -> Result<(), RunError> {
+    let Some(each) = audit::ephemeral_ports() else { return Ok(()) };
+    let (ports, at_once) = (each * u64::from(dial.sources()), at_once(plan));
+    if at_once <= ports {
+        return Ok(());
+    }
+    Err(RunError::Preflight(format!(
+        "{at_once} devices at once need as many ports and this machine has {ports} for {}:{}: set \
+         `fleet.max_concurrent = {ports}`, or widen net.ipv4.ip_local_port_range",
+        dial.host, dial.port
+    )))
+}
+
 /// One connection without a request, so that a wrong address fails before a fleet is let loose on it.
 fn reach(dial: &Arc<Dial>, trust: &Trust) -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -339,7 +413,7 @@ fn reach(dial: &Arc<Dial>, trust: &Trust) -> Result<(), RunError> {
             "its certificate has expired or is not valid yet; renew it, or check this machine's clock"
         }
         Fault::TlsWrongName => "its certificate is for another name; set `target.server_name`",
-        Fault::Protocol => "it does not speak TLS; DPS is HTTPS only",
+        Fault::Protocol => "it does not speak TLS, which DPS always does",
         Fault::Closed => "it closes the connection during the TLS handshake",
         Fault::Exhausted => "this machine has no port or descriptor left",
         _ => "the TLS handshake fails",

@@ -2,25 +2,25 @@
 
 mod resolve;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-use fleetstorm_model::scenario::{LogFile, WebhookFile};
+use fleetstorm_model::scenario::{LogFile, MqttFile, WebhookFile};
 use fleetstorm_model::service::metrics::Metrics;
 use fleetstorm_model::service::{Config, ConfigError, Counters, Service};
 use fleetstorm_reports::record::ServiceLog as ServiceLogSummary;
 use rustls::pki_types::CertificateDer;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::clock::Clock;
 use crate::evidence::Peer;
 use crate::identity::ServerIdentity;
-use crate::serve::{House, ServiceLog, Webhooks, serve_http, server_config};
+use crate::serve::{Admitted, House, ServiceLog, Webhooks, serve_http, serve_mqtt, server_config};
 
 pub use resolve::{ResolveError, resolve};
 pub(crate) use resolve::{file, hubs, secret};
@@ -29,8 +29,12 @@ pub(crate) use resolve::{file, hubs, secret};
 pub struct MockOptions {
     /// The service behind the doors.
     pub service: Config,
-    /// Where to listen for HTTPS; port 0 takes a free one.
+    /// Where to listen for HTTPS and for MQTT over WebSocket; port 0 takes a free one.
     pub https: SocketAddr,
+    /// Where to listen for MQTT, if at all; port 0 takes a free one.
+    pub mqtt: Option<SocketAddr>,
+    /// How the MQTT door refuses connections.
+    pub refusals: MqttFile,
     /// The server's certificate.
     pub identity: ServerIdentity,
     /// What webhooks of custom allocations may be asked.
@@ -69,6 +73,7 @@ pub enum MockError {
 /// A mock that is running.
 pub struct RunningMock {
     address: SocketAddr,
+    mqtt: Option<SocketAddr>,
     ca_pem: String,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<Stopped>>,
@@ -91,7 +96,7 @@ impl RunningMock {
     /// # Errors
     /// It cannot listen, or its configuration is contradictory.
     pub fn start(options: MockOptions) -> Result<Self, MockError> {
-        let MockOptions { service, https, identity, webhook, log, clock } = options;
+        let MockOptions { service, https, mqtt, refusals, identity, webhook, log, clock } = options;
         let service = Service::new(service)?;
         let webhooks = Webhooks::new(&webhook)?;
         let log = ServiceLog::start(log.as_ref(), false)?;
@@ -109,21 +114,32 @@ impl RunningMock {
                         return Stopped::default();
                     }
                 };
-                let house = House::new(service, clock, std::time::Duration::ZERO, Some(webhooks), log);
+                let house =
+                    House::new(service, clock, std::time::Duration::ZERO, refusals, Some(webhooks), log);
                 let local = tokio::task::LocalSet::new();
                 let guard = runtime.enter();
-                let listener = match listen(https) {
-                    Ok((listener, address)) => {
-                        let _ = ready.send(Ok(address));
-                        listener
-                    }
-                    Err(error) => {
-                        let _ = ready.send(Err(error));
-                        return Stopped::default();
-                    }
-                };
+                let listeners =
+                    match listen(https).and_then(|https| Ok((https, mqtt.map(listen).transpose()?))) {
+                        Ok(((https, address), mqtt)) => {
+                            let (mqtt, mqtt_address) = mqtt.unzip();
+                            let _ = ready.send(Ok((address, mqtt_address)));
+                            (https, mqtt)
+                        }
+                        Err(error) => {
+                            let _ = ready.send(Err(error));
+                            return Stopped::default();
+                        }
+                    };
                 drop(guard);
-                local.block_on(&runtime, accept(Rc::clone(&house), listener, acceptor, stopped));
+                local.block_on(&runtime, async {
+                    let at = |door| Entrance { house: Rc::clone(&house), acceptor: acceptor.clone(), door };
+                    let (https, mqtt) = listeners;
+                    let https = at(Door::Https).accept(https, stopped.clone());
+                    match mqtt {
+                        Some(mqtt) => drop(tokio::join!(https, at(Door::Mqtt).accept(mqtt, stopped))),
+                        None => https.await,
+                    }
+                });
                 drop(local);
                 let service = house.service.borrow();
                 let (counters, metrics) = (service.counters().clone(), service.metrics().clone());
@@ -131,15 +147,20 @@ impl RunningMock {
                 Stopped { counters, metrics, log: house.finish_log() }
             })
             .map_err(MockError::Thread)?;
-        let address = listening.recv().unwrap_or_else(|_| {
+        let (address, mqtt) = listening.recv().unwrap_or_else(|_| {
             Err(MockError::Thread(std::io::Error::other("it ended before it listened")))
         })?;
-        Ok(Self { address, ca_pem, stop, thread: Some(thread) })
+        Ok(Self { address, mqtt, ca_pem, stop, thread: Some(thread) })
     }
 
     /// Where it listens for HTTPS.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it listens for MQTT, if it does.
+    pub fn mqtt_address(&self) -> Option<SocketAddr> {
+        self.mqtt
     }
 
     /// The CA that clients must trust, PEM.
@@ -178,37 +199,53 @@ fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), MockError> {
     Ok((listener, bound))
 }
 
-/// Accepts connections until the mock is stopped.
-async fn accept(
+/// What is spoken behind a port.
+#[derive(Clone, Copy)]
+enum Door {
+    Https,
+    Mqtt,
+}
+
+/// A door with its lock.
+#[derive(Clone)]
+struct Entrance {
     house: Rc<House>,
-    listener: TcpListener,
     acceptor: TlsAcceptor,
-    mut stopped: watch::Receiver<bool>,
-) {
-    let mut connections = tokio::task::JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            _ = stopped.wait_for(|stop| *stop) => return,
-            accepted = listener.accept() => accepted,
-        };
-        while connections.try_join_next().is_some() {}
-        let Ok((stream, from)) = accepted else {
-            // Out of descriptors: some connection has to end first.
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-            continue;
-        };
-        if connections.len() >= house.limits.connections {
-            continue;
+    door: Door,
+}
+
+impl Entrance {
+    /// Accepts connections until the mock is stopped.
+    async fn accept(self, listener: TcpListener, mut stopped: watch::Receiver<bool>) {
+        let mut connections = tokio::task::JoinSet::new();
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                _ = stopped.wait_for(|stop| *stop) => return,
+                accepted = listener.accept() => accepted,
+            };
+            while connections.try_join_next().is_some() {}
+            let Ok((stream, from)) = accepted else {
+                // Out of descriptors: some connection has to end first.
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                continue;
+            };
+            let Some(admitted) = self.house.admit() else { continue };
+            let _ = stream.set_nodelay(true);
+            connections.spawn_local(self.clone().serve(stream, from.ip(), admitted));
         }
-        let _ = stream.set_nodelay(true);
-        let (house, acceptor) = (Rc::clone(&house), acceptor.clone());
-        connections.spawn_local(async move {
-            let handshake = Box::pin(tokio::time::timeout(house.limits.handshake, acceptor.accept(stream)));
-            let Ok(Ok(stream)) = handshake.await else { return };
-            let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
-            let chain = chain.iter().map(|certificate| CertificateDer::from(certificate.to_vec())).collect();
-            serve_http(house, stream, Peer::new(chain).at(from.ip())).await;
-        });
+    }
+
+    async fn serve(self, stream: TcpStream, from: IpAddr, _admitted: Admitted) {
+        let Self { house, acceptor, door } = self;
+        let handshake = Box::pin(tokio::time::timeout(house.limits.handshake, acceptor.accept(stream)));
+        let Ok(Ok(stream)) = handshake.await else { return };
+        let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        let chain = chain.iter().map(|certificate| CertificateDer::from(certificate.to_vec())).collect();
+        let peer = Peer::new(chain).at(from);
+        match door {
+            Door::Https => serve_http(house, stream, peer).await,
+            Door::Mqtt => serve_mqtt(house, stream, &peer).await,
+        }
     }
 }

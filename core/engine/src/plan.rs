@@ -14,7 +14,8 @@ use crate::RunError;
 use crate::drive::Member;
 use crate::identity::FleetIdentity;
 use crate::mock::ResolveError;
-use crate::plugins::{Attestation, Knowledge, Registry, Retry};
+use crate::plugins::{Attestation, Knowledge, Registry, Retry, Scopes};
+use crate::simulate::Proof;
 
 /// Salt of the identity that a service does not know.
 const STRANGER: u64 = 0x5374_7261_6e67_6572;
@@ -37,6 +38,8 @@ pub(crate) struct PlannedCohort {
     pub(crate) retry: Retry,
     pub(crate) attestation: Attestation,
     pub(crate) certificates: bool,
+    /// What a simulated service takes for the truth about its credentials.
+    pub(crate) proof: Proof,
 }
 
 impl Plan {
@@ -57,13 +60,17 @@ impl Plan {
         let fleet = FleetIdentity::from_seed(scenario.fleet.identity_seed)?;
         let knowledge = if scenario.fleet.informed { knowledge(&scenario) } else { Knowledge::default() };
         let mut cohorts = Vec::new();
+        let mut scopes = Scopes::default();
         for cohort in &scenario.cohorts {
             let parameters = Value::Object(cohort.retry.parameters.clone()).to_string();
-            let retry = registry.retry(&cohort.retry.kind, &parameters, knowledge)?;
+            let mut retry = registry.retry(&cohort.retry.kind, &parameters, knowledge)?;
+            retry.join(&mut scopes);
             let parameters = identity_parameters(&scenario, cohort, &fleet, calendar)?;
             let attestation = registry.attestation(&cohort.attestation.kind, &parameters)?;
-            let certificates = cohort.attestation.kind == "x509";
-            cohorts.push(PlannedCohort { policy: cohort.policy(calendar), retry, attestation, certificates });
+            let certificates = attestation.presents_certificates();
+            let proof = Proof::of(&cohort.attestation.kind, &parameters);
+            let policy = Policy { challenged: attestation.is_challenged(), ..cohort.policy(calendar) };
+            cohorts.push(PlannedCohort { policy, retry, attestation, certificates, proof });
         }
         let arrivals = scenario.fleet.arrival.schedule(scenario.fleet.devices, seed);
         let membership = membership(&scenario.cohort_sizes(), seed);

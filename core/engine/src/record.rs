@@ -20,7 +20,7 @@ use fleetstorm_model::protocol::{Operation, Status};
 use fleetstorm_model::time::{Moment, Span};
 use fleetstorm_reports::record::{RetryAfterUse, Totals};
 
-use codes::{Codes, Key};
+use codes::{Codes, Key, Met};
 use latency::Latencies;
 pub(crate) use latency::{Ending, Phase};
 use series::Timeline;
@@ -35,6 +35,12 @@ pub(crate) struct ConnectTimes {
     pub(crate) dns: Option<Span>,
     pub(crate) tcp: Option<Span>,
     pub(crate) tls: Option<Span>,
+    /// The upgrade to WebSocket.
+    pub(crate) websocket: Option<Span>,
+    /// MQTT: from CONNECT to CONNACK.
+    pub(crate) connack: Option<Span>,
+    /// MQTT: from SUBSCRIBE to SUBACK.
+    pub(crate) subscribe: Option<Span>,
 }
 
 /// Where a device is in the recorder's eyes.
@@ -46,12 +52,18 @@ enum Standing {
     Stopped(ErrorClass),
 }
 
+/// What is kept of one device, side by side: a million of them are written at random.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    met: Met,
+    cohort: u16,
+    standing: Standing,
+}
+
 /// The recorder of one shard.
 pub(crate) struct Recorder {
     /// By local index of the device.
-    standing: Vec<Standing>,
-    /// By local index: the cohort.
-    cohort: Vec<u16>,
+    devices: Vec<Seen>,
     cohorts: Vec<CohortTally>,
     latencies: Latencies,
     codes: Codes,
@@ -81,6 +93,11 @@ impl Rest {
         Self { restless: Arc::new(AtomicU64::new(devices)), brake }
     }
 
+    /// Whether every device is at rest.
+    pub(crate) fn is_still(&self) -> bool {
+        self.restless.load(Relaxed) == 0
+    }
+
     fn settled(&self) {
         if self.restless.fetch_sub(1, Relaxed) == 1 {
             self.brake.pull(Halt::Settled);
@@ -107,10 +124,16 @@ impl Recorder {
         for &of in &cohort {
             tallies[usize::from(of)].totals.devices += 1;
         }
+        for tally in &mut tallies {
+            // Growing by doubling would cost a million devices more than what they are.
+            tally.completions.reserve_exact(usize::try_from(tally.totals.devices).unwrap_or(0));
+        }
         Self {
-            standing: vec![Standing::Off; cohort.len()],
-            codes: Codes::new(cohort.len()),
-            cohort,
+            devices: cohort
+                .into_iter()
+                .map(|cohort| Seen { met: Met::default(), cohort, standing: Standing::Off })
+                .collect(),
+            codes: Codes::default(),
             cohorts: tallies,
             latencies: Latencies::default(),
             timeline: Timeline::default(),
@@ -127,7 +150,7 @@ impl Recorder {
 
     /// A device was given power.
     pub(crate) fn booted(&mut self, device: usize, now: Moment) {
-        let before = std::mem::replace(&mut self.standing[device], Standing::Running);
+        let before = std::mem::replace(&mut self.devices[device].standing, Standing::Running);
         if before == Standing::Off {
             self.tally(device).totals.booted += 1;
         }
@@ -150,7 +173,14 @@ impl Recorder {
 
     /// The parts of a connection attempt, seen by the driver only.
     pub(crate) fn connect_times(&mut self, times: ConnectTimes, lag: Span) {
-        for (phase, took) in [(Phase::Dns, times.dns), (Phase::Tcp, times.tcp), (Phase::Tls, times.tls)] {
+        for (phase, took) in [
+            (Phase::Dns, times.dns),
+            (Phase::Tcp, times.tcp),
+            (Phase::Tls, times.tls),
+            (Phase::Websocket, times.websocket),
+            (Phase::Connack, times.connack),
+            (Phase::Subscribe, times.subscribe),
+        ] {
             if let Some(took) = took {
                 self.latencies.add(phase, Ending::Ok, took + lag, took);
             }
@@ -166,7 +196,11 @@ impl Recorder {
                 self.latencies.add(Phase::Connect, ending, now.since(intended), now.since(started));
                 if let Some(fault) = fault {
                     self.failed(device, now, fault);
-                    self.codes.count(device, now, Key { operation: None, outcome: Outcome::Broke(fault) });
+                    self.codes.count(
+                        &mut self.devices[device].met,
+                        now,
+                        Key { operation: None, outcome: Outcome::Broke(fault) },
+                    );
                 }
             }
             Observation::Sent { operation, intended } => {
@@ -213,7 +247,7 @@ impl Recorder {
     }
 
     fn ended(&mut self, device: usize, now: Moment, operation: Operation, outcome: Outcome) -> Ending {
-        self.codes.count(device, now, Key { operation: Some(operation), outcome });
+        self.codes.count(&mut self.devices[device].met, now, Key { operation: Some(operation), outcome });
         match outcome {
             Outcome::Answered { status: Status::TOO_MANY_REQUESTS, .. } => {
                 self.tally(device).totals.throttled += 1;
@@ -247,7 +281,7 @@ impl Recorder {
     }
 
     fn settle(&mut self, device: usize, now: Moment, standing: Standing) {
-        if std::mem::replace(&mut self.standing[device], standing) == Standing::Running {
+        if std::mem::replace(&mut self.devices[device].standing, standing) == Standing::Running {
             self.timeline.at(now).left += 1;
             self.last_settled = self.last_settled.max(now);
             self.gauges.settled();
@@ -255,9 +289,19 @@ impl Recorder {
         }
     }
 
+    /// Asks for the memory of a device that will soon be needed.
+    pub(crate) fn fetch(&self, device: usize) {
+        std::hint::black_box(self.devices[device].cohort);
+    }
+
+    /// Whether a device has its hub.
+    pub(crate) fn is_assigned(&self, device: usize) -> bool {
+        self.devices[device].standing == Standing::Assigned
+    }
+
     /// A parked device woke up again.
     pub(crate) fn woke(&mut self, device: usize, now: Moment) {
-        if matches!(self.standing[device], Standing::Stopped(_)) {
+        if matches!(self.devices[device].standing, Standing::Stopped(_)) {
             self.gauges.woken();
             self.rest.woke();
             self.booted(device, now);
@@ -265,7 +309,7 @@ impl Recorder {
     }
 
     fn tally(&mut self, device: usize) -> &mut CohortTally {
-        &mut self.cohorts[usize::from(self.cohort[device])]
+        &mut self.cohorts[usize::from(self.devices[device].cohort)]
     }
 }
 

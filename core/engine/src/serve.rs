@@ -6,24 +6,30 @@
 
 mod http;
 mod log;
+mod mqtt;
 mod operators;
+mod sessions;
 mod tls;
-mod webhooks;
+mod upgrade;
+pub(crate) mod webhooks;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use fleetstorm_model::scenario::MqttFile;
 use fleetstorm_model::service::Service;
 use fleetstorm_model::service::log::{Entry, What, write_entry};
-use fleetstorm_model::time::Moment;
+use fleetstorm_model::time::{Moment, Span};
 use fleetstorm_reports::record::ServiceLog as LogSummary;
 
 use crate::clock::Clock;
 use crate::evidence::Peer;
+use sessions::Sessions;
 
 pub(crate) use http::serve_http;
 pub(crate) use log::ServiceLog;
+pub(crate) use mqtt::serve_mqtt;
 pub(crate) use tls::server_config;
 pub(crate) use webhooks::Webhooks;
 
@@ -34,10 +40,15 @@ pub(crate) struct House {
     pub(crate) limits: Limits,
     /// How long every request takes before the service sees it.
     pub(crate) latency: Duration,
+    /// How the MQTT door refuses connections.
+    pub(crate) mqtt: MqttFile,
+    pub(crate) sessions: Sessions,
     /// Who asks webhooks; `None` where there is no network.
     pub(crate) webhooks: Option<Webhooks>,
     /// The resource log, until it is finished.
     log: RefCell<Option<ServiceLog>>,
+    /// Connections at all doors.
+    connections: Cell<usize>,
 }
 
 impl House {
@@ -45,6 +56,7 @@ impl House {
         service: Service,
         clock: Clock,
         latency: Duration,
+        mqtt: MqttFile,
         webhooks: Option<Webhooks>,
         log: Option<ServiceLog>,
     ) -> Rc<Self> {
@@ -53,27 +65,34 @@ impl House {
             clock,
             limits: Limits::default(),
             latency,
+            mqtt,
+            sessions: Sessions::default(),
             webhooks,
             log: log.into(),
+            connections: Cell::default(),
         })
     }
 
-    /// Logs a request that came at `began`, if there is a log.
-    fn log<'a>(
-        &self,
-        peer: &Peer,
-        began: Moment,
-        api_version: Option<&'a str>,
-        what: impl FnOnce() -> What<'a>,
-    ) {
+    /// A place for one more connection, unless the house is full.
+    pub(crate) fn admit(self: &Rc<Self>) -> Option<Admitted> {
+        let connections = self.connections.get();
+        if connections >= self.limits.connections {
+            return None;
+        }
+        self.connections.set(connections + 1);
+        Some(Admitted(Rc::clone(self)))
+    }
+
+    /// Logs a request, if there is a log.
+    fn log<'a>(&self, peer: &Peer, visit: &Visit<'a>, what: impl FnOnce() -> What<'a>) {
         let Some(log) = &mut *self.log.borrow_mut() else { return };
         let service = self.service.borrow();
         let entry = Entry {
-            unix_ns: service.unix_nanos(began),
+            unix_ns: service.unix_nanos(visit.began),
             caller: peer.address(),
-            took: self.clock.now().since(began),
-            protocol: "Http",
-            api_version: api_version.unwrap_or_default(),
+            took: visit.took,
+            protocol: visit.protocol,
+            api_version: visit.api_version.unwrap_or_default(),
             what: what(),
         };
         let mut line = Vec::with_capacity(768);
@@ -87,16 +106,36 @@ impl House {
     }
 }
 
+/// What the log says of how a request came.
+struct Visit<'a> {
+    protocol: &'static str,
+    /// When it came, and how long its answer took.
+    began: Moment,
+    took: Span,
+    api_version: Option<&'a str>,
+}
+
+/// A connection's place, given back when dropped.
+pub(crate) struct Admitted(Rc<House>);
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.0.connections.set(self.0.connections.get().saturating_sub(1));
+    }
+}
+
 /// What a client may cost, so that a hostile one cannot stop the others.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     /// Time for the TLS handshake.
     pub(crate) handshake: Duration,
+    /// Time for an MQTT client's CONNECT, from the connection's start.
+    pub(crate) connect: Duration,
     /// Time for a request's head, from the connection's start or the last answer; this is the idle time-out too.
     pub(crate) head: Duration,
-    /// Time for a request's body.
+    /// Time for a request's body, and for a client to take an answer.
     pub(crate) body: Duration,
-    /// Connections at once; more are closed at once.
+    /// Connections at once, at all doors; more are closed at once.
     pub(crate) connections: usize,
 }
 
@@ -104,6 +143,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             handshake: Duration::from_secs(30),
+            connect: Duration::from_secs(30),
             // DPS's own idle time-out is not documented; devices keep connections over waits of minutes.
             head: Duration::from_secs(300),
             body: Duration::from_secs(30),

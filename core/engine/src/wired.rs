@@ -1,6 +1,6 @@
 //! The wired driver: the live run's bytes over in-memory pipes, in virtual time.
 //!
-//! The same devices, encoders, HTTP and door as in a live run; what is missing is the kernel and TLS. Time is
+//! The same devices, encoders, protocols and doors as in a live run; what is missing is the kernel and TLS. Time is
 //! tokio's paused clock, which jumps to the next timer when nothing can run, so a run of an hour takes seconds and
 //! two runs of a seed leave the same record byte for byte.
 
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use fleetstorm_model::outcome::Fault;
 use fleetstorm_model::random::Seed;
-use fleetstorm_model::scenario::TargetKind;
+use fleetstorm_model::scenario::{TargetKind, Transport};
 use fleetstorm_model::service::Service;
 use fleetstorm_model::time::Moment;
 use fleetstorm_reports::Record;
@@ -23,12 +23,13 @@ use crate::clock::{Alarms, Clock};
 use crate::control::Control;
 use crate::drive::{Cohort, Connect, Shard, drive_all};
 use crate::evidence::Peer;
+use crate::exchange::Carrier;
 use crate::governor::{Governor, Halt};
 use crate::mock::{MockError, resolve};
 use crate::plan::Plan;
 use crate::plugins::DeviceIdentity;
 use crate::record::{ConnectTimes, Findings, Recorder, Rest};
-use crate::serve::{House, ServiceLog, serve_http};
+use crate::serve::{House, ServiceLog, serve_http, serve_mqtt};
 use crate::{RunError, judge};
 
 /// What it takes to connect, and what a request takes. Some time must pass, or a strategy that never waits would
@@ -71,14 +72,23 @@ pub fn run(plan: Plan, control: &Control) -> Result<Record, RunError> {
     let local = tokio::task::LocalSet::new();
     let (shard, now, house) = local.block_on(&runtime, async {
         let clock = Clock::start();
-        let house = House::new(service, clock, HOP, None, log);
+        let house = House::new(service, clock, HOP, plan.scenario.mock.mqtt, None, log);
         let alarms = Alarms::of_tokio(clock);
-        let cohorts = plan.cohorts.iter().map(|planned| Cohort {
+        let cohorts = plan.cohorts.iter().zip(&plan.scenario.cohorts).map(|(planned, cohort)| Cohort {
             policy: planned.policy.clone(),
             retry: planned.retry.clone(),
-            connect: Pipes { house: Rc::clone(&house), certificates: planned.certificates },
+            connect: Pipes {
+                house: Rc::clone(&house),
+                certificates: planned.certificates,
+                transport: cohort.transport,
+            },
             id_scope: Arc::clone(&plan.id_scope),
-            host: http::HeaderValue::from_static("global.azure-devices-provisioning.net"),
+            carrier: Carrier {
+                transport: cohort.transport,
+                host: http::HeaderValue::from_static("global.azure-devices-provisioning.net"),
+                keep_alive_secs: cohort.keep_alive_secs(),
+                clock,
+            },
         });
         let shard = Rc::new(Shard {
             clock,
@@ -125,6 +135,7 @@ pub fn run(plan: Plan, control: &Control) -> Result<Record, RunError> {
 struct Pipes {
     house: Rc<House>,
     certificates: bool,
+    transport: Transport,
 }
 
 impl Connect for Pipes {
@@ -136,7 +147,15 @@ impl Connect for Pipes {
         // What TLS would have proved.
         let chain = if self.certificates { identity.certificates() } else { Vec::new() };
         let peer = Peer::new(chain.into_iter().map(CertificateDer::from).collect());
-        tokio::task::spawn_local(serve_http(Rc::clone(&self.house), theirs, peer));
+        let house = Rc::clone(&self.house);
+        match self.transport {
+            Transport::Https | Transport::MqttWs => {
+                tokio::task::spawn_local(serve_http(house, theirs, peer));
+            }
+            Transport::Mqtt => {
+                tokio::task::spawn_local(async move { serve_mqtt(house, theirs, &peer).await });
+            }
+        }
         (Ok(ours), ConnectTimes::default())
     }
 }

@@ -120,6 +120,13 @@ pub struct Policy {
     pub credentials: u8,
     /// Whether a token exists only once a challenge has been answered (TPM).
     pub challenged: bool,
+    /// Whether the transport presents credentials when it connects (MQTT) and not with each request: a new token then
+    /// needs a new connection.
+    pub credential_by_connection: bool,
+    /// Whether the transport can carry a status lookup. MQTT cannot: such a device registers instead.
+    pub lookups: bool,
+    /// What a refused connection means.
+    pub refusals: Refusals,
     /// The calendar of the run.
     pub calendar: Calendar,
 }
@@ -141,8 +148,31 @@ impl Default for Policy {
             clock_offset_ns: 0,
             credentials: 1,
             challenged: false,
+            credential_by_connection: false,
+            lookups: true,
+            refusals: Refusals::default(),
             calendar: Calendar::VIRTUAL,
         }
+    }
+}
+
+/// What the device does about a connection that the service refused (MQTT return codes 3, 4 and 5).
+///
+/// Clients differ (`dps-protocol` 7.2): C# takes a 3 for transient and hammers, Python gives up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusals {
+    /// About [`Fault::Unavailable`].
+    pub unavailable: Advice,
+    /// About [`Fault::BadCredentials`].
+    pub bad_credentials: Advice,
+    /// About [`Fault::NotAuthorized`].
+    pub not_authorized: Advice,
+}
+
+impl Default for Refusals {
+    /// As for the statuses that say the same over HTTPS: 503, 401 and 401.
+    fn default() -> Self {
+        Self { unavailable: Advice::Retry, bad_credentials: Advice::Renew, not_authorized: Advice::Renew }
     }
 }
 
@@ -157,8 +187,8 @@ pub trait Host {
     /// The device has its hub; the strategy may want to know.
     fn settled(&mut self, attempt: &Attempt);
 
-    /// 64 bits of chance for the jitter of the `count`-th poll of this device.
-    fn poll_jitter(&mut self, count: u32) -> u64;
+    /// 64 bits of chance for the jitter of the poll that follows this device's attempt number `attempt`.
+    fn poll_jitter(&mut self, attempt: u32) -> u64;
 
     /// Whether a request may leave at all: a ceiling below every strategy can say no. A device that is refused goes
     /// quiet, and the run is being stopped.

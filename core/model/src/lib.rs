@@ -13,3 +13,4 @@ pub mod random;
 pub mod scenario;
 pub mod service;
 pub mod time;
+pub mod wheel;

@@ -36,11 +36,18 @@ pub enum Fault {
     Protocol,
     /// The attestation could not produce a credential.
     Attestation,
+    /// The service refused the connection as unavailable: MQTT return code 3, which is also what an unknown id scope
+    /// gets.
+    Unavailable,
+    /// The service refused the connection's credentials as malformed: MQTT return code 4.
+    BadCredentials,
+    /// The service refused to let the connection in: MQTT return code 5.
+    NotAuthorized,
 }
 
 impl Fault {
     /// Every fault, in the order of the enum.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::Dns,
         Self::Refused,
         Self::Exhausted,
@@ -55,6 +62,9 @@ impl Fault {
         Self::Timeout,
         Self::Protocol,
         Self::Attestation,
+        Self::Unavailable,
+        Self::BadCredentials,
+        Self::NotAuthorized,
     ];
 
     /// The name used in records and reports, as serde spells it.
@@ -74,6 +84,9 @@ impl Fault {
             Self::Timeout => "timeout",
             Self::Protocol => "protocol",
             Self::Attestation => "attestation",
+            Self::Unavailable => "unavailable",
+            Self::BadCredentials => "bad-credentials",
+            Self::NotAuthorized => "not-authorized",
         }
     }
 

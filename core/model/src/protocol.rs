@@ -1,12 +1,13 @@
 //! What devices and the service say to each other, and how each transport spells it.
 //!
-//! The messages are values without a transport. `http` turns them into bytes and back; the machines in
+//! The messages are values without a transport. `http` and `mqtt` turn them into bytes and back; the machines in
 //! [`crate::device`] and [`crate::service`] only ever see the values.
 
 pub mod code;
 pub mod http;
 mod id;
 mod message;
+pub mod mqtt;
 mod retry_after;
 pub mod sas;
 

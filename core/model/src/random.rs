@@ -35,6 +35,8 @@ pub enum Purpose {
     Network = 10,
     /// Faults.
     Chaos = 11,
+    /// Resamples of a bootstrap.
+    Resample = 12,
 }
 
 impl Seed {

@@ -5,28 +5,34 @@
 
 mod alert;
 mod arrival;
+mod compare;
 mod explain;
 mod file;
 mod mock;
+mod network;
 mod objective;
 mod read;
 mod text;
+mod transport;
 
 pub use alert::{Aggregation, AlertRule, MetricFile, MetricStatusFile, Operator};
 pub use arrival::Arrival;
+pub use compare::CompareFile;
 pub use explain::explain;
 pub use file::{
-    Cohort, ConnectionKind, Consent, Fleet, Plugin, Scenario, SecretSource, Target, TargetKind, TlsVersions,
-    Transport,
+    Cohort, ConnectionKind, Consent, Fleet, Plugin, Plugins, Scenario, SecretSource, Target, TargetKind,
+    TlsVersions,
 };
 pub use mock::{
     AccessPolicyFile, AllocationFile, AssignmentFile, EnrollmentFile, EnrollmentGroupFile, HubFile, Listen,
-    LogFile, MockFile, OverlapFile, PermissionFile, RegionFile, ReprovisionFile, RetryAfterFile, ServerTls,
-    ThrottleFile, WebhookFile,
+    LogFile, MockFile, MqttFile, OverlapFile, PermissionFile, RegionFile, ReprovisionFile, RetryAfterFile,
+    ServerTls, ThrottleFile, WebhookFile,
 };
+pub use network::{Delay, Network};
 pub use objective::{Comparison, Metric, Objective, ObjectiveError, Quantity, Timed, What};
 pub use read::{Override, Problem, Problems, read_mock, schema};
 pub use text::{Duration, Offset, Rate};
+pub use transport::{RefusalKind, RefusalsFile, Transport};
 
 /// The known name that is most like `name`, if one is alike enough to be what was meant.
 pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {

@@ -23,8 +23,8 @@ mod testing;
 pub mod throttle;
 
 pub use config::{Assignment, Config, ConfigError, Hub, Overlap, Region};
-pub use machine::{Counters, Handled, Service};
-pub use placement::{Ticket, WebhookCall, WebhookReply};
+pub use machine::{Answer, Answered, Counters, Handled, Query, Service, Ticket};
+pub use placement::{WebhookCall, WebhookReply, WebhookTicket};
 
 use crate::protocol::OperationId;
 use enrollment::{CaCertificate, SymmetricKey};
@@ -109,11 +109,20 @@ pub enum Token<'a> {
     Unreadable,
     /// A token; its signature is not checked yet.
     Claims {
-        /// The decoded resource, such as `0ne00ABCDEF/registrations/dev-1`.
-        resource: &'a str,
+        /// What it is for.
+        resource: Resource<'a>,
         /// Expiry in seconds since the Unix epoch.
         expires_unix_secs: u64,
     },
+}
+
+/// What a SAS token is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource<'a> {
+    /// A decoded resource, such as `0ne00ABCDEF/registrations/dev-1`.
+    Spelled(&'a str),
+    /// The very registration that the request is about, known without spelling it.
+    Own,
 }
 
 /// The facts of a leaf certificate that the service judges by.

@@ -7,7 +7,7 @@
 //! The jittered forms are those of the simulator behind Marc Brooker's "Exponential Backoff and Jitter" (AWS
 //! Architecture Blog, 2015), whose exponent starts at 1: the first wait draws from `2 * base`.
 
-use fleetstorm_plugin::{Attempt, Error, Result, RetryStrategy};
+use fleetstorm_plugin::{Attempt, Kept, Result, RetryStrategy};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -31,19 +31,13 @@ impl Default for Config {
 
 impl Config {
     pub(crate) fn check(self) -> Result<Self> {
-        if self.base_ms == 0 {
-            return Err(Error::new("base_ms: 0 would never wait; use the strategy `immediate` for that"));
-        }
-        if self.cap_ms < self.base_ms {
-            return Err(Error::new(format!("cap_ms: {} is below base_ms {}", self.cap_ms, self.base_ms)));
-        }
+        crate::check_backoff(self.base_ms, self.cap_ms)?;
         Ok(self)
     }
 
     /// `min(cap, base * 2^exponent)` in nanoseconds.
     fn bound(self, exponent: u32) -> u64 {
-        let factor = 1u64.checked_shl(exponent).unwrap_or(u64::MAX);
-        ns(self.base_ms).saturating_mul(factor).min(ns(self.cap_ms))
+        crate::doubling(self.base_ms, self.cap_ms, exponent)
     }
 
     pub(crate) fn base(self) -> u64 {
@@ -63,14 +57,16 @@ macro_rules! strategy {
         impl RetryStrategy for $name {
             const ID: &'static str = $id;
             const SUMMARY: &'static str = $summary;
+            const GUARDED: bool = true;
             type Config = Config;
             type Session = ();
+            type Shared = ();
 
             fn new(config: Config) -> Result<Self> {
                 config.check().map(Self)
             }
 
-            fn wait(&self, (): &mut (), $attempt: &Attempt) -> Option<u64> {
+            fn wait(&self, _: Kept<'_, Self>, $attempt: &Attempt) -> Option<u64> {
                 let $config = self.0;
                 Some($wait)
             }

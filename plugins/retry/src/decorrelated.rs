@@ -2,7 +2,7 @@
 //! and Jitter", AWS Architecture Blog, 2015). The minimum comes after the draw, so waits pile up on the cap once
 //! `3 * s > cap`: that is the published algorithm, not a slip of ours.
 
-use fleetstorm_plugin::{Attempt, Result, RetryStrategy};
+use fleetstorm_plugin::{Attempt, Kept, Result, RetryStrategy};
 
 use crate::backoff::Config;
 
@@ -12,15 +12,18 @@ pub(crate) struct Decorrelated(Config);
 impl RetryStrategy for Decorrelated {
     const ID: &'static str = "decorrelated";
     const SUMMARY: &'static str = "Draws each wait between a base and three times the wait before it.";
+    const GUARDED: bool = true;
     type Config = Config;
     /// The wait before, in nanoseconds; 0 before the first.
     type Session = u64;
+    type Shared = ();
 
     fn new(config: Config) -> Result<Self> {
         config.check().map(Self)
     }
 
-    fn wait(&self, previous: &mut u64, attempt: &Attempt) -> Option<u64> {
+    fn wait(&self, kept: Kept<'_, Self>, attempt: &Attempt) -> Option<u64> {
+        let previous = kept.session;
         let base = self.0.base();
         if attempt.failures <= 1 {
             *previous = base;

@@ -1,6 +1,6 @@
 //! `w = base * U(1 - jitter, 1 + jitter)`.
 
-use fleetstorm_plugin::{Attempt, Error, Result, RetryStrategy};
+use fleetstorm_plugin::{Attempt, Error, Kept, Result, RetryStrategy};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -28,8 +28,10 @@ impl Default for Config {
 impl RetryStrategy for Fixed {
     const ID: &'static str = "fixed";
     const SUMMARY: &'static str = "Waits the same time after every failure, give or take a share.";
+    const GUARDED: bool = true;
     type Config = Config;
     type Session = ();
+    type Shared = ();
 
     fn new(config: Config) -> Result<Self> {
         if !(0.0..=1.0).contains(&config.jitter) {
@@ -38,7 +40,7 @@ impl RetryStrategy for Fixed {
         Ok(Self(config))
     }
 
-    fn wait(&self, (): &mut (), attempt: &Attempt) -> Option<u64> {
+    fn wait(&self, _: Kept<'_, Self>, attempt: &Attempt) -> Option<u64> {
         let base = ns(self.0.base_ms);
         let spread = (base as f64 * self.0.jitter) as u64;
         Some((base - spread).saturating_add(attempt.uniform(spread.saturating_mul(2).saturating_add(1))))

@@ -1,6 +1,6 @@
 //! No strategy at all, in both directions.
 
-use fleetstorm_plugin::{Attempt, Result, RetryStrategy};
+use fleetstorm_plugin::{Attempt, Kept, Result, RetryStrategy};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -17,12 +17,13 @@ impl RetryStrategy for GiveUp {
     const SUMMARY: &'static str = "Gives up at the first failure.";
     type Config = Nothing;
     type Session = ();
+    type Shared = ();
 
     fn new(_: Nothing) -> Result<Self> {
         Ok(Self)
     }
 
-    fn wait(&self, (): &mut (), _: &Attempt) -> Option<u64> {
+    fn wait(&self, _: Kept<'_, Self>, _: &Attempt) -> Option<u64> {
         None
     }
 }
@@ -33,15 +34,15 @@ pub(crate) struct Immediate;
 impl RetryStrategy for Immediate {
     const ID: &'static str = "immediate";
     const SUMMARY: &'static str = "Tries again at once and ignores Retry-After: the baseline for storms.";
-    const GUARDED: bool = false;
     type Config = Nothing;
     type Session = ();
+    type Shared = ();
 
     fn new(_: Nothing) -> Result<Self> {
         Ok(Self)
     }
 
-    fn wait(&self, (): &mut (), _: &Attempt) -> Option<u64> {
+    fn wait(&self, _: Kept<'_, Self>, _: &Attempt) -> Option<u64> {
         Some(0)
     }
 }

@@ -4,7 +4,7 @@
 //! (IETF draft ratelimit-headers, "Resource exhaustion"), so the spread `J` is the point of this strategy. It is
 //! never subtracted: nobody comes earlier than told.
 
-use fleetstorm_plugin::{Attempt, Error, Result, RetryStrategy};
+use fleetstorm_plugin::{Attempt, Error, Kept, Needs, Result, RetryStrategy};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -59,9 +59,10 @@ impl Default for Config {
 impl RetryStrategy for RetryAfter {
     const ID: &'static str = "retry-after";
     const SUMMARY: &'static str = "Waits for Retry-After plus a spread; full jitter without one.";
-    const GUARDED: bool = false;
+    const NEEDS: Needs = Needs::ALL;
     type Config = Config;
     type Session = ();
+    type Shared = ();
 
     fn new(config: Config) -> Result<Self> {
         if !(0.0..=100.0).contains(&config.spread_share) {
@@ -76,12 +77,11 @@ impl RetryStrategy for RetryAfter {
         Ok(Self(config))
     }
 
-    fn wait(&self, (): &mut (), attempt: &Attempt) -> Option<u64> {
+    fn wait(&self, _: Kept<'_, Self>, attempt: &Attempt) -> Option<u64> {
         let config = &self.0;
         let Some(told) = attempt.retry_after_ns else {
-            let factor = 1u64.checked_shl(attempt.failures).unwrap_or(u64::MAX);
-            let bound = ns(config.fallback_base_ms).saturating_mul(factor).min(ns(config.fallback_cap_ms));
-            return Some(attempt.uniform(bound).max(attempt.floor_ns));
+            let wait = crate::full_jitter(config.fallback_base_ms, config.fallback_cap_ms, attempt);
+            return Some(wait.max(attempt.floor_ns));
         };
         let told = told.min(ns(config.max_honoured_ms));
         let spread = match config.spread {

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-use crate::config::{self, Error, Result};
+use crate::config::{Error, Result};
 
 /// Proves who a device is: by a certificate at TLS, by a signed token, or by answering a challenge.
 pub trait Attestation: Sized + Send + Sync + 'static {
@@ -11,6 +11,12 @@ pub trait Attestation: Sized + Send + Sync + 'static {
     const ID: &'static str;
     /// What it does, in one line.
     const SUMMARY: &'static str;
+    /// Whether signing may wait for hardware; the host then asks off its event loop.
+    const MAY_BLOCK: bool = false;
+    /// Whether there is no token until a challenge has been answered.
+    const CHALLENGED: bool = false;
+    /// Whether devices present certificates at TLS.
+    const CERTIFICATES: bool = false;
     /// Its parameters.
     type Config: DeserializeOwned + JsonSchema;
     /// One device's identity.
@@ -42,7 +48,7 @@ pub trait Attestation: Sized + Send + Sync + 'static {
     }
 
     /// The TLS signature schemes that [`Attestation::sign`] offers, best first.
-    fn schemes(&self) -> &'static [u16] {
+    fn schemes(&self) -> &[u16] {
         &[]
     }
 
@@ -59,7 +65,7 @@ pub trait Attestation: Sized + Send + Sync + 'static {
     fn authorize(
         &self,
         _device: &Self::Device,
-        _slot: u8,
+        _slot: u32,
         _audience: &str,
         _expires_unix_secs: u64,
         _out: &mut String,
@@ -74,69 +80,4 @@ pub trait Attestation: Sized + Send + Sync + 'static {
     fn answer(&self, _device: &Self::Device, _challenge: &[u8]) -> Result<()> {
         Err(Error::new("this attestation expects no challenge"))
     }
-}
-
-/// An attestation whose types are hidden, as the host holds it.
-pub trait ErasedAttestation: Send + Sync {
-    /// Makes the identity of a device.
-    ///
-    /// # Errors
-    /// The identity cannot be made.
-    fn device(&self, registration_id: &str, random: [u64; 4]) -> Result<Box<dyn ErasedDevice>>;
-}
-
-/// One device's identity, as the host holds it. The methods are those of [`Attestation`].
-#[allow(missing_docs, clippy::missing_errors_doc, reason = "documented at the trait that authors see")]
-pub trait ErasedDevice: Send + Sync {
-    fn certificates(&self) -> Vec<Vec<u8>>;
-    fn sign(&self, scheme: u16, message: &[u8]) -> Result<Vec<u8>>;
-    fn schemes(&self) -> &'static [u16];
-    fn enrol(&self) -> Option<String>;
-    fn authorize(&self, slot: u8, audience: &str, expires_unix_secs: u64, out: &mut String) -> Result<bool>;
-    fn answer(&self, challenge: &[u8]) -> Result<()>;
-}
-
-struct Erased<A>(std::sync::Arc<A>);
-
-struct Member<A: Attestation> {
-    attestation: std::sync::Arc<A>,
-    device: A::Device,
-}
-
-impl<A: Attestation> ErasedAttestation for Erased<A> {
-    fn device(&self, registration_id: &str, random: [u64; 4]) -> Result<Box<dyn ErasedDevice>> {
-        let device = self.0.device(registration_id, random)?;
-        Ok(Box::new(Member { attestation: self.0.clone(), device }))
-    }
-}
-
-impl<A: Attestation> ErasedDevice for Member<A> {
-    fn certificates(&self) -> Vec<Vec<u8>> {
-        self.attestation.certificates(&self.device)
-    }
-
-    fn sign(&self, scheme: u16, message: &[u8]) -> Result<Vec<u8>> {
-        self.attestation.sign(&self.device, scheme, message)
-    }
-
-    fn schemes(&self) -> &'static [u16] {
-        self.attestation.schemes()
-    }
-
-    fn enrol(&self) -> Option<String> {
-        self.attestation.enrol(&self.device)
-    }
-
-    fn authorize(&self, slot: u8, audience: &str, expires_unix_secs: u64, out: &mut String) -> Result<bool> {
-        self.attestation.authorize(&self.device, slot, audience, expires_unix_secs, out)
-    }
-
-    fn answer(&self, challenge: &[u8]) -> Result<()> {
-        self.attestation.answer(&self.device, challenge)
-    }
-}
-
-pub(crate) fn create<A: Attestation>(json: &str) -> Result<Box<dyn ErasedAttestation>> {
-    let config = config::read(config::members(json)?)?;
-    Ok(Box::new(Erased(std::sync::Arc::new(A::new(config)?))))
 }

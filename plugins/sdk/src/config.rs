@@ -2,7 +2,6 @@
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
 
 /// Why a plugin refuses something.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,20 +19,21 @@ impl Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// Reads a configuration; the error names the member that is wrong.
-pub(crate) fn read<T: DeserializeOwned>(json: Map<String, Value>) -> Result<T> {
-    serde_path_to_error::deserialize(Value::Object(json)).map_err(|error| {
+pub(crate) fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T> {
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let config = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
-        let reason = error.inner().to_string();
-        Error(if path == "." { reason } else { format!("{path}: {reason}") })
-    })
-}
-
-/// The members of a JSON object.
-pub(crate) fn members(json: &str) -> Result<Map<String, Value>> {
-    serde_json::from_str(json).map_err(|error| Error(format!("the configuration is no JSON object: {error}")))
+        // Where a JSON text made from a scenario goes wrong means nothing to its author.
+        let inner = error.into_inner();
+        let text = inner.to_string();
+        let reason = text.split(" at line ").next().unwrap_or(&text);
+        Error(if path == "." { reason.to_owned() } else { format!("{path}: {reason}") })
+    })?;
+    deserializer.end().map_err(|_| Error::new("the configuration is no JSON object"))?;
+    Ok(config)
 }
 
 /// The JSON Schema of a configuration.
-pub(crate) fn schema<T: JsonSchema>() -> Value {
+pub(crate) fn schema<T: JsonSchema>() -> serde_json::Value {
     schemars::schema_for!(T).to_value()
 }

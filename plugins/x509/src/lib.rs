@@ -5,13 +5,13 @@
 //! the proof of possession, and neither knows that two devices share a key. That makes ten thousand identities a
 //! matter of a second.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 use std::sync::Arc;
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
-use fleetstorm_plugin::{Attestation, Entry, Error, Part, Result};
+use fleetstorm_plugin::{Attestation, Error, Result};
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair, SerialNumber,
 };
@@ -21,9 +21,7 @@ use serde::Deserialize;
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-/// What this library offers.
-pub static ENTRY: Entry =
-    Entry { name: "x509", version: env!("CARGO_PKG_VERSION"), parts: &[Part::attestation::<X509>()] };
+fleetstorm_plugin::export! { fleetstorm_plugin_x509; attestation: [X509] }
 
 /// `ecdsa_secp256r1_sha256` in the IANA registry of TLS signature schemes.
 const ECDSA_P256_SHA256: u16 = 0x0403;
@@ -88,6 +86,7 @@ pub struct Device {
 impl Attestation for X509 {
     const ID: &'static str = "x509";
     const SUMMARY: &'static str = "Leaf certificates issued by the enrollment group's CA, presented at TLS.";
+    const CERTIFICATES: bool = true;
     type Config = Config;
     type Device = Device;
 
@@ -153,7 +152,7 @@ impl Attestation for X509 {
         std::iter::once(device.leaf.clone()).chain(self.chain.iter().cloned()).collect()
     }
 
-    fn schemes(&self) -> &'static [u16] {
+    fn schemes(&self) -> &[u16] {
         &[ECDSA_P256_SHA256]
     }
 

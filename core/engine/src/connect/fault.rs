@@ -18,7 +18,8 @@ pub(super) fn of_socket(error: &Error) -> Fault {
     }
 }
 
-pub(super) fn of_handshake(error: &Error) -> Fault {
+/// An error before the service can have seen a request.
+pub(crate) fn of_handshake(error: &Error) -> Fault {
     let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
         return match error.kind() {
             ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe => Fault::Closed,

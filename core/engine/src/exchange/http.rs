@@ -17,6 +17,8 @@ use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::AGENT;
+
 /// A reply's body beyond this is no answer of DPS, whose messages have at most 96 KB.
 const BODY_MAX_BYTES: usize = 256 * 1024;
 
@@ -133,10 +135,6 @@ pub(crate) struct Caller {
     authorization: Option<HeaderValue>,
 }
 
-/// The api-version that the fleet speaks: the one of the Python, Node, C#, Java and embedded C clients.
-pub(crate) const API_VERSION: &str = "2019-03-31";
-
-const AGENT: HeaderValue = HeaderValue::from_static(concat!("fleetstorm/", env!("CARGO_PKG_VERSION")));
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 
 impl Caller {
@@ -154,7 +152,7 @@ impl Caller {
             &id_scope,
             &registration_id,
             None,
-            API_VERSION,
+            spelling::API_VERSION,
             &mut path,
         );
         let body = spelling::body(&registration_id, extra);
@@ -187,7 +185,7 @@ impl Caller {
         *request.uri_mut() = target;
         let headers = request.headers_mut();
         headers.insert(HOST, self.host.clone());
-        headers.insert(USER_AGENT, AGENT);
+        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
         headers.insert(CONTENT_TYPE, JSON);
         if let Some(authorization) = &self.authorization {
             headers.insert(AUTHORIZATION, authorization.clone());
@@ -202,7 +200,7 @@ impl Caller {
             &self.id_scope,
             &self.registration_id,
             id,
-            API_VERSION,
+            spelling::API_VERSION,
             &mut path,
         );
         uri(path)

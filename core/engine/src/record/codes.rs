@@ -21,32 +21,40 @@ struct Count {
     last: Moment,
 }
 
-/// A device's set of codes is one `u64`, so this many are told apart; a hostile service that invents more finds the
+/// A device's set of codes is 64 bits, so this many are told apart; a hostile service that invents more finds the
 /// rest counted together under the last slot.
 const SLOTS: usize = 64;
 
+/// The slots that a device has met, one bit each.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Met([u32; 2]);
+
+impl Met {
+    /// Adds a slot; whether it is new.
+    fn meet(&mut self, slot: usize) -> bool {
+        let (word, bit) = (&mut self.0[slot / 32], 1 << (slot % 32));
+        let new = *word & bit == 0;
+        *word |= bit;
+        new
+    }
+}
+
 /// The counts of one shard.
+#[derive(Default)]
 pub(super) struct Codes {
     counts: Vec<Count>,
-    /// By local index of the device: the slots that it has met.
-    met: Vec<u64>,
     /// The slot used last: answers come in runs.
     recent: usize,
 }
 
 impl Codes {
-    pub(super) fn new(devices: usize) -> Self {
-        Self { counts: Vec::new(), met: vec![0; devices], recent: 0 }
-    }
-
-    pub(super) fn count(&mut self, device: usize, now: Moment, key: Key) {
+    /// Counts an ending for a device that has met `met` before.
+    pub(super) fn count(&mut self, met: &mut Met, now: Moment, key: Key) {
         let slot = self.slot(key, now);
         let entry = &mut self.counts[slot];
         entry.count += 1;
         entry.last = entry.last.max(now);
-        let bit = 1 << slot;
-        entry.devices += u64::from(self.met[device] & bit == 0);
-        self.met[device] |= bit;
+        entry.devices += u64::from(met.meet(slot));
     }
 
     fn slot(&mut self, key: Key, now: Moment) -> usize {
@@ -127,11 +135,11 @@ mod tests {
 
     #[test]
     fn devices_are_counted_once_a_code() {
-        let mut codes = Codes::new(3);
+        let (mut codes, mut met) = (Codes::default(), [Met::default(); 3]);
         for device in [0, 0, 1] {
-            codes.count(device, Moment::from_nanos(5), key(429, 429_001));
+            codes.count(&mut met[device], Moment::from_nanos(5), key(429, 429_001));
         }
-        codes.count(2, Moment::from_nanos(9), key(202, 0));
+        codes.count(&mut met[2], Moment::from_nanos(9), key(202, 0));
         let merged = Codes::merged([&codes].into_iter());
         assert_eq!(merged.len(), 2);
         assert_eq!((merged[1].status, merged[1].count, merged[1].devices), (429, 3, 2));
@@ -139,9 +147,9 @@ mod tests {
 
     #[test]
     fn a_service_that_invents_codes_cannot_grow_the_record() {
-        let mut codes = Codes::new(1);
+        let (mut codes, mut met) = (Codes::default(), Met::default());
         for code in 0..10_000 {
-            codes.count(0, Moment::START, key(400, code));
+            codes.count(&mut met, Moment::START, key(400, code));
         }
         let merged = Codes::merged([&codes].into_iter());
         assert_eq!(merged.len(), SLOTS);

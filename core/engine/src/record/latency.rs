@@ -10,6 +10,9 @@ pub(crate) enum Phase {
     Dns,
     Tcp,
     Tls,
+    Websocket,
+    Connack,
+    Subscribe,
     /// All of the above.
     Connect,
     Register,
@@ -19,10 +22,13 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Dns,
         Self::Tcp,
         Self::Tls,
+        Self::Websocket,
+        Self::Connack,
+        Self::Subscribe,
         Self::Connect,
         Self::Register,
         Self::Poll,
@@ -35,6 +41,9 @@ impl Phase {
             Self::Dns => "dns",
             Self::Tcp => "tcp",
             Self::Tls => "tls",
+            Self::Websocket => "websocket",
+            Self::Connack => "connack",
+            Self::Subscribe => "subscribe",
             Self::Connect => "connect",
             Self::Register => "register",
             Self::Poll => "poll",

@@ -98,9 +98,8 @@ fn cohort_totals(shards: &[Recorder], cohort: usize) -> Totals {
     let mut totals = Totals::default();
     for shard in shards {
         add(&mut totals, &shard.cohorts[cohort].totals);
-        let members = shard.standing.iter().zip(&shard.cohort).filter(|(_, of)| usize::from(**of) == cohort);
-        for (standing, _) in members {
-            match standing {
+        for device in shard.devices.iter().filter(|device| usize::from(device.cohort) == cohort) {
+            match &device.standing {
                 Standing::Assigned => totals.assigned += 1,
                 Standing::Stopped(class) => {
                     totals.stopped += 1;

@@ -1,5 +1,6 @@
 //! The HTTPS door.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::rc::Rc;
 
@@ -23,8 +24,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{House, operators, webhooks};
+use super::upgrade::{self, Carried};
+use super::{House, Visit, operators, serve_mqtt, webhooks};
 use crate::evidence::{Peer, Presented};
+use crate::websocket::WebSocket;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000; includeSubDomains");
@@ -34,21 +37,38 @@ pub(super) const ERROR_CODE: HeaderName = HeaderName::from_static("x-ms-error-co
 /// Serves one connection until it ends. Errors of a client are its own: they end its connection and nothing else.
 pub(crate) async fn serve_http<S>(house: Rc<House>, stream: S, peer: Peer)
 where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let peer = Rc::new(peer);
+    let upgraded = RefCell::new(None);
     let head = house.limits.head;
-    let answer = service_fn(move |request| {
+    let answer = service_fn(|mut request| {
         let (house, peer) = (Rc::clone(&house), Rc::clone(&peer));
-        async move { Ok::<_, Infallible>(respond(&house, &peer, request).await) }
+        let offer = upgrade::offer(&mut request).map(|(response, granted)| {
+            *upgraded.borrow_mut() = granted;
+            response
+        });
+        async move {
+            Ok::<_, Infallible>(match offer {
+                Some(response) => response,
+                None => respond(&house, &peer, request).await,
+            })
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(head)
         .max_buf_size(16 * 1024)
-        .serve_connection(TokioIo::new(stream), answer);
+        .serve_connection(TokioIo::new(stream), answer)
+        .with_upgrades();
     // How a client's connection ended is of no interest to the others.
     let _ = connection.await;
+    let Some((Carried::Mqtt, upgraded)) = upgraded.take() else { return };
+    let Ok(upgraded) = upgraded.await else { return };
+    if let Ok(parts) = upgraded.downcast::<TokioIo<S>>() {
+        let stream = WebSocket::accept(parts.io.into_inner(), parts.read_buf).await;
+        Box::pin(serve_mqtt(house, stream, &peer)).await;
+    }
 }
 
 async fn respond(house: &Rc<House>, peer: &Peer, request: Request<Incoming>) -> Response<Full<Bytes>> {
@@ -92,7 +112,9 @@ async fn respond(house: &Rc<House>, peer: &Peer, request: Request<Incoming>) -> 
     if handled.delay > Span::ZERO {
         tokio::time::sleep(handled.delay.into()).await;
     }
-    house.log(peer, began, asked.api_version, || What::device(&asked, &handled));
+    let took = house.clock.now().since(began);
+    let visit = Visit { protocol: "Http", began, took, api_version: asked.api_version };
+    house.log(peer, &visit, || What::device(&asked, &handled));
     spell(&handled, &route, &head.headers)
 }
 

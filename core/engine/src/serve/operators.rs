@@ -13,8 +13,8 @@ use http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, IF_MA
 use http::{Response, StatusCode};
 use http_body_util::Full;
 
-use super::House;
 use super::http::{ERROR_CODE, common_headers};
+use super::{House, Visit};
 use crate::evidence::{Peer, Presented, RealCertificates};
 
 const ITEM_TYPE: HeaderName = HeaderName::from_static("x-ms-item-type");
@@ -45,7 +45,9 @@ pub(super) async fn respond(
     if answer.delay > Span::ZERO {
         tokio::time::sleep(answer.delay.into()).await;
     }
-    house.log(peer, began, request.api_version, || What::operator(&request.call, &answer));
+    let took = house.clock.now().since(began);
+    let visit = Visit { protocol: "Http", began, took, api_version: request.api_version };
+    house.log(peer, &visit, || What::operator(&request.call, &answer));
     spell(&answer)
 }
 

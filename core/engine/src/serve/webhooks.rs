@@ -12,7 +12,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use fleetstorm_model::protocol::http::{MESSAGE_MAX_BYTES, read_webhook_reply, write_webhook_call};
 use fleetstorm_model::scenario::{TlsVersions, WebhookFile};
-use fleetstorm_model::service::{WebhookCall, WebhookReply};
+use fleetstorm_model::service::{Service, WebhookCall, WebhookReply};
+use fleetstorm_model::time::Moment;
 use http::header::{CONTENT_TYPE, HOST, HeaderValue};
 use http::{Method, Request, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -139,16 +140,20 @@ impl Target {
 
 /// Asks every webhook that the service has to ask, each in a task of its own.
 pub(super) fn ask_all(house: &Rc<House>) {
-    // A closure, because the service must not stay borrowed while a call is handled.
-    let next = || house.service.borrow_mut().next_webhook();
-    while let Some(call) = next() {
-        if house.webhooks.is_some() {
-            tokio::task::spawn_local(converse(Rc::clone(house), call));
-        } else {
-            let why = "this run has no network to ask a webhook".to_owned();
-            let forbidden = WebhookReply::Forbidden(why);
-            house.service.borrow_mut().webhook_answered(house.clock.now(), call.ticket, forbidden);
-        }
+    let mut service = house.service.borrow_mut();
+    if house.webhooks.is_none() {
+        return forbid(&mut service, house.clock.now());
+    }
+    while let Some(call) = service.next_webhook() {
+        tokio::task::spawn_local(converse(Rc::clone(house), call));
+    }
+}
+
+/// Answers in the place of every webhook that the service has to ask, in a run without a network.
+pub(crate) fn forbid(service: &mut Service, now: Moment) {
+    while let Some(call) = service.next_webhook() {
+        let why = "this run has no network to ask a webhook".to_owned();
+        service.webhook_answered(now, call.ticket, WebhookReply::Forbidden(why));
     }
 }
 

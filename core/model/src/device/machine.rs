@@ -14,29 +14,33 @@ use crate::random::span_below;
 use crate::time::{Moment, Span};
 
 /// One device.
+///
+/// A million of them are simulated at once, so what needs no precision is kept short: see `Short`.
 #[derive(Clone, Debug)]
 pub struct Device {
-    state: State,
-    /// What to do once the wait is over or the connection stands.
-    next: Operation,
     /// The assignment that is under way.
     operation: Option<OperationId>,
+    /// The deadline or the end of the wait that `state` names.
+    until: Moment,
     /// When the device should have booted.
     booted: Moment,
     /// When the connection attempt or request in hand began.
     started: Moment,
-    /// How late the driver woke the device for it: latency counts from `started - lag`.
-    lag: Span,
     /// When the service accepted the registration.
     assigning_since: Moment,
-    previous_wait: Span,
+    /// How late the driver woke the device for it: latency counts from `started - lag`.
+    lag: Short,
+    previous_wait: Short,
     /// 0 while the device has no token.
     token_expires_unix_secs: u32,
     failures: u32,
-    operation_failures: u32,
     attempts: u32,
     registers: u32,
-    polls: u32,
+    /// 65,535 stands for more.
+    operation_failures: u16,
+    state: State,
+    /// What to do once the wait is over or the connection stands.
+    next: Operation,
     slot: u8,
     connection: Connection,
     /// A token was renewed because the service refused the one before: the next refusal parks.
@@ -45,14 +49,30 @@ pub struct Device {
     challenged: bool,
 }
 
+/// A span in four bytes, to 24 bits: exact below 16 ms, to a microsecond below 16 s.
+#[derive(Clone, Copy, Debug)]
+struct Short(f32);
+
+impl Short {
+    const ZERO: Self = Self(0.0);
+
+    const fn of(span: Span) -> Self {
+        Self(span.as_nanos() as f32)
+    }
+
+    const fn span(self) -> Span {
+        Span::from_nanos(self.0 as u64)
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Off,
-    Waiting { until: Moment },
-    Connecting { deadline: Moment },
-    Asking { deadline: Moment },
-    Answering { deadline: Moment },
-    Parked { until: Moment },
+    Waiting,
+    Connecting,
+    Asking,
+    Answering,
+    Parked,
     Finished,
 }
 
@@ -84,20 +104,20 @@ impl Device {
     /// A device without power.
     pub const fn new() -> Self {
         Self {
-            state: State::Off,
-            next: Operation::Register,
             operation: None,
+            until: Moment::FAR,
             booted: Moment::START,
             started: Moment::START,
-            lag: Span::ZERO,
             assigning_since: Moment::START,
-            previous_wait: Span::ZERO,
+            lag: Short::ZERO,
+            previous_wait: Short::ZERO,
             token_expires_unix_secs: 0,
             failures: 0,
-            operation_failures: 0,
             attempts: 0,
             registers: 0,
-            polls: 0,
+            operation_failures: 0,
+            state: State::Off,
+            next: Operation::Register,
             slot: 0,
             connection: Connection::Closed,
             renewed: false,
@@ -108,59 +128,66 @@ impl Device {
     /// When the device wants to be woken; `None` if it waits for nothing.
     pub const fn alarm(&self) -> Option<Moment> {
         match self.state {
-            State::Waiting { until } | State::Parked { until } => Some(until),
-            State::Connecting { deadline } | State::Asking { deadline } | State::Answering { deadline } => {
-                Some(deadline)
-            }
             State::Off | State::Finished => None,
+            State::Waiting | State::Connecting | State::Asking | State::Answering | State::Parked => {
+                Some(self.until)
+            }
         }
     }
 
     /// How late the driver woke the device for the attempt in hand.
     pub const fn lag(&self) -> Span {
-        self.lag
+        self.lag.span()
+    }
+
+    /// The operation that is under way: what a poll asks for.
+    pub const fn operation(&self) -> Option<&OperationId> {
+        self.operation.as_ref()
+    }
+
+    /// Attempts since boot: connections that failed, and requests.
+    pub const fn attempts(&self) -> u32 {
+        self.attempts
     }
 
     /// Whether the device has come to rest: it has its hub, gave up, or sleeps off a failure.
     pub const fn is_settled(&self) -> bool {
-        matches!(self.state, State::Parked { .. } | State::Finished)
+        matches!(self.state, State::Parked | State::Finished)
     }
 
     /// Takes one input and says what to do next.
     pub fn step(&mut self, now: Moment, input: Input<'_>, policy: &Policy, host: &mut impl Host) -> Action {
         match (self.state, input) {
             (_, Input::Boot { intended }) => self.boot(now, intended, policy, host),
-            (State::Waiting { until }, Input::Alarm) if now >= until => {
-                self.lag = now.since(until);
+            (State::Waiting, Input::Alarm) if now >= self.until => {
+                self.lag = Short::of(now.since(self.until));
                 self.begin(now, policy, host)
             }
-            (State::Parked { until }, Input::Alarm) if now >= until => {
-                self.lag = now.since(until);
+            (State::Parked, Input::Alarm) if now >= self.until => {
+                self.lag = Short::of(now.since(self.until));
                 self.renewed = false;
                 self.discard_token();
                 self.restart();
                 self.begin(now, policy, host)
             }
-            (State::Connecting { .. }, Input::Connected) => self.connected(now, policy, host),
-            (State::Connecting { .. }, Input::Broke(fault)) => self.not_connected(now, fault, policy, host),
-            (State::Connecting { deadline }, Input::Alarm) if now >= deadline => {
+            (State::Connecting, Input::Connected) => self.connected(now, policy, host),
+            (State::Connecting, Input::Broke(fault)) => self.not_connected(now, fault, policy, host),
+            (State::Connecting, Input::Alarm) if now >= self.until => {
                 self.not_connected(now, Fault::ConnectTimeout, policy, host)
             }
-            (State::Asking { .. }, Input::Reply(reply)) => self.replied(now, reply, policy, host),
-            (State::Asking { .. }, Input::Broke(fault)) => self.broke(now, fault, policy, host),
-            (State::Asking { deadline }, Input::Alarm) if now >= deadline => {
+            (State::Asking, Input::Reply(reply)) => self.replied(now, reply, policy, host),
+            (State::Asking, Input::Broke(fault)) => self.broke(now, fault, policy, host),
+            (State::Asking, Input::Alarm) if now >= self.until => {
                 self.broke(now, Fault::Timeout, policy, host)
             }
-            (State::Answering { .. }, Input::Answered) => {
+            (State::Answering, Input::Answered) => {
                 self.challenged = true;
                 self.token_expires_unix_secs = 0;
                 self.begin(now, policy, host)
             }
-            (State::Answering { .. }, Input::Broke(_)) => self.unanswered(now, policy, host),
-            (State::Answering { deadline }, Input::Alarm) if now >= deadline => {
-                self.unanswered(now, policy, host)
-            }
-            (State::Waiting { .. } | State::Parked { .. }, Input::Broke(_)) => {
+            (State::Answering, Input::Broke(_)) => self.unanswered(now, policy, host),
+            (State::Answering, Input::Alarm) if now >= self.until => self.unanswered(now, policy, host),
+            (State::Waiting | State::Parked, Input::Broke(_)) => {
                 self.connection = Connection::Closed;
                 Action::Ignore
             }
@@ -169,7 +196,7 @@ impl Device {
     }
 
     fn boot(&mut self, now: Moment, intended: Moment, policy: &Policy, host: &mut impl Host) -> Action {
-        *self = Self { booted: intended, lag: now.since(intended), ..Self::new() };
+        *self = Self { booted: intended, lag: Short::of(now.since(intended)), ..Self::new() };
         let attempt = self.attempt(
             now,
             &Failure {
@@ -184,7 +211,7 @@ impl Device {
         match host.admit(&attempt) {
             Decision::Wait(wait) if wait > Span::ZERO => {
                 // Counted from the intended boot, so that a late driver does not delay the fleet's schedule.
-                self.state = State::Waiting { until: intended + wait };
+                (self.state, self.until) = (State::Waiting, intended + wait);
                 Action::Wait { keep_connection: false }
             }
             Decision::GiveUp { rearm_after } => {
@@ -197,7 +224,8 @@ impl Device {
 
     /// Starts the next attempt: connects if there is no connection, else sends.
     fn begin(&mut self, now: Moment, policy: &Policy, host: &mut impl Host) -> Action {
-        if self.connection == Connection::Closed {
+        let stale = policy.credential_by_connection && self.token_is_due(now, policy);
+        if stale || self.connection == Connection::Closed {
             self.connect(now, policy, host)
         } else {
             self.send(now, policy, host)
@@ -207,13 +235,13 @@ impl Device {
     fn connect(&mut self, now: Moment, policy: &Policy, host: &mut impl Host) -> Action {
         let credential = self.credential(now, policy, host);
         self.started = now;
-        self.state = State::Connecting { deadline: now + policy.connect_timeout };
+        (self.state, self.until) = (State::Connecting, now + policy.connect_timeout);
         Action::Connect { credential }
     }
 
     fn connected(&mut self, now: Moment, policy: &Policy, host: &mut impl Host) -> Action {
         let started = self.started;
-        host.observe(now, Observation::Connected { intended: started - self.lag, started, fault: None });
+        host.observe(now, Observation::Connected { intended: started - self.lag(), started, fault: None });
         self.connection = Connection::Fresh;
         self.send(now, policy, host)
     }
@@ -222,10 +250,10 @@ impl Device {
         let started = self.started;
         host.observe(
             now,
-            Observation::Connected { intended: started - self.lag, started, fault: Some(fault) },
+            Observation::Connected { intended: started - self.lag(), started, fault: Some(fault) },
         );
         self.attempts += 1;
-        let (class, advice) = reaction::to_fault(fault);
+        let (class, advice) = reaction::to_fault(fault, &policy.refusals, self.renewed);
         let outcome = Outcome::Broke(fault);
         self.connection = Connection::Closed;
         self.fail(
@@ -250,27 +278,34 @@ impl Device {
         self.started = now;
         self.attempts += 1;
         self.registers += u32::from(operation != Operation::Poll);
-        self.state = State::Asking { deadline: now + policy.request_timeout };
-        host.observe(now, Observation::Sent { operation, intended: now - self.lag });
+        (self.state, self.until) = (State::Asking, now + policy.request_timeout);
+        host.observe(now, Observation::Sent { operation, intended: now - self.lag() });
         Action::Send { operation, operation_id, credential }
     }
 
     /// The credential to present now, renewed if it would not last.
     fn credential(&mut self, now: Moment, policy: &Policy, host: &mut impl Host) -> Credential {
-        let lifetime = policy.token_lifetime.filter(|_| self.challenged || !policy.challenged);
-        if let Some(lifetime) = lifetime {
-            let believed = self.believed_unix_secs(now, policy);
-            let held = u64::from(self.token_expires_unix_secs);
-            if held == 0 || believed.saturating_add(policy.token_margin.as_secs()) >= held {
-                let expires = believed.saturating_add(lifetime.as_secs());
-                // A device that lives past 2106 presents the last second that 32 bits can name.
-                self.token_expires_unix_secs = u32::try_from(expires).unwrap_or(u32::MAX).max(1);
-                if held != 0 && self.token_expires_unix_secs as u64 != held {
-                    host.observe(now, Observation::TokenRenewed);
-                }
+        if let Some(lifetime) = policy.token_lifetime
+            && self.token_is_due(now, policy)
+        {
+            let held = self.token_expires_unix_secs;
+            let expires = self.believed_unix_secs(now, policy).saturating_add(lifetime.as_secs());
+            // A device that lives past 2106 presents the last second that 32 bits can name.
+            self.token_expires_unix_secs = u32::try_from(expires).unwrap_or(u32::MAX).max(1);
+            if held != 0 && self.token_expires_unix_secs != held {
+                host.observe(now, Observation::TokenRenewed);
             }
         }
         Credential { slot: self.slot, expires_unix_secs: u64::from(self.token_expires_unix_secs) }
+    }
+
+    /// Whether the device would present a new token now: it has none, or the one it has would not last.
+    fn token_is_due(&self, now: Moment, policy: &Policy) -> bool {
+        let held = u64::from(self.token_expires_unix_secs);
+        policy.token_lifetime.is_some()
+            && (self.challenged || !policy.challenged)
+            && (held == 0
+                || self.believed_unix_secs(now, policy).saturating_add(policy.token_margin.as_secs()) >= held)
     }
 
     fn believed_unix_secs(&self, now: Moment, policy: &Policy) -> u64 {
@@ -284,14 +319,14 @@ impl Device {
         };
         let operation = self.next;
         let outcome = Outcome::Answered { status: reply.status, code: reaction::service_code(reply) };
-        let (intended, started) = (self.started - self.lag, self.started);
+        let (intended, started) = (self.started - self.lag(), self.started);
         host.observe(now, Observation::Ended { operation, intended, started, outcome });
 
         match (&reply.body, reaction::to_reply(operation, reply, self.renewed)) {
             (Body::Challenge(_), _)
                 if reply.status == Status::UNAUTHORIZED && policy.challenged && !self.challenged =>
             {
-                self.state = State::Answering { deadline: now + policy.request_timeout };
+                (self.state, self.until) = (State::Answering, now + policy.request_timeout);
                 Action::Answer
             }
             (_, Some((class, advice))) => self.fail(
@@ -341,7 +376,7 @@ impl Device {
             None | Some(Span::ZERO) => policy.poll_interval,
             Some(wait) => wait,
         };
-        let jitter = span_below(host.poll_jitter(self.polls), policy.poll_jitter);
+        let jitter = span_below(host.poll_jitter(self.attempts), policy.poll_jitter);
         let until = now + interval + jitter;
         if until.since(self.assigning_since) > policy.assign_patience {
             let failure = Failure {
@@ -353,7 +388,6 @@ impl Device {
             };
             return self.fail(now, failure, policy, host);
         }
-        self.polls = self.polls.wrapping_add(1);
         self.next = Operation::Poll;
         self.wait(until, until.since(now) <= policy.idle_close)
     }
@@ -399,9 +433,9 @@ impl Device {
         }
         let operation = self.next;
         let outcome = Outcome::Broke(fault);
-        let (intended, started) = (self.started - self.lag, self.started);
+        let (intended, started) = (self.started - self.lag(), self.started);
         host.observe(now, Observation::Ended { operation, intended, started, outcome });
-        let (class, advice) = reaction::to_fault(fault);
+        let (class, advice) = reaction::to_fault(fault, &policy.refusals, self.renewed);
         self.fail(
             now,
             Failure { operation, class, advice, outcome, retry_after: RetryAfter::Absent },
@@ -429,7 +463,7 @@ impl Device {
         if failure.operation == Operation::Poll
             && failure.advice == Advice::Retry
             && failure.class != ErrorClass::Throttled
-            && self.operation_failures >= policy.poll_failures
+            && u32::from(self.operation_failures) >= policy.poll_failures
         {
             failure.advice = Advice::Restart;
         }
@@ -453,7 +487,11 @@ impl Device {
                 wait
             }
             Decision::LookupStatus(wait) => {
-                self.go_to(Operation::Lookup);
+                if policy.lookups {
+                    self.go_to(Operation::Lookup);
+                } else {
+                    self.restart();
+                }
                 wait
             }
             Decision::GiveUp { rearm_after } => {
@@ -461,14 +499,14 @@ impl Device {
             }
             Decision::Faulted => return self.stop(now, failure.class, failure.outcome, None, true, host),
         };
-        self.previous_wait = wait;
+        self.previous_wait = Short::of(wait);
         let retry_after = attempt.retry_after_wait;
         host.observe(now, Observation::BackedOff { operation: failure.operation, wait, retry_after });
         if policy.connection != ConnectionUse::PerDevice || wait > policy.idle_close {
             self.connection = Connection::Closed;
         }
         if wait == Span::ZERO {
-            self.lag = Span::ZERO;
+            self.lag = Short::ZERO;
             return self.begin(now, policy, host);
         }
         self.wait(now + wait, true)
@@ -496,7 +534,7 @@ impl Device {
         if !keep_connection {
             self.connection = Connection::Closed;
         }
-        self.state = State::Waiting { until };
+        (self.state, self.until) = (State::Waiting, until);
         Action::Wait { keep_connection: self.connection != Connection::Closed }
     }
 
@@ -517,7 +555,7 @@ impl Device {
         self.connection = Connection::Closed;
         match rearm_after {
             Some(wait) => {
-                self.state = State::Parked { until: now + wait };
+                (self.state, self.until) = (State::Parked, now + wait);
                 Action::Wait { keep_connection: false }
             }
             None => {
@@ -539,12 +577,12 @@ impl Device {
             outcome: failure.outcome,
             failures: self.failures,
             attempts: self.attempts,
-            operation_failures: self.operation_failures,
+            operation_failures: u32::from(self.operation_failures),
             retry_after: failure.retry_after,
             retry_after_wait: failure.retry_after.wait(self.believed_unix_secs(now, policy)),
             floor: if unavailable { FIRST_WAIT } else { Span::ZERO },
             park: policy.park,
-            previous_wait: self.previous_wait,
+            previous_wait: self.previous_wait.span(),
             now,
             since_boot: now.since(self.booted),
             elapsed: now.since(self.started),

@@ -1,11 +1,12 @@
 //! What the reference client does about every status and fault (`dps-protocol` 13.2).
 
-use super::Advice;
+use super::{Advice, Refusals};
 use crate::outcome::{ErrorClass, Fault};
 use crate::protocol::{Body, Operation, RegistrationState, Reply, Status};
 
-/// What a broken connection or request means.
-pub(super) fn to_fault(fault: Fault) -> (ErrorClass, Advice) {
+/// What a broken connection or request means. A token that was renewed and is refused again is not renewed once more.
+pub(super) fn to_fault(fault: Fault, refusals: &Refusals, renewed: bool) -> (ErrorClass, Advice) {
+    let once = |advice| if advice == Advice::Renew && renewed { Advice::Park } else { advice };
     match fault {
         Fault::Dns
         | Fault::Refused
@@ -18,6 +19,9 @@ pub(super) fn to_fault(fault: Fault) -> (ErrorClass, Advice) {
         Fault::Lost | Fault::Timeout => (ErrorClass::OutcomeUnknown, Advice::Retry),
         Fault::Protocol => (ErrorClass::Protocol, Advice::Retry),
         Fault::Attestation => (ErrorClass::Unauthorized, Advice::Park),
+        Fault::Unavailable => (ErrorClass::ServerError, once(refusals.unavailable)),
+        Fault::BadCredentials => (ErrorClass::Unauthorized, once(refusals.bad_credentials)),
+        Fault::NotAuthorized => (ErrorClass::Unauthorized, once(refusals.not_authorized)),
     }
 }
 

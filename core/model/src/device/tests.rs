@@ -517,7 +517,7 @@ fn a_late_driver_is_seen_as_lag_not_as_service_time() {
 
 #[test]
 fn a_device_stays_small() {
-    assert!(size_of::<Device>() <= 136, "{}", size_of::<Device>());
+    assert!(size_of::<Device>() <= 96, "{}", size_of::<Device>());
 }
 
 /// Draws arbitrary decisions.
@@ -672,4 +672,73 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_new_token_needs_a_new_connection_where_the_transport_authenticates_by_it() {
+    for by_connection in [false, true] {
+        let mut talk = Talk::with(Policy {
+            credential_by_connection: by_connection,
+            poll_jitter: Span::ZERO,
+            ..Policy::default()
+        });
+        let Action::Connect { credential: first } = talk.boot() else { panic!("no connection") };
+        talk.step(Input::Connected);
+        let next = talk.answer(&error(401, RetryAfter::Absent));
+        match next {
+            Action::Connect { credential } if by_connection => {
+                assert_ne!(credential, Credential { slot: 1, ..first })
+            }
+            Action::Send { operation: Operation::Register, .. } if !by_connection => {}
+            other => panic!("{by_connection}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_refused_connection_is_treated_as_the_policy_says() {
+    for (fault, refusals, notes) in [
+        (Fault::Unavailable, Refusals::default(), "wait 5s"),
+        (
+            Fault::Unavailable,
+            Refusals { unavailable: Advice::Park, ..Refusals::default() },
+            "stopped ServerError",
+        ),
+        (Fault::NotAuthorized, Refusals::default(), "wait 0s"),
+        (
+            Fault::NotAuthorized,
+            Refusals { not_authorized: Advice::Park, ..Refusals::default() },
+            "stopped Unauthorized",
+        ),
+        (
+            Fault::BadCredentials,
+            Refusals { bad_credentials: Advice::Retry, ..Refusals::default() },
+            "wait 1s",
+        ),
+    ] {
+        let mut talk = Talk::with(Policy { credential_by_connection: true, refusals, ..Policy::default() });
+        talk.boot();
+        talk.step(Input::Broke(fault));
+        let last = &talk.host.notes[1];
+        assert!(last.starts_with(notes), "{fault:?}: {last}");
+    }
+}
+
+#[test]
+fn a_token_that_is_refused_twice_when_connecting_parks() {
+    let mut talk = Talk::with(Policy { credential_by_connection: true, ..Policy::default() });
+    talk.boot();
+    assert!(matches!(talk.step(Input::Broke(Fault::NotAuthorized)), Action::Connect { .. }));
+    assert_eq!(talk.step(Input::Broke(Fault::NotAuthorized)), Action::Wait { keep_connection: false });
+    assert!(talk.device.is_settled());
+}
+
+#[test]
+fn a_device_whose_transport_has_no_lookup_registers_instead() {
+    let mut talk = Talk::with(Policy { lookups: false, ..Policy::default() });
+    talk.host.force = Some(Decision::LookupStatus(Span::ZERO));
+    talk.boot();
+    talk.step(Input::Connected);
+    let next = talk.answer(&error(500, RetryAfter::Absent));
+    assert!(matches!(next, Action::Send { operation: Operation::Register, .. }), "{next:?}");
 }

@@ -27,10 +27,11 @@ pub fn explain(scenario: &Scenario) -> String {
         let enrolled = if cohort.enrolled { "" } else { ", not enrolled" };
         let _ = writeln!(
             out,
-            "  {:<12} {:>9}  {} over https, retry {}{enrolled}",
+            "  {:<12} {:>9}  {} over {}, retry {}{enrolled}",
             cohort.name,
             grouped(u64::from(size)),
             cohort.attestation,
+            cohort.transport.name(),
             cohort.retry
         );
     }

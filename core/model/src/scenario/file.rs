@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::text::{Duration, Offset, Rate};
-use super::{AlertRule, Arrival, MockFile};
+use super::{AlertRule, Arrival, CompareFile, MockFile, Network, RefusalsFile, Transport};
 use crate::device::{ConnectionUse, Policy};
 use crate::time::{Calendar, Span};
 
@@ -36,6 +36,13 @@ pub struct Scenario {
     pub target: Target,
     /// The embedded mock; the same keys as a mock's own file.
     pub mock: MockFile,
+    /// Libraries with strategies and attestations of one's own.
+    pub plugins: Plugins,
+    /// How long the network and the service take in a simulated run.
+    pub network: Network,
+    /// What `compare` compares.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compare: Option<CompareFile>,
 }
 
 impl Default for Scenario {
@@ -51,8 +58,20 @@ impl Default for Scenario {
             cohorts: Vec::new(),
             target: Target::default(),
             mock: MockFile::default(),
+            plugins: Plugins::default(),
+            network: Network::default(),
+            compare: None,
         }
     }
+}
+
+/// Libraries with strategies and attestations of one's own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Plugins {
+    /// Paths of shared libraries, or names to look for in FLEETSTORM_PLUGIN_PATH. A library has the rights of the
+    /// whole program, so it is only opened if the operator allows its hash: with --allow-plugin or in the lock file.
+    pub load: Vec<String>,
 }
 
 /// The devices.
@@ -102,6 +121,10 @@ pub struct Cohort {
     pub retry: Plugin,
     /// How they speak to the service.
     pub transport: Transport,
+    /// Longest silence of a device over MQTT, whole seconds up to 1,740; 0 sends no pings.
+    pub keep_alive: Duration,
+    /// What a refused MQTT connection means.
+    pub refusals: RefusalsFile,
     /// How long they keep a connection.
     pub connection: ConnectionKind,
     /// Whether TLS sessions are resumed. A fleet that starts cold has no tickets, so the default is no.
@@ -143,6 +166,9 @@ impl Default for Cohort {
             attestation: Plugin::named("symmetric-key"),
             retry: Plugin::named("full-jitter"),
             transport: Transport::Https,
+            // That of the Python client.
+            keep_alive: Duration(Span::from_secs(60)),
+            refusals: RefusalsFile::default(),
             connection: ConnectionKind::PerDevice,
             session_resumption: false,
             tls: TlsVersions::Any,
@@ -163,6 +189,11 @@ impl Default for Cohort {
 }
 
 impl Cohort {
+    /// The keep-alive that its devices ask for over MQTT, in seconds.
+    pub fn keep_alive_secs(&self) -> u16 {
+        u16::try_from(self.keep_alive.0.as_secs()).unwrap_or(u16::MAX)
+    }
+
     /// The behaviour that the devices' machines follow.
     pub fn policy(&self, calendar: Calendar) -> Policy {
         Policy {
@@ -184,6 +215,9 @@ impl Cohort {
             clock_offset_ns: self.clock_offset.ns,
             credentials: 2,
             challenged: self.attestation.kind == "tpm",
+            credential_by_connection: self.transport.is_mqtt(),
+            lookups: !self.transport.is_mqtt(),
+            refusals: self.refusals.into(),
             calendar,
         }
     }
@@ -277,15 +311,6 @@ impl JsonSchema for Plugin {
     }
 }
 
-/// How a device speaks to the service.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Transport {
-    /// HTTPS.
-    #[default]
-    Https,
-}
-
 /// How long a device keeps a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -323,6 +348,9 @@ pub struct Target {
     /// Where to dial, as `https://host:port`. Not for the embedded mock; default for `dps` is the global endpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
+    /// Port of MQTT on the same host. Default: 8883.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mqtt_port: Option<u16>,
     /// The name in the server's certificate and in `Host`, where it differs from the address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_name: Option<String>,

@@ -54,6 +54,8 @@ pub struct MockFile {
     pub retry_after_s: i64,
     /// What a second registration of a device meets while one is running.
     pub overlap: OverlapFile,
+    /// How the MQTT door refuses connections.
+    pub mqtt: MqttFile,
     /// Seed of delays, ids and jitter, and of the demo's keys.
     pub seed: u64,
 }
@@ -76,6 +78,7 @@ impl Default for MockFile {
             assignment: AssignmentFile::default(),
             retry_after_s: 3,
             overlap: OverlapFile::default(),
+            mqtt: MqttFile::default(),
             seed: 0,
         }
     }
@@ -85,13 +88,33 @@ impl Default for MockFile {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Listen {
-    /// HTTPS. Port 0 takes a free one; the ready line names it.
+    /// HTTPS, and MQTT over WebSocket. Port 0 takes a free one; the ready line names it.
     pub https: String,
+    /// MQTT over TLS, or `off`.
+    pub mqtt: String,
 }
 
 impl Default for Listen {
     fn default() -> Self {
-        Self { https: "127.0.0.1:8443".to_owned() }
+        Self { https: "127.0.0.1:8443".to_owned(), mqtt: "127.0.0.1:8883".to_owned() }
+    }
+}
+
+/// How the MQTT door refuses connections: return codes of CONNACK. What is wrong with a credential is told by the answer
+/// to the registration, as the real service does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct MqttFile {
+    /// To an id scope that is not the mock's, 3 to 5. 0 lets it in and answers its registration with 404.
+    pub unknown_scope: u8,
+    /// To a user name that is malformed or for another device than the client id, 2 to 5.
+    pub user_name: u8,
+}
+
+impl Default for MqttFile {
+    /// 3 is what the real service says (`dps-protocol` 7.2); which of 4 and 5 it says is not known.
+    fn default() -> Self {
+        Self { unknown_scope: 3, user_name: 5 }
     }
 }
 

@@ -68,6 +68,12 @@ pub enum Timed {
     Tcp,
     /// The TLS handshake.
     Tls,
+    /// The upgrade to WebSocket.
+    Websocket,
+    /// MQTT: from CONNECT to CONNACK.
+    Connack,
+    /// MQTT: from SUBSCRIBE to SUBACK.
+    Subscribe,
     /// All of the connection.
     Connect,
     /// Register requests.
@@ -83,10 +89,13 @@ pub enum Timed {
 }
 
 impl Timed {
-    const ALL: [(&'static str, Self); 9] = [
+    const ALL: [(&'static str, Self); 12] = [
         ("dns", Self::Dns),
         ("tcp", Self::Tcp),
         ("tls", Self::Tls),
+        ("websocket", Self::Websocket),
+        ("connack", Self::Connack),
+        ("subscribe", Self::Subscribe),
         ("connect", Self::Connect),
         ("register", Self::Register),
         ("poll", Self::Poll),

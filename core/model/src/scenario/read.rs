@@ -255,6 +255,9 @@ fn narrow(span: Range<usize>, text: &str, name: &str) -> Range<usize> {
     }
 }
 
+/// Load balancers before the service cut connections that are silent for longer (`dps-protocol` 7.1).
+const KEEP_ALIVE_MAX: Span = Span::from_secs(1_740);
+
 /// Checks across keys. Places are found by the path of the key.
 struct Judge<'a> {
     document: Option<toml::Spanned<toml::de::DeTable<'a>>>,
@@ -323,28 +326,7 @@ impl<'a> Judge<'a> {
             self.refuse("horizon", "the run would end before it begins", "write a time such as \"15m\"");
         }
         for (index, cohort) in scenario.cohorts.iter().enumerate() {
-            let at = |key: &str| format!("cohort.{index}.{key}");
-            if !(cohort.share > 0.0 && cohort.share.is_finite()) {
-                self.refuse(
-                    &at("share"),
-                    format!("a share of {}", cohort.share),
-                    "shares are relative and greater than 0",
-                );
-            }
-            if scenario.cohorts[..index].iter().any(|other| other.name == cohort.name) {
-                self.refuse(
-                    &at("name"),
-                    format!("there are two cohorts `{}`", cohort.name),
-                    "give each its own `name`",
-                );
-            }
-            if cohort.token_lifetime.0 == Span::ZERO {
-                self.refuse(
-                    &at("token_lifetime"),
-                    "a token that never lives",
-                    "for expired tokens set `clock_offset = \"-2h\"`",
-                );
-            }
+            self.cohort(index, cohort, &scenario.cohorts[..index]);
         }
         for (index, text) in scenario.objectives.iter().enumerate() {
             let path = format!("objectives.{index}");
@@ -379,6 +361,69 @@ impl<'a> Judge<'a> {
         self.alerts(scenario);
         self.target(scenario);
         self.mock(&scenario.mock, "mock.");
+        if let Some(compare) = &scenario.compare {
+            if let Err((key, message)) = compare.check() {
+                self.refuse(&format!("compare.{key}"), message, "");
+            }
+            for (index, throttle) in compare.throttles.iter().enumerate() {
+                if throttle.config().is_none() {
+                    let names: Vec<&str> = PROFILES.iter().map(|profile| profile.name).collect();
+                    self.refuse(
+                        &format!("compare.throttle.{index}.profile"),
+                        format!("there is no throttle profile `{}`", throttle.profile),
+                        format!("profiles: {}", names.join(", ")),
+                    );
+                }
+            }
+        }
+        let network = &scenario.network;
+        for (name, delay) in
+            [("connect", &network.connect), ("hop", &network.hop), ("service", &network.service)]
+        {
+            if let Err(message) = delay.check() {
+                self.refuse(&format!("network.{name}"), message, "");
+            }
+        }
+    }
+
+    fn cohort(&mut self, index: usize, cohort: &Cohort, before: &[Cohort]) {
+        let at = |key: &str| format!("cohort.{index}.{key}");
+        if !(cohort.share > 0.0 && cohort.share.is_finite()) {
+            self.refuse(
+                &at("share"),
+                format!("a share of {}", cohort.share),
+                "shares are relative and greater than 0",
+            );
+        }
+        if before.iter().any(|other| other.name == cohort.name) {
+            self.refuse(
+                &at("name"),
+                format!("there are two cohorts `{}`", cohort.name),
+                "give each its own `name`",
+            );
+        }
+        if cohort.token_lifetime.0 == Span::ZERO {
+            self.refuse(
+                &at("token_lifetime"),
+                "a token that never lives",
+                "for expired tokens set `clock_offset = \"-2h\"`",
+            );
+        }
+        let keep_alive = cohort.keep_alive.0;
+        if keep_alive > KEEP_ALIVE_MAX || keep_alive != Span::from_secs(keep_alive.as_secs()) {
+            self.refuse(
+                &at("keep_alive"),
+                format!("a keep-alive of {keep_alive}"),
+                "write whole seconds up to 1740s; 0s sends no pings",
+            );
+        }
+        if cohort.transport.is_mqtt() && cohort.attestation.kind == "tpm" {
+            self.refuse(
+                &at("transport"),
+                "a TPM cannot attest over MQTT: its challenge needs HTTPS",
+                "set `transport = \"https\"`",
+            );
+        }
     }
 
     fn alerts(&mut self, scenario: &Scenario) {
@@ -491,6 +536,16 @@ impl<'a> Judge<'a> {
         }
         if !(-1..=i64::from(u32::MAX)).contains(&mock.retry_after_s) {
             self.refuse(&at("retry_after_s"), "this is no Retry-After", "write seconds, or -1 for none");
+        }
+        if !matches!(mock.mqtt.unknown_scope, 0 | 3..=5) {
+            self.refuse(
+                &at("mqtt.unknown_scope"),
+                "this code does not fit",
+                "write 3, 4 or 5, or 0 to let it in",
+            );
+        }
+        if !matches!(mock.mqtt.user_name, 2..=5) {
+            self.refuse(&at("mqtt.user_name"), "this code does not fit", "write 2 to 5");
         }
         for (index, hub) in mock.hubs.iter().enumerate() {
             if !(1..=1_000).contains(&hub.weight) {

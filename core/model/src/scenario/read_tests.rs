@@ -57,10 +57,31 @@ fn wrong_values_are_named_with_their_place() {
             "1:59: objective `assigned => 5`",
         ),
         ("objectives = [\"assigned >= 5% for \\\"b\\\"\"]", "no cohort `b`"),
+        ("[[cohort]]\nkeep_alive = \"1500ms\"", "2:14: a keep-alive of"),
+        ("[[cohort]]\ntransport = \"mqtt\"\nattestation = \"tpm\"", "a TPM cannot attest over MQTT"),
+        ("[mock.mqtt]\nunknown_scope = 1", "2:17"),
+        ("[mock.mqtt]\nuser_name = 0", "2:13"),
         ("[target]\nkind = \"dps\"", "consent"),
         ("[target]\nkind = \"endpoint\"", "needs an address"),
         ("[target]\naddress = \"https://x\"", "kind = \"endpoint\""),
         ("[[mock.enrollment]]\nregistration_id = \"x\"", "primary_key or primary_certificate"),
+        ("[network.hop]\nkind = \"uniform\"\nmin = \"2s\"\nmax = \"1s\"", "`max` is below `min`"),
+        ("[network.hop]\nkind = \"constant\"\ndelay = \"-2s\"", "not a length of time"),
+        (
+            "[network.hop]\nkind = \"lognormal\"\nmedian = \"1s\"\nsigma = -1\nmax = \"9s\"",
+            "`sigma` is from 0",
+        ),
+        (
+            "[network]\nconnect = { kind = \"empirical\", quantiles = [\"2s\", \"1s\"] }",
+            "2:11: quantiles ascend",
+        ),
+        ("[compare]\nstrategies = []", "2:14: there is nothing to compare"),
+        ("[compare]\nstrategies = [\"none\"]\nseeds = 0", "3:9: a comparison takes"),
+        (
+            "[compare]\nstrategies = [\"none\"]\n[[compare.throttle]]\nprofile = \"x\"",
+            "no throttle profile `x`",
+        ),
+        ("[network]\nhops = 1", "did you mean `hop`?"),
         ("x = [", "1:6"),
     ] {
         let problem = problem(text);

@@ -1,5 +1,6 @@
 //! The service machine: the order of its checks is that of `dps-protocol` 17.1.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 
 use base64::Engine as _;
@@ -9,10 +10,10 @@ use super::config::{Assignment, Config, ConfigError, Overlap};
 use super::enrollment::{AllocationPolicy, Attestation, Enrollment, Group, Individual};
 use super::metrics::{MetricStatus, Metrics};
 use super::placement::{Choice, Special, WebhookCall};
-use super::record::{EnrollmentRef, Records};
+use super::record::{Caller, EnrollmentPlace, EnrollmentRef, Records};
 use super::store::Book;
 use super::throttle::{Meter, RetryAfterMode, Verdict};
-use super::{Call, Evidence, Request, Submission, Token};
+use super::{Call, Evidence, Request, Resource, Submission, Token};
 use crate::protocol::{
     Body, Enrolment, ErrorBody, Malformed, OperationId, Registration, RegistrationId, RegistrationState,
     Reply, RetryAfter, Status, code, http, sas,
@@ -48,12 +49,72 @@ pub struct Handled {
     pub request_id: u128,
 }
 
+/// What a device of the roster asks for.
+#[derive(Clone, Copy, Debug)]
+pub enum Query<'a> {
+    /// To be assigned.
+    Register,
+    /// How this assignment is going.
+    Poll(&'a OperationId),
+    /// For its last known assignment.
+    Lookup,
+}
+
+/// What the service decided, before it is put into words: [`Service::reply`] does that.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Answer {
+    /// An error.
+    Refused {
+        /// The six-digit code.
+        code: u32,
+        /// When to come back.
+        retry_after: RetryAfter,
+    },
+    /// The enrollment is disabled.
+    Disabled,
+    /// The assignment is under way.
+    Assigning(Ticket),
+    /// The device has a hub.
+    Assigned(Ticket),
+    /// The assignment came to nothing.
+    Failed(Ticket),
+    /// To a lookup: the last known assignment, and whether it is still under way.
+    Known(Ticket, bool),
+}
+
+/// What a request says beside what it asks for.
+struct Form<'a> {
+    api_version: &'a str,
+    /// The payload for a webhook, as its JSON text.
+    payload: Option<&'a str>,
+}
+
+/// One registration of one device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    /// The device's record; its number if it is in the roster.
+    pub record: u32,
+    /// Which registration of the device it is, from 1.
+    pub registration: u32,
+}
+
+/// An answer and when it leaves.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Answered {
+    /// The answer.
+    pub answer: Answer,
+    /// How long a shaping queue held the request.
+    pub delay: Span,
+}
+
 /// A mock DPS instance.
 #[derive(Debug)]
 pub struct Service {
     pub(super) config: Config,
     pub(super) individuals: Book<Individual>,
     pub(super) groups: Book<Group>,
+    /// What the names of the roster's devices begin with.
+    roster_prefix: String,
     pub(super) records: Records,
     registrations: Meter,
     operations: Meter,
@@ -115,6 +176,7 @@ impl Service {
             operations: Meter::new(config.throttle.operations),
             individuals,
             groups,
+            roster_prefix: String::new(),
             records: Records::default(),
             special: BTreeMap::new(),
             calls: VecDeque::new(),
@@ -150,16 +212,56 @@ impl Service {
         &self.config.id_scope
     }
 
+    /// Starts an instance that knows `devices` devices by their number; their names are `prefix` and the number in
+    /// six digits or more. It treats them as any other device, and [`Service::ask`] need not spell them.
+    ///
+    /// # Errors
+    /// The configuration contradicts itself.
+    pub fn with_roster(config: Config, prefix: &str, devices: u32) -> Result<Self, ConfigError> {
+        let records = Records::of_roster(devices);
+        Ok(Self { roster_prefix: prefix.to_owned(), records, ..Self::new(config)? })
+    }
+
     /// Answers a request.
     pub fn handle(&mut self, now: Moment, request: &Request<'_>, evidence: &impl Evidence) -> Handled {
+        let caller = self.caller(request.registration_id);
+        let Answered { answer, delay } = self.answer(|service, delay| {
+            let (query, form) = service.understand(request)?;
+            service.judge(now, caller, query, form, evidence, delay)
+        });
+        Handled { reply: self.reply(now, &answer), delay, request_id: self.request_id() }
+    }
+
+    /// Answers device number `device` of the roster, whose request is well formed and names this instance. A device
+    /// beyond the roster is unknown.
+    pub fn ask(&mut self, now: Moment, device: u32, query: Query<'_>, evidence: &impl Evidence) -> Answered {
+        let known = (device as usize) < self.records.roster();
+        let numbered = Caller::Numbered(device);
+        let name;
+        let caller = if self.records.is_numbered(device) {
+            numbered
+        } else {
+            name = self.name(numbered);
+            Caller::Named(&name)
+        };
+        self.answer(|service, delay| {
+            if !known {
+                return Err(Refusal::new(code::UNAUTHORIZED));
+            }
+            let form = Form { api_version: http::API_VERSION, payload: None };
+            service.judge(now, caller, query, Ok(form), evidence, delay)
+        })
+    }
+
+    fn answer(&mut self, judge: impl FnOnce(&mut Self, &mut Span) -> Result<Answer, Refusal>) -> Answered {
         self.answers = self.answers.wrapping_add(1);
         self.counters.requests += 1;
-        let request_id = self.request_id();
         let mut delay = Span::ZERO;
-        let reply = self
-            .judge(now, request, evidence, &mut delay)
-            .unwrap_or_else(|refusal| self.refuse(now, request_id, &refusal));
-        Handled { reply, delay, request_id }
+        let answer = judge(self, &mut delay).unwrap_or_else(|Refusal { code, retry_after }| {
+            *self.counters.errors.entry(code).or_default() += 1;
+            Answer::Refused { code, retry_after }
+        });
+        Answered { answer, delay }
     }
 
     /// Counts one operation of the service API against its own quota (`dps-protocol` 11.1): how long a shaping queue
@@ -173,11 +275,17 @@ impl Service {
         match self.operations.admit(now) {
             Verdict::Admit { delay } => Ok(delay),
             Verdict::Reject { until_token } => {
-                let (request_id, refusal) = (self.request_id(), self.throttled(now, until_token));
-                let reply = self.refuse(now, request_id, &refusal);
-                Err(Box::new(Handled { reply, delay: Span::ZERO, request_id }))
+                let refusal = self.throttled(now, until_token);
+                Err(Box::new(self.refused(now, refusal)))
             }
         }
+    }
+
+    /// Counts a refusal and puts it into words.
+    pub(super) fn refused(&mut self, now: Moment, Refusal { code, retry_after }: Refusal) -> Handled {
+        *self.counters.errors.entry(code).or_default() += 1;
+        let reply = self.refuse(now, code, retry_after);
+        Handled { reply, delay: Span::ZERO, request_id: self.request_id() }
     }
 
     /// Numbers what has no request of its own to number it.
@@ -186,43 +294,104 @@ impl Service {
         self.answers
     }
 
+    /// The id of the request that is being answered.
     pub(super) fn request_id(&self) -> u128 {
         let draw = |half| self.config.seed.draw(Purpose::Tracking, u32::MAX - half, self.answers);
         u128::from(draw(0)) << 64 | u128::from(draw(1))
     }
 
-    fn judge(
-        &mut self,
-        now: Moment,
-        request: &Request<'_>,
-        evidence: &impl Evidence,
-        delay: &mut Span,
-    ) -> Result<Reply, Refusal> {
-        match request.call {
+    /// What a request asks for, and whether its body is in order: a mistake in the body is named after the quota.
+    fn understand<'r>(
+        &self,
+        request: &'r Request<'_>,
+    ) -> Result<(Query<'r>, Result<Form<'r>, Refusal>), Refusal> {
+        let (query, payload) = match &request.call {
             Call::NoSuchPath => return Err(Refusal::new(code::NOT_FOUND)),
             Call::WrongMethod => return Err(Refusal::new(code::METHOD_NOT_ALLOWED)),
-            Call::Register(_) | Call::Poll(_) | Call::Lookup(_) => {}
-        }
-        if !request.api_version.is_some_and(|version| http::API_VERSIONS.contains(&version)) {
-            return Err(Refusal::new(code::BAD_REQUEST));
-        }
+            Call::Register(submission) => {
+                (Query::Register, check(submission, request.registration_id, false))
+            }
+            Call::Lookup(submission) => (Query::Lookup, check(submission, request.registration_id, true)),
+            Call::Poll(id) => (Query::Poll(id), Ok(None)),
+        };
+        let known = |version: &&str| http::API_VERSIONS.contains(version);
+        let api_version = request.api_version.filter(known).ok_or(Refusal::new(code::BAD_REQUEST))?;
         if !request.id_scope.eq_ignore_ascii_case(&self.config.id_scope) {
             return Err(Refusal::new(code::NOT_FOUND));
         }
-        match &request.call {
-            Call::Register(submission) => {
-                *delay = self.meter(now)?;
-                let payload = check(submission, request.registration_id, false)?;
-                self.register(now, request, payload, evidence)
-            }
-            Call::Lookup(submission) => {
-                *delay = self.meter(now)?;
-                check(submission, request.registration_id, true)?;
-                self.lookup(now, request.registration_id, evidence)
-            }
-            Call::Poll(id) => self.poll(now, request.registration_id, id, evidence),
-            Call::NoSuchPath | Call::WrongMethod => Err(Refusal::new(code::NOT_FOUND)),
+        Ok((query, payload.map(|payload| Form { api_version, payload })))
+    }
+
+    fn judge(
+        &mut self,
+        now: Moment,
+        caller: Caller<'_>,
+        query: Query<'_>,
+        form: Result<Form<'_>, Refusal>,
+        evidence: &impl Evidence,
+        delay: &mut Span,
+    ) -> Result<Answer, Refusal> {
+        if let Query::Poll(id) = query {
+            return self.poll(now, caller, id, evidence);
         }
+        *delay = self.meter(now)?;
+        let form = form?;
+        match query {
+            Query::Register => self.register(now, caller, &form, evidence),
+            Query::Lookup | Query::Poll(_) => self.lookup(now, caller, evidence),
+        }
+    }
+
+    /// Puts an answer into words.
+    pub fn reply(&self, now: Moment, answer: &Answer) -> Reply {
+        match *answer {
+            Answer::Refused { code, retry_after } => self.refuse(now, code, retry_after),
+            Answer::Disabled => {
+                let body =
+                    Body::Operation { id: None, state: RegistrationState::Disabled, registration: None };
+                Reply { status: Status::OK, retry_after: RetryAfter::Absent, body }
+            }
+            Answer::Assigning(ticket) => self.assigning(ticket),
+            Answer::Assigned(ticket) => self.done(now, ticket, RegistrationState::Assigned),
+            Answer::Failed(ticket) => self.done(now, ticket, RegistrationState::Failed),
+            Answer::Known(ticket, assigning) => {
+                let body = Body::Registration(Box::new(self.known(now, ticket, assigning)));
+                Reply { status: Status::OK, retry_after: RetryAfter::Absent, body }
+            }
+        }
+    }
+
+    fn done(&self, now: Moment, ticket: Ticket, state: RegistrationState) -> Reply {
+        let id = Some(self.operation_id(ticket));
+        let registration = Some(Box::new(self.known(now, ticket, false)));
+        let body = Body::Operation { id, state, registration };
+        Reply { status: Status::OK, retry_after: RetryAfter::Absent, body }
+    }
+
+    /// The device of this name.
+    pub(super) fn caller<'a>(&self, name: &'a str) -> Caller<'a> {
+        self.numbered(name).map_or(Caller::Named(name), Caller::Numbered)
+    }
+
+    /// The number of the roster's device of this name.
+    fn numbered(&self, name: &str) -> Option<u32> {
+        let digits = name.get(self.roster_prefix.len()..)?;
+        let number: u32 = digits.parse().ok().filter(|&number| self.records.is_numbered(number))?;
+        name.eq_ignore_ascii_case(&self.name(Caller::Numbered(number))).then_some(number)
+    }
+
+    /// How a device is called.
+    fn name<'a>(&self, caller: Caller<'a>) -> Cow<'a, str> {
+        match caller {
+            Caller::Named(name) => name.into(),
+            Caller::Numbered(number) => format!("{}{number:06}", self.roster_prefix).into(),
+        }
+    }
+
+    /// How the device of a record is called.
+    pub(super) fn name_at(&self, at: usize) -> Cow<'_, str> {
+        // A record's place came from 32 bits.
+        self.name(self.records.name(at).map_or(Caller::Numbered(at as u32), Caller::Named))
     }
 
     /// The registration quota: registrations and status lookups count (`dps-protocol` 11.1).
@@ -261,85 +430,97 @@ impl Service {
     fn register(
         &mut self,
         now: Moment,
-        request: &Request<'_>,
-        payload: Option<&str>,
+        caller: Caller<'_>,
+        form: &Form<'_>,
         evidence: &impl Evidence,
-    ) -> Result<Reply, Refusal> {
-        let id = request.registration_id;
-        let admitted = self.admit(now, id, evidence);
+    ) -> Result<Answer, Refusal> {
+        let admitted = self.admit(now, caller, evidence);
         self.metrics.attested(now, admitted.is_ok());
         let enrollment = admitted?;
         if !self.enrollment(enrollment).is_some_and(|enrollment| enrollment.enabled) {
             self.metrics.refused(now, MetricStatus::Disabled);
-            let body = Body::Operation { id: None, state: RegistrationState::Disabled, registration: None };
-            return Ok(Reply { status: Status::OK, retry_after: RetryAfter::Absent, body });
+            return Ok(Answer::Disabled);
         }
-        let at = self.records.entry(id, now, enrollment);
-        let running = self.records.get_mut(at);
+        let at = self.records.entry(caller, now);
+        let running = self.records.get(at);
         if running.registrations > 0 && now < running.ready_at {
             match self.config.overlap {
                 Overlap::Conflict => return Err(Refusal::new(code::REGISTRATION_CONFLICT)),
-                Overlap::Reuse => return Ok(self.assigning(at)),
+                Overlap::Reuse => return Ok(Answer::Assigning(self.ticket(at))),
             }
         }
+        let name = self.name(caller);
         // Before the record says that it was asked again: the choice depends on what it was before.
-        let choice = self.choose(at, enrollment, request.api_version.unwrap_or_default());
+        let choice = self.choose(at, &name, enrollment, form.api_version);
         let record = self.records.get_mut(at);
         record.registrations += 1;
         record.enrollment = enrollment;
-        record.updated = now;
         match choice {
-            Choice::Hub(hub) => self.assign(now, at, hub),
-            Choice::Webhook => self.ask_webhook(at, payload),
+            Choice::Hub(hub) => self.assign(now, at, &name, hub),
+            Choice::Webhook => self.ask_webhook(at, &name, form.payload),
         }
         self.counters.accepted += 1;
-        Ok(self.assigning(at))
+        Ok(Answer::Assigning(self.ticket(at)))
     }
 
     fn poll(
         &mut self,
         now: Moment,
-        id: &str,
+        caller: Caller<'_>,
         operation: &OperationId,
         evidence: &impl Evidence,
-    ) -> Result<Reply, Refusal> {
-        let at = self.records.find(id).ok_or(Refusal::new(code::REGISTRATION_NOT_FOUND))?;
+    ) -> Result<Answer, Refusal> {
+        let at = self.records.find(caller).ok_or(Refusal::new(code::REGISTRATION_NOT_FOUND))?;
         if let Some(limit) = self.config.throttle.polls_per_window {
             let window = self.config.throttle.poll_window;
             if let Err(wait) = self.records.get_mut(at).admit_poll(now, limit, window) {
                 return Err(self.throttled(now, wait));
             }
         }
-        self.admit(now, id, evidence)?;
-        if self.operation_id(at) != *operation {
+        self.admit(now, caller, evidence)?;
+        let ticket = self.ticket(at);
+        if self.operation_id(ticket) != *operation {
             return Err(Refusal::new(code::REGISTRATION_NOT_FOUND));
         }
-        if now < self.records.get_mut(at).ready_at {
-            return Ok(self.assigning(at));
+        if now < self.records.get(at).ready_at {
+            return Ok(Answer::Assigning(ticket));
         }
-        let registration = self.registration(at, now);
-        let state = registration.state.unwrap_or(RegistrationState::Assigned);
-        match state {
-            RegistrationState::Failed => self.counters.failed += 1,
-            _ => self.counters.assigned += 1,
+        if self.failure(at).is_some() {
+            self.counters.failed += 1;
+            return Ok(Answer::Failed(ticket));
         }
-        let registration = Some(Box::new(registration));
-        let body = Body::Operation { id: Some(operation.clone()), state, registration };
-        Ok(Reply { status: Status::OK, retry_after: RetryAfter::Absent, body })
+        self.counters.assigned += 1;
+        Ok(Answer::Assigned(ticket))
     }
 
-    fn lookup(&mut self, now: Moment, id: &str, evidence: &impl Evidence) -> Result<Reply, Refusal> {
-        self.admit(now, id, evidence)?;
-        let at = self.records.find(id).ok_or(Refusal::new(code::REGISTRATION_NOT_FOUND))?;
-        let body = Body::Registration(Box::new(self.registration(at, now)));
-        Ok(Reply { status: Status::OK, retry_after: RetryAfter::Absent, body })
+    fn lookup(
+        &mut self,
+        now: Moment,
+        caller: Caller<'_>,
+        evidence: &impl Evidence,
+    ) -> Result<Answer, Refusal> {
+        self.admit(now, caller, evidence)?;
+        let at = self.records.find(caller).ok_or(Refusal::new(code::REGISTRATION_NOT_FOUND))?;
+        Ok(Answer::Known(self.ticket(at), now < self.records.get(at).ready_at))
+    }
+
+    /// The last registration of a device that has registered.
+    pub(super) fn ticket(&self, at: usize) -> Ticket {
+        // A record's place came from 32 bits.
+        Ticket { record: at as u32, registration: self.records.get(at).registrations }
     }
 
     /// Finds the enrollment that answers for a device and checks the evidence against it.
     ///
     /// An individual enrollment goes first and is final: a device that fails it does not fall through to a group
     /// (`dps-protocol` 9.2, 14.3).
-    fn admit(&self, now: Moment, id: &str, evidence: &impl Evidence) -> Result<EnrollmentRef, Refusal> {
+    fn admit(
+        &self,
+        now: Moment,
+        caller: Caller<'_>,
+        evidence: &impl Evidence,
+    ) -> Result<EnrollmentRef, Refusal> {
+        let id = &*self.name(caller);
         let unix_secs = self.config.calendar.unix_secs(now);
         if let Some(leaf) = evidence.certificate() {
             let invalid = Refusal::new(code::INVALID_CERTIFICATE);
@@ -354,11 +535,16 @@ impl Service {
         match evidence.token() {
             Token::Absent | Token::Unreadable => Err(unauthorized),
             Token::Claims { resource, expires_unix_secs } => {
-                let requested = format!("{}/registrations/{id}", self.config.id_scope);
-                if expires_unix_secs < unix_secs || !sas::covers(resource, &requested) {
+                let covered = || match resource {
+                    Resource::Own => true,
+                    Resource::Spelled(resource) => {
+                        sas::covers(resource, &format!("{}/registrations/{id}", self.config.id_scope))
+                    }
+                };
+                if expires_unix_secs < unix_secs || !covered() {
                     return Err(unauthorized);
                 }
-                self.by_key(id, evidence).ok_or(unauthorized)
+                self.by_key(caller, id, evidence).ok_or(unauthorized)
             }
         }
     }
@@ -376,7 +562,7 @@ impl Service {
                     if primary.sha256 == sha256
                         || secondary.as_ref().is_some_and(|other| other.sha256 == sha256) =>
                 {
-                    Some(EnrollmentRef::Individual(at))
+                    Some(EnrollmentRef::individual(at))
                 }
                 _ => None,
             };
@@ -392,10 +578,10 @@ impl Service {
             }
             Attestation::Leaf { .. } | Attestation::SymmetricKey { .. } | Attestation::Tpm { .. } => None,
         };
-        self.groups.iter().filter_map(nearest).min().map(|(_, at)| EnrollmentRef::Group(at))
+        self.groups.iter().filter_map(nearest).min().map(|(_, at)| EnrollmentRef::group(at))
     }
 
-    fn by_key(&self, id: &str, evidence: &impl Evidence) -> Option<EnrollmentRef> {
+    fn by_key(&self, caller: Caller<'_>, id: &str, evidence: &impl Evidence) -> Option<EnrollmentRef> {
         let signed = |attestation: &Attestation, derived_for: Option<&str>| match attestation {
             Attestation::SymmetricKey { primary, secondary } => [Some(primary), secondary.as_ref()]
                 .into_iter()
@@ -405,11 +591,11 @@ impl Service {
         };
         if let Some(at) = self.individuals.find(id) {
             let attestation = &self.individuals.get(at)?.value.enrollment.attestation;
-            return signed(attestation, None).then_some(EnrollmentRef::Individual(at));
+            return signed(attestation, None).then_some(EnrollmentRef::individual(at));
         }
         // The group that admitted the device last time very likely does again.
-        let last = self.records.find(id).map(|at| self.records.enrollment(at));
-        if let Some(EnrollmentRef::Group(at)) = last
+        let last = self.records.find(caller).map(|at| self.records.get(at).enrollment);
+        if let Some(EnrollmentPlace::Group(at)) = last.map(EnrollmentRef::place)
             && let Some(group) = self.groups.get(at)
             && signed(&group.value.enrollment.attestation, Some(id))
         {
@@ -418,14 +604,14 @@ impl Service {
         let mut groups = self.groups.iter();
         groups
             .find(|(_, group)| signed(&group.enrollment.attestation, Some(id)))
-            .map(|(at, _)| EnrollmentRef::Group(at))
+            .map(|(at, _)| EnrollmentRef::group(at))
     }
 
     /// The enrollment, unless it has been deleted.
     pub(super) fn enrollment(&self, of: EnrollmentRef) -> Option<&Enrollment> {
-        match of {
-            EnrollmentRef::Individual(at) => self.individuals.get(at).map(|kept| &kept.value.enrollment),
-            EnrollmentRef::Group(at) => self.groups.get(at).map(|kept| &kept.value.enrollment),
+        match of.place() {
+            EnrollmentPlace::Individual(at) => self.individuals.get(at).map(|kept| &kept.value.enrollment),
+            EnrollmentPlace::Group(at) => self.groups.get(at).map(|kept| &kept.value.enrollment),
         }
     }
 
@@ -445,33 +631,41 @@ impl Service {
         })
     }
 
-    /// The id of a device's running or last operation. It is derived, not stored, and cannot be guessed.
-    fn operation_id(&self, at: usize) -> OperationId {
-        let count = self.records.registrations(at);
-        let draw = |more| {
-            self.config.seed.draw(Purpose::Tracking, at as u32, count.wrapping_mul(4).wrapping_add(more))
-        };
+    /// The id of a registration's operation. It is derived, not stored, and cannot be guessed.
+    fn operation_id(&self, ticket: Ticket) -> OperationId {
+        let draw = |more| self.tracking(ticket, more);
         OperationId::usual(5, draw(0), u128::from(draw(1)) << 64 | u128::from(draw(2)))
     }
 
-    fn assigning(&self, at: usize) -> Reply {
+    fn tracking(&self, ticket: Ticket, more: u32) -> u64 {
+        let count = ticket.registration.wrapping_mul(4).wrapping_add(more);
+        self.config.seed.draw(Purpose::Tracking, ticket.record, count)
+    }
+
+    fn assigning(&self, ticket: Ticket) -> Reply {
         let retry_after = self.config.retry_after_secs.map_or(RetryAfter::Absent, RetryAfter::Seconds);
-        let id = Some(self.operation_id(at));
+        let id = Some(self.operation_id(ticket));
         let body = Body::Operation { id, state: RegistrationState::Assigning, registration: None };
         Reply { status: Status::ACCEPTED, retry_after, body }
     }
 
     /// What is known of a device's registration at this time.
     pub(super) fn registration(&self, at: usize, now: Moment) -> Registration {
+        self.known(now, self.ticket(at), now < self.records.get(at).ready_at)
+    }
+
+    /// What is known of a registration, of which an answer has said whether it is still under way.
+    fn known(&self, now: Moment, ticket: Ticket, assigning: bool) -> Registration {
         let calendar = self.config.calendar;
+        let at = ticket.record as usize;
         let record = self.records.get(at);
-        let id = record.registration_id.to_string();
-        let (device_id, group, attestation) = match record.enrollment {
-            EnrollmentRef::Individual(at) => match self.individuals.get(at) {
+        let id = self.name_at(at).into_owned();
+        let (device_id, group, attestation) = match record.enrollment.place() {
+            EnrollmentPlace::Individual(at) => match self.individuals.get(at) {
                 Some(kept) => (kept.value.device_id.clone(), None, Some(&kept.value.enrollment.attestation)),
                 None => (None, None, None),
             },
-            EnrollmentRef::Group(at) => match self.groups.get(at) {
+            EnrollmentPlace::Group(at) => match self.groups.get(at) {
                 Some(kept) => (None, Some(kept.value.id.clone()), Some(&kept.value.enrollment.attestation)),
                 None => (None, None, None),
             },
@@ -490,12 +684,12 @@ impl Service {
             error_code: None,
             error_message: None,
             created_unix_ns: Some(calendar.unix_nanos(record.created)),
-            updated_unix_ns: Some(calendar.unix_nanos(record.updated.max(record.ready_at.min(now)))),
-            etag: Some(BASE64_STANDARD.encode(self.registration_tag(at))),
+            updated_unix_ns: Some(calendar.unix_nanos(record.ready_at.min(now))),
+            etag: Some(BASE64_STANDARD.encode(self.tag(ticket))),
             enrolment,
             payload: None,
         };
-        if now < record.ready_at {
+        if assigning {
             registration.state = Some(RegistrationState::Assigning);
             (registration.assigned_hub, registration.device_id) = (None, None);
             registration.substatus = None;
@@ -507,22 +701,24 @@ impl Service {
 
     /// The tag of a registration's state, with its quotes.
     pub(super) fn registration_tag(&self, at: usize) -> String {
-        let count = self.records.registrations(at).wrapping_mul(4).wrapping_add(3);
-        let tag = self.config.seed.draw(Purpose::Tracking, at as u32, count);
+        self.tag(self.ticket(at))
+    }
+
+    fn tag(&self, ticket: Ticket) -> String {
+        let tag = self.tracking(ticket, 3);
         format!("\"{:08x}-0000-0300-0000-{:012x}\"", tag >> 32, tag & 0xffff_ffff)
     }
 
-    pub(super) fn refuse(&mut self, now: Moment, request_id: u128, refusal: &Refusal) -> Reply {
-        *self.counters.errors.entry(refusal.code).or_default() += 1;
+    fn refuse(&self, now: Moment, code: u32, retry_after: RetryAfter) -> Reply {
         let error = ErrorBody {
-            code: refusal.code,
-            message: http::text_of(refusal.code).into(),
-            tracking: request_id,
+            code,
+            message: http::text_of(code).into(),
+            tracking: self.request_id(),
             unix_ns: self.config.calendar.unix_nanos(now),
         };
         // The first three digits of a code are its status (`dps-protocol` 5.1).
-        let status = Status(u16::try_from(refusal.code / 1_000).unwrap_or(Status::INTERNAL_ERROR.0));
-        Reply { status, retry_after: refusal.retry_after, body: Body::Error(error) }
+        let status = Status(u16::try_from(code / 1_000).unwrap_or(Status::INTERNAL_ERROR.0));
+        Reply { status, retry_after, body: Body::Error(error) }
     }
 }
 

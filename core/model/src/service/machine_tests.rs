@@ -33,7 +33,9 @@ struct Truth {
 impl Evidence for Truth {
     fn token(&self) -> Token<'_> {
         match self.key {
-            Some(_) => Token::Claims { resource: &self.resource, expires_unix_secs: self.expires },
+            Some(_) => {
+                Token::Claims { resource: Resource::Spelled(&self.resource), expires_unix_secs: self.expires }
+            }
             None => Token::Absent,
         }
     }
@@ -587,4 +589,28 @@ proptest! {
         prop_assert_eq!(counters.errors.values().sum::<u64>(), refused);
         prop_assert!(talk.service.registrations() <= 3);
     }
+}
+
+#[test]
+fn a_device_of_the_roster_is_the_same_by_number_and_by_name() {
+    let mut talk = Talk::new();
+    talk.service = Service::with_roster(config(), "dev-", 3).unwrap();
+    let evidence = talk.derived("dev-000001", PRIMARY);
+    let asked = talk.service.ask(talk.now, 1, Query::Register, &evidence).answer;
+    assert_eq!(asked, Answer::Assigning(Ticket { record: 1, registration: 1 }));
+    let Body::Operation { id: Some(id), .. } = talk.service.reply(talk.now, &asked).body else { panic!() };
+    talk.pass(5);
+    let spelled = Request {
+        api_version: Some("2021-06-01"),
+        id_scope: SCOPE,
+        registration_id: "DEV-000001",
+        call: Call::Poll(id.clone()),
+    };
+    let by_name = talk.service.handle(talk.now, &spelled, &evidence).reply;
+    let by_number = talk.service.ask(talk.now, 1, Query::Poll(&id), &evidence).answer;
+    assert_eq!(by_name, talk.service.reply(talk.now, &by_number));
+    let Body::Operation { registration: Some(registration), .. } = by_name.body else { panic!() };
+    assert_eq!(registration.registration_id, "dev-000001");
+    let stranger = talk.service.ask(talk.now, 3, Query::Register, &evidence).answer;
+    assert!(matches!(stranger, Answer::Refused { code: 401_000, .. }), "{stranger:?}");
 }

@@ -7,9 +7,9 @@ use serde_json::Value;
 use super::allocation;
 use super::enrollment::{AllocationPolicy, CustomAllocation, Enrollment};
 use super::enrollment_api::Resource;
-use super::machine::Service;
+use super::machine::{Service, Ticket};
 use super::metrics::MetricStatus;
-use super::record::EnrollmentRef;
+use super::record::{EnrollmentPlace, EnrollmentRef};
 use crate::protocol::{Registration, RegistrationState, Substatus, code};
 use crate::time::{Moment, Span};
 
@@ -41,7 +41,7 @@ pub(super) enum Choice {
 #[derive(Clone, Debug)]
 pub struct WebhookCall {
     /// Gives the answer back to its registration.
-    pub ticket: Ticket,
+    pub ticket: WebhookTicket,
     /// Where to ask, and which shape of the question is expected.
     pub webhook: CustomAllocation,
     /// `deviceRuntimeContext.registrationId`.
@@ -58,9 +58,8 @@ pub struct WebhookCall {
 
 /// Says which registration a webhook's answer is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ticket {
-    at: u32,
-    registrations: u32,
+pub struct WebhookTicket {
+    of: Ticket,
     /// Times that the webhook has been asked again.
     retries: u32,
 }
@@ -93,16 +92,15 @@ impl Service {
     pub fn webhook_answered(
         &mut self,
         now: Moment,
-        ticket: Ticket,
+        ticket: WebhookTicket,
         reply: WebhookReply,
-    ) -> Option<(Span, Ticket)> {
-        let at = ticket.at as usize;
-        let record = self.records.get(at);
+    ) -> Option<(Span, WebhookTicket)> {
+        let at = ticket.of.record as usize;
         // Deleted, and perhaps registered anew, while the webhook was thinking.
-        if record.registrations != ticket.registrations || record.registration_id.is_empty() {
+        if self.ticket(at) != ticket.of {
             return None;
         }
-        let enrollment = record.enrollment;
+        let enrollment = self.records.get(at).enrollment;
         let failed = |status: u16| format!("Custom allocation failed with status code: {status}");
         let (code, message) = match reply {
             WebhookReply::Named { hub: Some(host), payload } if !host.is_empty() => {
@@ -111,9 +109,10 @@ impl Service {
                         .find(|&hub| self.config.hubs[usize::from(hub)].host.eq_ignore_ascii_case(&host))
                 });
                 if let Some(hub) = candidate {
-                    self.assign(now, at, hub);
+                    let name = self.name_at(at).into_owned();
+                    self.assign(now, at, &name, hub);
                     if payload.is_some() {
-                        self.special.entry(ticket.at).or_default().payload = payload;
+                        self.special.entry(ticket.of.record).or_default().payload = payload;
                     }
                     return None;
                 }
@@ -128,7 +127,7 @@ impl Service {
             ),
             WebhookReply::Status(429..) | WebhookReply::Unreachable if ticket.retries < WEBHOOK_RETRIES => {
                 let wait = Span::from_secs(1 + 9 * u64::from(ticket.retries));
-                return Some((wait, Ticket { retries: ticket.retries + 1, ..ticket }));
+                return Some((wait, WebhookTicket { retries: ticket.retries + 1, ..ticket }));
             }
             WebhookReply::Status(status) => (code::ALLOCATION_FAILED, failed(status)),
             WebhookReply::Unreachable => {
@@ -140,8 +139,8 @@ impl Service {
         };
         self.records.get_mut(at).ready_at = now;
         self.metrics.refused(now, MetricStatus::Failed);
-        let first = ticket.registrations == 1;
-        let special = self.special.entry(ticket.at).or_default();
+        let first = ticket.of.registration == 1;
+        let special = self.special.entry(ticket.of.record).or_default();
         special.failure = Some((code, message));
         special.homeless |= first;
         None
@@ -164,7 +163,7 @@ impl Service {
 
     /// Decides how a registration gets its hub. The enrollment's policy goes before the instance's (`dps-protocol`
     /// 14.5), and a policy that keeps devices where they are before both (14.6).
-    pub(super) fn choose(&self, at: usize, of: EnrollmentRef, api_version: &str) -> Choice {
+    pub(super) fn choose(&self, at: usize, name: &str, of: EnrollmentRef, api_version: &str) -> Choice {
         // A deleted enrollment admits nobody.
         let Some(enrollment) = self.enrollment(of) else { return Choice::Hub(0) };
         if let Some(hub) = self.current_hub(at) {
@@ -177,7 +176,7 @@ impl Service {
             Some(_) => AllocationPolicy::Static,
             None => self.config.allocation,
         };
-        let key = allocation::hash(&self.records.get(at).registration_id);
+        let key = allocation::hash(name);
         let candidates = self.candidates(enrollment).map(|at| (at, &self.config.hubs[usize::from(at)]));
         let hub = match enrollment.allocation.unwrap_or(usual) {
             AllocationPolicy::Custom => return Choice::Webhook,
@@ -189,9 +188,8 @@ impl Service {
                     .map(|(at, _)| at)
             }
             AllocationPolicy::GeoLatency => {
-                let id = &*self.records.get(at).registration_id;
-                let nearest = candidates.clone().map(|(_, hub)| self.latency(id, &hub.host)).min();
-                let near = candidates.filter(|(_, hub)| Some(self.latency(id, &hub.host)) == nearest);
+                let nearest = candidates.clone().map(|(_, hub)| self.latency(name, &hub.host)).min();
+                let near = candidates.filter(|(_, hub)| Some(self.latency(name, &hub.host)) == nearest);
                 allocation::hashed(near, key)
             }
         };
@@ -209,7 +207,7 @@ impl Service {
     }
 
     /// Gives a device its hub, which it has once the assignment's time is over.
-    pub(super) fn assign(&mut self, now: Moment, at: usize, hub: u16) {
+    pub(super) fn assign(&mut self, now: Moment, at: usize, name: &str, hub: u16) {
         let current = self.current_before(at);
         let moved = current.filter(|&current| current != hub);
         let mut substatus = Substatus::InitialAssignment;
@@ -233,9 +231,8 @@ impl Service {
                 special.insert(kept);
             }
         }
-        let record = self.records.get(at);
-        let (key, count) = (allocation::hash(&record.registration_id), record.registrations);
-        let took = self.assignment(key, count.saturating_sub(1));
+        let count = self.records.get(at).registrations;
+        let took = self.assignment(allocation::hash(name), count.saturating_sub(1));
         let record = self.records.get_mut(at);
         record.substatus = substatus;
         record.hub = hub;
@@ -251,22 +248,21 @@ impl Service {
     }
 
     /// Queues the question to the enrollment's webhook; until it is answered the device stays in `assigning`.
-    pub(super) fn ask_webhook(&mut self, at: usize, payload: Option<&str>) {
-        let record = self.records.get(at);
-        let ticket = Ticket { at: at as u32, registrations: record.registrations, retries: 0 };
-        let (id, of) = (record.registration_id.to_string(), record.enrollment);
+    pub(super) fn ask_webhook(&mut self, at: usize, name: &str, payload: Option<&str>) {
+        let ticket = WebhookTicket { of: self.ticket(at), retries: 0 };
+        let of = self.records.get(at).enrollment;
         let current = self.current_before(at).map(|hub| {
-            let device_id = match of {
-                EnrollmentRef::Individual(at) => {
+            let device_id = match of.place() {
+                EnrollmentPlace::Individual(at) => {
                     self.individuals.get(at).and_then(|kept| kept.value.device_id.clone())
                 }
-                EnrollmentRef::Group(_) => None,
+                EnrollmentPlace::Group(_) => None,
             };
-            (self.config.hubs[usize::from(hub)].host.clone(), device_id.unwrap_or_else(|| id.clone()))
+            (self.config.hubs[usize::from(hub)].host.clone(), device_id.unwrap_or_else(|| name.to_owned()))
         });
-        let resource = match of {
-            EnrollmentRef::Individual(at) => self.individual_resource(at),
-            EnrollmentRef::Group(at) => self.group_resource(at),
+        let resource = match of.place() {
+            EnrollmentPlace::Individual(at) => self.individual_resource(at),
+            EnrollmentPlace::Group(at) => self.group_resource(at),
         };
         let call = resource.and_then(|enrollment| {
             let of = self.enrollment(of)?;
@@ -277,7 +273,7 @@ impl Service {
             Some(WebhookCall {
                 ticket,
                 webhook,
-                registration_id: id,
+                registration_id: name.to_owned(),
                 current,
                 payload,
                 enrollment,
@@ -286,6 +282,11 @@ impl Service {
         });
         self.records.get_mut(at).ready_at = Moment::FAR;
         self.calls.extend(call);
+    }
+
+    /// The code and the text of a registration that has failed.
+    pub(super) fn failure(&self, at: usize) -> Option<&(u32, String)> {
+        self.special.get(&(at as u32))?.failure.as_ref()
     }
 
     /// Adds what only few registrations say.

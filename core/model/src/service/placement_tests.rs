@@ -5,6 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::service::config::Region;
 use crate::service::enrollment::ReprovisionPolicy;
+use crate::service::record::Caller;
 use crate::service::testing::{Talk, config, hub};
 
 /// A talk whose group is changed first.
@@ -212,7 +213,7 @@ fn an_answer_for_a_registration_that_is_gone_changes_nothing() {
     let mut talk = talk(custom);
     talk.start("dev", None);
     let call = talk.service.next_webhook().unwrap();
-    talk.service.records.remove("dev");
+    talk.service.records.remove(Caller::Named("dev"));
     assert_eq!(talk.service.webhook_answered(talk.now, call.ticket, WebhookReply::Unreachable), None);
     let operation = talk.start("dev", None);
     assert_eq!(talk.service.webhook_answered(talk.now, call.ticket, named(&hub(1))), None);

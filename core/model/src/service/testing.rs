@@ -5,7 +5,8 @@ use super::certificate::{CertificateInfo, Certificates};
 use super::enrollment::{AllocationPolicy, Attestation, CaCertificate, Enrollment, Group, SymmetricKey};
 use super::throttle::profile;
 use super::{
-    Assignment, Call, Certificate, Config, Evidence, Hub, Overlap, Request, Service, Submission, Token,
+    Assignment, Call, Certificate, Config, Evidence, Hub, Overlap, Request, Resource, Service, Submission,
+    Token,
 };
 use crate::protocol::{Body, OperationId, Registration, RegistrationState, Reply};
 use crate::random::Seed;
@@ -26,7 +27,7 @@ pub(super) struct Signed {
 
 impl Evidence for Signed {
     fn token(&self) -> Token<'_> {
-        Token::Claims { resource: &self.resource, expires_unix_secs: self.expires }
+        Token::Claims { resource: Resource::Spelled(&self.resource), expires_unix_secs: self.expires }
     }
 
     fn policy(&self) -> &str {

@@ -27,6 +27,9 @@ pub const API_VERSIONS: &[&str] = &[
     "2026-11-15-preview",
 ];
 
+/// The api-version that the fleet speaks: the one of the Python, Node, C#, Java and embedded C clients.
+pub const API_VERSION: &str = "2019-03-31";
+
 /// Writes the path and query of a call into `out`. Polls need `operation_id`.
 pub fn path_and_query(
     operation: Operation,

@@ -15,7 +15,7 @@ use crate::service::enrollment::{Attestation, Enrollment, Group, Individual};
 use crate::service::machine::{Refusal, Service};
 use crate::service::record::EnrollmentRef;
 use crate::service::store::{Book, Kept};
-use crate::service::{Evidence, Token};
+use crate::service::{Evidence, Resource as TokenResource, Token};
 use crate::time::{Moment, Span};
 
 /// Items of a page whose request names no number, and the most that a page has.
@@ -55,9 +55,7 @@ impl Service {
                 }
             },
         };
-        let request_id = self.request_id();
-        let reply = self.refuse(now, request_id, &refused);
-        Administered { delay, ..crate::service::Handled { reply, delay, request_id }.into() }
+        Administered { delay, ..self.refused(now, refused).into() }
     }
 
     /// The policy that the request's token is of, once everything about the request line and the token holds.
@@ -76,7 +74,9 @@ impl Service {
             return Err(Refusal::new(code::BAD_REQUEST));
         }
         let unauthorized = || Refusal::new(code::UNAUTHORIZED);
-        let Token::Claims { resource, expires_unix_secs } = evidence.token() else {
+        let Token::Claims { resource: TokenResource::Spelled(resource), expires_unix_secs } =
+            evidence.token()
+        else {
             return Err(unauthorized());
         };
         let expired = expires_unix_secs < self.config.calendar.unix_secs(now);
@@ -168,7 +168,7 @@ impl Service {
         let resource = match kind {
             Kind::Individual => self.individuals.find(id).and_then(|at| {
                 let mut resource = self.individual_resource(at)?;
-                let registration = self.records.find(id);
+                let registration = self.records.find(self.caller(id));
                 resource.registration = registration.map(|at| self.service_registration(at, desk.now));
                 Some(resource)
             }),
@@ -313,7 +313,7 @@ impl Service {
         group: &str,
         page: &Page<'_>,
     ) -> Result<(Vec<Registration>, Option<String>), Refusal> {
-        let of = self.groups.find(group).map(EnrollmentRef::Group);
+        let of = self.groups.find(group).map(EnrollmentRef::group);
         let of = of.ok_or(not_found(Kind::Group))?;
         let (most, after) = (page.most()?, page.after()?);
         let from: usize = match after {
@@ -326,13 +326,13 @@ impl Service {
     }
 
     fn find_registration(&self, id: &str) -> Result<usize, Refusal> {
-        self.records.find(id).ok_or(Refusal::new(code::REGISTRATION_NOT_FOUND))
+        self.records.find(self.caller(id)).ok_or(Refusal::new(code::REGISTRATION_NOT_FOUND))
     }
 
     fn delete_registration(&mut self, id: &str, precondition: Precondition<'_>) -> Result<(), Refusal> {
         let at = self.find_registration(id)?;
         precondition.check(Some(&self.registration_tag(at)), Kind::Individual)?;
-        self.records.remove(id);
+        self.records.remove(self.caller(id));
         self.special.remove(&(at as u32));
         Ok(())
     }

@@ -3,9 +3,11 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::protocol::Body;
 use crate::protocol::http::{read_bulk, read_draft, read_query, write_administered};
 use crate::service::access::OWNER;
-use crate::service::testing::{HOST, OWNER_KEY, READER_KEY, Signed, Talk, Worded, config, hub};
+use crate::service::testing::{HOST, OWNER_KEY, READER_KEY, SCOPE, Signed, Talk, Worded, config, hub};
+use crate::service::{self, Answer, Service};
 
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODw==";
 
@@ -310,6 +312,31 @@ fn registrations_of_a_group_are_read_and_deleted() {
     talk.put(&symmetric("dev-3"), None);
     let shown = talk.own(Call::Get(Kind::Individual, "dev-3"), None).json;
     assert_eq!(shown["registrationState"]["registrationId"], "dev-3");
+}
+
+#[test]
+fn a_device_of_the_roster_whose_registration_is_deleted_starts_anew() {
+    let mut talk = Talk::with(config());
+    talk.service = Service::with_roster(config(), "dev-", 3).unwrap();
+    let first = talk.start("dev-000001", None);
+    assert_eq!(talk.own(Call::DeleteRegistration("dev-000001"), None).status, 204);
+    assert_eq!(talk.own(Call::GetRegistration("dev-000001"), None).code, 404_202);
+    assert_eq!(talk.service.registrations(), 0);
+    let resource = format!("{SCOPE}/registrations/dev-000001");
+    let device = Signed { resource, policy: "", key: b"group".to_vec(), expires: u64::MAX };
+    let by_number =
+        |talk: &mut Talk, query: service::Query<'_>| talk.service.ask(talk.now, 1, query, &device).answer;
+    let gone = by_number(&mut talk, service::Query::Poll(&first));
+    assert!(matches!(gone, Answer::Refused { code: 404_202, .. }), "{gone:?}");
+    let anew = by_number(&mut talk, service::Query::Register);
+    let Body::Operation { id: Some(second), .. } = talk.service.reply(talk.now, &anew).body else {
+        panic!("{anew:?}")
+    };
+    assert_ne!(second, first, "an operation's id is never given twice");
+    talk.pass(5);
+    let registration = talk.poll("DEV-000001", &second).unwrap();
+    assert_eq!(registration.registration_id, "dev-000001");
+    assert_eq!(talk.service.registrations(), 1);
 }
 
 #[test]

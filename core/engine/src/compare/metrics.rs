@@ -1,0 +1,190 @@
+//! One run in numbers (`retry-and-chaos` 5.2).
+
+use fleetstorm_model::time::Span;
+use fleetstorm_reports::Record;
+use fleetstorm_reports::record::Bound;
+use serde::Serialize;
+
+use crate::simulate::{Fate, Herd, SLOT_NS};
+use crate::statistics::{Ending, cumulative_incidence, jain, kaplan_meier, rayleigh_max, restricted_mean};
+
+/// What a run is judged by. Times are in seconds; a share that was never reached has none.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Metrics {
+    /// When half of all devices had their hub.
+    pub t50_s: Option<f64>,
+    /// 90 %.
+    pub t90_s: Option<f64>,
+    /// 99 %: the headline.
+    pub t99_s: Option<f64>,
+    /// All of them.
+    pub t100_s: Option<f64>,
+    /// The ideal T99 under the quota, divided by T99.
+    pub efficiency: Option<f64>,
+    /// Mean time without a hub up to the horizon (Kaplan and Meier): every device counts, finished or not.
+    pub mean_wait_s: Option<f64>,
+    /// Share of devices that gave up or parked (Aalen and Johansen).
+    pub given_up: Option<f64>,
+    /// Register requests for each device that got its hub.
+    pub amplification: Option<f64>,
+    /// Billable registrations a device.
+    pub billable: Option<f64>,
+    /// Share of requests that were throttled.
+    pub throttled: Option<f64>,
+    /// Most first attempts in a second, as a multiple of the quota.
+    pub first_peak: Option<f64>,
+    /// Most later attempts in a second, as a multiple of the quota.
+    pub retry_peak: Option<f64>,
+    /// Rayleigh's R of later attempts, the largest over periods of 1 to 120 s.
+    pub synchrony: Option<f64>,
+    /// Share of later attempts in the fullest 100 ms.
+    pub fullest_slot: Option<f64>,
+    /// The longest wait that a strategy chose.
+    pub wait_max_s: Option<f64>,
+    /// Jain's index over the devices' attempts.
+    pub fairness: Option<f64>,
+    /// T99 of the slowest cohort divided by that of the fastest.
+    pub cohort_gap: Option<f64>,
+}
+
+/// A number of a run.
+type Field = (&'static str, fn(&Metrics) -> Option<f64>);
+
+impl Metrics {
+    /// Every number with its name, in the order of the fields.
+    pub const FIELDS: [Field; 17] = [
+        ("t50_s", |metrics| metrics.t50_s),
+        ("t90_s", |metrics| metrics.t90_s),
+        ("t99_s", |metrics| metrics.t99_s),
+        ("t100_s", |metrics| metrics.t100_s),
+        ("efficiency", |metrics| metrics.efficiency),
+        ("mean_wait_s", |metrics| metrics.mean_wait_s),
+        ("given_up", |metrics| metrics.given_up),
+        ("amplification", |metrics| metrics.amplification),
+        ("billable", |metrics| metrics.billable),
+        ("throttled", |metrics| metrics.throttled),
+        ("first_peak", |metrics| metrics.first_peak),
+        ("retry_peak", |metrics| metrics.retry_peak),
+        ("synchrony", |metrics| metrics.synchrony),
+        ("fullest_slot", |metrics| metrics.fullest_slot),
+        ("wait_max_s", |metrics| metrics.wait_max_s),
+        ("fairness", |metrics| metrics.fairness),
+        ("cohort_gap", |metrics| metrics.cohort_gap),
+    ];
+
+    /// The numbers of one run up to its horizon.
+    pub(super) fn of(record: &Record, herd: &Herd, horizon: Span) -> Self {
+        let secs = |ns: Option<u64>| ns.map(|ns| ns as f64 / 1e9);
+        let ratio = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
+        let completion = &record.completion;
+        let t99_s = secs(completion.t99_ns);
+        let endings: Vec<(f64, Ending)> = herd
+            .fates
+            .iter()
+            .zip(&herd.at)
+            .map(|(fate, at)| match fate {
+                Fate::Assigned => (at.as_secs_f64(), Ending::Event),
+                Fate::Stopped => (at.as_secs_f64(), Ending::Competing),
+                Fate::Unfinished => (horizon.as_secs_f64(), Ending::Censored),
+            })
+            .collect();
+        // A device that gave up waits to the end: its time is not cut short by that.
+        let waiting: Vec<_> = endings
+            .iter()
+            .map(|&(at, ending)| match ending {
+                Ending::Event => (at, Ending::Event),
+                Ending::Competing | Ending::Censored => (horizon.as_secs_f64(), Ending::Censored),
+            })
+            .collect();
+        let gave_up: Vec<_> = endings
+            .iter()
+            .map(|&(at, ending)| match ending {
+                Ending::Event => (at, Ending::Competing),
+                Ending::Competing => (at, Ending::Event),
+                Ending::Censored => (at, Ending::Censored),
+            })
+            .collect();
+        let quota = record.bound.as_ref().map(|bound| bound.rate_per_s);
+        let peak = |slots: &[u32]| quota.filter(|quota| *quota > 0.0).map(|quota| second_peak(slots) / quota);
+        let later: u64 = herd.later.iter().map(|&count| u64::from(count)).sum();
+        let instants: Vec<(f64, f64)> = (0u32..)
+            .zip(&herd.later)
+            .filter(|(_, count)| **count > 0)
+            .map(|(slot, count)| (f64::from(slot) * SLOT_NS as f64 / 1e9, f64::from(*count)))
+            .collect();
+        let cohorts: Vec<Option<f64>> =
+            record.cohorts.iter().map(|cohort| secs(cohort.completion.t99_ns)).collect();
+        let cohorts: Option<Vec<f64>> = cohorts.into_iter().collect();
+        Self {
+            t50_s: secs(completion.t50_ns),
+            t90_s: secs(completion.t90_ns),
+            t99_s,
+            t100_s: secs(completion.t100_ns),
+            efficiency: record
+                .bound
+                .as_ref()
+                .zip(t99_s)
+                .map(|(bound, t99_s)| ideal_s(bound, record.devices as f64 * 0.99) / t99_s),
+            mean_wait_s: Some(restricted_mean(&kaplan_meier(&waiting), horizon.as_secs_f64())),
+            given_up: cumulative_incidence(&gave_up).last().map(|step| step.value),
+            amplification: ratio(record.totals.registers, record.totals.assigned),
+            billable: ratio(record.totals.billable, record.devices),
+            throttled: ratio(record.totals.throttled, record.totals.requests),
+            first_peak: peak(&herd.first),
+            retry_peak: peak(&herd.later),
+            synchrony: rayleigh_max(&instants, 120).map(|(r, _)| r),
+            fullest_slot: ratio(u64::from(herd.later.iter().copied().max().unwrap_or(0)), later),
+            wait_max_s: Some(herd.wait_max_ns as f64 / 1e9),
+            fairness: jain(herd.attempts.iter().map(|&attempts| f64::from(attempts))),
+            cohort_gap: cohorts.and_then(|cohorts| {
+                let slowest = cohorts.iter().copied().reduce(f64::max)?;
+                let fastest = cohorts.iter().copied().reduce(f64::min)?;
+                (fastest > 0.0).then_some(slowest / fastest)
+            }),
+        }
+    }
+}
+
+/// The earliest time at which `k` registrations can have passed a quota.
+fn ideal_s(bound: &Bound, k: f64) -> f64 {
+    if bound.window_s > 0.0 {
+        return ((k - 1.0) / bound.burst).floor().max(0.0) * bound.window_s;
+    }
+    ((k - bound.burst) / bound.rate_per_s).max(0.0)
+}
+
+/// Most in ten consecutive slots, which are a second.
+fn second_peak(slots: &[u32]) -> f64 {
+    let (mut sum, mut most) = (0u64, 0);
+    for (at, &count) in slots.iter().enumerate() {
+        sum += u64::from(count);
+        if at >= 10 {
+            sum -= u64::from(slots[at - 10]);
+        }
+        most = most.max(sum);
+    }
+    most as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ideal_follows_the_quota() {
+        let mut bound = Bound { rate_per_s: 10.0, burst: 100.0, window_s: 0.0, what: String::new() };
+        assert_eq!([50.0, 100.0, 150.0].map(|k| ideal_s(&bound, k)), [0.0, 0.0, 5.0]);
+        bound.window_s = 60.0;
+        assert_eq!([1.0, 100.0, 101.0, 250.0].map(|k| ideal_s(&bound, k)), [0.0, 0.0, 60.0, 120.0]);
+    }
+
+    #[test]
+    fn a_peak_is_over_any_second() {
+        let mut slots = vec![0; 30];
+        slots[9] = 5;
+        slots[12] = 4;
+        slots[22] = 6;
+        assert_eq!(second_peak(&slots), 9.0);
+        assert_eq!(second_peak(&[]), 0.0);
+    }
+}

@@ -1,0 +1,272 @@
+//! The device API over an MQTT 3.1.1 connection.
+//!
+//! The device owns its connection and drives it by hand: no task, no channel and no packet store of its own, because
+//! DPS sessions do not persist and a device has one request under way at most.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use fleetstorm_model::outcome::Fault;
+use fleetstorm_model::protocol::mqtt::{self as spelling, Connack};
+use fleetstorm_model::protocol::{Operation, OperationId, Reply, http};
+use fleetstorm_model::time::{Moment, Span};
+use rumqttc::mqttbytes::QoS;
+use rumqttc::mqttbytes::v4::{
+    ConnAck, Connect, Packet, PubAck, Publish, SubAck, Subscribe, SubscribeReasonCode,
+};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{AGENT, Carrier};
+use crate::clock::Clock;
+use crate::connect;
+use crate::deadline::Deadline;
+use crate::packets::{Broken, Packets};
+use crate::record::ConnectTimes;
+
+/// A packet beyond this is no answer of DPS, whose messages have at most 96 KB.
+const PACKET_MAX_BYTES: usize = 256 * 1024;
+
+/// The packet id of the one SUBSCRIBE; publications count on from it.
+const SUBSCRIBE_ID: u16 = 1;
+
+/// An open MQTT connection that is subscribed to the answers.
+pub(crate) struct Link<S> {
+    packets: Packets<S>,
+    clock: Clock,
+    /// Zero sends no pings.
+    keep_alive: Span,
+    /// When the last packet was sent.
+    spoke: Moment,
+    /// A ping is under way.
+    pinged: bool,
+    ping: Deadline,
+    /// The id of the last request.
+    rid: u32,
+    packet_id: u16,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
+    /// Connects and subscribes, in this order and each answered before the next: an answer that comes before its
+    /// subscription is lost.
+    pub(crate) async fn open(
+        stream: S,
+        caller: &Caller,
+        carrier: &Carrier,
+        times: &mut ConnectTimes,
+    ) -> Result<Self, Fault> {
+        let clock = carrier.clock;
+        let mut link = Self {
+            packets: Packets::new(stream, PACKET_MAX_BYTES),
+            clock,
+            keep_alive: Span::from_secs(u64::from(carrier.keep_alive_secs)),
+            spoke: clock.now(),
+            pinged: false,
+            ping: Deadline::default(),
+            rid: 0,
+            packet_id: SUBSCRIBE_ID,
+        };
+        let started = clock.now();
+        let Packet::ConnAck(ConnAck { code, .. }) =
+            link.greet(Packet::Connect(caller.connect(carrier.keep_alive_secs))).await?
+        else {
+            return Err(Fault::Protocol);
+        };
+        let connected = clock.now();
+        times.connack = Some(connected.since(started));
+        // The codec knows the six codes of MQTT 3.1.1 only, in their order.
+        if let Some(fault) = Connack::of(code as u8).map_or(Some(Fault::Protocol), Connack::fault) {
+            return Err(fault);
+        }
+        let mut subscribe = Subscribe::new(spelling::ANSWERS, QoS::AtLeastOnce);
+        subscribe.pkid = SUBSCRIBE_ID;
+        let Packet::SubAck(SubAck { pkid: SUBSCRIBE_ID, return_codes }) =
+            link.greet(Packet::Subscribe(subscribe)).await?
+        else {
+            return Err(Fault::Protocol);
+        };
+        times.subscribe = Some(clock.now().since(connected));
+        match return_codes[..] {
+            [SubscribeReasonCode::Success(_)] => Ok(link),
+            // Refused: whoever does not serve these topics is no DPS.
+            _ => Err(Fault::Protocol),
+        }
+    }
+
+    /// Sends a packet before the first request and reads what comes back.
+    async fn greet(&mut self, packet: Packet) -> Result<Packet, Fault> {
+        let spoken = async {
+            self.packets.queue(&packet)?;
+            self.packets.flush().await?;
+            self.packets.next().await
+        };
+        spoken.await.map_err(|broken| match broken {
+            Broken::Ended => Fault::Closed,
+            Broken::Malformed(_) => Fault::Protocol,
+            Broken::Failed(error) => connect::fault_when_connecting(&error),
+        })
+    }
+
+    /// Publishes a request and reads the answer with its id; answers to other requests come too late or twice and are
+    /// passed over.
+    pub(crate) async fn exchange(
+        &mut self,
+        caller: &Caller,
+        operation: Operation,
+        id: Option<&OperationId>,
+    ) -> Result<Reply, Fault> {
+        // What came meanwhile belongs to the past; a connection that has ended must not take the request with it.
+        std::future::poll_fn(|context| {
+            loop {
+                match self.poll_packet(context) {
+                    Poll::Ready(Ok(_)) => {}
+                    Poll::Ready(Err(_)) => return Poll::Ready(Err(Fault::Closed)),
+                    Poll::Pending => return Poll::Ready(Ok(())),
+                }
+            }
+        })
+        .await?;
+        self.rid = self.rid.wrapping_add(1);
+        self.packet_id = self.packet_id.checked_add(1).unwrap_or(SUBSCRIBE_ID);
+        let mut topic = String::with_capacity(160);
+        if !spelling::request_topic(operation, self.rid, id, &mut topic) {
+            return Err(Fault::Protocol);
+        }
+        let mut publish = Publish::from_bytes(topic, QoS::AtLeastOnce, caller.payload(operation));
+        publish.pkid = self.packet_id;
+        self.say(&Packet::Publish(publish)).map_err(|_| Fault::Protocol)?;
+        let rid = self.rid;
+        std::future::poll_fn(|context| {
+            loop {
+                let packet = match std::task::ready!(self.poll_packet(context)) {
+                    Ok(packet) => packet,
+                    Err(broken) => return Poll::Ready(Err(fault(&broken))),
+                };
+                let Packet::Publish(publish) = packet else { continue };
+                let Some(answer) = spelling::read_answer_topic(&publish.topic) else { continue };
+                if answer.rid.parse() == Ok(rid) {
+                    let reply = http::read_reply(answer.status, answer.retry_after, None, &publish.payload);
+                    return Poll::Ready(Ok(reply));
+                }
+            }
+        })
+        .await
+    }
+
+    /// Returns when the peer closes the idle connection; keeps it alive meanwhile.
+    pub(crate) async fn closed(&mut self) {
+        std::future::poll_fn(|context| {
+            loop {
+                if std::task::ready!(self.poll_packet(context)).is_err() {
+                    return Poll::Ready(());
+                }
+            }
+        })
+        .await;
+    }
+
+    /// Sends a DISCONNECT as far as that goes without waiting.
+    pub(crate) fn hang_up(mut self) {
+        let mut context = Context::from_waker(Waker::noop());
+        if self.packets.queue(&Packet::Disconnect).is_ok() {
+            let _ = self.packets.poll_shutdown(&mut context);
+        }
+    }
+
+    fn say(&mut self, packet: &Packet) -> Result<(), Broken> {
+        self.spoke = self.clock.now();
+        self.packets.queue(packet)
+    }
+
+    /// The next packet that a server may send to a subscriber, acknowledged. Sends what is queued and the pings.
+    fn poll_packet(&mut self, context: &mut Context<'_>) -> Poll<Result<Packet, Broken>> {
+        loop {
+            // What has come counts even if nothing more can be sent, so reading goes first.
+            if let Poll::Ready(packet) = self.packets.poll_next(context) {
+                let packet = packet?;
+                // Whatever it is, the peer lives.
+                self.pinged = false;
+                if let Packet::Publish(publish) = &packet
+                    && publish.qos != QoS::AtMostOnce
+                {
+                    self.say(&Packet::PubAck(PubAck::new(publish.pkid)))?;
+                    let _ = self.packets.poll_flush(context);
+                }
+                return Poll::Ready(match packet {
+                    Packet::Publish(_) | Packet::PubAck(_) | Packet::PingResp => Ok(packet),
+                    _ => Err(Broken::Ended),
+                });
+            }
+            if let Poll::Ready(Err(broken)) = self.packets.poll_flush(context) {
+                return Poll::Ready(Err(broken));
+            }
+            if self.keep_alive == Span::ZERO {
+                return Poll::Pending;
+            }
+            let due = self.clock.instant(self.spoke + self.keep_alive);
+            std::task::ready!(self.ping.until(due).poll(context));
+            if self.pinged {
+                // A whole interval without a sign of life.
+                return Poll::Ready(Err(Broken::Ended));
+            }
+            self.pinged = true;
+            self.say(&Packet::PingReq)?;
+        }
+    }
+}
+
+/// What a connection that broke under a request means.
+fn fault(broken: &Broken) -> Fault {
+    match broken {
+        Broken::Malformed(_) => Fault::Protocol,
+        Broken::Failed(error) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => {
+            Fault::TlsOther
+        }
+        Broken::Failed(error) if error.kind() == std::io::ErrorKind::InvalidData => Fault::Protocol,
+        Broken::Failed(_) | Broken::Ended => Fault::Lost,
+    }
+}
+
+/// What a device needs to connect and to spell its requests.
+pub(crate) struct Caller {
+    id_scope: Arc<str>,
+    registration_id: String,
+    body: Bytes,
+    token: Option<Box<str>>,
+}
+
+impl Caller {
+    pub(crate) fn new(id_scope: Arc<str>, registration_id: String, extra: Option<&str>) -> Self {
+        let body = http::body(&registration_id, extra).into();
+        Self { id_scope, registration_id, body, token: None }
+    }
+
+    pub(crate) fn audience(&self) -> String {
+        format!("{}/registrations/{}", self.id_scope, self.registration_id)
+    }
+
+    pub(crate) fn authorize(&mut self, token: Option<&str>) {
+        self.token = token.map(Into::into);
+    }
+
+    fn connect(&self, keep_alive_secs: u16) -> Connect {
+        let mut connect = Connect::new(&*self.registration_id);
+        connect.keep_alive = keep_alive_secs;
+        let mut user = String::with_capacity(128);
+        spelling::user_name(&self.id_scope, &self.registration_id, http::API_VERSION, AGENT, &mut user);
+        connect.set_login(user, self.token.as_deref().unwrap_or(""));
+        connect
+    }
+
+    /// A poll's body means nothing; DPS clients send a space or nothing.
+    fn payload(&self, operation: Operation) -> Bytes {
+        match operation {
+            Operation::Register => self.body.clone(),
+            Operation::Poll | Operation::Lookup => Bytes::from_static(b" "),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "mqtt_tests.rs"]
+mod tests;

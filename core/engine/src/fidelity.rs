@@ -1,0 +1,237 @@
+//! Does a forecast tell the truth? And the numbers that a forecast should be made with.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use fleetstorm_model::scenario::{Delay, Duration, Network};
+use fleetstorm_model::time::Span;
+use fleetstorm_reports::Record;
+use fleetstorm_reports::record::Distribution;
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+/// How a forecast compares with what was measured.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Fidelity {
+    /// Forecast divided by measurement: T50, T90, T99 and attempts per device; absent where either has none.
+    pub ratios: BTreeMap<&'static str, Option<f64>>,
+    /// The largest distance between the two curves of assigned devices, as a share of the fleet (as Kolmogorov and
+    /// Smirnov measure it).
+    pub curve_distance: f64,
+    /// Endings of attempts by operation, status, code and fault: measured, forecast.
+    pub codes: BTreeMap<String, (u64, u64)>,
+    /// The largest relative error among the ratios; absent if one of them is. Smaller is better.
+    pub score: Option<f64>,
+}
+
+/// Compares a forecast with a measured run of the same scenario.
+pub fn compare(measured: &Record, forecast: &Record) -> Fidelity {
+    let ratio = |of: &dyn Fn(&Record) -> Option<f64>| {
+        let (measured, forecast) = (of(measured)?, of(forecast)?);
+        (measured > 0.0).then(|| forecast / measured)
+    };
+    let at = |ns: Option<u64>| ns.map(|ns| ns as f64);
+    let ratios = BTreeMap::from([
+        ("t50", ratio(&|record| at(record.completion.t50_ns))),
+        ("t90", ratio(&|record| at(record.completion.t90_ns))),
+        ("t99", ratio(&|record| at(record.completion.t99_ns))),
+        (
+            "attempts",
+            ratio(&|record| {
+                (record.devices > 0).then(|| record.totals.requests as f64 / record.devices as f64)
+            }),
+        ),
+    ]);
+    let mut codes: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    for (record, forecast) in [(measured, false), (forecast, true)] {
+        for code in &record.codes {
+            let name = match (&*code.fault, code.code) {
+                ("", 0) => format!("{} {}", code.operation, code.status),
+                ("", six) => format!("{} {six}", code.operation),
+                (fault, _) => format!("{} {fault}", code.operation),
+            };
+            let counts = codes.entry(name).or_default();
+            *if forecast { &mut counts.1 } else { &mut counts.0 } += code.count;
+        }
+    }
+    let errors: Option<Vec<f64>> = ratios.values().map(|ratio| Some((ratio.as_ref()? - 1.0).abs())).collect();
+    Fidelity {
+        curve_distance: curve_distance(measured, forecast),
+        score: errors.and_then(|errors| errors.into_iter().reduce(f64::max)),
+        ratios,
+        codes,
+    }
+}
+
+fn curve_distance(a: &Record, b: &Record) -> f64 {
+    let (mut of_a, mut of_b, mut most) = (0.0, 0.0, 0.0f64);
+    for second in 0..a.series.assigned.len().max(b.series.assigned.len()) {
+        let share = |record: &Record| {
+            let assigned = record.series.assigned.get(second).copied().unwrap_or(0);
+            f64::from(assigned) / record.devices.max(1) as f64
+        };
+        of_a += share(a);
+        of_b += share(b);
+        most = most.max((of_a - of_b).abs());
+    }
+    most
+}
+
+impl fmt::Display for Fidelity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.score {
+            Some(score) => writeln!(f, "The forecast is off by {:.1} % at most.", score * 100.0)?,
+            None => writeln!(f, "There is no score: a share of the fleet was not reached.")?,
+        }
+        writeln!(f, "  (the largest relative error of T50, T90, T99 and attempts per device)")?;
+        for (name, ratio) in &self.ratios {
+            match ratio {
+                Some(ratio) => writeln!(f, "  {name:<10} {ratio:.3} of what was measured")?,
+                None => writeln!(f, "  {name:<10} not reached")?,
+            }
+        }
+        writeln!(f, "  curves     {:.1} % of the fleet apart at most", self.curve_distance * 100.0)?;
+        for (name, (measured, forecast)) in &self.codes {
+            writeln!(f, "  {name:<24} {measured:>10} measured {forecast:>10} forecast")?;
+        }
+        Ok(())
+    }
+}
+
+/// What a measured run says about the numbers of a forecast.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Calibration {
+    /// The cost model: `hop` is nothing and `service` all of a request's time, because a client cannot tell them apart.
+    pub network: Network,
+    /// Registrations a second that a saturated throttle let through; absent if the run did not saturate it.
+    pub rate_per_s: Option<f64>,
+    /// Registrations that passed at once before that, to about what the rate lets through in the time that an
+    /// assignment takes.
+    pub burst: Option<f64>,
+    /// What the data cannot say, and why.
+    pub unidentified: Vec<String>,
+}
+
+/// Points of a measured distribution.
+const QUANTILES: u32 = 100;
+/// Seconds of throttling below which a rate is not fitted.
+const SATURATED_MIN: usize = 10;
+
+/// Fits the cost model and the throttle to a measured run.
+pub fn calibrate(record: &Record) -> Calibration {
+    let mut unidentified = Vec::new();
+    let fallback = Network::default();
+    let connect = match merged(record, &["connect"], &["ok"]) {
+        Some(histogram) => empirical(&histogram),
+        None => {
+            unidentified.push("connect: no connection was made; the default stays".to_owned());
+            fallback.connect
+        }
+    };
+    let requests = merged(record, &["register", "poll", "lookup"], &["ok", "throttled"]);
+    let (hop, service) = match requests {
+        Some(histogram) => {
+            unidentified.push(
+                "hop: a client sees a request's whole time, not its ways; all of it is taken for `service`"
+                    .to_owned(),
+            );
+            (Delay::Constant { delay: Duration(Span::ZERO) }, empirical(&histogram))
+        }
+        None => {
+            unidentified.push("hop and service: no request was answered; the defaults stay".to_owned());
+            (fallback.hop, fallback.service)
+        }
+    };
+    let fitted = throttle(record);
+    match fitted {
+        Some(_) => unidentified.push(
+            "window: from completions alone a quota per window and a continuous one with its burst look alike".to_owned(),
+        ),
+        None => unidentified.push(format!(
+            "rate, burst and window of the throttle: fewer than {SATURATED_MIN} seconds had 429 answers"
+        )),
+    }
+    let (rate_per_s, burst) = fitted.unzip();
+    Calibration { network: Network { connect, hop, service }, rate_per_s, burst, unidentified }
+}
+
+fn merged(record: &Record, phases: &[&str], outcomes: &[&str]) -> Option<Histogram<u64>> {
+    let mut sum: Option<Histogram<u64>> = None;
+    let wanted = record
+        .phases
+        .iter()
+        .filter(|phase| phases.contains(&&*phase.phase) && outcomes.contains(&&*phase.outcome));
+    for histogram in wanted.filter_map(|phase| Distribution::decode(&phase.service)) {
+        match &mut sum {
+            // A record of other bounds than ours is still read by its first part.
+            Some(sum) => drop(sum.add(histogram)),
+            None => sum = Some(histogram),
+        }
+    }
+    sum.filter(|histogram| !histogram.is_empty())
+}
+
+fn empirical(histogram: &Histogram<u64>) -> Delay {
+    let at = |n: u32| {
+        let us = match n {
+            0 => histogram.min(),
+            n => histogram.value_at_quantile(f64::from(n) / f64::from(QUANTILES)),
+        };
+        Duration(Span::from_micros(us))
+    };
+    let mut quantiles: Vec<Duration> = (0..=QUANTILES).map(at).collect();
+    // The smallest value and the first quantile are rounded differently.
+    quantiles.sort_unstable();
+    Delay::Empirical { quantiles }
+}
+
+/// Rate and burst: the least-squares line through the devices assigned while the throttle refused others.
+fn throttle(record: &Record) -> Option<(f64, f64)> {
+    let series = &record.series;
+    let first = series.throttled.iter().position(|&count| count > 0)?;
+    let last = series.throttled.iter().rposition(|&count| count > 0)?;
+    // The first devices are assigned some seconds after they were let through; their burst is no rate.
+    let lag_s = record
+        .phases
+        .iter()
+        .find(|phase| phase.phase == "time-to-assigned")
+        .map_or(0.0, |phase| phase.service.min_us as f64 / 1e6);
+    let from = first + 2 * lag_s.ceil() as usize + 2;
+    let mut assigned = 0.0;
+    let mut points = Vec::new();
+    for (second, &count) in series.assigned.iter().enumerate() {
+        assigned += f64::from(count);
+        if (from..=last).contains(&second) {
+            // Counts are those of the second's end.
+            points.push((second as f64 + 1.0, assigned));
+        }
+    }
+    if points.len() < SATURATED_MIN {
+        return None;
+    }
+    let n = points.len() as f64;
+    let (mean_x, mean_y) = points.iter().fold((0.0, 0.0), |(x, y), point| (x + point.0 / n, y + point.1 / n));
+    let (mut covariance, mut variance) = (0.0, 0.0);
+    for (x, y) in &points {
+        covariance += (x - mean_x) * (y - mean_y);
+        variance += (x - mean_x).powi(2);
+    }
+    let rate = covariance / variance;
+    let burst = mean_y - rate * (mean_x - lag_s);
+    (rate > 0.0).then_some((rate, burst.max(1.0)))
+}
+
+impl fmt::Display for Calibration {
+    /// As TOML that a scenario can take, with what could not be identified as comments.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in &self.unidentified {
+            writeln!(f, "# not identified: {line}")?;
+        }
+        let network = BTreeMap::from([("network", &self.network)]);
+        write!(f, "{}", toml::to_string(&network).map_err(|_| fmt::Error)?)?;
+        if let (Some(rate_per_s), Some(burst)) = (self.rate_per_s, self.burst) {
+            write!(f, "\n[mock.throttle]\nrate = \"{:.3}/min\"\nburst = {burst:.1}\n", rate_per_s * 60.0)?;
+        }
+        Ok(())
+    }
+}

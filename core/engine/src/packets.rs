@@ -1,0 +1,224 @@
+//! MQTT packets over a byte stream, for both ends of it.
+//!
+//! The codec is rumqttc's. Around it, an end that is silent holds no buffer at all: a fleet has thousands of them.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf as _, BytesMut};
+use rumqttc::mqttbytes::Error as CodecError;
+use rumqttc::mqttbytes::v4::Packet;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Bytes that are read at once. Packets of DPS are some hundred bytes long.
+const CHUNK_BYTES: usize = 2 * 1024;
+
+/// Why no packet comes any more.
+#[derive(Debug)]
+pub(crate) enum Broken {
+    /// The stream ended.
+    Ended,
+    /// What came is no MQTT, or too long.
+    Malformed(CodecError),
+    /// The stream failed.
+    Failed(io::Error),
+}
+
+/// A byte stream as packets.
+#[derive(Debug)]
+pub(crate) struct Packets<S> {
+    stream: S,
+    incoming: BytesMut,
+    outgoing: BytesMut,
+    packet_max_bytes: usize,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Packets<S> {
+    /// Packets on `stream`, of at most `packet_max_bytes` each.
+    pub(crate) fn new(stream: S, packet_max_bytes: usize) -> Self {
+        Self { stream, incoming: BytesMut::new(), outgoing: BytesMut::new(), packet_max_bytes }
+    }
+
+    /// Takes longer or shorter packets from now on.
+    pub(crate) fn allow(&mut self, packet_max_bytes: usize) {
+        self.packet_max_bytes = packet_max_bytes;
+    }
+
+    /// Queues a packet; it leaves with the next flush.
+    ///
+    /// # Errors
+    /// The packet cannot be spelled.
+    pub(crate) fn queue(&mut self, packet: &Packet) -> Result<(), Broken> {
+        packet.write(&mut self.outgoing, usize::MAX).map(drop).map_err(Broken::Malformed)
+    }
+
+    pub(crate) fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        if self.outgoing.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        while !self.outgoing.is_empty() {
+            let written = ready!(Pin::new(&mut self.stream).poll_write(context, &self.outgoing));
+            match written.map_err(Broken::Failed)? {
+                0 => return Poll::Ready(Err(Broken::Ended)),
+                written => self.outgoing.advance(written),
+            }
+        }
+        self.outgoing = BytesMut::new();
+        Pin::new(&mut self.stream).poll_flush(context).map_err(Broken::Failed)
+    }
+
+    /// The next packet. Cancelling loses nothing: what was read stays here.
+    pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Packet, Broken>> {
+        loop {
+            if !self.incoming.is_empty() {
+                match Packet::read(&mut self.incoming, self.packet_max_bytes) {
+                    Ok(packet) => {
+                        if self.incoming.is_empty() {
+                            self.incoming = BytesMut::new();
+                        }
+                        return Poll::Ready(Ok(packet));
+                    }
+                    Err(CodecError::InsufficientBytes(_)) => {}
+                    Err(error) => return Poll::Ready(Err(Broken::Malformed(error))),
+                }
+            }
+            ready!(self.poll_read(context))?;
+        }
+    }
+
+    /// Reads some bytes, at least one.
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        let mut chunk = [MaybeUninit::uninit(); CHUNK_BYTES];
+        let mut chunk = ReadBuf::uninit(&mut chunk);
+        ready!(Pin::new(&mut self.stream).poll_read(context, &mut chunk)).map_err(|error| {
+            // A peer that leaves without TLS's own goodbye has left all the same.
+            if error.kind() == io::ErrorKind::UnexpectedEof { Broken::Ended } else { Broken::Failed(error) }
+        })?;
+        if chunk.filled().is_empty() {
+            return Poll::Ready(Err(Broken::Ended));
+        }
+        self.incoming.extend_from_slice(chunk.filled());
+        Poll::Ready(Ok(()))
+    }
+
+    /// The first byte of the next packet, which stays to be read: it tells a stranger from a client before a length
+    /// that the stranger made up has come.
+    pub(crate) async fn peek(&mut self) -> Result<u8, Broken> {
+        std::future::poll_fn(|context| {
+            loop {
+                if let Some(first) = self.incoming.first() {
+                    return Poll::Ready(Ok(*first));
+                }
+                ready!(self.poll_read(context))?;
+            }
+        })
+        .await
+    }
+
+    pub(crate) async fn next(&mut self) -> Result<Packet, Broken> {
+        std::future::poll_fn(|context| self.poll_next(context)).await
+    }
+
+    pub(crate) async fn flush(&mut self) -> Result<(), Broken> {
+        std::future::poll_fn(|context| self.poll_flush(context)).await
+    }
+
+    /// Ends the stream in order.
+    pub(crate) fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        ready!(self.poll_flush(context))?;
+        Pin::new(&mut self.stream).poll_shutdown(context).map_err(Broken::Failed)
+    }
+
+    pub(crate) async fn shutdown(&mut self) -> Result<(), Broken> {
+        std::future::poll_fn(|context| self.poll_shutdown(context)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rumqttc::mqttbytes::QoS;
+    use rumqttc::mqttbytes::v4::Publish;
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
+    }
+
+    /// What an end makes of these pieces, each sent on its own, until the stream breaks.
+    fn read(pieces: &[Vec<u8>], packet_max_bytes: usize) -> (Vec<Packet>, Broken) {
+        runtime().block_on(async {
+            let (ours, mut theirs) = tokio::io::duplex(64);
+            let mut packets = Packets::new(ours, packet_max_bytes);
+            let send = async {
+                for piece in pieces {
+                    if theirs.write_all(piece).await.is_err() {
+                        return;
+                    }
+                }
+                drop(theirs);
+            };
+            let receive = async {
+                let mut all = Vec::new();
+                loop {
+                    match packets.next().await {
+                        Ok(packet) => all.push(packet),
+                        Err(broken) => {
+                            drop(packets);
+                            return (all, broken);
+                        }
+                    }
+                }
+            };
+            tokio::join!(send, receive).1
+        })
+    }
+
+    #[test]
+    fn a_packet_longer_than_allowed_breaks_the_stream_before_it_is_read() {
+        let head = vec![0x30, 0xff, 0xff, 0x7f];
+        let (packets, broken) = read(&[head], 1_000);
+        assert!(packets.is_empty() && matches!(broken, Broken::Malformed(_)), "{broken:?}");
+    }
+
+    #[test]
+    fn an_end_that_is_silent_holds_no_buffer() {
+        runtime().block_on(async {
+            let (ours, mut theirs) = tokio::io::duplex(4_096);
+            let mut packets = Packets::new(ours, 4_096);
+            packets.queue(&Packet::PingReq).unwrap();
+            packets.flush().await.unwrap();
+            theirs.write_all(&[0xd0, 0]).await.unwrap();
+            assert_eq!(packets.next().await.unwrap(), Packet::PingResp);
+            assert_eq!((packets.incoming.capacity(), packets.outgoing.capacity()), (0, 0));
+        });
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_read_without_a_panic(pieces: Vec<Vec<u8>>, kind: u8, length in 0..64u8) {
+            read(&pieces, 512);
+            // A plausible header in front leads deeper into the codec.
+            let mut plausible = vec![kind, length];
+            plausible.extend(pieces.concat());
+            read(&[plausible], 512);
+        }
+
+        #[test]
+        fn packets_survive_any_cut(payload: Vec<u8>, topic in "[a-z/]{1,20}", cut in 1..40usize) {
+            let mut sent = Publish::new(topic, QoS::AtLeastOnce, payload);
+            sent.pkid = 7;
+            let mut bytes = BytesMut::new();
+            Packet::Publish(sent.clone()).write(&mut bytes, usize::MAX).unwrap();
+            Packet::PingReq.write(&mut bytes, usize::MAX).unwrap();
+            let pieces: Vec<Vec<u8>> = bytes.chunks(cut).map(<[u8]>::to_vec).collect();
+            let (packets, broken) = read(&pieces, 1 << 20);
+            prop_assert!(matches!(broken, Broken::Ended));
+            prop_assert_eq!(packets, vec![Packet::Publish(sent), Packet::PingReq]);
+        }
+    }
+}

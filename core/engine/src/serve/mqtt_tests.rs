@@ -1,0 +1,162 @@
+//! The door against whatever a client may send.
+
+use std::collections::BTreeMap;
+
+use fleetstorm_model::random::Seed;
+use fleetstorm_model::scenario::MockFile;
+use fleetstorm_model::service::Service;
+use fleetstorm_model::time::Calendar;
+use proptest::prelude::*;
+use rumqttc::mqttbytes::v4::{Disconnect, PingReq};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::*;
+use crate::clock::Clock;
+use crate::identity::FleetIdentity;
+
+fn house() -> Rc<House> {
+    let file = MockFile::default();
+    let fleet = FleetIdentity::from_seed(0).unwrap();
+    let mut config = crate::mock::resolve(&file, &fleet, Calendar::VIRTUAL).unwrap();
+    config.seed = Seed(1);
+    House::new(Service::new(config).unwrap(), Clock::start(), Duration::ZERO, file.mqtt, None, None)
+}
+
+/// Sends the pieces to a fresh door, ends the connection, and returns what came back.
+fn talk(pieces: &[Vec<u8>]) -> Vec<u8> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let house = house();
+        let (mut ours, theirs) = tokio::io::duplex(1 << 20);
+        let send = async {
+            for piece in pieces {
+                if ours.write_all(piece).await.is_err() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+            let _ = ours.shutdown().await;
+            let mut back = Vec::new();
+            let _ = ours.read_to_end(&mut back).await;
+            back
+        };
+        let peer = Peer::default();
+        let (back, ()) = tokio::join!(send, serve_mqtt(Rc::clone(&house), theirs, &peer));
+        assert_eq!(house.sessions.len(), 0, "a client that is gone keeps no seat");
+        back
+    })
+}
+
+fn bytes(packet: &Packet) -> Vec<u8> {
+    let mut out = bytes::BytesMut::new();
+    packet.write(&mut out, usize::MAX).unwrap();
+    out.to_vec()
+}
+
+fn hello() -> Packet {
+    let mut connect = Connect::new("dev-1");
+    connect.set_login("0ne00F1EE75/registrations/dev-1/api-version=2019-03-31", "x");
+    Packet::Connect(connect)
+}
+
+fn any_packet() -> impl Strategy<Value = Packet> {
+    let qos = prop_oneof![Just(QoS::AtMostOnce), Just(QoS::AtLeastOnce), Just(QoS::ExactlyOnce)];
+    let topic = prop_oneof![
+        Just("$dps/registrations/PUT/iotdps-register/?$rid=1".to_owned()),
+        Just("$dps/registrations/GET/iotdps-get-operationstatus/?$rid=2&operationId=x".to_owned()),
+        "\\PC{0,40}",
+    ];
+    let filter = prop_oneof![Just(spelling::ANSWERS.to_owned()), "\\PC{1,20}"];
+    prop_oneof![
+        8 => (topic, qos.clone(), any::<Vec<u8>>(), 1..u16::MAX).prop_map(|(topic, qos, payload, pkid)| {
+            let mut publish = Publish::new(topic, qos, payload);
+            publish.pkid = pkid;
+            Packet::Publish(publish)
+        }),
+        4 => (filter.clone(), qos, 1..u16::MAX).prop_map(|(filter, qos, pkid)| {
+            let mut subscribe = Subscribe::new(filter, qos);
+            subscribe.pkid = pkid;
+            Packet::Subscribe(subscribe)
+        }),
+        1 => filter.prop_map(|filter| {
+            let mut unsubscribe = Unsubscribe::new(filter);
+            unsubscribe.pkid = 3;
+            Packet::Unsubscribe(unsubscribe)
+        }),
+        2 => Just(Packet::PingReq),
+        1 => (1..u16::MAX).prop_map(|pkid| Packet::PubAck(PubAck::new(pkid))),
+        1 => Just(Packet::Disconnect),
+        1 => Just(hello()),
+    ]
+}
+
+/// What came back, as packets.
+fn packets(mut back: bytes::BytesMut) -> Vec<Packet> {
+    let mut all = Vec::new();
+    while !back.is_empty() {
+        all.push(Packet::read(&mut back, 1 << 20).expect("the door sends whole packets"));
+    }
+    all
+}
+
+#[test]
+fn the_constants_of_the_codec_are_those_of_the_tests() {
+    let mut out = bytes::BytesMut::new();
+    PingReq.write(&mut out).unwrap();
+    Disconnect.write(&mut out).unwrap();
+    assert_eq!(&out[..], [0xc0, 0, 0xe0, 0]);
+    assert_eq!(bytes(&hello())[0], CONNECT);
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_survived(pieces: Vec<Vec<u8>>, greeted: bool) {
+        let mut all = pieces;
+        if greeted {
+            all.insert(0, bytes(&hello()));
+        }
+        talk(&all);
+    }
+
+    /// Whatever a client says: CONNACK comes first and once, every SUBSCRIBE and publication of quality of service 1 is
+    /// acknowledged before its answer, nothing is retained, and no answer comes without a subscription.
+    #[test]
+    fn any_conversation_keeps_the_order(said in proptest::collection::vec(any_packet(), 0..20)) {
+        let mut pieces = vec![bytes(&hello())];
+        pieces.extend(said.iter().map(bytes));
+        let back = packets(talk(&pieces)[..].into());
+        prop_assert!(matches!(back.first(), Some(Packet::ConnAck(ack)) if !ack.session_present));
+        let mut acknowledged: BTreeMap<u16, u32> = BTreeMap::new();
+        let (mut subscribed, mut answers, mut requests) = (false, 0, 0);
+        for packet in &back[1..] {
+            match packet {
+                Packet::PubAck(ack) => *acknowledged.entry(ack.pkid).or_default() += 1,
+                Packet::SubAck(ack) => {
+                    subscribed |= ack.return_codes.iter().any(|code| *code != SubscribeReasonCode::Failure);
+                }
+                Packet::Publish(publish) => {
+                    prop_assert!(subscribed && !publish.retain && !publish.dup);
+                    prop_assert!(publish.topic.starts_with("$dps/registrations/res/"));
+                    prop_assert!(serde_json::from_slice::<serde_json::Value>(&publish.payload).is_ok());
+                    answers += 1;
+                }
+                Packet::UnsubAck(_) | Packet::PingResp => {}
+                other => prop_assert!(false, "a client never gets {other:?}"),
+            }
+        }
+        for packet in &said {
+            if let Packet::Publish(publish) = packet {
+                requests += 1;
+                if publish.qos != QoS::AtLeastOnce {
+                    continue;
+                }
+                if let Some(left) = acknowledged.get_mut(&publish.pkid) {
+                    *left = left.saturating_sub(1);
+                }
+            }
+        }
+        prop_assert!(acknowledged.values().all(|left| *left == 0), "no acknowledgement without its publication");
+        prop_assert!(answers <= requests);
+    }
+}

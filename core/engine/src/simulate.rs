@@ -1,0 +1,534 @@
+//! The simulator: the same devices, strategies and service by direct calls, a million of them in virtual time.
+//!
+//! A request is two events: it reaches the service, and its answer reaches the device. What lies between is the
+//! scenario's `[network]`, drawn by device and attempt, so that two runs of a seed with different strategies meet
+//! the same weather. Everything that will happen to a device is one alarm in one [`Wheel`]; a request that outlives
+//! its device's patience is the only other thing that can be under way.
+
+mod around;
+mod herd;
+mod parcel;
+mod truth;
+
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use fleetstorm_model::device::{Action, Device, Input, Policy};
+use fleetstorm_model::outcome::Fault;
+use fleetstorm_model::protocol::{Operation, OperationId};
+use fleetstorm_model::random::{Purpose, Seed};
+use fleetstorm_model::scenario::{Network, TargetKind};
+use fleetstorm_model::service::{Answered, Query, Service};
+use fleetstorm_model::time::{Moment, Span};
+use fleetstorm_model::wheel::Wheel;
+use fleetstorm_reports::Record;
+use fleetstorm_reports::record::{Clock as ClockKind, Target};
+
+pub use herd::{Fate, Herd, SLOT_NS};
+pub(crate) use truth::Proof;
+
+use crate::audit;
+use crate::control::Control;
+use crate::gauges::Gauges;
+use crate::governor::Halt;
+use crate::mock::{MockError, resolve};
+use crate::plan::Plan;
+use crate::plugins::{Retry, Session};
+use crate::record::{Findings, Recorder, Rest};
+use crate::serve::webhooks;
+use crate::{RunError, judge};
+use around::Around;
+use parcel::{Parcel, Shelf};
+use truth::Truth;
+
+/// Memory that one device takes, all included (`benches/simulate.rs` measures it).
+pub const DEVICE_BYTES: u64 = 200;
+/// Memory that a run takes beside its devices: the wheel's rings, histograms, a timeline.
+const RUN_BYTES: u64 = 64 << 20;
+
+/// Runs a plan in virtual time. The plan's calendar must be [`fleetstorm_model::time::Calendar::VIRTUAL`].
+///
+/// # Errors
+/// The target is not the embedded mock, the machine has not the memory, or time stands still.
+pub fn run(plan: Plan, control: &Control) -> Result<Record, RunError> {
+    let devices = plan.scenario.fleet.devices;
+    Ok(simulate(plan, control, None, 0..devices)?.0)
+}
+
+/// Runs a plan in virtual time and keeps what became of each device.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_in_detail(plan: Plan, control: &Control) -> Result<(Record, Herd), RunError> {
+    let devices = plan.scenario.fleet.devices;
+    let (record, herd) = simulate(plan, control, Some(Herd::of(devices)), 0..devices)?;
+    Ok((record, herd.unwrap_or_default()))
+}
+
+/// Runs a plan whose devices are lined up in the order of `line`, which makes no difference.
+fn simulate(
+    mut plan: Plan,
+    control: &Control,
+    herd: Option<Herd>,
+    line: impl Iterator<Item = u32>,
+) -> Result<(Record, Option<Herd>), RunError> {
+    preflight(&plan)?;
+    let devices = plan.scenario.fleet.devices;
+    let mut config = resolve(&plan.scenario.mock, &plan.fleet, plan.calendar)?;
+    config.seed = Seed(plan.scenario.seed);
+    let prefix = plan.scenario.fleet.id_prefix.clone();
+    let service = Service::with_roster(config, &prefix, devices).map_err(MockError::from)?;
+
+    let membership = std::mem::take(&mut plan.membership);
+    let arrivals = std::mem::take(&mut plan.arrivals);
+    let mut wheel = Wheel::new(devices);
+    for device in line {
+        wheel.set(device, arrivals[device as usize]);
+    }
+    drop(arrivals);
+    let cell = |&cohort| Cell { device: Device::new(), parcel: Parcel::Boot, draws: 0, cohort };
+    let cells: Vec<Cell> = membership.iter().map(cell).collect();
+    let gauges: Arc<Gauges> = Arc::default();
+    control.show(vec![Arc::clone(&gauges)]);
+    let rest = Rest::new(u64::from(devices), control.brake.clone());
+    let cohorts: Vec<Cohort> = plan
+        .cohorts
+        .iter()
+        .map(|planned| Cohort {
+            policy: planned.policy.clone(),
+            retry: planned.retry.clone(),
+            proof: &planned.proof,
+        })
+        .collect();
+    let sessions = cells.iter().map(|cell| cohorts[usize::from(cell.cohort)].retry.session()).collect();
+    let mut simulation = Simulation {
+        now: Moment::START,
+        seed: Seed(plan.scenario.seed),
+        network: plan.scenario.network.clone(),
+        prefix,
+        wheel,
+        cells,
+        world: World {
+            recorder: Recorder::new(membership, cohorts.len(), gauges, rest.clone()),
+            sessions,
+            cohorts,
+            seed: Seed(plan.scenario.seed),
+            wait_max_ns: 0,
+        },
+        service,
+        shelf: Shelf::default(),
+        ghosts: BTreeMap::new(),
+        places: plan.scenario.fleet.max_concurrent,
+        queue: VecDeque::new(),
+        herd,
+    };
+    let horizon = Moment::START + plan.scenario.horizon.0;
+    simulation.drive(horizon, &rest, control)?;
+    let now = simulation.now;
+    let Simulation { world, herd, cells, wheel, service, .. } = simulation;
+    let metrics = service.metrics().clone();
+    drop((cells, wheel, service));
+
+    let findings = Findings::of(&[world.recorder]);
+    let outcome = judge::Outcome {
+        clock: ClockKind::Simulated,
+        target: Target {
+            kind: "mock".to_owned(),
+            address: "simulated".to_owned(),
+            id_scope: plan.id_scope.to_string(),
+            throttle: Some(plan.scenario.mock.throttle.profile.clone()),
+        },
+        halt: control.brake.held().unwrap_or(Halt::Settled),
+        now,
+        audit: None,
+        machine: None,
+        metrics,
+        service_log: None,
+    };
+    Ok((judge::record(&plan, findings, outcome), herd))
+}
+
+fn preflight(plan: &Plan) -> Result<(), RunError> {
+    if plan.scenario.target.kind != TargetKind::Mock {
+        return Err(RunError::Preflight(
+            "a simulation needs the embedded mock: a real server does not wait for it; use --clock live"
+                .to_owned(),
+        ));
+    }
+    if plan.scenario.mock.log.is_some() {
+        return Err(RunError::Preflight(
+            "a simulation makes no requests that a resource log could hold: take [mock.log] out, or use --clock \
+             wired"
+                .to_owned(),
+        ));
+    }
+    for (planned, cohort) in plan.cohorts.iter().zip(&plan.scenario.cohorts) {
+        if let Proof::Unknown = planned.proof {
+            return Err(RunError::Preflight(format!(
+                "cohort `{}`: what the attestation `{}` proves is known to its own code only, which a simulation \
+                 does not run; use --clock wired",
+                cohort.name, cohort.attestation.kind
+            )));
+        }
+    }
+    let devices = u64::from(plan.scenario.fleet.devices);
+    let needed = devices * DEVICE_BYTES + RUN_BYTES;
+    match audit::available_memory_bytes() {
+        Some(available) if needed > available => Err(RunError::Preflight(format!(
+            "{devices} devices take {} MB and this machine has {} MB left: simulate at most {} devices, or a \
+             sample of the fleet against a quota scaled with it",
+            needed >> 20,
+            available >> 20,
+            available.saturating_sub(RUN_BYTES) / DEVICE_BYTES
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// How many devices ahead memory is asked for: some hundred nanoseconds.
+const AHEAD: usize = 2;
+
+/// One device and what is on its way to it.
+struct Cell {
+    device: Device,
+    parcel: Parcel,
+    /// How many draws its strategy has had.
+    draws: u32,
+    cohort: u16,
+}
+
+struct Cohort<'a> {
+    policy: Policy,
+    retry: Retry,
+    proof: &'a Proof,
+}
+
+/// A request whose device no longer waits for it.
+struct Ghost {
+    expires_unix_secs: u32,
+    operation: Operation,
+    slot: u8,
+    id: Option<OperationId>,
+}
+
+struct Simulation<'a> {
+    now: Moment,
+    seed: Seed,
+    network: Network,
+    prefix: String,
+    wheel: Wheel,
+    cells: Vec<Cell>,
+    world: World<'a>,
+    service: Service,
+    shelf: Shelf,
+    /// By when they reach the service, device and attempt.
+    ghosts: BTreeMap<(Moment, u32, u32), Ghost>,
+    /// How many more devices may be on their way at once.
+    places: Option<u32>,
+    /// Devices that wait for a place, and when they should have booted.
+    queue: VecDeque<(u32, Moment)>,
+    herd: Option<Herd>,
+}
+
+/// What devices ask and tell.
+struct World<'a> {
+    cohorts: Vec<Cohort<'a>>,
+    sessions: Vec<Session>,
+    recorder: Recorder,
+    seed: Seed,
+    wait_max_ns: u64,
+}
+
+/// The parts of a way that are drawn; they key its chance together with the attempt.
+#[derive(Clone, Copy)]
+enum Leg {
+    Connect,
+    There,
+    Service,
+    Back,
+}
+
+impl Simulation<'_> {
+    /// Lets things happen in order until every device is at rest, the horizon comes or the brake is pulled.
+    fn drive(&mut self, horizon: Moment, rest: &Rest, control: &Control) -> Result<(), RunError> {
+        // A device makes some dozen steps at one instant at most, unless neither it nor the network takes time.
+        let patience = 64 * self.cells.len() as u64 + 10_000;
+        let (mut events, mut stood) = (0u64, 0u64);
+        loop {
+            events += 1;
+            if events.is_multiple_of(4_096) && control.brake.held().is_some() {
+                break;
+            }
+            let ghost = self.ghosts.first_key_value().map(|(key, _)| key.0);
+            let until = ghost.map_or(horizon, |ghost| horizon.min(ghost));
+            let before = self.now;
+            if let Some((at, device)) = self.wheel.pop(until) {
+                self.now = self.now.max(at);
+                self.fetch();
+                stood = if self.now > before { 0 } else { stood + 1 };
+                if stood > patience {
+                    let cohort = &self.world.cohorts[usize::from(self.cells[device as usize].cohort)];
+                    let at = self.now.since(Moment::START);
+                    return Err(RunError::Livelock { strategy: cohort.retry.used.id.clone(), at });
+                }
+                self.ring(device);
+                if rest.is_still() {
+                    break;
+                }
+            } else if ghost.is_some_and(|ghost| ghost <= horizon) {
+                self.haunt();
+            } else {
+                if !rest.is_still() {
+                    self.now = horizon;
+                    control.brake.pull(Halt::Horizon);
+                }
+                break;
+            }
+        }
+        if let Some(herd) = &mut self.herd {
+            herd.wait_max_ns = self.world.wait_max_ns;
+            for (cell, (attempts, (fate, at))) in
+                self.cells.iter().zip(herd.attempts.iter_mut().zip(herd.fates.iter().zip(&mut herd.at)))
+            {
+                *attempts = cell.device.attempts();
+                if *fate == Fate::Unfinished {
+                    *at = self.now;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for the memory of a device that will soon be needed. A million devices do not fit into the caches, and
+    /// waiting for memory is most of the time that a simulation takes.
+    fn fetch(&self) {
+        if let Some(device) = self.wheel.upcoming(AHEAD) {
+            let cell = &self.cells[device as usize];
+            std::hint::black_box((cell.parcel, cell.device.attempts()));
+            self.world.recorder.fetch(device as usize);
+        }
+    }
+
+    /// A device's alarm rings.
+    fn ring(&mut self, device: u32) {
+        let cell = &mut self.cells[device as usize];
+        match std::mem::replace(&mut cell.parcel, Parcel::Time) {
+            Parcel::Boot => self.boot(device, self.now),
+            Parcel::Time => {
+                if cell.device.is_settled() {
+                    self.world.recorder.woke(device as usize, self.now);
+                    self.note(device, Fate::Unfinished);
+                }
+                self.step(device, Input::Alarm);
+            }
+            Parcel::Connection => self.step(device, Input::Connected),
+            Parcel::Request { expires_unix_secs, operation, slot } => {
+                self.serve(device, expires_unix_secs, operation, slot);
+            }
+            answer => {
+                if let Some(answer) = self.shelf.unpack(device, answer) {
+                    let reply = self.service.reply(self.now, &answer);
+                    self.step(device, Input::Reply(&reply));
+                }
+            }
+        }
+    }
+
+    fn boot(&mut self, device: u32, intended: Moment) {
+        if let Some(places) = &mut self.places {
+            if *places == 0 {
+                self.cells[device as usize].parcel = Parcel::Boot;
+                self.queue.push_back((device, intended));
+                return;
+            }
+            *places -= 1;
+        }
+        self.world.recorder.booted(device as usize, self.now);
+        self.step(device, Input::Boot { intended });
+    }
+
+    /// Gives a device an input and does what it wants.
+    fn step(&mut self, device: u32, input: Input<'_>) {
+        let mut input = input;
+        loop {
+            let cell = &mut self.cells[device as usize];
+            let cohort = &self.world.cohorts[usize::from(cell.cohort)];
+            let mut around = Around {
+                recorder: &mut self.world.recorder,
+                session: &mut self.world.sessions[device as usize],
+                retry: &cohort.retry,
+                draws: &mut cell.draws,
+                wait_max_ns: &mut self.world.wait_max_ns,
+                seed: self.world.seed,
+                device,
+            };
+            let action = cell.device.step(self.now, input, &cohort.policy, &mut around);
+            match action {
+                Action::Connect { .. } => {
+                    let stands = self.now + self.leg(device, Leg::Connect);
+                    return self.send_off(device, stands, Parcel::Connection);
+                }
+                Action::Send { operation, credential, .. } => {
+                    let attempt = cell.device.attempts();
+                    if let Some(herd) = &mut self.herd
+                        && operation != Operation::Poll
+                    {
+                        herd.sent(self.now, attempt);
+                    }
+                    let expires_unix_secs = u32::try_from(credential.expires_unix_secs).unwrap_or(u32::MAX);
+                    let arrives = self.now + self.leg(device, Leg::There);
+                    let slot = credential.slot;
+                    return self.send_off(
+                        device,
+                        arrives,
+                        Parcel::Request { expires_unix_secs, operation, slot },
+                    );
+                }
+                // None of the attestations whose truth is known takes up a challenge.
+                Action::Answer => input = Input::Broke(Fault::Attestation),
+                Action::Wait { .. } => {
+                    if cell.device.is_settled() {
+                        self.note(device, Fate::Stopped);
+                    }
+                    return self.arm(device);
+                }
+                Action::Ignore => return self.arm(device),
+                Action::Finish => {
+                    return self.finish(device);
+                }
+            }
+        }
+    }
+
+    fn arm(&mut self, device: u32) {
+        if let Some(alarm) = self.cells[device as usize].device.alarm() {
+            self.wheel.set(device, alarm);
+        }
+    }
+
+    /// Sends something on its way to a device or from it, unless the device runs out of patience first.
+    fn send_off(&mut self, device: u32, at: Moment, parcel: Parcel) {
+        let cell = &mut self.cells[device as usize];
+        let deadline = cell.device.alarm().unwrap_or(Moment::FAR);
+        if at <= deadline {
+            cell.parcel = parcel;
+            return self.wheel.set(device, at);
+        }
+        if let Parcel::Request { expires_unix_secs, operation, slot } = parcel {
+            let id = cell.device.operation().cloned();
+            let ghost = Ghost { expires_unix_secs, operation, slot, id };
+            self.ghosts.insert((at, device, cell.device.attempts()), ghost);
+        }
+        self.wheel.set(device, deadline);
+    }
+
+    /// A device's request reaches the service.
+    fn serve(&mut self, device: u32, expires_unix_secs: u32, operation: Operation, slot: u8) {
+        let cell = &self.cells[device as usize];
+        let Some(query) = query(operation, cell.device.operation()) else { return self.arm(device) };
+        let truth = Truth {
+            proof: self.world.cohorts[usize::from(cell.cohort)].proof,
+            slot,
+            expires_unix_secs: u64::from(expires_unix_secs),
+            name: (&self.prefix, device),
+            certificate: OnceCell::new(),
+        };
+        let Answered { answer, delay } = self.service.ask(self.now, device, query, &truth);
+        webhooks::forbid(&mut self.service, self.now);
+        let returns = self.now + delay + self.leg(device, Leg::Service) + self.leg(device, Leg::Back);
+        let parcel = self.shelf.pack(device, answer);
+        self.send_off(device, returns, parcel);
+        if self.cells[device as usize].parcel != parcel {
+            // Nobody will unpack it.
+            self.shelf.unpack(device, parcel);
+        }
+    }
+
+    /// A request reaches the service after its device stopped waiting: it counts, and its answer goes nowhere.
+    fn haunt(&mut self) {
+        let Some(((at, device, _), ghost)) = self.ghosts.pop_first() else { return };
+        self.now = self.now.max(at);
+        let Some(query) = query(ghost.operation, ghost.id.as_ref()) else { return };
+        let cohort = self.cells[device as usize].cohort;
+        let truth = Truth {
+            proof: self.world.cohorts[usize::from(cohort)].proof,
+            slot: ghost.slot,
+            expires_unix_secs: u64::from(ghost.expires_unix_secs),
+            name: (&self.prefix, device),
+            certificate: OnceCell::new(),
+        };
+        self.service.ask(self.now, device, query, &truth);
+        webhooks::forbid(&mut self.service, self.now);
+    }
+
+    fn finish(&mut self, device: u32) {
+        let standing = self.world.recorder.is_assigned(device as usize);
+        self.note(device, if standing { Fate::Assigned } else { Fate::Stopped });
+        if let Some(places) = &mut self.places {
+            *places += 1;
+            if let Some((next, intended)) = self.queue.pop_front() {
+                self.cells[next as usize].parcel = Parcel::Time;
+                self.boot(next, intended);
+            }
+        }
+    }
+
+    fn note(&mut self, device: u32, fate: Fate) {
+        if let Some(herd) = &mut self.herd {
+            herd.fates[device as usize] = fate;
+            herd.at[device as usize] = self.now;
+        }
+    }
+
+    /// How long a leg of the attempt in hand takes.
+    fn leg(&self, device: u32, leg: Leg) -> Span {
+        let attempt = self.cells[device as usize].device.attempts();
+        let delay = match leg {
+            Leg::Connect => &self.network.connect,
+            Leg::There | Leg::Back => &self.network.hop,
+            Leg::Service => &self.network.service,
+        };
+        delay.of(self.seed.draw(Purpose::Network, device, attempt.wrapping_mul(4).wrapping_add(leg as u32)))
+    }
+}
+
+/// What a request asks; a poll without an operation is none that a device makes.
+fn query(operation: Operation, id: Option<&OperationId>) -> Option<Query<'_>> {
+    Some(match operation {
+        Operation::Register => Query::Register,
+        Operation::Poll => Query::Poll(id?),
+        Operation::Lookup => Query::Lookup,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use fleetstorm_model::scenario::Scenario;
+    use fleetstorm_model::time::Calendar;
+
+    use super::*;
+    use crate::Registry;
+
+    #[test]
+    fn the_order_in_which_devices_are_lined_up_makes_no_difference() {
+        let text = "horizon = \"20m\"\n[fleet]\ndevices = 2000\n[mock.throttle]\nrate = \"600/min\"\nburst = 50\n\
+                    [network]\nhop = { kind = \"constant\", delay = \"10ms\" }\n";
+        let run = |line: &mut dyn Iterator<Item = u32>| {
+            let scenario = Scenario::read(text, "t.toml", &[]).unwrap();
+            let registry =
+                Registry::new(&[&fleetstorm_plugin_retry::ENTRY, &fleetstorm_plugin_symmetric_key::ENTRY]);
+            let plan = Plan::new(scenario, &registry, Calendar::VIRTUAL).unwrap();
+            let (record, _) = simulate(plan, &Control::default(), None, line).unwrap();
+            serde_json::to_string(&record).unwrap()
+        };
+        let straight = run(&mut (0..2_000));
+        // 7 and 2,000 have no common divisor, so this meets every device once.
+        assert_eq!(straight, run(&mut (0..2_000).map(|n| n * 7 % 2_000)));
+    }
+
+    #[test]
+    fn a_device_fits_its_share_of_memory() {
+        assert!(size_of::<Cell>() <= 112, "{}", size_of::<Cell>());
+    }
+}

@@ -1,0 +1,63 @@
+//! What a simulated device asks of its surroundings, and tells them.
+//!
+//! This is the only place where the simulator meets a strategy.
+
+use fleetstorm_model::device::{Attempt, Decision, Host, Observation};
+use fleetstorm_model::random::{Purpose, Seed};
+use fleetstorm_model::time::Moment;
+
+use crate::plugins::{Retry, Session};
+use crate::record::Recorder;
+
+/// What one device asks and tells.
+pub(super) struct Around<'a> {
+    pub(super) recorder: &'a mut Recorder,
+    pub(super) session: &'a mut Session,
+    pub(super) retry: &'a Retry,
+    pub(super) draws: &'a mut u32,
+    pub(super) wait_max_ns: &'a mut u64,
+    pub(super) seed: Seed,
+    pub(super) device: u32,
+}
+
+impl Around<'_> {
+    /// The draws of this device's strategy, in the order in which it is asked.
+    fn random(&mut self) -> [u64; 2] {
+        let count = *self.draws;
+        *self.draws = count.wrapping_add(1);
+        [Purpose::Retry, Purpose::RetryMore].map(|purpose| self.seed.draw(purpose, self.device, count))
+    }
+
+    /// A number that stays with the device from run to run.
+    fn hash(&self) -> u64 {
+        Seed(0).draw(Purpose::Identity, self.device, 0)
+    }
+}
+
+impl Host for Around<'_> {
+    fn admit(&mut self, attempt: &Attempt) -> Decision {
+        let (hash, random) = (self.hash(), self.random());
+        self.retry.admit(self.session, hash, random, attempt)
+    }
+
+    fn decide(&mut self, attempt: &Attempt) -> Decision {
+        let (hash, random) = (self.hash(), self.random());
+        self.retry.decide(self.session, hash, random, attempt)
+    }
+
+    fn settled(&mut self, attempt: &Attempt) {
+        let (hash, random) = (self.hash(), self.random());
+        self.retry.settled(self.session, hash, random, attempt);
+    }
+
+    fn poll_jitter(&mut self, attempt: u32) -> u64 {
+        self.seed.draw(Purpose::Poll, self.device, attempt)
+    }
+
+    fn observe(&mut self, now: Moment, observation: Observation<'_>) {
+        if let Observation::BackedOff { wait, .. } = observation {
+            *self.wait_max_ns = (*self.wait_max_ns).max(wait.as_nanos());
+        }
+        self.recorder.observe(self.device as usize, now, observation);
+    }
+}

@@ -1,0 +1,90 @@
+//! How devices speak to the service, and what they make of being refused.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::device::{Advice, Refusals};
+
+/// How a device speaks to the service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transport {
+    /// HTTPS.
+    #[default]
+    Https,
+    /// MQTT 3.1.1 over TLS.
+    Mqtt,
+    /// MQTT 3.1.1 over WebSocket, on the HTTPS port.
+    MqttWs,
+}
+
+impl Transport {
+    /// The name in scenarios and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Https => "https",
+            Self::Mqtt => "mqtt",
+            Self::MqttWs => "mqtt-ws",
+        }
+    }
+
+    /// Whether it speaks MQTT.
+    pub const fn is_mqtt(self) -> bool {
+        matches!(self, Self::Mqtt | Self::MqttWs)
+    }
+}
+
+/// What a device does about a connection that the service refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RefusalKind {
+    /// Back off and connect again.
+    Retry,
+    /// Once with a new token, then stop as with `park`.
+    Renew,
+    /// Stop for the cohort's `park`.
+    Park,
+}
+
+impl From<RefusalKind> for Advice {
+    fn from(kind: RefusalKind) -> Self {
+        match kind {
+            RefusalKind::Retry => Self::Retry,
+            RefusalKind::Renew => Self::Renew,
+            RefusalKind::Park => Self::Park,
+        }
+    }
+}
+
+/// What a device does about each return code of MQTT with which DPS refuses connections. Strategies that follow the
+/// reference client's advice do so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RefusalsFile {
+    /// 3, server unavailable: what DPS says to an unknown id scope.
+    pub unavailable: RefusalKind,
+    /// 4, bad user name or password.
+    pub bad_credentials: RefusalKind,
+    /// 5, not authorized.
+    pub not_authorized: RefusalKind,
+}
+
+impl Default for RefusalsFile {
+    fn default() -> Self {
+        Self {
+            unavailable: RefusalKind::Retry,
+            bad_credentials: RefusalKind::Renew,
+            not_authorized: RefusalKind::Renew,
+        }
+    }
+}
+
+impl From<RefusalsFile> for Refusals {
+    fn from(file: RefusalsFile) -> Self {
+        Self {
+            unavailable: file.unavailable.into(),
+            bad_credentials: file.bad_credentials.into(),
+            not_authorized: file.not_authorized.into(),
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! From a chart to its SVG.
+
+use std::fmt::Write as _;
+
+use maud::{Markup, PreEscaped, html};
+
+use super::scale::Tick;
+use super::{Chart, Layer, Mark, Room, Shape};
+
+/// A drawing's size in pixels.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Frame {
+    class: &'static str,
+    width: f64,
+    height: f64,
+}
+
+/// The drawings of a chart: one for a page and one for a phone, or one that fits both.
+pub(super) fn frames(room: Room) -> Vec<Frame> {
+    match room {
+        Room::Whole { height } => vec![
+            Frame { class: "wide", width: 840.0, height: f64::from(height) },
+            Frame { class: "narrow", width: 344.0, height: f64::from(height).min(220.0) },
+        ],
+        Room::Half => vec![Frame { class: "any", width: 400.0, height: 230.0 }],
+    }
+}
+
+/// Of the 12 px text that the style sheet asks for; the widest of the fonts that a system may bring.
+const CHAR_WIDTH: f64 = 6.9;
+const ROW_HEIGHT: f64 = 16.0;
+const LEFT: f64 = 52.0;
+const RIGHT: f64 = 14.0;
+const BOTTOM: f64 = 38.0;
+
+/// Where the data go.
+struct Area<'a> {
+    chart: &'a Chart,
+    left: f64,
+    right: f64,
+    top: f64,
+    bottom: f64,
+}
+
+impl Area<'_> {
+    fn x(&self, value: f64) -> f64 {
+        self.left + self.chart.x.scale.position(value) * (self.right - self.left)
+    }
+
+    fn y(&self, value: f64) -> f64 {
+        self.bottom - self.chart.y.scale.position(value) * (self.bottom - self.top)
+    }
+}
+
+pub(super) fn svg(chart: &Chart, frame: Frame) -> Markup {
+    let marks = placed(chart, frame);
+    let rows = marks.iter().map(|mark| mark.row + 1).max().unwrap_or(0);
+    let top = 22.0 + rows as f64 * ROW_HEIGHT;
+    let height = frame.height + rows as f64 * ROW_HEIGHT;
+    let area = Area { chart, left: LEFT, right: frame.width - RIGHT, top, bottom: height - BOTTOM };
+    let id = |part: &str| format!("{}-{}-{part}", chart.id, frame.class);
+    html! {
+        svg class={ "chart " (frame.class) } role="img" viewBox={ "0 0 " (round(frame.width)) " " (round(height)) }
+            aria-labelledby={ (id("title")) " " (id("desc")) } {
+            title id=(id("title")) { (chart.title) }
+            desc id=(id("desc")) { (chart.description) }
+            (axes(&area, height))
+            @for layer in &chart.layers { (drawn(&area, layer)) }
+            @for mark in &marks { (mark_of(&area, mark)) }
+        }
+    }
+}
+
+fn axes(area: &Area<'_>, height: f64) -> Markup {
+    let chart = area.chart;
+    let (left, right, bottom) = (round(area.left), round(area.right), round(area.bottom));
+    let longest = chart.x.names.iter().map(|name| text_width(name)).reduce(f64::max);
+    let across = ((area.right - area.left) / longest.map_or(72.0, |width| width + CHAR_WIDTH)) as usize;
+    let up = ((area.bottom - area.top) / 34.0) as usize;
+    let y_ticks = chart.y.ticks(up);
+    html! {
+        text.axis x="0" y=(round(area.top - 10.0)) { (chart.y.label) }
+        g.grid {
+            @for tick in &y_ticks {
+                @let y = round(area.y(tick.at));
+                line x1=(left) y1=(y) x2=(right) y2=(y) {}
+            }
+        }
+        g.ticks text-anchor="end" {
+            @for tick in &y_ticks {
+                text x=(round(area.left - 7.0)) y=(round(area.y(tick.at) + 4.0)) { (tick.label) }
+            }
+        }
+        g.ticks text-anchor="middle" {
+            @for tick in apart(area, chart.x.ticks(across)) {
+                @let x = area.x(tick.at);
+                line x1=(round(x)) y1=(bottom) x2=(round(x)) y2=(round(area.bottom + 4.0)) {}
+                text x=(round(within(area, x, &tick.label))) y=(round(area.bottom + 17.0)) { (tick.label) }
+            }
+        }
+        line.base x1=(left) y1=(bottom) x2=(right) y2=(bottom) {}
+        text.axis text-anchor="end" x=(right) y=(round(height - 3.0)) { (chart.x.label) }
+    }
+}
+
+fn text_width(text: &str) -> f64 {
+    text.chars().count() as f64 * CHAR_WIDTH
+}
+
+/// The centre of a label that stands at `x` and does not leave the drawing.
+fn within(area: &Area<'_>, x: f64, label: &str) -> f64 {
+    let half = text_width(label) / 2.0;
+    x.min(area.right + RIGHT - half).max(half)
+}
+
+/// The ticks whose labels do not touch.
+fn apart(area: &Area<'_>, ticks: Vec<Tick>) -> Vec<Tick> {
+    let mut free_from = f64::NEG_INFINITY;
+    ticks
+        .into_iter()
+        .filter(|tick| {
+            let (centre, half) = (within(area, area.x(tick.at), &tick.label), text_width(&tick.label) / 2.0);
+            let fits = centre - half >= free_from;
+            if fits {
+                free_from = centre + half + CHAR_WIDTH;
+            }
+            fits
+        })
+        .collect()
+}
+
+fn drawn(area: &Area<'_>, layer: &Layer) -> Markup {
+    let ink = layer.ink.class();
+    let [first, .., last] = layer.points.as_slice() else {
+        return match (layer.shape, layer.points.first()) {
+            (Shape::Rule, Some(&(_, y))) => rule(area, layer, y),
+            (Shape::Bars, Some(_)) => bars(area, layer),
+            _ => html! {},
+        };
+    };
+    let (from, to) = (round(area.x(first.0)), round(area.x(last.0)));
+    match layer.shape {
+        Shape::Line => html! { path class={ "line " (ink) } d=(lines(area, &layer.points)) {} },
+        Shape::Dashed => html! { path class={ "line dashed " (ink) } d=(lines(area, &layer.points)) {} },
+        Shape::DashedStep => html! { path class={ "line dashed " (ink) } d=(stairs(area, &layer.points)) {} },
+        Shape::Step => {
+            let stairs = stairs(area, &layer.points);
+            let base = round(area.bottom);
+            html! {
+                path class={ "tint " (ink) } d={ (stairs) "V" (base) "H" (from) "Z" } {}
+                path class={ "line " (ink) } d=(stairs) {}
+            }
+        }
+        Shape::Beyond => {
+            let edge = lines(area, &layer.points);
+            let top = round(area.top);
+            html! {
+                path class={ "beyond " (ink) } d={ (edge) "L" (to) " " (top) "L" (from) " " (top) "Z" } {}
+                path class={ "line thin " (ink) } d=(edge) {}
+            }
+        }
+        Shape::Rule => rule(area, layer, first.1),
+        Shape::Bars => bars(area, layer),
+    }
+}
+
+fn rule(area: &Area<'_>, layer: &Layer, value: f64) -> Markup {
+    let y = area.y(value);
+    // The name stands above the line, or below it where the chart ends.
+    let name = if y - area.top < 18.0 { y + 14.0 } else { y - 5.0 };
+    html! {
+        line class={ "line dashed " (layer.ink.class()) } x1=(round(area.left)) y1=(round(y))
+            x2=(round(area.right)) y2=(round(y)) {}
+        text.halo text-anchor="end" x=(round(area.right - 3.0)) y=(round(name)) { (layer.name) }
+    }
+}
+
+fn bars(area: &Area<'_>, layer: &Layer) -> Markup {
+    let wide = (area.x(1.0) - area.x(0.0)) * 0.8;
+    html! {
+        g class={ "bars " (layer.ink.class()) } {
+            @for &(x, y) in &layer.points {
+                // What is there at all can be seen.
+                @let height = if y > 0.0 { (area.bottom - area.y(y)).max(1.0) } else { 0.0 };
+                rect x=(round(area.x(x) - wide / 2.0)) y=(round(area.bottom - height)) width=(round(wide))
+                    height=(round(height)) {}
+            }
+        }
+    }
+}
+
+/// A mark with the row that its label stands in.
+struct Placed<'a> {
+    mark: &'a Mark,
+    /// Centre of the label.
+    centre: f64,
+    /// Rows above the data, from the lowest.
+    row: usize,
+}
+
+/// Gives each label the lowest row in which it touches no other.
+fn placed(chart: &Chart, frame: Frame) -> Vec<Placed<'_>> {
+    let area = Area { chart, left: LEFT, right: frame.width - RIGHT, top: 0.0, bottom: frame.height };
+    let mut free_from: Vec<f64> = Vec::new();
+    chart
+        .marks
+        .iter()
+        .map(|mark| {
+            let (centre, half) = (within(&area, area.x(mark.x), &mark.label), text_width(&mark.label) / 2.0);
+            let row = free_from.iter().position(|free| centre - half >= *free).unwrap_or(free_from.len());
+            if row == free_from.len() {
+                free_from.push(0.0);
+            }
+            free_from[row] = centre + half + CHAR_WIDTH;
+            Placed { mark, centre, row }
+        })
+        .collect()
+}
+
+fn mark_of(area: &Area<'_>, placed: &Placed<'_>) -> Markup {
+    let x = round(area.x(placed.mark.x));
+    let label = area.top - 8.0 - placed.row as f64 * ROW_HEIGHT;
+    html! {
+        line.mark x1=(x) y1=(round(label + 3.0)) x2=(x) y2=(round(area.bottom)) {}
+        circle.mark cx=(x) cy=(round(area.y(placed.mark.y))) r="3.5" {}
+        text.halo text-anchor="middle" x=(round(placed.centre)) y=(round(label)) { (placed.mark.label) }
+    }
+}
+
+fn lines(area: &Area<'_>, points: &[(f64, f64)]) -> PreEscaped<String> {
+    let mut path = String::new();
+    for (index, &(x, y)) in points.iter().enumerate() {
+        let command = if index == 0 { 'M' } else { 'L' };
+        let _ = write!(path, "{command}{} {}", round(area.x(x)), round(area.y(y)));
+    }
+    PreEscaped(path)
+}
+
+fn stairs(area: &Area<'_>, points: &[(f64, f64)]) -> PreEscaped<String> {
+    let mut path = String::new();
+    let mut level = String::new();
+    for (index, &(x, y)) in points.iter().enumerate() {
+        let (x, y) = (round(area.x(x)), round(area.y(y)));
+        let last = index + 1 == points.len();
+        let _ = match index {
+            0 => write!(path, "M{x} {y}"),
+            _ if y == level && !last => Ok(()),
+            _ if y == level => write!(path, "H{x}"),
+            _ => write!(path, "H{x}V{y}"),
+        };
+        level = y;
+    }
+    PreEscaped(path)
+}
+
+/// A coordinate with one decimal where it needs one: enough for any screen, and short.
+pub(super) fn round(value: f64) -> String {
+    let text = format!("{value:.1}");
+    text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)
+}
+
+/// A layer's line or area for the legend.
+pub(super) fn swatch(layer: &Layer) -> Markup {
+    let ink = layer.ink.class();
+    html! {
+        svg viewBox="0 0 22 10" width="22" height="10" aria-hidden="true" {
+            @match layer.shape {
+                Shape::Line => path class={ "line " (ink) } d="M0 5H22" {},
+                Shape::Dashed | Shape::DashedStep | Shape::Rule => path class={ "line dashed " (ink) } d="M0 5H22" {},
+                Shape::Step => {
+                    path class={ "tint " (ink) } d="M0 2H22V10H0Z" {}
+                    path class={ "line " (ink) } d="M0 2H22" {}
+                }
+                Shape::Beyond => path class={ "beyond " (ink) } d="M0 0H22V10H0Z" {},
+                Shape::Bars => g class={ "bars " (ink) } { rect x="6" y="0" width="10" height="10" {} },
+            }
+        }
+    }
+}

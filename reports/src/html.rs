@@ -1,0 +1,108 @@
+//! The report: one file that a review can decide from.
+//!
+//! It is made from the record alone, needs no network and runs no script: the content-security policy forbids both.
+//! Every string of the record passes through maud's escaping and through `text::clipped`, so neither a hostile name
+//! nor a huge one can break the page. A section is a file here with a function from the record to a [`Section`], or
+//! to nothing where the record has no data for it; [`SECTIONS`] is their order.
+
+mod audit;
+mod cohorts;
+mod completion;
+mod latency;
+mod load;
+mod method;
+mod objectives;
+mod outcomes;
+mod part;
+mod reproduce;
+mod retries;
+#[cfg(test)]
+mod tests;
+mod verdict;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use sha2::{Digest as _, Sha256};
+
+use crate::Record;
+use crate::text::clipped;
+use part::{NAME_MAX, Section};
+
+pub(crate) use objectives::margin;
+pub(crate) use outcomes::{explained, short, succeeded};
+
+const STYLE: &str = include_str!("html/style.css");
+
+/// In the order of a review: what happened, how it came, what to do, what it rests on.
+const SECTIONS: &[fn(&Record) -> Option<Section>] = &[
+    objectives::section,
+    completion::section,
+    load::section,
+    latency::section,
+    outcomes::section,
+    retries::section,
+    cohorts::section,
+    audit::section,
+    reproduce::section,
+    method::section,
+];
+
+/// Most points of a chart's line, and most rows of the table behind it: a page of two weeks is as light as one of
+/// ten minutes.
+const POINTS_MAX: usize = 600;
+const ROWS_MAX: usize = 120;
+/// In a chart of half the width.
+const HALF_POINTS_MAX: usize = 200;
+
+/// The record as a page that stands alone: no network, no script, below one megabyte.
+pub fn html(record: &Record) -> String {
+    let sections: Vec<Section> = SECTIONS.iter().filter_map(|section| section(record)).collect();
+    let name = clipped(&record.name, NAME_MAX);
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta http-equiv="Content-Security-Policy" content=(policy());
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                meta name="referrer" content="no-referrer";
+                title { (name) " – " (crate::verdict::word(record.verdict.result)) " – Fleetstorm" }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                a.skip href="#report" { "Skip to the report" }
+                div.page {
+                    (contents(&sections))
+                    main #report {
+                        (verdict::card(record, &name))
+                        @for section in &sections { (section.render()) }
+                        footer {
+                            p { "Made by " (clipped(&record.tool, NAME_MAX)) " from " code { "run.json" }
+                                ", which holds every number of this page and renders it again at any time." }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    .into_string()
+}
+
+/// Nothing may be loaded and nothing may run; the one style sheet is known by its hash.
+fn policy() -> String {
+    let hash = BASE64_STANDARD.encode(Sha256::digest(STYLE));
+    format!("default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'")
+}
+
+fn contents(sections: &[Section]) -> Markup {
+    html! {
+        nav aria-label="Contents" {
+            ol {
+                li { a href="#verdict" { "Verdict" } }
+                @for section in sections { li { a href={ "#" (section.id) } { (section.title) } } }
+            }
+        }
+    }
+}

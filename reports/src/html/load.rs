@@ -1,0 +1,103 @@
+//! What the fleet asked of the service, and what it answered.
+
+use maud::{Markup, html};
+
+use super::completion::{quota, reduced, until_s};
+use super::part::{Column, Section, seconds, table};
+use super::{POINTS_MAX, ROWS_MAX};
+use crate::Record;
+use crate::chart::{Axis, Buckets, Chart, Ink, Layer, Room, Shape};
+use crate::number::grouped;
+
+pub(super) fn section(record: &Record) -> Option<Section> {
+    let series = &record.series;
+    let present =
+        [&series.intended, &series.sent, &series.failed].into_iter().flatten().any(|count| *count > 0);
+    if !present {
+        return None;
+    }
+    let mut asked = vec![
+        Line { name: "sent", ink: Ink::Blue, shape: Shape::Step, counts: &series.sent },
+        Line { name: "intended", ink: Ink::Vermilion, shape: Shape::DashedStep, counts: &series.intended },
+    ];
+    let answered = [
+        Line { name: "accepted (2xx)", ink: Ink::Green, shape: Shape::Step, counts: &series.accepted },
+        Line { name: "throttled (429)", ink: Ink::Orange, shape: Shape::Step, counts: &series.throttled },
+        Line { name: "failed", ink: Ink::Vermilion, shape: Shape::Step, counts: &series.failed },
+    ];
+    let what = if series.intended == series.sent {
+        asked.truncate(1);
+        "Every request was sent in the second in which its device meant to send it."
+    } else {
+        "Requests that devices meant to send, and did send. Where the two part, the generator was late or a device \
+         had to connect first."
+    };
+    let body = html! {
+        (figure(record, "asked", "Requests per second: asked", what, &asked))
+        (figure(record, "answered", "Requests per second: answered", "Accepted, throttled and failed requests; \
+            failed includes connections that could not be made.", &answered))
+        @if record.bound.is_some() {
+            p.note { "The quota counts registrations and status look-ups; the lines also count polls, which have a \
+                limit of their own for each device." }
+        }
+    };
+    Some(Section { id: "load", title: "Load", body })
+}
+
+struct Line<'a> {
+    name: &'static str,
+    ink: Ink,
+    shape: Shape,
+    counts: &'a [u32],
+}
+
+fn figure(record: &Record, id: &str, title: &str, what: &str, lines: &[Line<'_>]) -> Markup {
+    let seconds_all = record.series.sent.len().max(record.series.failed.len());
+    let buckets = Buckets::new(seconds_all, POINTS_MAX);
+    let mut layers: Vec<Layer> = lines
+        .iter()
+        .filter(|line| line.counts.iter().any(|count| *count > 0))
+        .map(|line| Layer {
+            name: line.name.to_owned(),
+            ink: line.ink,
+            shape: line.shape,
+            points: buckets.stairs(buckets.rates_per_s(line.counts)),
+        })
+        .collect();
+    layers.extend(record.bound.as_ref().map(quota));
+    let peaks: Vec<String> = lines
+        .iter()
+        .map(|line| {
+            let peak = line.counts.iter().copied().max().unwrap_or(0);
+            format!("{} {}", line.name, grouped(peak.into()))
+        })
+        .collect();
+    let mut note = format!("Busiest second: {}.", peaks.join(", "));
+    if buckets.width_s > 1 {
+        note = format!("{} {note}", reduced(buckets, "its average second"));
+    }
+    let values = layers.iter().flat_map(|layer| &layer.points).map(|point| point.1);
+    let chart = Chart {
+        id: id.to_owned(),
+        title: title.to_owned(),
+        description: format!("{what} {note}"),
+        x: Axis::elapsed(until_s(record)),
+        y: Axis::counts("requests/s", values),
+        layers,
+        marks: Vec::new(),
+        room: Room::Whole { height: 230 },
+    };
+    chart.figure(&format!("{what} {note}"), &numbers(lines, seconds_all))
+}
+
+fn numbers(lines: &[Line<'_>], seconds_all: usize) -> Markup {
+    let buckets = Buckets::new(seconds_all, ROWS_MAX);
+    let sums: Vec<Vec<u64>> = lines.iter().map(|line| buckets.sums(line.counts)).collect();
+    let mut columns = vec![Column::Number("From")];
+    columns.extend(lines.iter().map(|line| Column::Number(line.name)));
+    let rows = (0..buckets.len()).map(|index| {
+        let start = std::iter::once(seconds(buckets.start_s(index)));
+        start.chain(sums.iter().map(|sums| grouped(sums[index]))).collect()
+    });
+    table(&format!("Requests in each {}", buckets.width()), &columns, rows)
+}

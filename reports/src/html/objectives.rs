@@ -1,0 +1,78 @@
+//! What had to hold, and by how much it did.
+
+use maud::{Markup, html};
+
+use super::part::{Column, NAME_MAX, SENTENCE_MAX, Section, more, table};
+use crate::Record;
+use crate::record::{Objective, ObjectiveStatus};
+use crate::text::clipped;
+
+const SHOWN_MAX: usize = 40;
+
+pub(super) fn section(record: &Record) -> Option<Section> {
+    if record.objectives.is_empty() {
+        return None;
+    }
+    let columns = [
+        Column::Words("Objective"),
+        Column::Words("Status"),
+        Column::Number("Observed"),
+        Column::Number("Margin"),
+    ];
+    let rows = record.objectives.iter().take(SHOWN_MAX).map(row);
+    let body = html! {
+        (table("Objectives and what was observed", &columns, rows))
+        (more(SHOWN_MAX, record.objectives.len(), "objectives"))
+        p.note { "The margin is the distance to the bound as a share of the bound; positive is headroom." }
+    };
+    Some(Section { id: "objectives", title: "Objectives", body })
+}
+
+fn row(objective: &Objective) -> Vec<Markup> {
+    let (class, sign, word) = match objective.status {
+        ObjectiveStatus::Passed => ("good", "✓", "held"),
+        ObjectiveStatus::Failed => ("bad", "✕", "failed"),
+        ObjectiveStatus::NoData => ("bad", "✕", "no data"),
+    };
+    vec![
+        html! {
+            code { (clipped(&objective.expression, 160)) }
+            @if !objective.note.is_empty() { span.under { (clipped(&objective.note, SENTENCE_MAX)) } }
+        },
+        html! { span class={ "state " (class) } { span aria-hidden="true" { (sign) " " } (word) } },
+        html! { (clipped(&objective.observed, NAME_MAX)) },
+        html! { (margin(objective.margin)) },
+    ]
+}
+
+pub(crate) fn margin(margin: Option<f64>) -> String {
+    match margin {
+        None => "–".to_owned(),
+        Some(0.0) => "0 %".to_owned(),
+        // A margin is never rounded to zero, which would say that it lies on the bound.
+        Some(share) if share.abs() < 0.01 => {
+            format!("{}{:.2} %", sign(share), (share.abs() * 100.0).max(0.01))
+        }
+        // Nor up to the whole of it.
+        Some(share) if (0.99..1.0).contains(&share.abs()) => {
+            format!("{}{:.1} %", sign(share), (share.abs() * 100.0).min(99.9))
+        }
+        Some(share) => format!("{}{:.0} %", sign(share), share.abs() * 100.0),
+    }
+}
+
+fn sign(share: f64) -> &'static str {
+    if share < 0.0 { "−" } else { "+" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn margins_keep_their_sign_and_are_never_rounded_to_nothing() {
+        assert_eq!([margin(Some(0.22)), margin(Some(-2.5)), margin(None)], ["+22 %", "−250 %", "–"]);
+        assert_eq!([margin(Some(-0.000_01)), margin(Some(0.0))], ["−0.01 %", "0 %"]);
+        assert_eq!([margin(Some(0.997_2)), margin(Some(0.999_99))], ["+99.7 %", "+99.9 %"]);
+    }
+}

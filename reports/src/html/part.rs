@@ -1,0 +1,196 @@
+//! What sections are made of.
+
+use maud::{Markup, Render, html};
+
+use crate::number;
+use crate::text::clipped;
+
+/// Characters of a name that are shown.
+pub(super) const NAME_MAX: usize = 80;
+/// Characters of a sentence that are shown.
+pub(super) const SENTENCE_MAX: usize = 300;
+
+/// A part of the page with a heading that can be linked.
+pub(super) struct Section {
+    pub(super) id: &'static str,
+    pub(super) title: &'static str,
+    pub(super) body: Markup,
+}
+
+impl Section {
+    pub(super) fn render(&self) -> Markup {
+        html! {
+            section id=(self.id) aria-labelledby={ (self.id) "-title" } {
+                h2 id={ (self.id) "-title" } {
+                    a href={ "#" (self.id) } { (self.title) }
+                }
+                (self.body)
+            }
+        }
+    }
+}
+
+/// A number with a name, and what it means beside others.
+pub(super) struct Fact {
+    pub(super) name: &'static str,
+    pub(super) value: String,
+    pub(super) beside: String,
+}
+
+impl Fact {
+    pub(super) fn new(name: &'static str, value: impl Into<String>, beside: impl Into<String>) -> Self {
+        Self { name, value: value.into(), beside: beside.into() }
+    }
+}
+
+/// Facts side by side.
+pub(super) fn facts(facts: &[Fact]) -> Markup {
+    html! {
+        dl.facts {
+            @for fact in facts {
+                div {
+                    dt { (fact.name) }
+                    dd {
+                        strong { (fact.value) }
+                        @if !fact.beside.is_empty() { span { (fact.beside) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// How a column is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Column {
+    /// Words, on the left.
+    Words(&'static str),
+    /// Numbers, on the right.
+    Number(&'static str),
+}
+
+impl Column {
+    const fn class(self) -> Option<&'static str> {
+        match self {
+            Self::Words(_) => None,
+            Self::Number(_) => Some("n"),
+        }
+    }
+}
+
+/// A table. The first cell of a row names it.
+///
+/// It may be wider than a phone, so it scrolls in a region of its own, which the keyboard can reach.
+pub(super) fn table<C: Render>(
+    caption: &str,
+    columns: &[Column],
+    rows: impl IntoIterator<Item = Vec<C>>,
+) -> Markup {
+    html! {
+        div.scroll tabindex="0" role="region" aria-label=(caption) {
+            table {
+                caption { (caption) }
+                thead {
+                    tr {
+                        @for column in columns {
+                            @let (Column::Words(name) | Column::Number(name)) = column;
+                            th scope="col" class=[column.class()] { (name) }
+                        }
+                    }
+                }
+                tbody {
+                    @for row in rows {
+                        tr {
+                            @for (index, (cell, column)) in row.iter().zip(columns).enumerate() {
+                                @if index == 0 {
+                                    th scope="row" class=[column.class()] { (cell) }
+                                } @else {
+                                    td class=[column.class()] { (cell) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Says that a list is longer than what is shown; nothing where it is not.
+pub(super) fn more(shown: usize, all: usize, what: &str) -> Markup {
+    html! {
+        @if all > shown {
+            p.note { (number::grouped((all - shown) as u64)) " more " (what) " stand in " code { "run.json" } "." }
+        }
+    }
+}
+
+/// Plain text as a cell.
+pub(super) fn text(text: &str) -> Markup {
+    html! { (text) }
+}
+
+/// A name from the record as a cell.
+pub(super) fn name(name: &str) -> Markup {
+    html! { (clipped(name, NAME_MAX)) }
+}
+
+/// Nanoseconds, as the typography of a page has them.
+pub(super) fn nanos(ns: u64) -> String {
+    number::nanos(ns).replace(" us", " µs")
+}
+
+/// Microseconds, likewise.
+pub(super) fn micros(us: u64) -> String {
+    number::micros(us).replace(" us", " µs")
+}
+
+/// A moment that may never have come.
+pub(super) fn moment(ns: Option<u64>) -> String {
+    ns.map_or("–".to_owned(), nanos)
+}
+
+/// Seconds that were worked out, such as the quota's bound.
+pub(super) fn seconds(secs: f64) -> String {
+    if secs.is_finite() { nanos((secs * 1e9) as u64) } else { "never".to_owned() }
+}
+
+/// Bytes with a binary unit and three digits.
+pub(super) fn bytes(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    let mut units = ["KiB", "MiB", "GiB", "TiB"].into_iter();
+    let mut unit = "B";
+    while value >= 1_024.0 {
+        let Some(next) = units.next() else { break };
+        (value, unit) = (value / 1_024.0, next);
+    }
+    match (unit, value) {
+        ("B", _) => format!("{bytes} B"),
+        (_, 100.0..) => format!("{value:.0} {unit}"),
+        (_, 10.0..) => format!("{value:.1} {unit}"),
+        _ => format!("{value:.2} {unit}"),
+    }
+}
+
+/// A rate with as many digits as say something.
+pub(super) fn rate(per_s: f64) -> String {
+    match per_s {
+        100.0.. => number::grouped(per_s.round() as u64),
+        _ if per_s.fract() == 0.0 => format!("{per_s:.0}"),
+        10.0.. => format!("{per_s:.1}"),
+        _ => format!("{per_s:.2}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_rates_keep_three_digits() {
+        assert_eq!([bytes(0), bytes(1_023), bytes(1_024)], ["0 B", "1023 B", "1.00 KiB"]);
+        assert_eq!(bytes(25_220_349_952), "23.5 GiB");
+        assert_eq!([rate(16.666), rate(0.0), rate(0.25), rate(1_234.5)], ["16.7", "0", "0.25", "1,235"]);
+        assert_eq!([micros(870), seconds(f64::INFINITY)], ["870 µs", "never"]);
+    }
+}

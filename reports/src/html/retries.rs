@@ -1,0 +1,147 @@
+//! What the retries cost.
+
+use std::collections::BTreeMap;
+
+use maud::{Markup, html};
+
+use super::part::{Column, Fact, Section, facts, table, text};
+use crate::Record;
+use crate::chart::{Axis, Chart, Ink, Layer, Room, Shape, bar};
+use crate::number::{grouped, percent, ratio};
+
+pub(super) fn section(record: &Record) -> Option<Section> {
+    let totals = &record.totals;
+    if totals.requests == 0 && record.attempts.is_empty() {
+        return None;
+    }
+    let body = html! {
+        (facts(&[
+            Fact::new("Requests a success", ratio(totals.requests, totals.assigned), format!(
+                "{} requests for {} devices", grouped(totals.requests), grouped(totals.assigned))),
+            Fact::new("Registrations a success", ratio(totals.registers, totals.assigned),
+                format!("{} sent, look-ups included", grouped(totals.registers))),
+            Fact::new("Billed registrations", grouped(totals.billable),
+                format!("{} a device that booted", ratio(totals.billable, totals.booted))),
+            Fact::new("Connections a success", ratio(totals.connections, totals.assigned),
+                format!("{} tried", grouped(totals.connections))),
+        ]))
+        div.pair {
+            @if !record.attempts.is_empty() { (attempts(&record.attempts)) }
+            @if record.retry_after.given > 0 { (retry_after(record)) }
+        }
+    };
+    Some(Section { id: "retries", title: "Retries", body })
+}
+
+fn attempts(attempts: &BTreeMap<u64, u64>) -> Markup {
+    let groups = grouped_attempts(attempts);
+    let devices: u64 = attempts.values().fold(0, |sum, devices| sum.saturating_add(*devices));
+    let most = attempts.keys().next_back().copied().unwrap_or(0);
+    let names: Vec<String> = groups.iter().map(|group| group.name.clone()).collect();
+    let points: Vec<(f64, f64)> =
+        groups.iter().enumerate().map(|(index, group)| (index as f64, group.devices as f64)).collect();
+    let chart = Chart {
+        id: "attempts".to_owned(),
+        title: "Attempts per device".to_owned(),
+        description: format!(
+            "{} devices got a hub, with at most {} attempts.",
+            grouped(devices),
+            grouped(most)
+        ),
+        x: Axis::named("attempts", names),
+        y: Axis::counts("devices", points.iter().map(|point| point.1)),
+        layers: vec![Layer { name: "devices".to_owned(), ink: Ink::Blue, shape: Shape::Bars, points }],
+        marks: Vec::new(),
+        room: Room::Half,
+    };
+    let rows = groups.iter().map(|group| {
+        vec![
+            text(&group.name),
+            text(&grouped(group.devices)),
+            text(&percent(group.devices, devices)),
+            bar(group.devices as f64 / devices.max(1) as f64, Ink::Blue),
+        ]
+    });
+    let columns =
+        [Column::Words("Attempts"), Column::Number("Devices"), Column::Number("Share"), Column::Words("")];
+    chart.figure(
+        "Devices that got a hub, by the requests it took them: one register and one poll is the least where \
+         assignment takes a moment.",
+        &table("Devices by number of attempts", &columns, rows),
+    )
+}
+
+struct Group {
+    name: String,
+    devices: u64,
+}
+
+/// One group a number as long as they are few, then groups of equal width.
+fn grouped_attempts(attempts: &BTreeMap<u64, u64>) -> Vec<Group> {
+    const GROUPS_MAX: u64 = 32;
+    let (Some(least), Some(most)) = (attempts.keys().next(), attempts.keys().next_back()) else {
+        return Vec::new();
+    };
+    let width = ((most - least) / GROUPS_MAX).saturating_add(1);
+    let count = (most - least) / width + 1;
+    (0..count)
+        .map(|index| {
+            let from = least + index * width;
+            let to = from.saturating_add(width - 1);
+            let devices =
+                attempts.range(from..=to).fold(0u64, |sum, (_, devices)| sum.saturating_add(*devices));
+            let name = if width == 1 { from.to_string() } else { format!("{from}–{to}") };
+            Group { name, devices }
+        })
+        .collect()
+}
+
+fn retry_after(record: &Record) -> Markup {
+    let used = &record.retry_after;
+    let row = |what: &str, count: u64, ink| {
+        vec![
+            text(what),
+            text(&grouped(count)),
+            text(&percent(count, used.given)),
+            bar(count as f64 / used.given as f64, ink),
+        ]
+    };
+    let rows = [
+        row("honoured: waited at least as long", used.honoured, Ink::Green),
+        row("violated: came back earlier", used.violated, Ink::Vermilion),
+    ];
+    let columns =
+        [Column::Words("Retry-After"), Column::Number("Waits"), Column::Number("Share"), Column::Words("")];
+    html! {
+        div {
+            (table("How devices treated Retry-After", &columns, rows))
+            p.note { (grouped(used.given)) " failures carried a valid Retry-After." }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn few_numbers_stand_alone_and_many_in_groups() {
+        let few = grouped_attempts(&[(2, 5), (4, 1)].into_iter().collect());
+        let few: Vec<_> = few.iter().map(|group| (&*group.name, group.devices)).collect();
+        assert_eq!(few, [("2", 5), ("3", 0), ("4", 1)]);
+        let many = grouped_attempts(&[(1, 5), (100, 1)].into_iter().collect());
+        assert_eq!((&*many[0].name, many.len()), ("1–4", 25));
+    }
+
+    proptest! {
+        #[test]
+        fn no_device_is_lost_in_a_group(attempts in prop::collection::btree_map(any::<u64>(), 0..1_000u64, 1..50)) {
+            let groups = grouped_attempts(&attempts);
+            prop_assert!(groups.len() <= 33);
+            let sum: u64 = attempts.values().sum();
+            prop_assert_eq!(groups.iter().map(|group| group.devices).sum::<u64>(), sum);
+        }
+    }
+}

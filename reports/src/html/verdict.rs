@@ -1,0 +1,109 @@
+//! The verdict card: go or no-go, and what it rests on, in one screen.
+
+use maud::{Markup, html};
+
+use super::part::{Fact, NAME_MAX, SENTENCE_MAX, facts, moment, nanos};
+use crate::Record;
+use crate::number::{grouped, percent, ratio};
+use crate::record::{Clock, End, VerdictResult};
+use crate::text::clipped;
+use crate::verdict::{meaning, word};
+
+pub(super) fn card(record: &Record, name: &str) -> Markup {
+    let verdict = &record.verdict;
+    let (class, sign) = match verdict.result {
+        VerdictResult::Passed => ("good", "✓"),
+        VerdictResult::Failed | VerdictResult::Vacuous => ("bad", "✕"),
+        VerdictResult::Untrusted | VerdictResult::Ceiling | VerdictResult::Interrupted => ("warn", "!"),
+    };
+    html! {
+        header #verdict class={ "verdict " (class) } {
+            p.eyebrow { "Fleetstorm run report" }
+            h1 { (name) }
+            p.result {
+                span.badge { span.sign aria-hidden="true" { (sign) } (word(verdict.result)) }
+                span { (meaning(verdict.result)) " Exit code " (verdict.exit_code) "." }
+            }
+            p.sentence { (clipped(&verdict.sentence, 2 * SENTENCE_MAX)) }
+            (facts(&numbers(record)))
+            (circumstances(record))
+        }
+    }
+}
+
+fn numbers(record: &Record) -> Vec<Fact> {
+    let totals = &record.totals;
+    let of = |count: u64, whole: u64| percent(count, whole);
+    let objectives = record.objectives.len() as u64;
+    let held = record
+        .objectives
+        .iter()
+        .filter(|objective| objective.status == crate::record::ObjectiveStatus::Passed)
+        .count() as u64;
+    let mut list = Vec::new();
+    if objectives > 0 {
+        list.push(Fact::new("Objectives held", format!("{held} of {objectives}"), ""));
+    }
+    list.extend([
+        Fact::new(
+            "Assigned",
+            of(totals.assigned, record.devices),
+            format!("{} of {}", grouped(totals.assigned), grouped(record.devices)),
+        ),
+        Fact::new(
+            "99 % online after",
+            moment(record.completion.t99_ns),
+            record.completion.t100_ns.map_or("not all devices".to_owned(), |ns| format!("all {}", nanos(ns))),
+        ),
+        Fact::new(
+            "Registers a device",
+            ratio(totals.registers, totals.booted),
+            format!("{} billed", grouped(totals.billable)),
+        ),
+        Fact::new(
+            "Throttled (429)",
+            of(totals.throttled, totals.requests),
+            format!("{} of {} requests", grouped(totals.throttled), grouped(totals.requests)),
+        ),
+    ]);
+    list.push(match &record.audit {
+        Some(audit) if audit.untrusted.is_empty() => {
+            Fact::new("Generator", "kept up", "its own audit found nothing")
+        }
+        Some(audit) => Fact::new("Generator", "fell behind", format!("{} findings", audit.untrusted.len())),
+        None => Fact::new("Generator", "–", "not involved in virtual time"),
+    });
+    list
+}
+
+fn circumstances(record: &Record) -> Markup {
+    let clock = match record.clock {
+        Clock::Live => "wall clock, real sockets",
+        Clock::Wired => "virtual time, real bytes over in-memory pipes",
+        Clock::Simulated => "virtual time, simulated",
+    };
+    let target = &record.target;
+    let kind = match target.kind.as_str() {
+        "mock" => "embedded mock".to_owned(),
+        "dps" => "the real service".to_owned(),
+        other => clipped(other, NAME_MAX),
+    };
+    let ended = match &record.end {
+        End::Settled => "when every device was settled".to_owned(),
+        End::Horizon => "at the horizon".to_owned(),
+        End::Interrupted => "by hand".to_owned(),
+        End::Ceiling { ceiling } => format!("by the ceiling {}", clipped(ceiling, NAME_MAX)),
+    };
+    html! {
+        dl.circumstances {
+            div { dt { "Clock" } dd { (clock) } }
+            div { dt { "Target" } dd { (kind) ", " (clipped(&target.address, NAME_MAX))
+                @if let Some(throttle) = &target.throttle { ", throttle " code { (clipped(throttle, NAME_MAX)) } } } }
+            div { dt { "Seed" } dd { (record.seed) } }
+            div { dt { "Ended" } dd { "after " (nanos(record.duration_ns)) ", " (ended) } }
+            @if let Some(machine) = &record.machine {
+                div { dt { "Started" } dd { (clipped(&machine.started_utc, NAME_MAX)) } }
+            }
+        }
+    }
+}

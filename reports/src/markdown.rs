@@ -1,0 +1,214 @@
+//! The record as Markdown that fits a comment on a change: what a reviewer needs before opening the report.
+
+use std::cmp::Reverse;
+use std::fmt::Write as _;
+
+use crate::Record;
+use crate::chart::Buckets;
+use crate::html::{explained, margin, short, succeeded};
+use crate::number::{grouped, nanos, percent, ratio};
+use crate::record::{Clock, Code, Objective, ObjectiveStatus, VerdictResult};
+use crate::text::clipped;
+use crate::verdict;
+
+const OBJECTIVES_MAX: usize = 20;
+const CODES_MAX: usize = 5;
+const TEXT_MAX: usize = 200;
+/// Fits a line of a comment on a phone.
+const SPARKLINE_MAX: usize = 40;
+
+/// The record in a few lines of GitHub's Markdown.
+pub fn markdown(record: &Record) -> String {
+    let mut out = String::new();
+    let sign = match record.verdict.result {
+        VerdictResult::Passed => "✅",
+        VerdictResult::Failed | VerdictResult::Vacuous => "❌",
+        VerdictResult::Untrusted | VerdictResult::Ceiling | VerdictResult::Interrupted => "⚠️",
+    };
+    let word = verdict::word(record.verdict.result);
+    let _ = writeln!(out, "### {sign} Fleetstorm: {} {word}\n", escaped(&record.name));
+    let _ = writeln!(out, "{}.\n", escaped(record.verdict.sentence.trim_end_matches('.')));
+    objectives(&record.objectives, &mut out);
+    numbers(record, &mut out);
+    sparkline(record, &mut out);
+    codes(record, &mut out);
+    let clock = match record.clock {
+        Clock::Live => "wall clock",
+        Clock::Wired => "virtual time, real bytes: latencies are the model's",
+        Clock::Simulated => "simulated: latencies are the model's",
+    };
+    let _ = writeln!(
+        out,
+        "<sub>{} · {clock} · target {} · seed {} · exit code {}</sub>",
+        escaped(&record.tool),
+        escaped(&record.target.address),
+        record.seed,
+        record.verdict.exit_code
+    );
+    out
+}
+
+fn objectives(objectives: &[Objective], out: &mut String) {
+    if objectives.is_empty() {
+        return;
+    }
+    out.push_str("| | Objective | Observed | Margin |\n|---|---|--:|--:|\n");
+    for objective in objectives.iter().take(OBJECTIVES_MAX) {
+        let sign = match objective.status {
+            ObjectiveStatus::Passed => "✅",
+            ObjectiveStatus::Failed => "❌",
+            ObjectiveStatus::NoData => "❔",
+        };
+        let note = if objective.note.is_empty() {
+            String::new()
+        } else {
+            format!("<br><sub>{}</sub>", escaped(&objective.note))
+        };
+        let _ = writeln!(
+            out,
+            "| {sign} | {}{note} | {} | {} |",
+            escaped(&objective.expression),
+            escaped(&objective.observed),
+            margin(objective.margin)
+        );
+    }
+    if objectives.len() > OBJECTIVES_MAX {
+        let _ = writeln!(out, "\n{} more objectives stand in the report.", objectives.len() - OBJECTIVES_MAX);
+    }
+    out.push('\n');
+}
+
+fn numbers(record: &Record, out: &mut String) {
+    let (totals, completion) = (&record.totals, &record.completion);
+    let at = |ns: Option<u64>| ns.map_or("–".to_owned(), nanos);
+    out.push_str("| Assigned | 50 % | 99 % | All | Registrations a device | Throttled | Billed |\n");
+    out.push_str("|--:|--:|--:|--:|--:|--:|--:|\n");
+    let _ = writeln!(
+        out,
+        "| {} of {} ({}) | {} | {} | {} | {} | {} ({}) | {} |\n",
+        grouped(totals.assigned),
+        grouped(record.devices),
+        percent(totals.assigned, record.devices),
+        at(completion.t50_ns),
+        at(completion.t99_ns),
+        at(completion.t100_ns),
+        ratio(totals.registers, totals.booted),
+        grouped(totals.throttled),
+        percent(totals.throttled, totals.requests),
+        grouped(totals.billable)
+    );
+}
+
+/// Devices assigned over time, one block a bucket.
+fn sparkline(record: &Record, out: &mut String) {
+    const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let buckets = Buckets::new(record.series.assigned.len(), SPARKLINE_MAX);
+    let sums = buckets.sums(&record.series.assigned);
+    let most = sums.iter().copied().max().unwrap_or(0);
+    if most == 0 {
+        return;
+    }
+    let block = |sum: u64| match sum {
+        0 => BLOCKS[0],
+        // Whatever is there at all stands above nothing.
+        _ => BLOCKS[((sum as f64 / most as f64 * 7.0).ceil() as usize).clamp(1, 7)],
+    };
+    let line: String = sums.into_iter().map(block).collect();
+    let width = buckets.width();
+    let _ =
+        writeln!(out, "Assigned over time `{line}` (a block is {width}, the highest {})\n", grouped(most));
+}
+
+fn codes(record: &Record, out: &mut String) {
+    let mut bad: Vec<&Code> = record.codes.iter().filter(|code| !succeeded(code)).collect();
+    if bad.is_empty() {
+        return;
+    }
+    bad.sort_by_key(|code| Reverse(code.count));
+    out.push_str("| Code | Operation | Count | Devices | What to do |\n|---|---|--:|--:|---|\n");
+    for code in bad.iter().take(CODES_MAX) {
+        let advice =
+            explained(code).map_or(String::new(), |(title, _, _, action)| format!("**{title}.** {action}"));
+        let _ = writeln!(
+            out,
+            "| {} | {} | {} | {} | {advice} |",
+            escaped(&short(code)),
+            escaped(&code.operation),
+            grouped(code.count),
+            grouped(code.devices)
+        );
+    }
+    if bad.len() > CODES_MAX {
+        let _ = writeln!(out, "\n{} more ways to fail stand in the report.", bad.len() - CODES_MAX);
+    }
+    out.push('\n');
+}
+
+/// Text that Markdown, its HTML and its mentions leave as it is, on one line.
+fn escaped(text: &str) -> String {
+    let mut out = String::new();
+    for c in clipped(text, TEXT_MAX).chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            // Backslashes do not stop a mention nor a reference to an issue.
+            '@' => out.push_str("&#64;"),
+            '#' => out.push_str("&#35;"),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '~' | '!' | '$' => {
+                out.push('\\');
+                out.push(c);
+            }
+            _ => out.push(c),
+        }
+    }
+    // Nor an address that would become a link.
+    out.replace("://", "&#58;//").replace("www.", "www&#46;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn a_comment_says_what_a_reviewer_needs() {
+        insta::assert_snapshot!(markdown(&testing::record()));
+    }
+
+    #[test]
+    fn names_cannot_break_a_comment_nor_call_people() {
+        let mut record = testing::record();
+        let evil = "@team #1 `x` | <img src=x> [a](https://e.vil)\n# big";
+        record.name = evil.into();
+        record.verdict.sentence = evil.into();
+        record.objectives[0].expression = evil.into();
+        record.codes[0].fault = evil.into();
+        record.codes[0].operation = evil.into();
+        let text = markdown(&record);
+        for broken in ["@", "<img", "[a]", "://", "\n# ", " `x`"] {
+            assert!(!text.contains(broken), "{broken}: {text}");
+        }
+        let cells = |line: &str| line.replace("\\|", "").matches('|').count();
+        let rows: Vec<&str> = text.lines().filter(|line| line.starts_with('|')).collect();
+        assert!(rows.iter().all(|row| [5, 6, 8].contains(&cells(row))), "{rows:#?}");
+    }
+
+    #[test]
+    fn a_comment_stays_far_below_its_limit() {
+        let mut record = testing::record();
+        record.name = "x".repeat(1 << 20);
+        record.objectives = vec![record.objectives[0].clone(); 5_000];
+        record.codes = vec![record.codes[0].clone(); 5_000];
+        record.series.assigned = vec![3; 14 * 86_400];
+        let text = markdown(&record);
+        assert!(text.len() < 32_768, "{}", text.len());
+        let blocks = text.chars().filter(|c| ('▁'..='█').contains(c)).count();
+        assert!(blocks <= SPARKLINE_MAX, "{blocks}");
+    }
+
+    #[test]
+    fn a_run_in_which_nothing_happened_is_told_too() {
+        assert!(markdown(&Record::empty()).contains("0 of 0"));
+    }
+}

@@ -1,0 +1,135 @@
+//! The report as a person meets it: in a real browser, from a file, without a network.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::harness::Bench;
+
+const SCENARIO: &str = r#"
+    name = "<b>bold</b> & \"quoted\""
+    horizon = "60s"
+    objectives = ["assigned == 100%", "p99(register) < 1ns"]
+    [fleet]
+    devices = 300
+    arrival = { kind = "all-at-once", spread = "1s" }
+    [[cohort]]
+    name = "<img src=x onerror=alert(1)>"
+    retry = { kind = "full-jitter", base_ms = 200, cap_ms = 2000 }
+    [mock]
+    retry_after_s = 1
+    [mock.throttle]
+    rate = "50/s"
+    burst = 50
+"#;
+
+/// What the page says of itself, found by a page around it. The report has no script and needs none.
+const AROUND: &str = r#"<!DOCTYPE html><meta charset="utf-8"><style>iframe { width: WIDTHpx; height: 900px; border: 0 }</style>
+<iframe id="report" src="out/report.html"></iframe><pre id="found"></pre><script>
+document.getElementById("report").addEventListener("load", event => {
+    const page = event.target.contentDocument, all = query => [...page.querySelectorAll(query)];
+    document.getElementById("found").textContent = JSON.stringify({
+        title: page.title,
+        text: page.body.innerText,
+        headings: all("h1, h2").map(heading => heading.textContent),
+        ids: all("[id]").map(element => element.id),
+        charts: all("svg").filter(chart => chart.getBoundingClientRect().width > 50).length,
+        unnamed: all("svg:not([aria-hidden=true])").filter(chart => !chart.querySelector("title")).length,
+        tables: all("table").length,
+        scripts: all("script, link, img, iframe, object").length,
+        bold: all("b").length,
+        links: all("a[href^='#']").filter(link => !page.getElementById(link.hash.slice(1))).map(link => link.hash),
+        overflow: page.documentElement.scrollWidth - page.documentElement.clientWidth,
+        background: getComputedStyle(page.body).backgroundColor,
+        policy: page.querySelector("meta[http-equiv='Content-Security-Policy']")?.content,
+    });
+});
+</script>"#;
+
+fn chromium(bench: &Bench, more: &[&str], page: &str) -> std::process::Output {
+    let page = format!("file://{}", bench.path(page).display());
+    let profile = format!("--user-data-dir={}", bench.path("profile").display());
+    let output = Command::new("chromium")
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
+        .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
+        .args([
+            "--allow-file-access-from-files",
+            "--enable-logging=stderr",
+            "--virtual-time-budget=5000",
+            &profile,
+        ])
+        .args(more)
+        .arg(page)
+        .output();
+    output.expect("chromium is installed: `bash tests/run` does it")
+}
+
+/// Looks at the report in a frame of this width.
+fn look(bench: &Bench, width: u32, more: &[&str]) -> Value {
+    bench.file("around.html", &AROUND.replace("WIDTH", &width.to_string()));
+    let output = chromium(bench, &[more, &["--dump-dom"]].concat(), "around.html");
+    let (dom, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let complaints: Vec<&str> = log.lines().filter(|line| line.contains("CONSOLE")).collect();
+    assert!(complaints.is_empty(), "the console is quiet: {complaints:?}");
+    let found = dom.split_once("<pre id=\"found\">").and_then(|(_, rest)| rest.split_once("</pre>"));
+    let found = found.unwrap_or_else(|| panic!("no page: {dom}")).0;
+    let text = found.replace("&lt;", "<").replace("&gt;", ">").replace("&nbsp;", " ").replace("&amp;", "&");
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+fn has(list: &Value, wanted: &str) -> bool {
+    list.as_array().unwrap().iter().any(|entry| entry == wanted)
+}
+
+#[test]
+fn the_report_is_whole_in_a_browser() {
+    let bench = Bench::new();
+    assert_eq!(bench.run(SCENARIO, &["--clock", "wired"]).code, 10);
+    let record = bench.record();
+
+    let wide = look(&bench, 1_200, &["--window-size=1300,1000"]);
+    let text = wide["text"].as_str().unwrap();
+    for words in ["300", "429", "Too many requests", "p99(register) < 1ns", "full-jitter"] {
+        assert!(text.to_lowercase().contains(&words.to_lowercase()), "`{words}` is not on the page: {text}");
+    }
+    assert!(text.contains(&record.verdict.sentence), "the verdict's sentence is there as the record has it");
+    for id in ["verdict", "objectives", "completion", "load", "latency", "outcomes", "retries", "reproduce"] {
+        assert!(has(&wide["ids"], id), "there is no section `{id}`: {}", wide["ids"]);
+    }
+    assert!(wide["charts"].as_u64().unwrap() >= 4, "{}", wide["charts"]);
+    assert_eq!(wide["unnamed"], 0, "every chart has a title for a screen reader");
+    assert!(wide["tables"].as_u64() >= wide["charts"].as_u64(), "every chart has its table");
+    assert_eq!((&wide["scripts"], &wide["bold"]), (&0.into(), &0.into()), "hostile names are text");
+    assert_eq!(wide["links"], serde_json::json!([]), "every link leads somewhere");
+    assert!(wide["title"].as_str().unwrap().contains("<b>bold</b>"));
+    assert!(wide["policy"].as_str().unwrap().starts_with("default-src 'none'"));
+    assert_eq!(wide["overflow"], 0);
+
+    let phone = look(&bench, 390, &["--window-size=500,1000"]);
+    assert_eq!(phone["overflow"], 0, "nothing sticks out on a phone");
+    assert!(phone["charts"].as_u64().unwrap() >= 4);
+
+    let brightness = |found: &Value| -> u32 {
+        let colour = found["background"].as_str().unwrap();
+        let numbers =
+            colour.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse::<u32>().ok());
+        numbers.take(3).sum()
+    };
+    let dark = look(&bench, 1_200, &["--blink-settings=preferredColorScheme=0"]);
+    assert!(
+        brightness(&wide) > 600 && brightness(&dark) < 200,
+        "{} {}",
+        wide["background"],
+        dark["background"]
+    );
+}
+
+#[test]
+fn the_report_prints() {
+    let bench = Bench::new();
+    bench.run(SCENARIO, &["--clock", "wired"]);
+    let to = format!("--print-to-pdf={}", bench.path("report.pdf").display());
+    chromium(&bench, &[&to, "--no-pdf-header-footer"], "out/report.html");
+    let pdf = std::fs::read(bench.path("report.pdf")).unwrap();
+    assert!(pdf.starts_with(b"%PDF") && pdf.len() > 20_000, "{} bytes", pdf.len());
+}
