@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod analysis;
 mod bad_input;
 mod bad_target;
 mod browser;
@@ -11,6 +12,7 @@ mod interruption;
 mod mock;
 mod mqtt;
 mod mqtt_wire;
+mod plugins;
 mod report;
 mod runs;
 mod scenario_files;
