@@ -25,7 +25,7 @@ const EXAMPLES: &str = "\
 Examples:
   fleetstorm run scenarios/quickstart.toml           2,000 devices against the embedded mock
   fleetstorm scenario explain scenarios/staggered.toml
-  fleetstorm mock                                    the mock alone, on https://127.0.0.1:8443
+  fleetstorm mock                                    the mock alone: HTTPS on 127.0.0.1:8443, MQTT on 8883
 
 Exit codes:
   0 passed   1 internal error   2 usage or invalid scenario   10 an objective failed
