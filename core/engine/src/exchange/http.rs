@@ -48,11 +48,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Link<S> {
         let Self { sender, connection, ended } = self;
         let reply = async {
             // Spelled here, so that no device carries a request around while it waits.
-            let sent = sender.try_send_request(caller.request(operation, id));
-            let response = sent.await.map_err(|mut refused| {
-                // hyper hands the request back if it never left.
-                if refused.take_message().is_some() { Fault::Closed } else { fault(&refused.into_error()) }
-            })?;
+            let response =
+                sender.try_send_request(caller.request(operation, id)).await.map_err(|mut refused| {
+                    // hyper hands the request back if it never left.
+                    if refused.take_message().is_some() {
+                        Fault::Closed
+                    } else {
+                        fault(&refused.into_error())
+                    }
+                })?;
             read(response).await
         };
         let mut reply = std::pin::pin!(reply);
