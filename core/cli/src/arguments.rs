@@ -28,7 +28,7 @@ Examples:
   fleetstorm scenario explain scenarios/staggered.toml
   fleetstorm forecast scenarios/staggered.toml --devices 1000000
   fleetstorm compare scenarios/compare-retry-strategies.toml
-  fleetstorm mock                                    the mock alone, on https://127.0.0.1:8443
+  fleetstorm mock                                    the mock alone: HTTPS on 127.0.0.1:8443, MQTT on 8883
 
 Exit codes:
   0 passed   1 internal error   2 usage or invalid scenario   10 an objective failed

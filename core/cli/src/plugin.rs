@@ -158,7 +158,7 @@ fn described(library: &Library, part: &Part) -> String {
 pub(crate) fn check(arguments: &PluginCheckArguments) -> Result<u8, Failure> {
     let built_in = registry(&PluginOptions::default(), &[])?;
     if built_in.parts().any(|(_, part)| part.id() == arguments.subject) {
-        return examined(&built_in, &[arguments.subject.clone()], arguments);
+        return examined(&built_in, std::slice::from_ref(&arguments.subject), arguments);
     }
     let sealed = sealed(&arguments.subject)?;
     let found = probe()?.run(&sealed).map_err(refused)?;
