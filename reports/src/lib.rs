@@ -1,8 +1,8 @@
 //! A finished run as data and as pages.
 //!
 //! [`Record`] is what `run.json` holds: every number that a page shows stands in it, or follows from it. This crate
-//! runs nothing and reads no clock; it can render any record that was ever written: [`html`] for a review,
-//! [`markdown`] for a comment on a change, [`summary`] for a terminal and [`sentence`] for a chat.
+//! runs nothing and reads no clock; it can render any record that was ever written: [`html()`] for a review,
+//! [`markdown()`] for a comment on a change, [`summary()`] for a terminal and [`sentence()`] for a chat.
 
 #![forbid(unsafe_code)]
 

@@ -15,7 +15,7 @@ use crate::time::{Moment, Span};
 
 /// One device.
 ///
-/// A million of them are simulated at once, so what needs no precision is kept short: see [`Short`].
+/// A million of them are simulated at once, so what needs no precision is kept short: see `Short`.
 #[derive(Clone, Debug)]
 pub struct Device {
     /// The assignment that is under way.
