@@ -2,7 +2,7 @@
 """Whole-process performance, side by side with a peer in the same run.
 
     cargo build --release -p fleetstorm -p fleetstorm-perf-peer && cargo install oha --locked
-    python3 tests/perf/run.py [keep-alive|register|memory|lag|quickstart ...]
+    python3 tests/perf/run.py [keep-alive|register|memory|lag|quickstart|mqtt-register|mqtt-memory ...]
 
 The mock runs on the first core and every client on the second, so that neither slows the other. CPU time is that of
 the whole client process, start-up included, as the kernel counts it. Figures are medians of the rounds.
@@ -48,7 +48,7 @@ class Mock:
             preexec_fn=lambda: os.sched_setaffinity(0, {0}),
         )
         ready = json.loads(self.process.stdout.readline())
-        self.address, self.ca = ready["https"], ready["ca"]
+        self.address, self.mqtt, self.ca = ready["https"], ready["mqtt"], ready["ca"]
 
     def __enter__(self):
         return self
@@ -78,7 +78,7 @@ def fleet(directory, mock, scenario, allowed=(0, 12)):
     (directory / "scenario.toml").write_text(scenario)
     cpu, wall, done = client(
         [FLEETSTORM, "run", "scenario.toml", "--target", f"https://{mock.address}", "--ca", mock.ca,
-         "--out", "out", "--progress", "none", "--shards", "1"],
+         "--out", "out", "--progress", "none", "--shards", "1", "--set", f"target.mqtt_port={mock.mqtt.split(':')[1]}"],
         directory,
     )
     if done.returncode not in allowed:
@@ -101,8 +101,9 @@ def oha(directory, mock, count, *more):
 
 
 def peer(directory, mock, mode, device, count):
+    address = mock.mqtt if mode.startswith("mqtt") else mock.address
     cpu, _, done = client(
-        [PEER, mock.address, "--path", REGISTER.format(device), "--authorization", TOKEN, "--ca", mock.ca,
+        [PEER, address, "--path", REGISTER.format(device), "--authorization", TOKEN, "--ca", mock.ca,
          "--mode", mode, "--concurrency", CONNECTIONS, "--count", count],
         directory,
     )
@@ -203,6 +204,74 @@ def lag(directory, rounds):
     verdict("ms", statistics.median(values), 1.0)
 
 
+def mqtt_register(directory, rounds):
+    """A new TLS connection for every registration: CONNECT, SUBSCRIBE, register, a poll; beside HTTPS."""
+    count, rows = 5_000, []
+    file = 'retry_after_s = -1\n[throttle]\nprofile = "unlimited"\n[assignment]\nkind = "constant"\ndelay = "0s"\n'
+    scenario = (
+        f'horizon = "5m"\n[fleet]\ndevices = {count}\nmax_concurrent = {CONNECTIONS}\n'
+        'arrival = { kind = "all-at-once", spread = "0s" }\n[[cohort]]\npoll_interval = "1ns"\npoll_jitter = "0s"\n'
+    )
+    rates = []
+    with Mock(directory, file) as mock:
+        for _ in range(rounds):
+            row, rate = {}, {}
+            for transport in ("mqtt", "mqtt-ws", "https"):
+                cpu, _, record = fleet(directory, mock, f'{scenario}transport = "{transport}"\n')
+                assert record["totals"]["assigned"] == count and record["totals"]["requests"] == 2 * count
+                row[f"fleetstorm {transport}"] = cpu / count * 1e6
+                rate[f"fleetstorm {transport}"] = count / (record["duration_ns"] / 1e9)
+            row["full rumqttc client"] = peer(directory, mock, "mqtt-register", "dev-{n}", count) / count * 1e6
+            rows.append(row)
+            rates.append(rate)
+    print("\nA new TLS connection for every registration over MQTT: CPU us of the client a registration")
+    table(rows)
+    print("Registrations a second, one core for each end")
+    table(rates)
+    found = medians(rows)
+    verdict("fleetstorm mqtt / full rumqttc client", found["fleetstorm mqtt"] / found["full rumqttc client"], 1.0)
+
+
+def mqtt_memory(directory, rounds):
+    """Devices connected over MQTT and TLS at once, waiting out a Retry-After, beside a full client that is idle."""
+    file = '[throttle]\nrate = "1/h"\nburst = 1\nretry_after = { constant = 40 }\n'
+    print("\nDevices connected over MQTT at once: resident memory of the whole client, KiB a device")
+    with Mock(directory, file) as mock:
+        for devices in (5_000, 15_000):
+            scenario = (
+                f'horizon = "{devices // 1_000 + 6}s"\n[fleet]\ndevices = {devices}\n'
+                'arrival = { kind = "constant", rate = "1000/s" }\n'
+                '[[cohort]]\ntransport = "mqtt"\nretry = { kind = "retry-after", spread = "none" }\n'
+            )
+            values = []
+            for _ in range(rounds if devices == 5_000 else 1):
+                _, _, record = fleet(directory, mock, scenario)
+                assert record["totals"]["connections"] >= devices - 1, "all of them are connected"
+                values.append(record["audit"]["rss_max_bytes"] / 1024 / devices)
+            print(f"  {devices:>6} devices, {record['audit']['descriptors_max']} descriptors")
+            verdict("KiB a device", statistics.median(values), 28)
+            if devices == 5_000:
+                ours = statistics.median(values)
+        full = held(directory, mock, 5_000)
+    print(f"  full rumqttc client, 5000 of them: {full:.1f} KiB each")
+    verdict("fleetstorm / full rumqttc client", ours / full, 0.7)
+
+
+def held(directory, mock, count):
+    """KiB a connection that idle full clients take."""
+    process = subprocess.Popen(
+        [PEER, mock.mqtt, "--path", REGISTER.format("dev-{n}"), "--authorization", TOKEN, "--ca", mock.ca,
+         "--mode", "mqtt-hold", "--count", str(count)],
+        cwd=directory, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )
+    if json.loads(process.stdout.readline()).get("event") != "holding":
+        sys.exit("the peer does not hold its connections")
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    resident = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
+    process.communicate("\n")
+    return int(resident.split()[1]) / count
+
+
 def quickstart(directory, rounds):
     """The README's first command from a warm build."""
     values = []
@@ -230,7 +299,8 @@ def verdict(what, value, limit):
     print(f"  {what}: {value:.2f} (limit {limit}) {'ok' if value <= limit else 'MISSED'}")
 
 
-SECTIONS = {f.__name__.replace("_", "-"): f for f in (keep_alive, register, memory, lag, quickstart)}
+ALL = (keep_alive, register, memory, lag, quickstart, mqtt_register, mqtt_memory)
+SECTIONS = {section.__name__.replace("_", "-"): section for section in ALL}
 
 
 def main():

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod alerts;
+mod analysis;
 mod bad_input;
 mod bad_target;
 mod browser;
@@ -14,6 +15,7 @@ mod interruption;
 mod mock;
 mod mqtt;
 mod mqtt_wire;
+mod plugins;
 mod report;
 mod runs;
 mod scenario_files;

@@ -9,6 +9,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use fleetstorm_model::scenario::{Duration, Rate};
 
 /// Load tester and chaos harness for fleets that register with Azure IoT Hub Device Provisioning Service.
 ///
@@ -25,7 +26,9 @@ const EXAMPLES: &str = "\
 Examples:
   fleetstorm run scenarios/quickstart.toml           2,000 devices against the embedded mock
   fleetstorm scenario explain scenarios/staggered.toml
-  fleetstorm mock                                    the mock alone, on https://127.0.0.1:8443
+  fleetstorm forecast scenarios/staggered.toml --devices 1000000
+  fleetstorm compare scenarios/compare-retry-strategies.toml
+  fleetstorm mock                                    the mock alone: HTTPS on 127.0.0.1:8443, MQTT on 8883
 
 Exit codes:
   0 passed   1 internal error   2 usage or invalid scenario   10 an objective failed
@@ -37,6 +40,12 @@ pub(crate) enum Command {
     Run(RunArguments),
     Mock(MockArguments),
     Report(ReportArguments),
+    Forecast(ForecastArguments),
+    Compare(CompareArguments),
+    Capacity(CapacityArguments),
+    Plan(RolloutArguments),
+    Fidelity(FidelityArguments),
+    Calibrate(CalibrateArguments),
     Logs(LogsArguments),
     Reconcile(ReconcileArguments),
     /// List, describe and check retry strategies and attestations
@@ -104,7 +113,7 @@ pub(crate) struct RunArguments {
 }
 
 /// Libraries of one's own.
-#[derive(Args, Default)]
+#[derive(Args, Clone, Default)]
 pub(crate) struct PluginOptions {
     /// Load a shared library with strategies or attestations: a path, or a name to look for in
     /// FLEETSTORM_PLUGIN_PATH; may be repeated. A native library has all the rights of this process, so it is only
@@ -129,6 +138,8 @@ pub(crate) enum PluginCommand {
     /// Describe one and its parameters
     Describe(PluginDescribeArguments),
     Check(PluginCheckArguments),
+    /// Write a crate with a strategy or attestation to begin with
+    New(PluginNewArguments),
 }
 
 #[derive(Args)]
@@ -152,6 +163,28 @@ pub(crate) struct PluginDescribeArguments {
 
     #[command(flatten)]
     pub(crate) options: PluginOptions,
+}
+
+#[derive(Args)]
+pub(crate) struct PluginNewArguments {
+    /// Its name, such as acme-backoff; the crate is written into a folder of that name
+    pub(crate) name: String,
+
+    /// What it brings
+    #[arg(long, value_enum)]
+    pub(crate) kind: PluginKind,
+
+    /// Folder of the crate fleetstorm-plugin
+    #[arg(long, value_name = "DIR", default_value = "plugins/sdk")]
+    pub(crate) sdk: PathBuf,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum PluginKind {
+    /// A retry strategy
+    Retry,
+    /// An attestation
+    Attestation,
 }
 
 /// Try a library, and examine its retry strategies.
@@ -184,6 +217,8 @@ pub(crate) enum ClockChoice {
     Wall,
     /// The same bytes over in-memory pipes, in virtual time: fast, and the same record for the same seed
     Wired,
+    /// Direct calls in virtual time: a million devices; network and service times come from [network]
+    Virtual,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -200,7 +235,7 @@ pub(crate) enum ProgressChoice {
 }
 
 /// What replaces values of the file.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub(crate) struct Changes {
     /// Replace a value of the file, such as fleet.devices=500 or cohort.0.retry.cap_ms=60000; may be repeated.
     /// The environment does the same: FLEETSTORM_FLEET__DEVICES=500 (two underscores for each dot); --set wins
@@ -282,6 +317,171 @@ pub(crate) struct ReconcileArguments {
     /// The service's log: the mock's own, or an export of Log Analytics (CSV or JSON)
     #[arg(long, value_name = "FILE")]
     pub(crate) azure_logs: PathBuf,
+}
+
+/// Forecast a run in virtual time, up to a million devices in seconds.
+///
+/// The short form of `run --clock virtual`: the same devices, strategies and throttle, with network and service times
+/// from the scenario's [network] (`calibrate` measures them). Leaves a record and a report like a run.
+#[derive(Args)]
+pub(crate) struct ForecastArguments {
+    /// The scenario file (TOML)
+    pub(crate) scenario: PathBuf,
+
+    /// Devices of the fleet. Default: as the scenario says
+    #[arg(long, value_name = "N")]
+    pub(crate) devices: Option<u32>,
+
+    /// Directory for run.json and report.html. Default: fleetstorm-out/<name of the scenario>
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+
+    /// Seed of everything random
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+
+    /// How progress is shown on standard error
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) progress: ProgressChoice,
+
+    #[command(flatten)]
+    pub(crate) plugins: PluginOptions,
+
+    #[command(flatten)]
+    pub(crate) changes: Changes,
+}
+
+/// Compare retry strategies under several throttles, with statistics.
+///
+/// Runs a scenario's [compare]: every strategy against every throttle model with the same seeds, in virtual time on all
+/// cores. The run is the replicate; differences come with intervals, and a tie is called a tie.
+#[derive(Args)]
+pub(crate) struct CompareArguments {
+    /// The scenario file (TOML) with [compare]
+    pub(crate) scenario: PathBuf,
+
+    /// Also write the result as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) plugins: PluginOptions,
+
+    #[command(flatten)]
+    pub(crate) changes: Changes,
+}
+
+/// Search the largest fleet or rate, or the smallest quota, with which the objectives hold.
+#[derive(Args)]
+pub(crate) struct CapacityArguments {
+    /// The scenario file (TOML)
+    pub(crate) scenario: PathBuf,
+
+    /// What is varied
+    #[arg(long, value_enum, default_value_t = VaryChoice::Devices)]
+    pub(crate) vary: VaryChoice,
+
+    /// An objective that must hold, instead of the scenario's; may be repeated
+    #[arg(long, value_name = "OBJECTIVE")]
+    pub(crate) slo: Vec<String>,
+
+    /// Smallest value that is tried
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) low: f64,
+
+    /// Largest value that is tried
+    #[arg(long, default_value_t = 1_000_000.0)]
+    pub(crate) high: f64,
+
+    /// The search ends when it knows the value to this share of it
+    #[arg(long, default_value_t = 0.02)]
+    pub(crate) precision: f64,
+
+    /// Seeds of a probe on which seeds disagree
+    #[arg(long, default_value_t = 9)]
+    pub(crate) repeats: u32,
+
+    /// Also write the result as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) plugins: PluginOptions,
+
+    #[command(flatten)]
+    pub(crate) changes: Changes,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum VaryChoice {
+    /// The number of devices
+    Devices,
+    /// The arrival rate, in devices a minute
+    Rate,
+    /// The quota, in registrations a minute
+    Quota,
+}
+
+/// Plan a rollout: batches, window, DPS instances and hub units that a fleet needs.
+///
+/// Says what the documented limits allow, with the arithmetic, or that it is impossible and why (exit code 10).
+#[derive(Args)]
+pub(crate) struct RolloutArguments {
+    /// Devices of the fleet
+    #[arg(long, value_name = "N")]
+    pub(crate) devices: u32,
+
+    /// Time in which all of them must have had their turn, such as 30m
+    #[arg(long, value_name = "TIME")]
+    pub(crate) within: Duration,
+
+    /// Registrations that one DPS instance allows
+    #[arg(long, value_name = "RATE", default_value = "1000/min")]
+    pub(crate) quota: Rate,
+
+    /// From one batch to the next
+    #[arg(long, value_name = "TIME", default_value = "1m")]
+    pub(crate) interval: Duration,
+
+    /// Write the schedule as CSV: device, seconds, instance
+    #[arg(long, value_name = "FILE")]
+    pub(crate) schedule: Option<PathBuf>,
+
+    /// Write a scenario that tries the plan
+    #[arg(long, value_name = "FILE")]
+    pub(crate) scenario: Option<PathBuf>,
+
+    /// Also write the result as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+/// Say how far a forecast is from a measured run of the same scenario.
+#[derive(Args)]
+pub(crate) struct FidelityArguments {
+    /// The scenario file (TOML)
+    pub(crate) scenario: PathBuf,
+
+    /// The record of a run by the wall clock. Without it, one is made now
+    #[arg(long, value_name = "RUN.JSON")]
+    pub(crate) measured: Option<PathBuf>,
+
+    /// Also write the result as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) plugins: PluginOptions,
+
+    #[command(flatten)]
+    pub(crate) changes: Changes,
+}
+
+/// Print a [network] and a throttle, as a scenario reads them, that fit a measured run.
+#[derive(Args)]
+pub(crate) struct CalibrateArguments {
+    /// The record
+    pub(crate) record: PathBuf,
 }
 
 #[derive(Subcommand)]

@@ -20,12 +20,19 @@ pub(crate) enum Failure {
 pub(crate) const USAGE: u8 = 2;
 /// The world is not ready for it.
 const PREFLIGHT: u8 = 14;
+/// An objective, or a wish, cannot be met.
+const FAILED: u8 = 10;
 /// It is nobody's fault but ours, or the disk's.
 const INTERNAL: u8 = 1;
 
 impl Failure {
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::Told { message: message.into(), exit_code: USAGE }
+    }
+
+    /// What was asked for does not hold.
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        Self::Told { message: message.into(), exit_code: FAILED }
     }
 
     pub(crate) fn internal(message: impl Into<String>) -> Self {

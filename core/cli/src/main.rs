@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod analysis;
 mod arguments;
 mod diagnostics;
 mod failure;
@@ -25,12 +26,19 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Mock(arguments) => mock::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
+        Command::Forecast(arguments) => analysis::forecast(&arguments),
+        Command::Compare(arguments) => analysis::compare(&arguments),
+        Command::Capacity(arguments) => analysis::capacity(&arguments),
+        Command::Plan(arguments) => analysis::rollout(&arguments),
+        Command::Fidelity(arguments) => analysis::fidelity(&arguments),
+        Command::Calibrate(arguments) => analysis::calibrate(&arguments),
         Command::Logs(arguments) => logs::logs(&arguments),
         Command::Reconcile(arguments) => logs::compare(&arguments),
         Command::Plugin { command } => match command {
             PluginCommand::List(arguments) => plugin::list(&arguments),
             PluginCommand::Describe(arguments) => plugin::describe(&arguments),
             PluginCommand::Check(arguments) => plugin::check(&arguments),
+            PluginCommand::New(arguments) => plugin::new(&arguments),
         },
         Command::PluginProbe { arguments } => return fleetstorm_engine::plugins::serve_probe(&arguments),
         Command::Scenario { command } => match command {

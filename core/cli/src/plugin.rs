@@ -4,12 +4,15 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use fleetstorm_engine::Registry;
 use fleetstorm_engine::plugins::{
-    Admission, Kind, Library, LoadError, Part, Probe, SEARCH_VARIABLE, Sealed, examine, find,
+    Admission, Kind, Library, LoadError, Part, Probe, SEARCH_VARIABLE, Sealed, examine, find, scaffold,
 };
+use fleetstorm_engine::{Registry, write_whole};
 
-use crate::arguments::{PluginCheckArguments, PluginDescribeArguments, PluginListArguments, PluginOptions};
+use crate::arguments::{
+    PluginCheckArguments, PluginDescribeArguments, PluginKind, PluginListArguments, PluginNewArguments,
+    PluginOptions,
+};
 use crate::failure::Failure;
 
 /// The lock file that is read if it is there.
@@ -213,6 +216,34 @@ fn examined(registry: &Registry, ids: &[String], arguments: &PluginCheckArgument
         }
     }
     Ok(if all.iter().all(|examination| examination.passed()) { 0 } else { DEFECT })
+}
+
+/// Writes a crate with a strategy or attestation to begin with.
+pub(crate) fn new(arguments: &PluginNewArguments) -> Result<u8, Failure> {
+    let sdk = std::path::absolute(&arguments.sdk).unwrap_or_else(|_| arguments.sdk.clone());
+    if !sdk.join("Cargo.toml").is_file() {
+        return Err(Failure::usage(format!(
+            "{} is not the folder of the crate fleetstorm-plugin: give --sdk the folder plugins/sdk of a checkout",
+            sdk.display()
+        )));
+    }
+    let kind = match arguments.kind {
+        PluginKind::Retry => Kind::Retry,
+        PluginKind::Attestation => Kind::Attestation,
+    };
+    let files = scaffold(&arguments.name, kind, &sdk).map_err(|error| Failure::usage(error.to_string()))?;
+    let folder = Path::new(&arguments.name);
+    if folder.exists() {
+        return Err(Failure::usage(format!("{} is there already: choose another name", folder.display())));
+    }
+    for (path, text) in &files {
+        write_whole(&folder.join(path), text.as_bytes())
+            .map_err(|error| Failure::internal(error.to_string()))?;
+    }
+    println!("{} is a plugin to begin with. Next:", folder.display());
+    println!("  cargo build --release --manifest-path {}/Cargo.toml", folder.display());
+    println!("  fleetstorm plugin check {}/target/release/<library>.so", folder.display());
+    Ok(0)
 }
 
 /// A strategy with a defect breaks what the examiner expects of it, as an objective is broken.

@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fleetstorm_engine::{Control, Plan, RunError, live, wired, write_whole};
+use fleetstorm_engine::{Control, Plan, RunError, live, simulate, wired, write_whole};
 use fleetstorm_model::scenario::{Override, Scenario};
 use fleetstorm_model::time::Calendar;
 use fleetstorm_reports::Record;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 
-use crate::arguments::{ClockChoice, RunArguments};
+use crate::arguments::{ClockChoice, PluginOptions, ProgressChoice, RunArguments};
 use crate::failure::Failure;
 use crate::progress::Display;
 use crate::{files, plugin, terminal};
@@ -21,7 +22,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<u8, Failure> {
     write_whole(&out.join(".fleetstorm-probe"), b"").map_err(|error| Failure::unwritable(&error))?;
     let _ = std::fs::remove_file(out.join(".fleetstorm-probe"));
 
-    let record = drive(scenario, arguments)?;
+    let record = drive(scenario, arguments.clock, arguments.shards, &arguments.plugins, arguments.progress)?;
     let written = leave(&record, &out);
     print!("{}", fleetstorm_reports::summary(&record, terminal::colours(&std::io::stdout())));
     let written = written?;
@@ -62,44 +63,60 @@ fn default_directory(scenario: &Scenario) -> PathBuf {
     Path::new("fleetstorm-out").join(if name.is_empty() { "run" } else { name })
 }
 
-/// Runs the fleet on a thread of its own while this one shows progress and listens for Ctrl-C.
-fn drive(scenario: Scenario, arguments: &RunArguments) -> Result<Record, Failure> {
-    let calendar = match arguments.clock {
+/// Runs a scenario and shows its progress.
+pub(crate) fn drive(
+    scenario: Scenario,
+    clock: ClockChoice,
+    shards: Option<u32>,
+    plugins: &PluginOptions,
+    progress: ProgressChoice,
+) -> Result<Record, Failure> {
+    let calendar = match clock {
         ClockChoice::Wall => live::calendar(),
-        ClockChoice::Wired => Calendar::VIRTUAL,
+        ClockChoice::Wired | ClockChoice::Virtual => Calendar::VIRTUAL,
     };
-    let registry = plugin::registry(&arguments.plugins, &scenario.plugins.load)?;
-    let control = Control::default();
-    let machine = live::Machine { shards: arguments.shards };
-    let clock = arguments.clock;
-    let mut display = Display::new(arguments.progress, &scenario);
-    let (done, mut finished) = tokio::sync::oneshot::channel();
+    let registry = plugin::registry(plugins, &scenario.plugins.load)?;
+    let display = Display::new(progress, &scenario);
+    supervise(display, &Control::default(), move |control| {
+        let plan = Plan::new(scenario, &registry, calendar)?;
+        match clock {
+            ClockChoice::Wall => live::run(plan, live::Machine { shards }, control),
+            ClockChoice::Wired => wired::run(plan, control),
+            ClockChoice::Virtual => simulate::run(plan, control),
+        }
+    })
+}
+
+/// Does `work` on a thread of its own while this one shows progress and listens for Ctrl-C.
+pub(crate) fn supervise<T: Send + 'static>(
+    mut display: Display,
+    control: &Control,
+    work: impl FnOnce(&Control) -> Result<T, RunError> + Send + 'static,
+) -> Result<T, Failure> {
+    let (done, mut finished) = oneshot::channel();
+    let runtime = runtime()?;
+    let mut signals = runtime.block_on(async { Signals::new() })?;
     let worker = {
         let control = control.clone();
         std::thread::Builder::new()
             .name("run".to_owned())
             .spawn(move || {
-                let record = Plan::new(scenario, &registry, calendar).and_then(|plan| match clock {
-                    ClockChoice::Wall => live::run(plan, machine, &control),
-                    ClockChoice::Wired => wired::run(plan, &control),
-                });
-                let _ = done.send(record);
+                let _ = done.send(work(&control));
             })
             .map_err(|error| Failure::internal(format!("a thread cannot be started: {error}")))?
     };
 
-    let result = runtime()?.block_on(async {
-        let mut signals = Signals::new()?;
+    let result = runtime.block_on(async {
         let mut tick = tokio::time::interval(Duration::from_millis(100));
         loop {
             tokio::select! {
-                result = &mut finished => return Ok::<_, Failure>(result),
+                result = &mut finished => return result,
                 () = signals.next() => {
                     control.interrupt();
                     display.note("interrupted: writing what there is (once more to stop at once)");
                     // The first signal is a request; the second one is an order.
                     if let Some(result) = finish_or_insist(&mut finished, &mut signals).await {
-                        return Ok(result);
+                        return result;
                     }
                     std::process::exit(130);
                 }
@@ -113,18 +130,16 @@ fn drive(scenario: Scenario, arguments: &RunArguments) -> Result<Record, Failure
     });
     display.finish(control.snapshot().as_ref());
     let crashed = || Failure::from(RunError::Driver("the run ended without a result".to_owned()));
-    let record = result?.map_err(|_| crashed())??;
+    let done = result.map_err(|_| crashed())??;
     worker.join().map_err(|_| crashed())?;
-    Ok(record)
+    Ok(done)
 }
 
-type Finished = tokio::sync::oneshot::Receiver<Result<Record, RunError>>;
-
 /// The result, or `None` if the user insists before it comes.
-async fn finish_or_insist(
-    finished: &mut Finished,
+async fn finish_or_insist<T>(
+    finished: &mut oneshot::Receiver<T>,
     signals: &mut Signals,
-) -> Option<Result<Result<Record, RunError>, tokio::sync::oneshot::error::RecvError>> {
+) -> Option<Result<T, oneshot::error::RecvError>> {
     tokio::select! {
         biased;
         result = finished => Some(result),

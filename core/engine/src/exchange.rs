@@ -114,7 +114,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Link<S> {
         id: Option<&OperationId>,
     ) -> Result<Reply, Fault> {
         match (self, caller) {
-            (Self::Http(link), Caller::Http(caller)) => link.exchange(caller.request(operation, id)).await,
+            (Self::Http(link), Caller::Http(caller)) => link.exchange(caller, operation, id).await,
             (Self::Mqtt(link), Caller::Mqtt(caller)) => link.exchange(caller, operation, id).await,
             (Self::MqttWs(link), Caller::Mqtt(caller)) => link.exchange(caller, operation, id).await,
             _ => Err(Fault::Protocol),

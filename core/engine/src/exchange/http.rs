@@ -39,13 +39,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Link<S> {
     }
 
     /// Sends a request and reads the whole reply.
-    pub(crate) async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Result<Reply, Fault> {
+    pub(crate) async fn exchange(
+        &mut self,
+        caller: &Caller,
+        operation: Operation,
+        id: Option<&OperationId>,
+    ) -> Result<Reply, Fault> {
         let Self { sender, connection, ended } = self;
         let reply = async {
-            let response = sender.try_send_request(request).await.map_err(|mut refused| {
-                // hyper hands the request back if it never left.
-                if refused.take_message().is_some() { Fault::Closed } else { fault(&refused.into_error()) }
-            })?;
+            // Spelled here, so that no device carries a request around while it waits.
+            let response =
+                sender.try_send_request(caller.request(operation, id)).await.map_err(|mut refused| {
+                    // hyper hands the request back if it never left.
+                    if refused.take_message().is_some() {
+                        Fault::Closed
+                    } else {
+                        fault(&refused.into_error())
+                    }
+                })?;
             read(response).await
         };
         let mut reply = std::pin::pin!(reply);
@@ -174,7 +185,7 @@ impl Caller {
     }
 
     /// Spells a request.
-    pub(crate) fn request(&self, operation: Operation, id: Option<&OperationId>) -> Request<Full<Bytes>> {
+    fn request(&self, operation: Operation, id: Option<&OperationId>) -> Request<Full<Bytes>> {
         let (method, target, body) = match operation {
             Operation::Register => (Method::PUT, self.register.clone(), self.body.clone()),
             Operation::Poll => (Method::GET, self.target(operation, id), Bytes::new()),

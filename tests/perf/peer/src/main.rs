@@ -1,6 +1,8 @@
 //! A bare hyper + rustls loop that makes the same requests as a fleet, and nothing else: no device machine, no
 //! strategy, no histograms. What Fleetstorm costs above this is what its measurements cost.
 
+mod mqtt;
+
 use std::io::BufReader;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -51,24 +53,38 @@ enum Mode {
     Register,
     /// Open all connections, one PUT on each, then hold them until a line comes in on standard input.
     Hold,
+    /// As `register`, over MQTT with a full client of its own: CONNECT, SUBSCRIBE, two publications, close.
+    MqttRegister,
+    /// As `hold`, over MQTT, without a publication.
+    MqttHold,
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let arguments = Arc::new(Arguments::parse());
     let count = arguments.count;
-    let connector = TlsConnector::from(Arc::new(tls(&arguments.ca)?));
+    let config = Arc::new(tls(&arguments.ca)?);
+    let connector = TlsConnector::from(Arc::clone(&config));
     let next = Arc::new(AtomicU64::new(0));
-    let holds = matches!(arguments.mode, Mode::Hold);
+    let holds = matches!(arguments.mode, Mode::Hold | Mode::MqttHold);
     let workers = if holds { arguments.count } else { arguments.concurrency };
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..workers {
         let (arguments, connector, next) = (Arc::clone(&arguments), connector.clone(), Arc::clone(&next));
+        let config = Arc::clone(&config);
         tasks.spawn(async move {
             match arguments.mode {
                 Mode::KeepAlive => keep_alive(&arguments, &connector, &next).await,
                 Mode::Register => register(&arguments, &connector, &next).await,
                 Mode::Hold => hold(&arguments, &connector, &next).await,
+                Mode::MqttRegister => mqtt_register(&arguments, &config, &next).await,
+                Mode::MqttHold => {
+                    let number = next.fetch_add(1, Relaxed);
+                    match mqtt::Client::open(&arguments, &config, number).await {
+                        Ok(client) => client.hold().await,
+                        Err(error) => Err(error),
+                    }
+                }
             }
             .map_err(|error| error.to_string())
         });
@@ -172,6 +188,20 @@ async fn register(arguments: &Arguments, connector: &TlsConnector, next: &Atomic
         let poll = path.replace("/register", &format!("/operations/{operation}"));
         let response = sender.send_request(request(arguments, Method::GET, &poll, "")?).await?;
         response.into_body().collect().await?;
+    }
+}
+
+async fn mqtt_register(
+    arguments: &Arguments,
+    config: &Arc<rustls::ClientConfig>,
+    next: &AtomicU64,
+) -> Result<(), Error> {
+    loop {
+        let number = next.fetch_add(1, Relaxed);
+        if number >= arguments.count {
+            return Ok(());
+        }
+        mqtt::Client::open(arguments, config, number).await?.register(number).await?;
     }
 }
 

@@ -1,0 +1,128 @@
+//! What virtual time answers, through the command.
+
+use crate::harness::{Bench, scenarios};
+
+const STORM: &str = r#"
+    horizon = "20m"
+    objectives = ["assigned == 100% within 10m"]
+    [fleet]
+    devices = 3000
+    arrival = { kind = "all-at-once", spread = "5s" }
+    [mock.throttle]
+    profile = "dps-doc"
+    [compare]
+    seeds = 5
+    strategies = ["full-jitter", { kind = "retry-after", spread = "quota-window" }, "bad.hot-loop"]
+"#;
+
+#[test]
+fn a_forecast_of_the_same_seed_is_the_same_record() {
+    let bench = Bench::new();
+    bench.file("scenario.toml", STORM);
+    let forecast = |devices: &str| {
+        let ended = bench.fleetstorm(&[
+            "forecast",
+            "scenario.toml",
+            "--devices",
+            devices,
+            "--out",
+            "out",
+            "--progress",
+            "none",
+        ]);
+        assert_eq!(ended.code, 0, "{ended:?}");
+        assert!(ended.stdout.contains("simulated: latencies are the model's"), "{}", ended.stdout);
+        std::fs::read(bench.path("out/run.json")).unwrap()
+    };
+    let (one, again) = (forecast("4000"), forecast("4000"));
+    assert!(one == again, "byte for byte");
+    let record = bench.record();
+    assert_eq!((record.totals.assigned, record.devices), (4_000, 4_000));
+    // (4,000 - 1,000) / 1,000 a minute is what the quota alone needs.
+    assert!(record.completion.t100_ns.unwrap() >= 180_000_000_000, "{:?}", record.completion);
+}
+
+#[test]
+fn a_plan_shows_its_arithmetic_or_why_it_is_impossible() {
+    let bench = Bench::new();
+    let ended = bench.fleetstorm(&[
+        "plan",
+        "--devices",
+        "9000",
+        "--within",
+        "15m",
+        "--schedule",
+        "slots.csv",
+        "--scenario",
+        "try.toml",
+    ]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    for words in ["batches of 900", "90 % of 1000/min", "9000 registrations billed"] {
+        assert!(ended.stdout.contains(words), "`{words}` is not in {}", ended.stdout);
+    }
+    assert_eq!(std::fs::read_to_string(bench.path("slots.csv")).unwrap().lines().count(), 9_001);
+    let ended = bench.fleetstorm(&["forecast", "try.toml", "--out", "out", "--progress", "none"]);
+    assert_eq!(ended.code, 0, "the plan holds what it promises: {ended:?}");
+    let ended = bench.fleetstorm(&["plan", "--devices", "1000000", "--within", "1m"]);
+    ended.refused(10, &["impossible, because", "a subscription has 10 instances"]);
+    bench.fleetstorm(&["plan", "--devices", "10", "--within", "soon"]).refused(2, &["not a length of time"]);
+}
+
+#[test]
+fn a_comparison_ranks_and_a_capacity_is_found() {
+    let bench = Bench::new();
+    bench.file("scenario.toml", STORM);
+    let ended = bench.fleetstorm(&["compare", "scenario.toml", "--json", "compared.json"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    for words in ["full-jitter", "retry-after", "bad.hot-loop"] {
+        assert!(ended.stdout.contains(words), "`{words}` is not in {}", ended.stdout);
+    }
+    let compared: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(bench.path("compared.json")).unwrap()).unwrap();
+    assert!(compared.is_object());
+    let ended = bench.fleetstorm(&[
+        "capacity",
+        "scenario.toml",
+        "--low",
+        "500",
+        "--high",
+        "20000",
+        "--precision",
+        "0.2",
+        "--slo",
+        "assigned == 100% within 5m",
+        "--json",
+        "found.json",
+    ]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    bench.fleetstorm(&["capacity", "scenario.toml", "--slo", "assigned => 5"]).refused(2, &["assigned => 5"]);
+}
+
+#[test]
+fn a_measured_run_calibrates_its_forecast() {
+    let bench = Bench::new();
+    let ended = bench.run(STORM, &["--clock", "wired", "--set", "fleet.devices=300"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let ended = bench.fleetstorm(&["calibrate", "out/run.json"]);
+    assert!(ended.code == 0 && ended.stdout.contains("[network"), "{ended:?}");
+    let ended = bench.fleetstorm(&[
+        "fidelity",
+        "scenario.toml",
+        "--measured",
+        "out/run.json",
+        "--set",
+        "fleet.devices=300",
+    ]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+}
+
+#[test]
+fn every_shipped_scenario_can_be_forecast() {
+    for name in ["quickstart", "cold-start-throttled", "staggered", "expired-tokens", "unknown-enrollments"] {
+        let bench = Bench::new();
+        let path = scenarios().join(format!("{name}.toml"));
+        let ended =
+            bench.fleetstorm(&["forecast", path.to_str().unwrap(), "--out", "out", "--progress", "none"]);
+        assert_eq!(ended.code, 0, "{name}: {ended:?}");
+    }
+}
