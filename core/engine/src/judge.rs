@@ -49,7 +49,7 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
             name: cohort.name.clone(),
             attestation: cohort.attestation.kind.clone(),
             retry: cohort.retry.to_string(),
-            transport: "https".to_owned(),
+            transport: cohort.transport.name().to_owned(),
             totals,
             completion,
         })

@@ -68,6 +68,9 @@ pub struct Metrics {
     series: BTreeMap<Dimensions, Vec<u32>>,
 }
 
+/// Two weeks. What comes later counts in the last second, so that no scenario makes a series grow without bound.
+const SECONDS_MAX: usize = 14 * 86_400;
+
 impl Metrics {
     /// Every series; the n-th count is of the n-th second.
     pub fn series(&self) -> impl Iterator<Item = (&Dimensions, &[u32])> {
@@ -85,7 +88,7 @@ impl Metrics {
     }
 
     fn count(&mut self, at: Moment, dimensions: Dimensions) {
-        let second = at.since(Moment::START).as_secs() as usize;
+        let second = (at.since(Moment::START).as_secs() as usize).min(SECONDS_MAX - 1);
         let counts = self.series.entry(dimensions).or_default();
         if counts.len() <= second {
             counts.resize(second + 1, 0);
