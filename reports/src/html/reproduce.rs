@@ -38,7 +38,7 @@ fn command(clock: Clock) -> &'static str {
     match clock {
         Clock::Live => "fleetstorm run scenario.toml",
         Clock::Wired => "fleetstorm run scenario.toml --clock wired",
-        Clock::Simulated => "fleetstorm run scenario.toml --clock simulated",
+        Clock::Simulated => "fleetstorm run scenario.toml --clock virtual",
     }
 }
 
