@@ -11,6 +11,7 @@ mod audit;
 #[cfg(feature = "bench")]
 pub mod bench;
 pub mod capacity;
+pub mod chaos;
 mod clock;
 pub mod compare;
 mod connect;

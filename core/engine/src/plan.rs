@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use fleetstorm_model::chaos::Timeline;
 use fleetstorm_model::device::Policy;
 use fleetstorm_model::random::{Purpose, Seed};
 use fleetstorm_model::scenario::{Arrival, Cohort, Scenario, SecretSource, TargetKind};
@@ -31,6 +32,8 @@ pub struct Plan {
     pub(crate) membership: Vec<u16>,
     pub(crate) id_scope: Arc<str>,
     pub(crate) calendar: Calendar,
+    /// The faults, if there are any.
+    pub(crate) chaos: Option<Arc<Timeline>>,
 }
 
 pub(crate) struct PlannedCohort {
@@ -75,7 +78,8 @@ impl Plan {
         let arrivals = scenario.fleet.arrival.schedule(scenario.fleet.devices, seed);
         let membership = membership(&scenario.cohort_sizes(), seed);
         let id_scope = id_scope(&scenario)?.into();
-        Ok(Self { scenario, fleet, cohorts, arrivals, membership, id_scope, calendar })
+        let chaos = Timeline::new(&scenario, &membership);
+        Ok(Self { scenario, fleet, cohorts, arrivals, membership, id_scope, calendar, chaos })
     }
 
     /// The devices of shard `shard` out of `shards`, with their identities.

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::text::{Duration, Offset, Rate};
 use super::{AlertRule, Arrival, CompareFile, MockFile, Network, RefusalsFile, Transport};
+use crate::chaos::{ChaosFile, Layer};
 use crate::device::{ConnectionUse, Policy};
 use crate::time::{Calendar, Span};
 
@@ -43,6 +44,9 @@ pub struct Scenario {
     /// What `compare` compares.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compare: Option<CompareFile>,
+    /// Faults, and when they happen.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub chaos: Vec<ChaosFile>,
 }
 
 impl Default for Scenario {
@@ -61,6 +65,7 @@ impl Default for Scenario {
             plugins: Plugins::default(),
             network: Network::default(),
             compare: None,
+            chaos: Vec::new(),
         }
     }
 }
@@ -412,4 +417,7 @@ pub struct Consent {
     pub max_registrations: u64,
     /// Most registrations and status lookups per unit of time; the run stops when a request would exceed it.
     pub max_rate: Rate,
+    /// The layers at which the scenario may make faults: `network` (of the devices) and `fleet`. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chaos: Vec<Layer>,
 }
