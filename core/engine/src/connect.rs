@@ -2,6 +2,7 @@
 
 mod fault;
 mod key;
+mod weather;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::plugins::DeviceIdentity;
 use crate::record::ConnectTimes;
 
 pub(crate) use fault::of_handshake as fault_when_connecting;
+pub(crate) use weather::{Weather, Weathered};
 
 /// Where to dial and whom to expect there.
 #[derive(Clone, Debug)]
@@ -200,13 +202,14 @@ impl TlsDialler {
 impl TlsDialler {
     /// Connects once without a certificate, to see that somebody is there.
     pub(crate) async fn probe(&self) -> Result<(), Fault> {
-        self.open(None).await.0.map(drop)
+        self.open(None, None).await.0.map(drop)
     }
 
     async fn open(
         &self,
         identity: Option<&Arc<DeviceIdentity>>,
-    ) -> (Result<TlsStream<TcpStream>, Fault>, ConnectTimes) {
+        weather: Option<Weather>,
+    ) -> (Result<TlsStream<Weathered<TcpStream>>, Fault>, ConnectTimes) {
         let mut times = ConnectTimes::default();
         let mut mark = self.clock.now();
         let mut lap = || -> Span {
@@ -237,6 +240,7 @@ impl TlsDialler {
             Some(identity) => key::with_certificate(&self.config, identity),
             None => Arc::clone(&self.config),
         };
+        let stream = Weathered::new(stream, weather);
         match TlsConnector::from(config).connect(self.dial.server_name.clone(), stream).await {
             Ok(stream) => {
                 times.tls = Some(lap());
@@ -248,10 +252,14 @@ impl TlsDialler {
 }
 
 impl Connect for TlsDialler {
-    type Stream = TlsStream<TcpStream>;
+    type Stream = TlsStream<Weathered<TcpStream>>;
 
-    async fn connect(&self, identity: &Arc<DeviceIdentity>) -> (Result<Self::Stream, Fault>, ConnectTimes) {
-        self.open(Some(identity)).await
+    async fn connect(
+        &self,
+        identity: &Arc<DeviceIdentity>,
+        weather: Option<Weather>,
+    ) -> (Result<Self::Stream, Fault>, ConnectTimes) {
+        self.open(Some(identity), weather).await
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use fleetstorm_model::chaos::Layer;
 use fleetstorm_model::outcome::Fault;
 use fleetstorm_model::random::Seed;
 use fleetstorm_model::scenario::{TargetKind, Transport};
@@ -17,6 +18,7 @@ use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{Clock as ClockKind, Target};
 
 use crate::audit::{self, Auditor};
+use crate::chaos::ShardChaos;
 use crate::clock::{Alarms, Clock};
 use crate::connect::{Dial, TlsDialler, Trust, client_config};
 use crate::control::Control;
@@ -83,6 +85,9 @@ pub fn run(plan: Plan, machine: Machine, control: &Control) -> Result<Record, Ru
     let clock = mock.as_ref().map_or_else(Clock::start, |(_, clock)| *clock);
     // A mock that was started before the identities were made has an older clock: boots count from here.
     let offset = clock.now().since(Moment::START);
+    if let Some(timeline) = &plan.chaos {
+        timeline.service_clock_is_ahead(offset);
+    }
     let mut auditor = Auditor::start(shards + u32::from(embedded));
     let started_unix_ns = plan.calendar.unix_nanos(clock.now());
     let clock = clock.later(offset);
@@ -216,6 +221,7 @@ impl ShardWork<'_> {
             seed: Seed(self.plan.scenario.seed),
             cohorts,
             recorder: recorder.into(),
+            chaos: self.plan.chaos.as_ref().map(|timeline| Rc::new(ShardChaos::new(timeline))),
             governor: self.governor,
         });
         let horizon = Moment::START + self.plan.scenario.horizon.0;
@@ -226,7 +232,7 @@ impl ShardWork<'_> {
                 biased;
                 () = self.brake.pulled() => {}
                 () = alarms.at(horizon) => self.brake.pull(Halt::Horizon),
-                () = drive_all(Rc::clone(&shard), members, limit) => {}
+                () = drive_all(Rc::clone(&shard), members, limit, horizon) => {}
             }
             // Others may still be on their way when this shard's devices have all ended.
             self.brake.pulled().await;
@@ -288,6 +294,10 @@ fn target(plan: &Plan) -> Result<Targeted, RunError> {
         let mqtt = plan.scenario.cohorts.iter().any(|cohort| cohort.transport == Transport::Mqtt);
         let mock = RunningMock::start(MockOptions {
             service,
+            faults: plan
+                .chaos
+                .as_ref()
+                .map(|timeline| (timeline.rules(&[Layer::Service]), plan.scenario.fleet.id_prefix.clone())),
             https: free,
             mqtt: mqtt.then_some(free),
             refusals: plan.scenario.mock.mqtt,

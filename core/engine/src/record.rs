@@ -48,8 +48,18 @@ pub(crate) struct ConnectTimes {
 enum Standing {
     Off,
     Running,
+    /// On its way again, after it had a hub once.
+    Again,
     Assigned,
     Stopped(ErrorClass),
+    /// Without power, and whether it had a hub once.
+    Dark(bool),
+}
+
+impl Standing {
+    const fn is_on_its_way(self) -> bool {
+        matches!(self, Self::Running | Self::Again)
+    }
 }
 
 /// What is kept of one device, side by side: a million of them are written at random.
@@ -96,6 +106,16 @@ impl Rest {
     /// Whether every device is at rest.
     pub(crate) fn is_still(&self) -> bool {
         self.restless.load(Relaxed) == 0
+    }
+
+    /// Keeps the run from ending although every device is at rest.
+    pub(crate) fn hold(&self) {
+        self.woke();
+    }
+
+    /// Lets it end again.
+    pub(crate) fn release(&self) {
+        self.settled();
     }
 
     fn settled(&self) {
@@ -150,13 +170,39 @@ impl Recorder {
 
     /// A device was given power.
     pub(crate) fn booted(&mut self, device: usize, now: Moment) {
-        let before = std::mem::replace(&mut self.devices[device].standing, Standing::Running);
+        let standing = &mut self.devices[device].standing;
+        let again = matches!(standing, Standing::Again | Standing::Dark(true));
+        let before = std::mem::replace(standing, if again { Standing::Again } else { Standing::Running });
         if before == Standing::Off {
             self.tally(device).totals.booted += 1;
         }
-        if before != Standing::Running {
+        if !before.is_on_its_way() {
             self.timeline.at(now).entered += 1;
             self.gauges.entered();
+        }
+    }
+
+    /// A device lost its power, and what it knew with it.
+    pub(crate) fn powered_off(&mut self, device: usize, now: Moment) {
+        let standing = &mut self.devices[device].standing;
+        let had_hub = matches!(standing, Standing::Again | Standing::Assigned | Standing::Dark(true));
+        if *standing == Standing::Off {
+            return;
+        }
+        match std::mem::replace(standing, Standing::Dark(had_hub)) {
+            Standing::Running | Standing::Again => {
+                self.timeline.at(now).left += 1;
+                self.gauges.went_dark();
+            }
+            Standing::Assigned => {
+                self.gauges.lost_hub();
+                self.rest.woke();
+            }
+            Standing::Stopped(_) => {
+                self.gauges.woken();
+                self.rest.woke();
+            }
+            Standing::Off | Standing::Dark(_) => {}
         }
     }
 
@@ -228,6 +274,11 @@ impl Recorder {
             }
             Observation::TokenRenewed => self.tally(device).totals.tokens_renewed += 1,
             Observation::Assigned { booted, attempts, registration, .. } => {
+                if self.devices[device].standing == Standing::Again {
+                    // What a fleet needs to come online is told by first assignments.
+                    self.gauges.assigned();
+                    return self.settle(device, now, Standing::Assigned);
+                }
                 self.latencies.add(Phase::TimeToAssigned, Ending::Ok, now.since(booted), now.since(booted));
                 *self.attempts.entry(u64::from(attempts)).or_default() += 1;
                 let tally = self.tally(device);
@@ -281,7 +332,7 @@ impl Recorder {
     }
 
     fn settle(&mut self, device: usize, now: Moment, standing: Standing) {
-        if std::mem::replace(&mut self.devices[device].standing, standing) == Standing::Running {
+        if std::mem::replace(&mut self.devices[device].standing, standing).is_on_its_way() {
             self.timeline.at(now).left += 1;
             self.last_settled = self.last_settled.max(now);
             self.gauges.settled();
@@ -292,6 +343,16 @@ impl Recorder {
     /// Asks for the memory of a device that will soon be needed.
     pub(crate) fn fetch(&self, device: usize) {
         std::hint::black_box(self.devices[device].cohort);
+    }
+
+    /// What counts the devices that are not at rest.
+    pub(crate) fn rest(&self) -> Rest {
+        self.rest.clone()
+    }
+
+    /// Whether a device has been given power at all.
+    pub(crate) fn has_booted(&self, device: usize) -> bool {
+        self.devices[device].standing != Standing::Off
     }
 
     /// Whether a device has its hub.

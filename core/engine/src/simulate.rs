@@ -6,6 +6,7 @@
 //! its device's patience is the only other thing that can be under way.
 
 mod around;
+mod faults;
 mod herd;
 mod parcel;
 mod truth;
@@ -14,6 +15,7 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use fleetstorm_model::chaos::{Cut, Layer};
 use fleetstorm_model::device::{Action, Device, Input, Policy};
 use fleetstorm_model::outcome::Fault;
 use fleetstorm_model::protocol::{Operation, OperationId};
@@ -39,6 +41,7 @@ use crate::record::{Findings, Recorder, Rest};
 use crate::serve::webhooks;
 use crate::{RunError, judge};
 use around::Around;
+use faults::Faults;
 use parcel::{Parcel, Shelf};
 use truth::Truth;
 
@@ -78,7 +81,11 @@ fn simulate(
     let mut config = resolve(&plan.scenario.mock, &plan.fleet, plan.calendar)?;
     config.seed = Seed(plan.scenario.seed);
     let prefix = plan.scenario.fleet.id_prefix.clone();
-    let service = Service::with_roster(config, &prefix, devices).map_err(MockError::from)?;
+    let mut service = Service::with_roster(config, &prefix, devices).map_err(MockError::from)?;
+    let horizon = Moment::START + plan.scenario.horizon.0;
+    if let Some(timeline) = &plan.chaos {
+        service.disturb(timeline.rules(&[Layer::Service]), &prefix);
+    }
 
     let membership = std::mem::take(&mut plan.membership);
     let arrivals = std::mem::take(&mut plan.arrivals);
@@ -122,8 +129,8 @@ fn simulate(
         places: plan.scenario.fleet.max_concurrent,
         queue: VecDeque::new(),
         herd,
+        faults: plan.chaos.as_ref().map(|timeline| Box::new(Faults::new(timeline, devices, horizon))),
     };
-    let horizon = Moment::START + plan.scenario.horizon.0;
     simulation.drive(horizon, &rest, control)?;
     let now = simulation.now;
     let Simulation { world, herd, cells, wheel, service, .. } = simulation;
@@ -162,6 +169,11 @@ fn preflight(plan: &Plan) -> Result<(), RunError> {
              wired"
                 .to_owned(),
         ));
+    }
+    if let Some(kind) = plan.chaos.as_ref().and_then(|timeline| faults::without_bytes(timeline).pop()) {
+        return Err(RunError::Preflight(format!(
+            "a simulation has no bytes that {kind} could act on: take the fault out, or use --clock wired"
+        )));
     }
     for (planned, cohort) in plan.cohorts.iter().zip(&plan.scenario.cohorts) {
         if let Proof::Unknown = planned.proof {
@@ -229,6 +241,8 @@ struct Simulation<'a> {
     /// Devices that wait for a place, and when they should have booted.
     queue: VecDeque<(u32, Moment)>,
     herd: Option<Herd>,
+    /// Faults of the fleet and its network, if there are any.
+    faults: Option<Box<Faults>>,
 }
 
 /// What devices ask and tell.
@@ -255,13 +269,25 @@ impl Simulation<'_> {
         // A device makes some dozen steps at one instant at most, unless neither it nor the network takes time.
         let patience = 64 * self.cells.len() as u64 + 10_000;
         let (mut events, mut stood) = (0u64, 0u64);
+        let mut held = self.expects_outages();
+        if held {
+            rest.hold();
+        }
         loop {
+            if held && !self.expects_outages() {
+                held = false;
+                rest.release();
+                if rest.is_still() {
+                    break;
+                }
+            }
             events += 1;
             if events.is_multiple_of(4_096) && control.brake.held().is_some() {
                 break;
             }
             let ghost = self.ghosts.first_key_value().map(|(key, _)| key.0);
-            let until = ghost.map_or(horizon, |ghost| horizon.min(ghost));
+            let outage = self.faults.as_ref().and_then(|faults| faults.next_outage());
+            let until = [ghost, outage].into_iter().flatten().fold(horizon, Moment::min);
             let before = self.now;
             if let Some((at, device)) = self.wheel.pop(until) {
                 self.now = self.now.max(at);
@@ -276,6 +302,8 @@ impl Simulation<'_> {
                 if rest.is_still() {
                     break;
                 }
+            } else if outage.is_some_and(|outage| outage <= until) {
+                self.cut_power();
             } else if ghost.is_some_and(|ghost| ghost <= horizon) {
                 self.haunt();
             } else {
@@ -322,7 +350,13 @@ impl Simulation<'_> {
                 }
                 self.step(device, Input::Alarm);
             }
-            Parcel::Connection => self.step(device, Input::Connected),
+            Parcel::Connection => {
+                if let Some(faults) = &mut self.faults {
+                    faults.connected(self.now, device);
+                }
+                self.step(device, Input::Connected);
+            }
+            Parcel::Broken(fault) => self.step(device, Input::Broke(fault)),
             Parcel::Request { expires_unix_secs, operation, slot } => {
                 self.serve(device, expires_unix_secs, operation, slot);
             }
@@ -362,12 +396,30 @@ impl Simulation<'_> {
                 wait_max_ns: &mut self.world.wait_max_ns,
                 seed: self.world.seed,
                 device,
+                faults: None,
             };
-            let action = cell.device.step(self.now, input, &cohort.policy, &mut around);
+            let action = match &mut self.faults {
+                None => cell.device.step(self.now, input, &cohort.policy, &mut around),
+                Some(faults) => {
+                    let policy = faults.policy(self.now, device, &cohort.policy);
+                    around.faults = Some(&mut **faults);
+                    cell.device.step(self.now, input, policy.as_ref().unwrap_or(&cohort.policy), &mut around)
+                }
+            };
             match action {
                 Action::Connect { .. } => {
-                    let stands = self.now + self.leg(device, Leg::Connect);
-                    return self.send_off(device, stands, Parcel::Connection);
+                    let mut stands = self.now + self.leg(device, Leg::Connect);
+                    let mut parcel = Parcel::Connection;
+                    if let Some(faults) = &mut self.faults {
+                        let verdict = faults.connect(self.now, device);
+                        stands += verdict.delay;
+                        match verdict.cut {
+                            Some(Cut::Broke(fault)) => parcel = Parcel::Broken(fault),
+                            Some(Cut::Silence) => return self.arm(device),
+                            None => {}
+                        }
+                    }
+                    return self.send_off(device, stands, parcel);
                 }
                 Action::Send { operation, credential, .. } => {
                     let attempt = cell.device.attempts();
@@ -377,13 +429,19 @@ impl Simulation<'_> {
                         herd.sent(self.now, attempt);
                     }
                     let expires_unix_secs = u32::try_from(credential.expires_unix_secs).unwrap_or(u32::MAX);
-                    let arrives = self.now + self.leg(device, Leg::There);
+                    let mut arrives = self.now + self.leg(device, Leg::There);
                     let slot = credential.slot;
-                    return self.send_off(
-                        device,
-                        arrives,
-                        Parcel::Request { expires_unix_secs, operation, slot },
-                    );
+                    let mut parcel = Parcel::Request { expires_unix_secs, operation, slot };
+                    if let Some(faults) = &mut self.faults {
+                        let (sending, exchanging) = faults.send(self.now, device, operation);
+                        arrives += sending.delay;
+                        match exchanging.cut.filter(|_| !exchanging.reaches_service) {
+                            Some(Cut::Broke(fault)) => parcel = Parcel::Broken(fault),
+                            Some(Cut::Silence) => return self.arm(device),
+                            None => {}
+                        }
+                    }
+                    return self.send_off(device, arrives, parcel);
                 }
                 // None of the attestations whose truth is known takes up a challenge.
                 Action::Answer => input = Input::Broke(Fault::Attestation),
@@ -437,6 +495,11 @@ impl Simulation<'_> {
         let Answered { answer, delay } = self.service.ask(self.now, device, query, &truth);
         webhooks::forbid(&mut self.service, self.now);
         let returns = self.now + delay + self.leg(device, Leg::Service) + self.leg(device, Leg::Back);
+        match self.faults.as_mut().and_then(|faults| faults.cut(device)) {
+            Some(Cut::Broke(fault)) => return self.send_off(device, returns, Parcel::Broken(fault)),
+            Some(Cut::Silence) => return self.arm(device),
+            None => {}
+        }
         let parcel = self.shelf.pack(device, answer);
         self.send_off(device, returns, parcel);
         if self.cells[device as usize].parcel != parcel {
@@ -462,9 +525,50 @@ impl Simulation<'_> {
         webhooks::forbid(&mut self.service, self.now);
     }
 
+    fn expects_outages(&self) -> bool {
+        self.faults.as_ref().is_some_and(|faults| faults.expects_outages())
+    }
+
+    /// An outage begins: devices lose what they hold in memory, and boot when the power is back. What they had sent is
+    /// lost with them.
+    fn cut_power(&mut self) {
+        let Some(faults) = &mut self.faults else { return };
+        self.now = faults.next_outage().map_or(self.now, |at| self.now.max(at));
+        let Some((fault, window)) = faults.begin_outage() else { return };
+        for device in 0..self.cells.len() as u32 {
+            let Some((back, remembers)) =
+                self.faults.as_mut().and_then(|faults| faults.power(fault, window, device))
+            else {
+                continue;
+            };
+            let holds = self.world.recorder.is_assigned(device as usize);
+            let cell = &mut self.cells[device as usize];
+            if (remembers && holds) || !self.world.recorder.has_booted(device as usize) {
+                continue;
+            }
+            let on_its_way = cell.device.alarm().is_some();
+            self.shelf.unpack(device, cell.parcel);
+            cell.device = Device::new();
+            cell.parcel = Parcel::Boot;
+            self.world.sessions[device as usize] =
+                self.world.cohorts[usize::from(cell.cohort)].retry.session();
+            self.world.recorder.powered_off(device as usize, self.now);
+            self.note(device, Fate::Unfinished);
+            self.wheel.set(device, back.max(self.now));
+            if on_its_way {
+                self.vacate();
+            }
+        }
+    }
+
     fn finish(&mut self, device: u32) {
         let standing = self.world.recorder.is_assigned(device as usize);
         self.note(device, if standing { Fate::Assigned } else { Fate::Stopped });
+        self.vacate();
+    }
+
+    /// A device gives its place to the next one.
+    fn vacate(&mut self) {
         if let Some(places) = &mut self.places {
             *places += 1;
             if let Some((next, intended)) = self.queue.pop_front() {

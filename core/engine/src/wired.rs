@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use fleetstorm_model::chaos::Layer;
 use fleetstorm_model::outcome::Fault;
 use fleetstorm_model::random::Seed;
 use fleetstorm_model::scenario::{TargetKind, Transport};
@@ -19,7 +20,9 @@ use fleetstorm_reports::record::{Clock as ClockKind, Target};
 use rustls::pki_types::CertificateDer;
 use tokio::io::DuplexStream;
 
+use crate::chaos::ShardChaos;
 use crate::clock::{Alarms, Clock};
+use crate::connect::{Weather, Weathered};
 use crate::control::Control;
 use crate::drive::{Cohort, Connect, Shard, drive_all};
 use crate::evidence::Peer;
@@ -65,7 +68,10 @@ pub fn run(plan: Plan, control: &Control) -> Result<Record, RunError> {
     let recorder = Recorder::new(cohort, plan.cohorts.len(), gauges, rest);
     let mut config = resolve(&plan.scenario.mock, &plan.fleet, plan.calendar)?;
     config.seed = Seed(plan.scenario.seed);
-    let service = Service::new(config).map_err(MockError::from)?;
+    let mut service = Service::new(config).map_err(MockError::from)?;
+    if let Some(timeline) = &plan.chaos {
+        service.disturb(timeline.rules(&[Layer::Service]), &plan.scenario.fleet.id_prefix);
+    }
     // Virtual time outruns any disk: here the log waits for it instead of dropping lines.
     let log = ServiceLog::start(plan.scenario.mock.log.as_ref(), true)?;
 
@@ -96,6 +102,7 @@ pub fn run(plan: Plan, control: &Control) -> Result<Record, RunError> {
             seed: Seed(plan.scenario.seed),
             cohorts: cohorts.collect(),
             recorder: recorder.into(),
+            chaos: plan.chaos.as_ref().map(|timeline| Rc::new(ShardChaos::new(timeline))),
             governor: Governor::new(None, &Arc::new(AtomicU64::new(0)), 1, brake.clone()),
         });
         let horizon = Moment::START + plan.scenario.horizon.0;
@@ -104,7 +111,7 @@ pub fn run(plan: Plan, control: &Control) -> Result<Record, RunError> {
             biased;
             () = brake.pulled() => {}
             () = alarms.at(horizon) => brake.pull(Halt::Horizon),
-            () = drive_all(Rc::clone(&shard), members, limit) => {}
+            () = drive_all(Rc::clone(&shard), members, limit, horizon) => {}
         }
         (shard, clock.now(), house)
     });
@@ -139,9 +146,13 @@ struct Pipes {
 }
 
 impl Connect for Pipes {
-    type Stream = DuplexStream;
+    type Stream = Weathered<DuplexStream>;
 
-    async fn connect(&self, identity: &Arc<DeviceIdentity>) -> (Result<DuplexStream, Fault>, ConnectTimes) {
+    async fn connect(
+        &self,
+        identity: &Arc<DeviceIdentity>,
+        weather: Option<Weather>,
+    ) -> (Result<Self::Stream, Fault>, ConnectTimes) {
         tokio::time::sleep(HOP).await;
         let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
         // What TLS would have proved.
@@ -156,6 +167,6 @@ impl Connect for Pipes {
                 tokio::task::spawn_local(async move { serve_mqtt(house, theirs, &peer).await });
             }
         }
-        (Ok(ours), ConnectTimes::default())
+        (Ok(Weathered::new(ours, weather)), ConnectTimes::default())
     }
 }

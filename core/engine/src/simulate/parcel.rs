@@ -1,5 +1,6 @@
 //! What is on its way to or from a device, in eight bytes.
 
+use fleetstorm_model::outcome::Fault;
 use fleetstorm_model::protocol::{Operation, RetryAfter, code};
 use fleetstorm_model::service::{Answer, Ticket};
 
@@ -12,6 +13,8 @@ pub(super) enum Parcel {
     Time,
     /// A connection that stands.
     Connection,
+    /// A connection or a request that broke.
+    Broken(Fault),
     /// The device's request, at the service.
     Request { expires_unix_secs: u32, operation: Operation, slot: u8 },
     /// 429 with a number of seconds.
@@ -71,7 +74,9 @@ impl Shelf {
                 self.free.push(place);
                 *self.answers.get(place as usize)?
             }
-            Parcel::Boot | Parcel::Time | Parcel::Connection | Parcel::Request { .. } => return None,
+            Parcel::Boot | Parcel::Time | Parcel::Connection | Parcel::Broken(_) | Parcel::Request { .. } => {
+                return None;
+            }
         })
     }
 }

@@ -22,6 +22,8 @@ pub struct Timeline {
     transports: Vec<Transport>,
     /// Devices that have their hub.
     assigned: AtomicU64,
+    /// How far the service's clock is ahead of the run's.
+    service_ahead_ns: AtomicU64,
 }
 
 /// When a fault begins.
@@ -97,6 +99,7 @@ impl Timeline {
             membership: membership.into(),
             transports: scenario.cohorts.iter().map(|cohort| cohort.transport).collect(),
             assigned: AtomicU64::new(0),
+            service_ahead_ns: AtomicU64::new(0),
         }))
     }
 
@@ -113,6 +116,16 @@ impl Timeline {
     /// Whether any fault acts at this layer.
     pub fn has(&self, layer: Layer) -> bool {
         self.faults.iter().any(|fault| fault.kind.layer() == layer)
+    }
+
+    /// The service counts its time from earlier than the run does, by so much.
+    pub fn service_clock_is_ahead(&self, by: Span) {
+        self.service_ahead_ns.store(by.as_nanos(), Relaxed);
+    }
+
+    /// The run's time at a moment of the service's clock.
+    pub(crate) fn of_service_clock(&self, now: Moment) -> Moment {
+        now - Span::from_nanos(self.service_ahead_ns.load(Relaxed))
     }
 
     /// A device has its hub: faults that waited for it begin.

@@ -35,6 +35,7 @@ impl Service {
             Query::Poll(_) => Operation::Poll,
             Query::Lookup => Operation::Lookup,
         };
+        let now = disturbance.rules.timeline().of_service_clock(now);
         Some(disturbance.rules.serve(&Occasion::of(now, device, Some(operation)), unix_secs))
     }
 

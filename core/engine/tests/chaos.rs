@@ -1,0 +1,197 @@
+//! Faults mean the same on every clock: one scenario, in a simulation, as bytes over pipes, and over sockets.
+
+use std::collections::BTreeSet;
+
+use fleetstorm_engine::{Control, Plan, Registry, live, simulate, wired};
+use fleetstorm_model::scenario::Scenario;
+use fleetstorm_model::time::Calendar;
+use fleetstorm_reports::Record;
+
+fn plan(text: &str, calendar: Calendar) -> Plan {
+    let scenario = Scenario::read(text, "test.toml", &[]).unwrap_or_else(|problems| panic!("{problems}"));
+    let registry = Registry::new(&[
+        &fleetstorm_plugin_retry::ENTRY,
+        &fleetstorm_plugin_symmetric_key::ENTRY,
+        &fleetstorm_plugin_x509::ENTRY,
+    ]);
+    Plan::new(scenario, &registry, calendar).expect("the plan is sound")
+}
+
+fn simulated(text: &str) -> Record {
+    simulate::run(plan(text, Calendar::VIRTUAL), &Control::default()).expect("the run ends")
+}
+
+fn wired(text: &str) -> Record {
+    wired::run(plan(text, Calendar::VIRTUAL), &Control::default()).expect("the run ends")
+}
+
+fn lived(text: &str) -> Record {
+    let machine = live::Machine { shards: Some(1) };
+    live::run(plan(text, live::calendar()), machine, &Control::default()).expect("the run ends")
+}
+
+/// How attempts ended, connecting apart, with how often.
+fn ends(record: &Record) -> BTreeSet<(String, u16, u32, String, u64)> {
+    record
+        .codes
+        .iter()
+        .map(|code| (code.operation.clone(), code.status, code.code, code.fault.clone(), code.count))
+        .collect()
+}
+
+/// 40 devices without haste, whose strategy waits 10 s after every failure.
+fn fleet(transport: &str, chaos: &str) -> String {
+    format!(
+        "horizon = \"10m\"\n[fleet]\ndevices = 40\narrival = {{ kind = \"constant\", rate = \"4/s\" }}\n\
+         [[cohort]]\ntransport = \"{transport}\"\nconnect_timeout = \"3s\"\nrequest_timeout = \"3s\"\n\
+         poll_interval = \"1s\"\npoll_jitter = \"0s\"\nretry = {{ kind = \"fixed\", wait_ms = 10000 }}\n\
+         [mock]\nassignment = {{ kind = \"constant\", delay = \"500ms\" }}\nretry_after_s = 1\n\
+         [mock.throttle]\nprofile = \"unlimited\"\n{chaos}"
+    )
+}
+
+/// Every fault hits the first attempt of half of the devices: how attempts end, and how often, is the same with and
+/// without bytes.
+#[test]
+fn a_fault_means_the_same_in_a_simulation_and_as_bytes() {
+    let half = "probability = 0.5\nunit = \"device\"\ncount = { per = \"device\", first = 1 }\n";
+    for fault in [
+        "{ kind = \"net.refused\" }",
+        "{ kind = \"net.dns\", failure = \"no-name\" }",
+        "{ kind = \"net.dns\", failure = \"timeout\" }",
+        "{ kind = \"net.tls\", failure = \"expired\" }",
+        "{ kind = \"net.reset\", phase = \"accept\" }",
+        "{ kind = \"net.reset\", phase = \"after-tls\" }",
+        "{ kind = \"net.reset\", phase = \"after-request\" }",
+        "{ kind = \"net.reset\", phase = \"mid-response\" }",
+        "{ kind = \"net.blackhole\", phase = \"connect\" }",
+        "{ kind = \"net.blackhole\", phase = \"request\" }",
+        "{ kind = \"net.blackhole\", phase = \"answer\" }",
+        "{ kind = \"net.latency\", delay = { kind = \"constant\", delay = \"1s\" } }",
+        "{ kind = \"service.throttle\", retry_after = [\"5\"] }",
+        "{ kind = \"service.error\", status = 503 }",
+        "{ kind = \"service.brownout\", delay = { kind = \"constant\", delay = \"1s\" } }",
+        "{ kind = \"service.brownout\", delay = { kind = \"constant\", delay = \"0s\" }, lost = 1.0 }",
+        "{ kind = \"service.stuck\", held = \"5s\" }",
+        "{ kind = \"service.operation-lost\" }",
+        "{ kind = \"service.key-rotation\" }",
+        "{ kind = \"service.clock\", offset = \"3h\" }",
+    ] {
+        for transport in ["https", "mqtt"] {
+            let text = fleet(transport, &format!("[[chaos]]\nfault = {fault}\n{half}"));
+            let (simulated, wired) = (simulated(&text), wired(&text));
+            assert_eq!(simulated.totals.assigned, 40, "{transport} {fault}: {:?}", simulated.codes);
+            assert_eq!(wired.totals.assigned, 40, "{transport} {fault}: {:?}", wired.codes);
+            assert_eq!(ends(&simulated), ends(&wired), "{transport} {fault}");
+        }
+    }
+}
+
+#[test]
+fn bytes_that_drip_or_come_in_slices_are_read_all_the_same() {
+    for fault in [
+        "{ kind = \"net.slice\", bytes = 7 }",
+        "{ kind = \"net.drip\", bytes = 40, every = \"10ms\" }",
+        "{ kind = \"net.bandwidth\", bytes_per_s = 2000 }",
+    ] {
+        for transport in ["https", "mqtt", "mqtt-ws"] {
+            let plain = wired(&fleet(transport, ""));
+            let slow = wired(&fleet(transport, &format!("[[chaos]]\nfault = {fault}\n")));
+            assert_eq!((slow.totals.assigned, slow.totals.failed), (40, 0), "{transport} {fault}: {:?}", slow.codes);
+            let register = |record: &Record| {
+                record.phases.iter().find(|phase| phase.phase == "register").map(|phase| phase.service.p50_us)
+            };
+            if !fault.contains("slice") {
+                assert!(register(&slow) > register(&plain), "{transport} {fault}");
+            }
+        }
+    }
+}
+
+#[test]
+fn over_sockets_faults_do_what_they_do_in_memory() {
+    let chaos = "[[chaos]]\nfault = { kind = \"net.reset\", phase = \"after-request\" }\n\
+                 count = { per = \"device\", first = 1 }\nselect = { share = 0.5 }\n\
+                 [[chaos]]\nfault = { kind = \"service.error\", status = 503 }\n\
+                 count = { per = \"device\", skip = 1, first = 1 }\n\
+                 [[chaos]]\nfault = { kind = \"net.slice\", bytes = 100 }\n";
+    let text = fleet("https", chaos).replace("wait_ms = 10000", "wait_ms = 200").replace("4/s", "40/s");
+    let (lived, wired) = (lived(&text), wired(&text));
+    assert_eq!(lived.totals.assigned, 40, "{:?}", lived.codes);
+    assert_eq!(ends(&lived), ends(&wired));
+}
+
+#[test]
+fn power_comes_back_and_devices_that_forgot_their_hub_register_again() {
+    let chaos = "[[chaos]]\nfault = { kind = \"fleet.power-outage\", off = \"30s\", reboot_spread = \"2s\", \
+                 keep_cache = 0.0 }\nstart = \"60s\"\nduration = \"1s\"\n";
+    let text = fleet("https", chaos);
+    for record in [simulated(&text), wired(&text)] {
+        assert_eq!((record.totals.assigned, record.totals.booted), (40, 40), "{:?}", record.clock);
+        assert_eq!(record.totals.billable, 80, "everybody registered twice");
+        let on_its_way = |second: usize| record.series.in_flight.get(second).copied().unwrap_or(0);
+        assert_eq!((on_its_way(70), on_its_way(91) > 0), (0, true), "{:?}", record.clock);
+        assert_eq!(record.series.assigned.iter().sum::<u32>(), 40, "first assignments are told");
+    }
+    let remembered = text.replace("keep_cache = 0.0", "keep_cache = 1.0");
+    assert_eq!(simulated(&remembered).totals.billable, 40);
+}
+
+#[test]
+fn power_fails_in_the_middle_of_a_registration_and_after_an_event() {
+    let chaos = "[[chaos]]\nfault = { kind = \"fleet.power-outage\", off = \"20s\" }\nstart = \"assigned >= 50%\"\n\
+                 duration = \"1s\"\n";
+    let text = fleet("https", chaos);
+    for record in [simulated(&text), wired(&text)] {
+        assert_eq!(record.totals.assigned, 40, "{:?}", record.clock);
+        let begun = record.chaos[0].windows[0].from_ns;
+        assert!((4_000_000_000..9_000_000_000).contains(&begun), "{begun}");
+        assert!(record.totals.billable > 40, "those in the middle had to begin again");
+        assert!(record.chaos[0].devices > 0);
+    }
+}
+
+#[test]
+fn firmware_faults_change_what_devices_decide() {
+    let storm = "[[chaos]]\nname = \"storm\"\nfault = { kind = \"service.throttle\", retry_after = [\"30\"] }\n\
+                 duration = \"20s\"\n";
+    let calm = simulated(&fleet("https", storm)).totals.requests;
+    let hot = "[[chaos]]\nfault = { kind = \"fleet.no-back-off\", wait = \"100ms\" }\n";
+    let hot = fleet("https", &format!("{storm}{hot}"));
+    let requests = [simulated(&hot), wired(&hot)].map(|record| record.totals.requests);
+    assert!(requests.iter().all(|requests| *requests > 10 * calm), "{calm} {requests:?}");
+
+    let jitter = |more: &str| {
+        let text = fleet("https", &format!("{storm}{more}"));
+        let text = text.replace("{ kind = \"fixed\", wait_ms = 10000 }", "\"full-jitter\"");
+        let record = simulated(&text.replace("rate = \"4/s\"", "rate = \"4000/s\""));
+        record.series.sent.iter().skip(20).copied().max().unwrap_or(0)
+    };
+    let (spread, lockstep) = (jitter(""), jitter("[[chaos]]\nfault = { kind = \"fleet.equal-seeds\" }\n"));
+    assert!(lockstep >= 40 && spread < 40, "all at once against {spread} in the fullest second: {lockstep}");
+
+    let clock = "[[chaos]]\nfault = { kind = \"fleet.clock\", offset = \"-490000h\" }\nduration = \"30s\"\n";
+    for record in [simulated(&fleet("https", clock)), wired(&fleet("https", clock))] {
+        assert!(record.codes.iter().any(|code| code.status == 401), "tokens of 1970: {:?}", record.codes);
+        assert_eq!(record.totals.assigned, 40, "and mended with the clock: {:?}", record.totals.stopped_by);
+    }
+}
+
+#[test]
+fn a_fault_that_never_fired_is_no_pass() {
+    let record = simulated(&fleet("https", "[[chaos]]\nfault = { kind = \"net.refused\" }\nstart = \"9m\"\n"));
+    assert_eq!((record.chaos[0].fired, record.verdict.exit_code), (0, 11));
+    assert!(record.verdict.sentence.contains("net.refused"), "{}", record.verdict.sentence);
+}
+
+#[test]
+fn a_run_under_faults_is_the_same_byte_for_byte() {
+    let chaos = "[[chaos]]\nname = \"a\"\nfault = { kind = \"net.reset\", phase = \"after-request\" }\nprobability = 0.2\n\
+                 unit = \"request\"\n[[chaos]]\nname = \"b\"\nfault = { kind = \"service.throttle\" }\nprobability = 0.3\n\
+                 unit = \"request\"\n[[chaos]]\nfault = { kind = \"fleet.power-outage\", off = \"5s\", keep_cache = 0.5 }\n\
+                 start = \"6s\"\nduration = \"1s\"\nrepeat = { every = \"20s\", jitter = \"3s\", times = 3 }\n";
+    let text = fleet("https", chaos);
+    let json = |record: &Record| serde_json::to_string(record).expect("a record is JSON");
+    assert_eq!(json(&simulated(&text)), json(&simulated(&text)));
+    assert_eq!(json(&wired(&text)), json(&wired(&text)));
+}
