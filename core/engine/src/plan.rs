@@ -15,6 +15,7 @@ use crate::drive::Member;
 use crate::identity::FleetIdentity;
 use crate::mock::ResolveError;
 use crate::plugins::{Attestation, Knowledge, Registry, Retry, Scopes};
+use crate::record::Watch;
 use crate::simulate::Proof;
 
 /// Salt of the identity that a service does not know.
@@ -98,6 +99,12 @@ impl Plan {
                 })
             })
             .collect()
+    }
+
+    /// The devices to be watched among those of a shard, which come with their numbers and cohorts.
+    pub(crate) fn watch(&self, members: impl Iterator<Item = (u32, u16)>) -> Watch {
+        let lookups = |(number, cohort)| (number, self.cohorts[usize::from(cohort)].policy.lookups);
+        Watch::new(Seed(self.scenario.seed), self.scenario.fleet.devices, members.map(lookups))
     }
 
     /// The plugins that take part, each once.

@@ -80,6 +80,7 @@ fn simulate(
     let prefix = plan.scenario.fleet.id_prefix.clone();
     let service = Service::with_roster(config, &prefix, devices).map_err(MockError::from)?;
 
+    let watch = plan.watch((0..).zip(plan.membership.iter().copied()));
     let membership = std::mem::take(&mut plan.membership);
     let arrivals = std::mem::take(&mut plan.arrivals);
     let mut wheel = Wheel::new(devices);
@@ -110,7 +111,7 @@ fn simulate(
         wheel,
         cells,
         world: World {
-            recorder: Recorder::new(membership, cohorts.len(), gauges, rest.clone()),
+            recorder: Recorder::new(membership, cohorts.len(), gauges, rest.clone()).watching(watch),
             sessions,
             cohorts,
             seed: Seed(plan.scenario.seed),
@@ -130,7 +131,7 @@ fn simulate(
     let metrics = service.metrics().clone();
     drop((cells, wheel, service));
 
-    let findings = Findings::of(&[world.recorder]);
+    let findings = Findings::of(vec![world.recorder]);
     let outcome = judge::Outcome {
         clock: ClockKind::Simulated,
         target: Target {
