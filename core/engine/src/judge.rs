@@ -66,6 +66,7 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
         clock: outcome.clock,
         target: outcome.target,
         scenario: plan.scenario.resolved(),
+        profile: Some(plan.profile.clone()),
         plugins: plan.plugins(),
         end,
         duration_ns: ended.as_nanos(),
@@ -108,7 +109,9 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
     for journey in &mut record.journeys {
         journey.name = name(journey.device);
     }
-    record.practice = findings.checker.practice(&record, name);
+    if let Some(checker) = findings.checker {
+        record.practice = checker.practice(&record, plan.scenario.fleet.informed, name);
+    }
     (record.verdict.result, record.verdict.exit_code) = verdict(&record);
     record.verdict.sentence = sentence(&record);
     // What judges is exact to the second; what is kept of a run of hours need not be.

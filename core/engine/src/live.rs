@@ -98,7 +98,7 @@ pub fn run(plan: Plan, machine: Machine, control: &Control) -> Result<Record, Ru
                 Arc::clone(gauges),
                 rest.clone(),
             )
-            .watching(plan.watch(members.iter().map(|member| (member.index, member.cohort))));
+            .watching(plan.watch(members.iter().map(|member| member.index)));
             let work = ShardWork {
                 plan: &plan,
                 configs: &configs,

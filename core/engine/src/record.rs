@@ -156,7 +156,7 @@ impl Recorder {
             timeline: Timeline::default(),
             heats: Heats::default(),
             retries: Retries::default(),
-            watch: Watch::default(),
+            watch: Watch::nobody(),
             attempts: BTreeMap::new(),
             retry_after: RetryAfterUse::default(),
             exhausted: 0,

@@ -80,7 +80,7 @@ fn simulate(
     let prefix = plan.scenario.fleet.id_prefix.clone();
     let service = Service::with_roster(config, &prefix, devices).map_err(MockError::from)?;
 
-    let watch = plan.watch((0..).zip(plan.membership.iter().copied()));
+    let watch = plan.watch(0..devices);
     let membership = std::mem::take(&mut plan.membership);
     let arrivals = std::mem::take(&mut plan.arrivals);
     let mut wheel = Wheel::new(devices);

@@ -60,7 +60,7 @@ pub fn run(plan: Plan, control: &Control) -> Result<Record, RunError> {
     let brake = control.brake.clone();
     let rest = Rest::new(u64::from(plan.scenario.fleet.devices), brake.clone());
     let cohort = members.iter().map(|member| member.cohort).collect();
-    let watch = plan.watch(members.iter().map(|member| (member.index, member.cohort)));
+    let watch = plan.watch(members.iter().map(|member| member.index));
     let gauges = Arc::default();
     control.show(vec![Arc::clone(&gauges)]);
     let recorder = Recorder::new(cohort, plan.cohorts.len(), gauges, rest).watching(watch);

@@ -3,11 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The audit of a run.
+/// The audit of a run against [`super::Record::profile`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Practice {
-    /// The policy profile whose values the checks use, such as `ms-2025`: Microsoft's pages disagree in places.
-    pub profile: String,
     /// Devices that were watched event by event: all of them, or a sample drawn by the seed.
     pub watched: u64,
     /// The checks, in the order of the guidance.

@@ -6,18 +6,17 @@
 mod device;
 mod fleet;
 mod life;
-mod profile;
 #[cfg(test)]
 mod tests;
 mod waits;
 
 use fleetstorm_model::device::Observation;
+use fleetstorm_model::profile::Profile;
 use fleetstorm_model::time::Moment;
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{Case, Check, CheckStatus, Practice};
 
 pub(crate) use life::Life;
-use profile::Profile;
 use waits::Waits;
 
 use device::{Look, RULES, Rule};
@@ -80,18 +79,12 @@ impl Tally {
     }
 }
 
-impl Default for Checker {
-    fn default() -> Self {
-        Self {
-            profile: Profile::MS_2025,
-            tallies: [Tally::default(); RULES.len()],
-            waits: Waits::default(),
-            watched: 0,
-        }
-    }
-}
-
 impl Checker {
+    /// Holds devices against a profile.
+    pub(crate) fn new(profile: Profile) -> Self {
+        Self { profile, tallies: [Tally::default(); RULES.len()], waits: Waits::default(), watched: 0 }
+    }
+
     /// So many devices more are watched.
     pub(crate) fn watch(&mut self, devices: u64) {
         self.watched += devices;
@@ -126,8 +119,10 @@ impl Checker {
         self.watched += other.watched;
     }
 
-    /// The audit of a record that is otherwise finished; `name` gives a device's registration id.
-    pub(crate) fn practice(&self, record: &Record, name: impl Fn(u32) -> String) -> Practice {
+    /// The audit of a record that is otherwise finished. `name` gives a device's registration id; `informed` says
+    /// whether strategies knew the fleet's size and the quota.
+    pub(crate) fn practice(&self, record: &Record, informed: bool, name: impl Fn(u32) -> String) -> Practice {
+        let ground = fleet::Ground { record, waits: &self.waits, profile: &self.profile, informed };
         let untrusted = record.audit.as_ref().is_some_and(|audit| !audit.untrusted.is_empty());
         let of_devices = RULES.iter().zip(&self.tallies).map(|(rule, tally)| {
             let mut check = told(rule, tally, &name);
@@ -138,7 +133,7 @@ impl Checker {
             check
         });
         let of_fleet = fleet::RULES.iter().map(|rule| {
-            let found = (rule.look)(record, &self.waits, &self.profile);
+            let found = (rule.look)(&ground);
             Check {
                 id: rule.id.to_owned(),
                 title: rule.title.to_owned(),
@@ -152,11 +147,7 @@ impl Checker {
                 worst: None,
             }
         });
-        Practice {
-            profile: self.profile.name.to_owned(),
-            watched: self.watched,
-            checks: of_fleet.chain(of_devices).collect(),
-        }
+        Practice { watched: self.watched, checks: of_fleet.chain(of_devices).collect() }
     }
 }
 

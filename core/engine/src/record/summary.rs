@@ -37,7 +37,8 @@ pub(crate) struct Findings {
     pub(crate) heat: Vec<Heat>,
     pub(crate) journeys: Vec<Journey>,
     pub(crate) herd: HerdIndex,
-    pub(crate) checker: Checker,
+    /// Absent without a shard.
+    pub(crate) checker: Option<Checker>,
 }
 
 /// What all shards found of one cohort.

@@ -5,6 +5,7 @@
 
 use fleetstorm_model::device::Observation;
 use fleetstorm_model::outcome::Outcome;
+use fleetstorm_model::profile::Profile;
 use fleetstorm_model::protocol::{Operation, Status};
 use fleetstorm_model::random::{Purpose, Seed};
 use fleetstorm_model::time::{Moment, Span};
@@ -17,7 +18,6 @@ use crate::judge::checks::{Checker, Life};
 const WATCHED: u32 = 10_000;
 
 /// The watched devices of a shard.
-#[derive(Default)]
 pub(crate) struct Watch {
     /// Their local indices, ascending.
     locals: Vec<u32>,
@@ -68,16 +68,27 @@ struct Parts {
 }
 
 impl Watch {
-    /// Watches devices of a fleet of so many; `members` are the shard's, by their numbers and whether they can look
-    /// their status up, in the order of their local indices.
-    pub(crate) fn new(seed: Seed, devices: u32, members: impl Iterator<Item = (u32, bool)>) -> Self {
+    /// Watches none.
+    pub(crate) fn nobody() -> Self {
+        let checker = Checker::new(Profile::default());
+        Self { locals: Vec::new(), watched: Vec::new(), checker }
+    }
+
+    /// Watches devices of a fleet of so many and holds them against a profile; `members` are the shard's, by their
+    /// numbers, in the order of their local indices.
+    pub(crate) fn new(
+        seed: Seed,
+        devices: u32,
+        profile: Profile,
+        members: impl Iterator<Item = u32>,
+    ) -> Self {
         let share = f64::from(WATCHED) / f64::from(devices.max(1));
         let is_drawn = |number| devices <= WATCHED || seed.fraction(Purpose::Watch, number, 0) < share;
-        let mut watch = Self::default();
-        for (local, (number, lookups)) in (0u32..).zip(members) {
+        let mut watch = Self { checker: Checker::new(profile), ..Self::nobody() };
+        for (local, number) in (0u32..).zip(members) {
             if is_drawn(number) {
                 watch.locals.push(local);
-                watch.watched.push(Watched { number, life: Life::new(lookups), way: Way::NEW });
+                watch.watched.push(Watched { number, life: Life::new(), way: Way::NEW });
             }
         }
         watch.checker.watch(watch.locals.len() as u64);
@@ -116,12 +127,11 @@ impl Watch {
     }
 
     /// What the checks of all shards found.
-    pub(super) fn checker<'a>(shards: impl Iterator<Item = &'a Self>) -> Checker {
-        let mut all = Checker::default();
-        for shard in shards {
-            all.merge(&shard.checker);
-        }
-        all
+    pub(super) fn checker<'a>(shards: impl Iterator<Item = &'a Self>) -> Option<Checker> {
+        shards.map(|shard| shard.checker.clone()).reduce(|mut all, shard| {
+            all.merge(&shard);
+            all
+        })
     }
 
     /// The ways of the devices at the quantiles that a report shows. Names are left to those who know them.

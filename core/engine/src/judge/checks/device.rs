@@ -5,11 +5,11 @@
 
 use fleetstorm_model::device::Observation;
 use fleetstorm_model::outcome::{Fault, Outcome};
+use fleetstorm_model::profile::Profile;
 use fleetstorm_model::protocol::Operation;
 use fleetstorm_model::time::{Moment, Span};
 
 use super::life::{Ended, Life};
-use super::profile::Profile;
 
 /// What a rule makes of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,14 +85,14 @@ pub(crate) const RULES: &[Rule] = &[
         tell: |status| format!("did not register anew after {status}"),
     },
     Rule {
-        id: "server-error-lookup",
-        title: "After 5xx or a lost answer the device asks before it registers again",
-        advice: "Use the cached assignment, or the Device Registration Status Lookup; registering again is billed.",
+        id: "server-error-resume",
+        title: "After 5xx or a lost answer the device goes on where it was, or asks for its status",
+        advice: "Repeat the step, or use the Device Registration Status Lookup; starting over is billed.",
         timed: false,
-        look: server_error_lookup,
+        look: server_error_resume,
         tell: |status| match status {
-            0 => "registered again after an answer was lost".to_owned(),
-            status => format!("registered again after {status}"),
+            0 => "registered from the start after the answer to a poll was lost".to_owned(),
+            status => format!("registered from the start after a poll was answered with {status}"),
         },
     },
     Rule {
@@ -123,16 +123,21 @@ pub(crate) const RULES: &[Rule] = &[
 
 fn retry_after_floor(life: &Life, now: Moment, event: &Observation<'_>, profile: &Profile) -> Look {
     let Some((failure, gap)) = life.came_back(now, event) else { return Look::Nothing };
-    let Some(floor) = failure.retry_after else { return Look::Nothing };
-    Look::kept(gap + profile.tolerance >= floor, floor.saturating_sub(gap).as_nanos())
+    let Some(floor) = failure.retry_after.filter(|_| profile.expected.retry_after_kept) else {
+        return Look::Nothing;
+    };
+    Look::kept(gap + profile.bounds.retry_after_tolerance.0 >= floor, floor.saturating_sub(gap).as_nanos())
 }
+
+/// The least wait after a failure that names none (iot-dps/concepts-deploy-at-scale: a minimum of 1,000 ms).
+const WAIT_MIN: Span = Span::from_secs(1);
 
 fn no_immediate_retry(life: &Life, now: Moment, event: &Observation<'_>, profile: &Profile) -> Look {
     let Some((failure, gap)) = life.came_back(now, event) else { return Look::Nothing };
     if failure.retry_after.is_some() || !is_transient(&failure.ended) {
         return Look::Nothing;
     }
-    Look::kept(gap + profile.tolerance >= profile.wait_min, u64::MAX - gap.as_nanos())
+    Look::kept(gap + profile.bounds.retry_after_tolerance.0 >= WAIT_MIN, u64::MAX - gap.as_nanos())
 }
 
 /// Whether waiting can help: 429, 5xx and a network that fails.
@@ -157,12 +162,13 @@ fn terminal_errors_rest(life: &Life, now: Moment, event: &Observation<'_>, profi
         return match rearm_after {
             _ if !terminal => Look::Nothing,
             None => Look::Kept,
-            Some(wait) => Look::kept(*wait >= profile.terminal_interval, u64::MAX - wait.as_nanos()),
+            Some(wait) => Look::kept(*wait >= profile.bounds.terminal_interval.0, u64::MAX - wait.as_nanos()),
         };
     }
     match life.came_back(now, event) {
         Some((failure, gap)) if is_terminal(life, &failure.ended) => {
-            Look::kept(gap + profile.tolerance >= profile.terminal_interval, u64::MAX - gap.as_nanos())
+            let late = gap + profile.bounds.retry_after_tolerance.0;
+            Look::kept(late >= profile.bounds.terminal_interval.0, u64::MAX - gap.as_nanos())
         }
         _ => Look::Nothing,
     }
@@ -202,27 +208,30 @@ fn full_registration(life: &Life, _: Moment, event: &Observation<'_>, _: &Profil
     }
 }
 
-fn server_error_lookup(life: &Life, _: Moment, event: &Observation<'_>, _: &Profile) -> Look {
+/// Failures in a row after which starting over is sensible (`dps-protocol` 13.2).
+const START_OVER: u16 = 5;
+
+fn server_error_resume(life: &Life, _: Moment, event: &Observation<'_>, _: &Profile) -> Look {
     let (Observation::Sent { operation, .. }, Some(failure)) = (event, life.before_request) else {
         return Look::Nothing;
     };
     let server_error = failure.ended.status().filter(|status| (500..=599).contains(status));
-    let lost = failure.ended.is_unknown();
-    if !life.lookups
-        || failure.ended.operation == Some(Operation::Lookup)
-        || (server_error.is_none() && !lost)
-    {
+    let (Some(failed), true) =
+        (failure.ended.operation, server_error.is_some() || failure.ended.is_unknown())
+    else {
         return Look::Nothing;
-    }
-    Look::kept(*operation != Operation::Register, server_error.map_or(0, u64::from))
+    };
+    let started_over = failed == Operation::Poll && *operation == Operation::Register;
+    Look::kept(!started_over || life.failures >= START_OVER, server_error.map_or(0, u64::from))
 }
 
 fn poll_pace(life: &Life, now: Moment, event: &Observation<'_>, profile: &Profile) -> Look {
     if !matches!(event, Observation::Sent { operation: Operation::Poll, .. }) {
         return Look::Nothing;
     }
-    match life.oldest_poll() {
-        Some(oldest) if now.since(oldest) + profile.tolerance < profile.polls_window => {
+    let window = profile.expected.poll_window.0;
+    match life.poll_before(profile.expected.polls) {
+        Some(oldest) if now.since(oldest) + profile.bounds.retry_after_tolerance.0 < window => {
             Look::Broken(u64::MAX - now.since(oldest).as_nanos())
         }
         _ => Look::Kept,

@@ -1,10 +1,10 @@
 //! Rules that a fleet keeps or breaks as a whole, read from the finished record.
 
+use fleetstorm_model::profile::Profile;
 use fleetstorm_model::time::Span;
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::CheckStatus;
 
-use super::profile::Profile;
 use super::waits::{RANKS, Waits};
 
 /// What a rule found.
@@ -20,7 +20,16 @@ pub(crate) struct Rule {
     pub(crate) id: &'static str,
     pub(crate) title: &'static str,
     pub(crate) advice: &'static str,
-    pub(super) look: fn(&Record, &Waits, &Profile) -> Found,
+    pub(super) look: fn(&Ground<'_>) -> Found,
+}
+
+/// What a rule may look at.
+pub(crate) struct Ground<'a> {
+    pub(crate) record: &'a Record,
+    pub(super) waits: &'a Waits,
+    pub(crate) profile: &'a Profile,
+    /// Whether strategies knew the fleet's size and the quota.
+    pub(crate) informed: bool,
 }
 
 /// In the order in which they are shown.
@@ -77,22 +86,23 @@ fn judged(exercised: u64, broken: u64, evidence: String) -> Found {
 }
 
 /// Microsoft's batches are a minute's quota each, so a minute may hold what the quota gives in one, and no more.
-fn staggered_start(record: &Record, _: &Waits, profile: &Profile) -> Found {
-    let minute = (60 / record.series.step_s.max(1)).max(1) as usize;
+fn staggered_start(&Ground { record, profile, .. }: &Ground<'_>) -> Found {
+    let window = profile.expected.stagger_window.0;
+    let steps = (window.as_secs() as usize / record.series.step_s.max(1) as usize).max(1);
     let first = &record.series.first;
     if first.iter().all(|count| *count == 0) {
         return vacuous("no device registered");
     }
     let quota = match (&record.bound, record.target.kind.as_str()) {
-        (Some(bound), _) => bound.burst.max(bound.rate_per_s * 60.0),
-        (None, "dps") => profile.quota_per_minute,
+        (Some(bound), _) => bound.burst.max(bound.rate_per_s * window.as_secs_f64()),
+        (None, "dps") => profile.expected.registrations.per_second() * window.as_secs_f64(),
         (None, _) => return vacuous("the target has no quota that is known"),
     };
     let (mut sum, mut most, mut most_at, mut over) = (0u64, 0u64, 0, 0u64);
     for (at, count) in first.iter().enumerate() {
         sum += u64::from(*count);
-        if at >= minute {
-            sum -= u64::from(first[at - minute]);
+        if at >= steps {
+            sum -= u64::from(first[at - steps]);
         }
         over += u64::from(sum as f64 > quota);
         if sum > most {
@@ -104,12 +114,12 @@ fn staggered_start(record: &Record, _: &Waits, profile: &Profile) -> Found {
         first.len() as u64,
         over,
         format!(
-            "up to {most} first registrations in a minute (the one before {end}), and the quota lets {quota:.0} pass"
+            "up to {most} first registrations within {window} (before {end}), and the quota lets {quota:.0} pass"
         ),
     )
 }
 
-fn back_off_grows(_: &Record, waits: &Waits, _: &Profile) -> Found {
+fn back_off_grows(&Ground { waits, .. }: &Ground<'_>) -> Found {
     let ranks: Vec<(usize, Span)> = (1..)
         .zip(&waits.0)
         .take(RANKS - 1)
@@ -133,7 +143,7 @@ fn back_off_grows(_: &Record, waits: &Waits, _: &Profile) -> Found {
 }
 
 /// The first retry of a fleet may be close: what counts is that later ones are not.
-fn back_off_jittered(_: &Record, waits: &Waits, profile: &Profile) -> Found {
+fn back_off_jittered(&Ground { waits, profile, .. }: &Ground<'_>) -> Found {
     let ranks: Vec<(usize, f64, Span)> = (1..)
         .zip(&waits.0)
         .take(RANKS - 1)
@@ -144,7 +154,7 @@ fn back_off_jittered(_: &Record, waits: &Waits, profile: &Profile) -> Found {
     let Some(worst) = ranks.iter().max_by(|a, b| a.1.total_cmp(&b.1)) else {
         return vacuous("too few devices failed twice in a row");
     };
-    let broken = ranks.iter().filter(|(_, share, _)| *share > profile.slot_share_max).count() as u64;
+    let broken = ranks.iter().filter(|(_, share, _)| *share > profile.bounds.herd_share).count() as u64;
     judged(
         ranks.len() as u64,
         broken,
@@ -153,12 +163,12 @@ fn back_off_jittered(_: &Record, waits: &Waits, profile: &Profile) -> Found {
             worst.0,
             worst.1 * 100.0,
             worst.2,
-            profile.slot_share_max * 100.0
+            profile.bounds.herd_share * 100.0
         ),
     )
 }
 
-fn no_herd(record: &Record, _: &Waits, profile: &Profile) -> Found {
+fn no_herd(&Ground { record, profile, .. }: &Ground<'_>) -> Found {
     let herd = &record.herd;
     let (Some(r), Some(share)) = (herd.synchrony, herd.fullest_share) else {
         return vacuous("there were no retries");
@@ -166,21 +176,23 @@ fn no_herd(record: &Record, _: &Waits, profile: &Profile) -> Found {
     if herd.retries < SAMPLES_MIN {
         return vacuous("there were too few retries");
     }
-    let broken = u64::from(r > profile.synchrony_max) + u64::from(share > profile.slot_share_max);
+    let broken = u64::from(r > profile.bounds.synchrony) + u64::from(share > profile.bounds.herd_share);
     judged(
         herd.retries,
         broken,
         format!(
             "Rayleigh R {r:.2} at a period of {} s (limit {}), {:.1} % of the retries in the fullest 100 ms (limit {:.0} %)",
             herd.period_s,
-            profile.synchrony_max,
+            profile.bounds.synchrony,
             share * 100.0,
-            profile.slot_share_max * 100.0
+            profile.bounds.herd_share * 100.0
         ),
     )
 }
 
-fn amplification(record: &Record, _: &Waits, profile: &Profile) -> Found {
+fn amplification(&Ground { record, profile, informed, .. }: &Ground<'_>) -> Found {
+    let bounds = &profile.bounds;
+    let limit = if informed { bounds.amplification_informed } else { bounds.amplification_local };
     let totals = &record.totals;
     if totals.registers == 0 {
         return vacuous("no device registered");
@@ -188,18 +200,20 @@ fn amplification(record: &Record, _: &Waits, profile: &Profile) -> Found {
     let each = totals.registers as f64 / totals.assigned.max(1) as f64;
     judged(
         totals.registers,
-        u64::from(each > profile.amplification_max),
+        u64::from(each > limit),
         format!(
-            "{} registrations for {} assigned devices: {each:.1} each, {} is the limit",
-            totals.registers, totals.assigned, profile.amplification_max
+            "{} registrations for {} assigned devices: {each:.1} each, {limit} is the limit",
+            totals.registers, totals.assigned
         ),
     )
 }
 
-fn hub_size(record: &Record, _: &Waits, profile: &Profile) -> Found {
+fn hub_size(&Ground { record, profile, .. }: &Ground<'_>) -> Found {
     let Some((hub, devices)) = record.totals.hubs.iter().max_by_key(|(_, devices)| **devices) else {
         return vacuous("no device was assigned");
     };
-    let over = record.totals.hubs.values().filter(|devices| **devices > profile.hub_max).count() as u64;
+    let over =
+        record.totals.hubs.values().filter(|devices| **devices > profile.expected.devices_per_hub).count()
+            as u64;
     judged(record.totals.hubs.len() as u64, over, format!("the fullest hub, {hub}, has {devices} devices"))
 }

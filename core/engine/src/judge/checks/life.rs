@@ -5,8 +5,8 @@ use fleetstorm_model::outcome::Outcome;
 use fleetstorm_model::protocol::{Operation, Status};
 use fleetstorm_model::time::{Moment, Span};
 
-/// Poll instants that are kept: as many as a profile allows in its window.
-pub(crate) const POLLS: usize = 5;
+/// Poll instants that are kept: no profile can allow more in its window.
+const POLLS: usize = 8;
 
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,8 +42,6 @@ pub(crate) struct Failure {
 /// A watched device. A rule sees it as it was before the event.
 #[derive(Clone, Debug)]
 pub(crate) struct Life {
-    /// Whether its transport can carry a status lookup.
-    pub(crate) lookups: bool,
     /// The last attempt that ended.
     pub(crate) last: Option<Ended>,
     /// The failure after which nothing has been tried yet.
@@ -66,9 +64,8 @@ pub(crate) struct Life {
 }
 
 impl Life {
-    pub(crate) fn new(lookups: bool) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
-            lookups,
             last: None,
             before_attempt: None,
             before_request: None,
@@ -97,9 +94,11 @@ impl Life {
         self.before_attempt.map(|failure| (failure, start.since(failure.ended.at)))
     }
 
-    /// The instant of the poll that came `POLLS` polls before the one to come.
-    pub(crate) fn oldest_poll(&self) -> Option<Moment> {
-        (self.polled as usize >= POLLS).then(|| self.polls[self.polled as usize % POLLS])
+    /// When the device sent the `count`-th poll before now; `None` if it has not sent so many.
+    pub(crate) fn poll_before(&self, count: u32) -> Option<Moment> {
+        let count = count.clamp(1, POLLS as u32);
+        let at = self.polled.checked_sub(count)?;
+        Some(self.polls[at as usize % POLLS])
     }
 
     /// Takes note of an event.
@@ -128,7 +127,7 @@ impl Life {
                 (self.before_attempt, self.before_request) = (Some(failure), Some(failure));
             }
             Observation::Assigned { .. } => {
-                *self = Self { broken: self.broken, ..Self::new(self.lookups) };
+                *self = Self { broken: self.broken, ..Self::new() };
             }
             Observation::Stopped { .. } => {
                 self.accepted = false;
