@@ -7,6 +7,7 @@ mod io;
 
 use std::collections::BTreeMap;
 
+use fleetstorm_model::profile::Profile;
 pub use io::ReadError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,9 @@ pub struct Record {
     pub target: Target,
     /// The scenario with every default filled in, as TOML; secrets are named, never spelled.
     pub scenario: String,
+    /// The policy profile that devices followed and checks hold them to; absent in records of before there were any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<Profile>,
     /// Plugins that took part, built-in ones included.
     pub plugins: Vec<Plugin>,
     /// How the run ended.

@@ -62,6 +62,7 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
         clock: outcome.clock,
         target: outcome.target,
         scenario: plan.scenario.resolved(),
+        profile: Some(plan.profile.clone()),
         plugins: plan.plugins(),
         end,
         duration_ns: ended.as_nanos(),

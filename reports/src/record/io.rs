@@ -70,6 +70,7 @@ impl Record {
                 throttle: None,
             },
             scenario: String::new(),
+            profile: None,
             plugins: Vec::new(),
             end: End::Settled,
             duration_ns: 0,
