@@ -350,9 +350,14 @@ impl Recorder {
         }
     }
 
-    /// Asks for the memory of a device that will soon be needed.
-    pub(crate) fn fetch(&self, device: usize) {
-        std::hint::black_box(self.devices[device].cohort);
+    /// Some of what is kept of a device, for a driver that wants it in the cache.
+    pub(crate) fn fetch(&self, device: usize) -> u32 {
+        u32::from(self.devices[device].cohort)
+    }
+
+    /// When the last device came to rest.
+    pub(crate) fn last_settled(&self) -> Moment {
+        self.last_settled
     }
 
     /// Whether a device has its hub.

@@ -57,6 +57,8 @@ impl Codes {
         let slot = self.slot(key, now);
         let entry = &mut self.counts[slot];
         entry.count += 1;
+        // A simulated device may be ahead of others.
+        entry.first = entry.first.min(now);
         entry.last = entry.last.max(now);
         entry.devices += u64::from(met.meet(slot));
         self.over_time.add(slot, now);
