@@ -6,6 +6,7 @@
 //! to nothing where the record has no data for it; [`SECTIONS`] is their order.
 
 mod audit;
+mod chaos;
 mod cohorts;
 mod completion;
 mod latency;
@@ -39,6 +40,7 @@ const SECTIONS: &[fn(&Record) -> Option<Section>] = &[
     objectives::section,
     completion::section,
     load::section,
+    chaos::section,
     latency::section,
     outcomes::section,
     retries::section,

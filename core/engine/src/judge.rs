@@ -4,12 +4,16 @@
 //! so are forecasts and comparisons.
 
 mod alert;
+mod chaos;
+pub(crate) mod checks;
 mod objective;
+mod worst;
 
 use fleetstorm_model::service::metrics::Metrics;
 use fleetstorm_model::time::Moment;
 use fleetstorm_reports::record::{
-    Audit, Clock, Cohort, End, Machine, ObjectiveStatus, ServiceLog, Target, VERSION, Verdict, VerdictResult,
+    Audit, Chaos, Clock, Cohort, End, FaultStatus, Machine, ObjectiveStatus, Practice, ServiceLog, Target,
+    VERSION, Verdict, VerdictResult,
 };
 use fleetstorm_reports::{Record, sentence};
 
@@ -37,6 +41,7 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
         Halt::Settled => End::Settled,
         Halt::Horizon => End::Horizon,
         Halt::Interrupted => End::Interrupted,
+        Halt::Guardrail(rule) => End::Guardrail { rule: rule.clone() },
         Halt::Ceiling(ceiling) => End::Ceiling { ceiling: ceiling.clone() },
     };
     let ended = if end == End::Settled { findings.last_settled } else { outcome.now };
@@ -45,13 +50,14 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
         .cohorts
         .iter()
         .zip(findings.cohorts)
-        .map(|(cohort, (totals, completion))| Cohort {
+        .map(|(cohort, found)| Cohort {
             name: cohort.name.clone(),
             attestation: cohort.attestation.kind.clone(),
             retry: cohort.retry.to_string(),
             transport: cohort.transport.name().to_owned(),
-            totals,
-            completion,
+            totals: found.totals,
+            completion: found.completion,
+            assigned: found.assigned,
         })
         .collect();
     let mut record = Record {
@@ -62,6 +68,7 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
         clock: outcome.clock,
         target: outcome.target,
         scenario: plan.scenario.resolved(),
+        profile: Some(plan.profile.clone()),
         plugins: plan.plugins(),
         end,
         duration_ns: ended.as_nanos(),
@@ -75,6 +82,11 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
         attempts: findings.attempts,
         retry_after: findings.retry_after,
         held_back: findings.held_back,
+        window_ns: findings.window_ns,
+        heat: findings.heat,
+        journeys: findings.journeys,
+        herd: findings.herd,
+        practice: Practice::default(),
         bound: plan.bound(),
         objectives: Vec::new(),
         audit: outcome.audit,
@@ -82,6 +94,7 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
         metrics: Vec::new(),
         alerts: Vec::new(),
         service_log: outcome.service_log,
+        chaos: Chaos::default(),
         verdict: Verdict { result: VerdictResult::Passed, sentence: String::new(), exit_code: 0 },
     };
     // Until the end of the second in which the run ended.
@@ -95,14 +108,28 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
         .iter()
         .map(|objective| objective::judge(&record, objective))
         .collect();
+    if let Some(timeline) = &plan.chaos {
+        record.chaos.faults = chaos::faults(timeline, &record, outcome.now);
+    }
+    let name = |device| plan.scenario.registration_id(device);
+    for journey in &mut record.journeys {
+        journey.name = name(journey.device);
+    }
+    if let Some(checker) = findings.checker {
+        record.practice = checker.practice(&record, plan.scenario.fleet.informed, name);
+    }
     (record.verdict.result, record.verdict.exit_code) = verdict(&record);
     record.verdict.sentence = sentence(&record);
+    // What judges is exact to the second; what is kept of a run of hours need not be.
+    record.coarsen();
     record
 }
 
-/// Interruptions first, then what makes the numbers worthless, then the numbers.
+/// Interruptions first, then what makes the numbers worthless, then the numbers: what failed goes before what had no
+/// data, and that before what is unknown.
 fn verdict(record: &Record) -> (VerdictResult, u8) {
     let any = |status| record.objectives.iter().any(|objective| objective.status == status);
+    let fault = |status| record.chaos.faults.iter().any(|fault| fault.status == status);
     match record.end {
         End::Interrupted => (VerdictResult::Interrupted, 130),
         End::Ceiling { .. } => (VerdictResult::Ceiling, 15),
@@ -111,8 +138,10 @@ fn verdict(record: &Record) -> (VerdictResult, u8) {
         }
         // A broken strategy must never look like a failing service, nor like a passing one.
         _ if record.totals.plugin_faults > 0 => (VerdictResult::Failed, 1),
-        _ if any(ObjectiveStatus::Failed) => (VerdictResult::Failed, 10),
-        _ if any(ObjectiveStatus::NoData) => (VerdictResult::Vacuous, 11),
+        _ if any(ObjectiveStatus::Failed) || fault(FaultStatus::Failed) => (VerdictResult::Failed, 10),
+        _ if any(ObjectiveStatus::NoData) || fault(FaultStatus::Vacuous) => (VerdictResult::Vacuous, 11),
+        End::Guardrail { .. } => (VerdictResult::Unknown, 12),
+        _ if fault(FaultStatus::Unknown) => (VerdictResult::Unknown, 12),
         End::Settled | End::Horizon => (VerdictResult::Passed, 0),
     }
 }

@@ -44,7 +44,7 @@ fn fleet(transport: &str, chaos: &str) -> String {
     format!(
         "horizon = \"10m\"\n[fleet]\ndevices = 40\narrival = {{ kind = \"constant\", rate = \"4/s\" }}\n\
          [[cohort]]\ntransport = \"{transport}\"\nconnect_timeout = \"3s\"\nrequest_timeout = \"3s\"\n\
-         poll_interval = \"1s\"\npoll_jitter = \"0s\"\nretry = {{ kind = \"fixed\", wait_ms = 10000 }}\n\
+         poll_interval = \"1s\"\npoll_jitter = \"0s\"\nretry = {{ kind = \"fixed\", base_ms = 10000 }}\n\
          [mock]\nassignment = {{ kind = \"constant\", delay = \"500ms\" }}\nretry_after_s = 1\n\
          [mock.throttle]\nprofile = \"unlimited\"\n{chaos}"
     )
@@ -97,7 +97,12 @@ fn bytes_that_drip_or_come_in_slices_are_read_all_the_same() {
         for transport in ["https", "mqtt", "mqtt-ws"] {
             let plain = wired(&fleet(transport, ""));
             let slow = wired(&fleet(transport, &format!("[[chaos]]\nfault = {fault}\n")));
-            assert_eq!((slow.totals.assigned, slow.totals.failed), (40, 0), "{transport} {fault}: {:?}", slow.codes);
+            assert_eq!(
+                (slow.totals.assigned, slow.totals.failed),
+                (40, 0),
+                "{transport} {fault}: {:?}",
+                slow.codes
+            );
             let register = |record: &Record| {
                 record.phases.iter().find(|phase| phase.phase == "register").map(|phase| phase.service.p50_us)
             };
@@ -115,7 +120,7 @@ fn over_sockets_faults_do_what_they_do_in_memory() {
                  [[chaos]]\nfault = { kind = \"service.error\", status = 503 }\n\
                  count = { per = \"device\", skip = 1, first = 1 }\n\
                  [[chaos]]\nfault = { kind = \"net.slice\", bytes = 100 }\n";
-    let text = fleet("https", chaos).replace("wait_ms = 10000", "wait_ms = 200").replace("4/s", "40/s");
+    let text = fleet("https", chaos).replace("base_ms = 10000", "base_ms = 200").replace("4/s", "40/s");
     let (lived, wired) = (lived(&text), wired(&text));
     assert_eq!(lived.totals.assigned, 40, "{:?}", lived.codes);
     assert_eq!(ends(&lived), ends(&wired));
@@ -144,10 +149,10 @@ fn power_fails_in_the_middle_of_a_registration_and_after_an_event() {
     let text = fleet("https", chaos);
     for record in [simulated(&text), wired(&text)] {
         assert_eq!(record.totals.assigned, 40, "{:?}", record.clock);
-        let begun = record.chaos[0].windows[0].from_ns;
+        let begun = record.chaos.faults[0].windows[0].from_ns;
         assert!((4_000_000_000..9_000_000_000).contains(&begun), "{begun}");
         assert!(record.totals.billable > 40, "those in the middle had to begin again");
-        assert!(record.chaos[0].devices > 0);
+        assert!(record.chaos.faults[0].devices > 0);
     }
 }
 
@@ -163,7 +168,7 @@ fn firmware_faults_change_what_devices_decide() {
 
     let jitter = |more: &str| {
         let text = fleet("https", &format!("{storm}{more}"));
-        let text = text.replace("{ kind = \"fixed\", wait_ms = 10000 }", "\"full-jitter\"");
+        let text = text.replace("{ kind = \"fixed\", base_ms = 10000 }", "\"full-jitter\"");
         let record = simulated(&text.replace("rate = \"4/s\"", "rate = \"4000/s\""));
         record.series.sent.iter().skip(20).copied().max().unwrap_or(0)
     };
@@ -179,8 +184,9 @@ fn firmware_faults_change_what_devices_decide() {
 
 #[test]
 fn a_fault_that_never_fired_is_no_pass() {
-    let record = simulated(&fleet("https", "[[chaos]]\nfault = { kind = \"net.refused\" }\nstart = \"9m\"\n"));
-    assert_eq!((record.chaos[0].fired, record.verdict.exit_code), (0, 11));
+    let record =
+        simulated(&fleet("https", "[[chaos]]\nfault = { kind = \"net.refused\" }\nstart = \"9m\"\n"));
+    assert_eq!((record.chaos.faults[0].fired, record.verdict.exit_code), (0, 11));
     assert!(record.verdict.sentence.contains("net.refused"), "{}", record.verdict.sentence);
 }
 

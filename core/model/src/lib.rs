@@ -9,6 +9,7 @@
 pub mod chaos;
 pub mod device;
 pub mod outcome;
+pub mod profile;
 pub mod protocol;
 pub mod random;
 pub mod scenario;

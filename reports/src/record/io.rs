@@ -70,6 +70,7 @@ impl Record {
                 throttle: None,
             },
             scenario: String::new(),
+            profile: None,
             plugins: Vec::new(),
             end: End::Settled,
             duration_ns: 0,
@@ -83,6 +84,11 @@ impl Record {
             attempts: BTreeMap::new(),
             retry_after: RetryAfterUse::default(),
             held_back: HeldBack::default(),
+            window_ns: 0,
+            heat: Vec::new(),
+            journeys: Vec::new(),
+            herd: HerdIndex::default(),
+            practice: Practice::default(),
             bound: None,
             objectives: Vec::new(),
             audit: None,
@@ -90,6 +96,7 @@ impl Record {
             metrics: Vec::new(),
             alerts: Vec::new(),
             service_log: None,
+            chaos: Chaos::default(),
             verdict: Verdict { result: VerdictResult::Passed, sentence: String::new(), exit_code: 0 },
         }
     }

@@ -76,6 +76,13 @@ impl Checker<'_> {
         if file.duration.is_some_and(|duration| duration.0 == Span::ZERO) {
             self.refuse("duration", "a fault that lasts no time", "leave it out to last until the run ends");
         }
+        if file.recover_within.is_some() && file.duration.is_none() {
+            self.refuse(
+                "recover_within",
+                "nothing comes back from a fault that never ends",
+                "add `duration`",
+            );
+        }
         if let Some(repeat) = file.repeat {
             let Some(duration) = file.duration else {
                 self.refuse("repeat", "a fault that never ends cannot begin again", "add `duration`");

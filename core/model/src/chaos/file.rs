@@ -50,6 +50,10 @@ pub struct ChaosFile {
     /// Ceilings.
     #[serde(default, skip_serializing_if = "Limits::are_none")]
     pub limits: Limits,
+    /// How long after its end the fleet may take to come back: to drain as fast as the quota lets it. Default: as long
+    /// as it likes, unless it locks up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recover_within: Option<Duration>,
     /// How often it has to hit, or the run says nothing about it and does not pass. Default: once.
     #[serde(default = "once", skip_serializing_if = "is_once")]
     pub min_fired: u64,
@@ -71,6 +75,7 @@ impl ChaosFile {
             count: None,
             applies_to: AppliesTo::Both,
             limits: Limits::default(),
+            recover_within: None,
             min_fired: once(),
         }
     }

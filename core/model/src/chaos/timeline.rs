@@ -49,6 +49,8 @@ pub struct Fault {
     pub kind: FaultKind,
     /// How often it has to hit.
     pub min_fired: u64,
+    /// How long after its end the fleet may take to come back.
+    pub recover_within: Option<Span>,
     /// How often it did.
     pub tally: Tally,
     begin: Begin,
@@ -140,6 +142,16 @@ impl Timeline {
         }
     }
 
+    /// Whether what a fault does to one device depends on what happened to others before: an event, a ceiling, a count
+    /// over all requests.
+    pub fn meets_in_order(&self) -> bool {
+        let in_order = |fault: &Fault| {
+            let over_all = fault.count.is_some_and(|count| count.per == Unit::Request);
+            over_all || fault.limits != Limits::default()
+        };
+        self.waits_for_events() || self.faults.iter().any(in_order)
+    }
+
     /// Whether a fault waits for an event.
     pub fn waits_for_events(&self) -> bool {
         self.faults.iter().any(|fault| matches!(fault.begin, Begin::Assigned { .. }))
@@ -173,6 +185,7 @@ impl Fault {
             name: file.label().to_owned(),
             kind: file.fault.clone(),
             min_fired: file.min_fired,
+            recover_within: file.recover_within.map(|within| within.0),
             tally: Tally::default(),
             begin,
             duration: file.duration.map(|duration| duration.0),

@@ -253,7 +253,7 @@ impl Device {
             Observation::Connected { intended: started - self.lag(), started, fault: Some(fault) },
         );
         self.attempts += 1;
-        let (class, advice) = reaction::to_fault(fault, &policy.refusals, self.renewed);
+        let (class, advice) = reaction::to_fault(fault, policy, self.renewed);
         let outcome = Outcome::Broke(fault);
         self.connection = Connection::Closed;
         self.fail(
@@ -322,7 +322,7 @@ impl Device {
         let (intended, started) = (self.started - self.lag(), self.started);
         host.observe(now, Observation::Ended { operation, intended, started, outcome });
 
-        match (&reply.body, reaction::to_reply(operation, reply, self.renewed)) {
+        match (&reply.body, reaction::to_reply(operation, reply, &policy.reactions, self.renewed)) {
             (Body::Challenge(_), _)
                 if reply.status == Status::UNAUTHORIZED && policy.challenged && !self.challenged =>
             {
@@ -382,7 +382,7 @@ impl Device {
             let failure = Failure {
                 operation: Operation::Poll,
                 class: ErrorClass::AssignmentTimeout,
-                advice: Advice::Restart,
+                advice: policy.reactions.assignment_timeout,
                 outcome,
                 retry_after: RetryAfter::Absent,
             };
@@ -435,7 +435,7 @@ impl Device {
         let outcome = Outcome::Broke(fault);
         let (intended, started) = (self.started - self.lag(), self.started);
         host.observe(now, Observation::Ended { operation, intended, started, outcome });
-        let (class, advice) = reaction::to_fault(fault, &policy.refusals, self.renewed);
+        let (class, advice) = reaction::to_fault(fault, policy, self.renewed);
         self.fail(
             now,
             Failure { operation, class, advice, outcome, retry_after: RetryAfter::Absent },
