@@ -209,7 +209,7 @@ impl TlsDialler {
         &self,
         identity: Option<&Arc<DeviceIdentity>>,
         weather: Option<Weather>,
-    ) -> (Result<TlsStream<Weathered<TcpStream>>, Fault>, ConnectTimes) {
+    ) -> (Result<Weathered<TlsStream<TcpStream>>, Fault>, ConnectTimes) {
         let mut times = ConnectTimes::default();
         let mut mark = self.clock.now();
         let mut lap = || -> Span {
@@ -240,11 +240,10 @@ impl TlsDialler {
             Some(identity) => key::with_certificate(&self.config, identity),
             None => Arc::clone(&self.config),
         };
-        let stream = Weathered::new(stream, weather);
         match TlsConnector::from(config).connect(self.dial.server_name.clone(), stream).await {
             Ok(stream) => {
                 times.tls = Some(lap());
-                (Ok(stream), times)
+                (Ok(Weathered::new(stream, weather)), times)
             }
             Err(error) => (Err(fault::of_handshake(&error)), times),
         }
@@ -252,7 +251,7 @@ impl TlsDialler {
 }
 
 impl Connect for TlsDialler {
-    type Stream = TlsStream<Weathered<TcpStream>>;
+    type Stream = Weathered<TlsStream<TcpStream>>;
 
     async fn connect(
         &self,

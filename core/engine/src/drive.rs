@@ -423,7 +423,7 @@ impl<'a, C: Connect> Driven<'a, C> {
         let shard = self.around.shard;
         let chaos = shard.chaos.as_ref()?;
         let (sending, exchanging) = chaos.send(&self.occasion(Some(operation)));
-        if let Exchanging { cut: Some(Cut::Broke(fault)), reaches_service: false } = exchanging {
+        if let Exchanging { cut: Some(Cut::Broke(fault)), reaches_service: false, .. } = exchanging {
             self.wire.link = None;
             return Some(Event::Broke(fault));
         }

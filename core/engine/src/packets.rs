@@ -32,13 +32,21 @@ pub(crate) struct Packets<S> {
     stream: S,
     incoming: BytesMut,
     outgoing: BytesMut,
+    /// What was written has not been flushed: a stream with a buffer of its own may take several turns.
+    unflushed: bool,
     packet_max_bytes: usize,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Packets<S> {
     /// Packets on `stream`, of at most `packet_max_bytes` each.
     pub(crate) fn new(stream: S, packet_max_bytes: usize) -> Self {
-        Self { stream, incoming: BytesMut::new(), outgoing: BytesMut::new(), packet_max_bytes }
+        Self {
+            stream,
+            incoming: BytesMut::new(),
+            outgoing: BytesMut::new(),
+            unflushed: false,
+            packet_max_bytes,
+        }
     }
 
     /// Takes longer or shorter packets from now on.
@@ -55,9 +63,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Packets<S> {
     }
 
     pub(crate) fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        if self.outgoing.is_empty() {
+        if self.outgoing.is_empty() && !self.unflushed {
             return Poll::Ready(Ok(()));
         }
+        self.unflushed = true;
         while !self.outgoing.is_empty() {
             let written = ready!(Pin::new(&mut self.stream).poll_write(context, &self.outgoing));
             match written.map_err(Broken::Failed)? {
@@ -66,7 +75,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Packets<S> {
             }
         }
         self.outgoing = BytesMut::new();
-        Pin::new(&mut self.stream).poll_flush(context).map_err(Broken::Failed)
+        ready!(Pin::new(&mut self.stream).poll_flush(context)).map_err(Broken::Failed)?;
+        self.unflushed = false;
+        Poll::Ready(Ok(()))
     }
 
     /// The next packet. Cancelling loses nothing: what was read stays here.
@@ -144,6 +155,42 @@ mod tests {
     use tokio::io::AsyncWriteExt as _;
 
     use super::*;
+
+    /// A stream whose flush takes two turns.
+    struct Buffered {
+        flushes: u32,
+    }
+
+    impl AsyncRead for Buffered {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Buffered {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.flushes += 1;
+            if self.flushes < 2 { Poll::Pending } else { Poll::Ready(Ok(())) }
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn a_flush_that_takes_two_turns_is_asked_for_twice() {
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        let mut packets = Packets::new(Buffered { flushes: 0 }, 1_000);
+        packets.queue(&Packet::PingReq).unwrap();
+        assert!(packets.poll_flush(&mut context).is_pending());
+        assert!(packets.poll_flush(&mut context).is_ready());
+        assert_eq!(packets.stream.flushes, 2);
+    }
 
     fn runtime() -> tokio::runtime::Runtime {
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()

@@ -87,9 +87,10 @@ impl ShardChaos {
         }
     }
 
-    /// Tells the devices of each outage as it begins; returns after the last one.
+    /// Tells the devices of each outage as it begins; returns when the power is back after the last one.
     pub(crate) async fn watch_power(self: &Rc<Self>, clock: Clock, alarms: &Alarms, horizon: Moment) {
         let mut outages = Outages::new(&self.timeline, horizon);
+        let mut back = Moment::START;
         loop {
             match outages.next(&self.timeline) {
                 Some((at, _, _)) if at > clock.now() => {
@@ -99,6 +100,9 @@ impl ShardChaos {
                 }
                 Some((_, fault, window)) => {
                     outages.took(fault);
+                    if let FaultKind::FleetPowerOutage { off, .. } = &self.timeline.faults()[fault].kind {
+                        back = back.max(window.from + off.0);
+                    }
                     self.begun.borrow_mut().push((fault, window));
                     if let Some(news) = &*self.news.borrow() {
                         news.send_modify(|begun| *begun += 1);
@@ -109,6 +113,7 @@ impl ShardChaos {
             }
         }
         self.news.take();
+        alarms.at(back).await;
     }
 
     /// Follows the power of one device from now on.

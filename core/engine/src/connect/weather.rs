@@ -1,4 +1,4 @@
-//! Faults of the network, at the stream that a device speaks over: below TLS on a socket, and at a pipe.
+//! Faults of the network, at the stream that a device speaks over: what TLS makes of a socket, or a pipe.
 //!
 //! A stream without faults costs one look at an empty option for each read and write.
 
@@ -45,6 +45,10 @@ enum Cutting {
     Deaf,
     /// The peer resets the connection instead of answering.
     Reset,
+    /// Likewise, in the middle of the answer.
+    Torn,
+    /// It has been reset.
+    Over,
 }
 
 /// A time in which nothing moves.
@@ -75,6 +79,7 @@ impl Weather {
         state.cut = exchanging.cut.map(|cut| match (cut, exchanging.reaches_service) {
             (Cut::Silence, false) => Cutting::Void,
             (Cut::Silence, true) => Cutting::Deaf,
+            (Cut::Broke(_), _) if exchanging.torn => Cutting::Torn,
             (Cut::Broke(_), _) => Cutting::Reset,
         });
     }
@@ -134,15 +139,26 @@ impl<S: AsyncRead + Unpin> AsyncRead for Weathered<S> {
             // The device's own patience wakes it.
             return Poll::Pending;
         }
+        if state.cut == Some(Cutting::Over) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
         let mut chunk = [0; CHUNK_BYTES];
         let piece = state.reading_piece().min(buffer.remaining()).min(CHUNK_BYTES);
         let mut part = ReadBuf::new(&mut chunk[..piece]);
         ready!(Pin::new(&mut this.inner).poll_read(context, &mut part))?;
         let read = part.filled().len();
-        if state.wrote && state.cut == Some(Cutting::Reset) && read > 0 {
+        // The answer has come, so the service has done what it was asked for.
+        let answered = state.wrote && read > 0;
+        if answered && state.cut == Some(Cutting::Reset) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
-        buffer.put_slice(part.filled());
+        let arrives = if answered && state.cut == Some(Cutting::Torn) {
+            state.cut = Some(Cutting::Over);
+            read.div_ceil(2)
+        } else {
+            read
+        };
+        buffer.put_slice(&part.filled()[..arrives]);
         state.moved(read, true);
         Poll::Ready(Ok(()))
     }

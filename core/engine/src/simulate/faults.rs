@@ -97,14 +97,14 @@ impl Faults {
 
     pub(super) fn send(&mut self, now: Moment, device: u32, operation: Operation) -> (Sending, Exchanging) {
         if !self.network {
-            return (Sending::default(), Exchanging { cut: None, reaches_service: true });
+            return (Sending::default(), Exchanging { cut: None, reaches_service: true, torn: false });
         }
         let (connection, connected) =
             self.connections.get(device as usize).copied().unwrap_or((0, Moment::START));
         let occasion = Occasion { now, device, operation: Some(operation), connection, connected };
         let (sending, exchanging) = (self.rules.send(&occasion), self.rules.exchange(&occasion));
         self.cut.remove(&device);
-        if let Exchanging { cut: Some(cut), reaches_service: true } = exchanging {
+        if let Exchanging { cut: Some(cut), reaches_service: true, .. } = exchanging {
             self.cut.insert(device, cut);
         }
         (sending, exchanging)

@@ -128,7 +128,7 @@ impl Rules {
 
     /// A request is on its way.
     pub fn exchange(&mut self, occasion: &Occasion) -> Exchanging {
-        let mut verdict = Exchanging { cut: None, reaches_service: true };
+        let mut verdict = Exchanging { cut: None, reaches_service: true, torn: false };
         self.each(occasion, is_about_exchanging, |kind, _| {
             if verdict.cut.is_some() {
                 return;
@@ -141,7 +141,8 @@ impl Rules {
                 FaultKind::NetBlackhole { .. } => (Cut::Silence, false),
                 _ => (Cut::Broke(outcome::Fault::Closed), false),
             };
-            verdict = Exchanging { cut: Some(cut), reaches_service };
+            let torn = matches!(kind, FaultKind::NetReset { phase: ResetPhase::MidResponse });
+            verdict = Exchanging { cut: Some(cut), reaches_service, torn };
         });
         verdict
     }

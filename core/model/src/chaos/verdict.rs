@@ -45,6 +45,8 @@ pub struct Exchanging {
     pub cut: Option<Cut>,
     /// Whether the service sees the request all the same.
     pub reaches_service: bool,
+    /// Whether a part of the answer arrives first.
+    pub torn: bool,
 }
 
 /// What the service does with a request beside what it would do anyway.
