@@ -37,6 +37,8 @@ pub enum Purpose {
     Chaos = 11,
     /// Resamples of a bootstrap.
     Resample = 12,
+    /// Keys that the service hands to TPMs.
+    TpmKey = 20,
 }
 
 impl Seed {
