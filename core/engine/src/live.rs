@@ -97,7 +97,8 @@ pub fn run(plan: Plan, machine: Machine, control: &Control) -> Result<Record, Ru
                 plan.cohorts.len(),
                 Arc::clone(gauges),
                 rest.clone(),
-            );
+            )
+            .watching(plan.watch(members.iter().map(|member| member.index)));
             let work = ShardWork {
                 plan: &plan,
                 configs: &configs,
@@ -131,7 +132,7 @@ pub fn run(plan: Plan, machine: Machine, control: &Control) -> Result<Record, Ru
     let now = clock.now();
     let stopped = mock.map(|(mock, _)| mock.stop()).unwrap_or_default();
 
-    let findings = Findings::of(&recorders);
+    let findings = Findings::of(recorders);
     let halt = control.brake.held().unwrap_or(Halt::Settled);
     let audit = auditor.finish(
         Duration::from_nanos(now.as_nanos()),

@@ -219,7 +219,7 @@ fn set(target: &mut toml::Value, path: &[&str], value: toml::Value) -> Result<()
 }
 
 /// Turns serde's message into one with a suggestion.
-fn describe(error: &toml::de::Error, text: &str) -> Problem {
+pub(crate) fn describe(error: &toml::de::Error, text: &str) -> Problem {
     let message = error.message().trim().to_owned();
     let mut help = String::new();
     if let Some((unknown, known)) = unknown_name(&message) {
