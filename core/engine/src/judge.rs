@@ -12,8 +12,8 @@ mod worst;
 use fleetstorm_model::service::metrics::Metrics;
 use fleetstorm_model::time::Moment;
 use fleetstorm_reports::record::{
-    Audit, Chaos, Clock, Cohort, End, FaultStatus, Machine, ObjectiveStatus, Practice, ServiceLog, Target,
-    VERSION, Verdict, VerdictResult,
+    Audit, Chaos, Clock, Cohort, End, FaultStatus, Guardrail, Machine, ObjectiveStatus, Practice, ServiceLog,
+    Target, VERSION, Verdict, VerdictResult,
 };
 use fleetstorm_reports::{Record, sentence};
 
@@ -108,6 +108,8 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
         .iter()
         .map(|objective| objective::judge(&record, objective))
         .collect();
+    record.chaos.steady_state.clone_from(&plan.steady_state);
+    record.chaos.guardrails = guardrails(plan, &outcome.halt, outcome.now);
     if let Some(timeline) = &plan.chaos {
         record.chaos.faults = chaos::faults(timeline, &record, outcome.now);
     }
@@ -123,6 +125,15 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
     // What judges is exact to the second; what is kept of a run of hours need not be.
     record.coarsen();
     record
+}
+
+fn guardrails(plan: &Plan, halt: &Halt, now: Moment) -> Vec<Guardrail> {
+    let breached = |rule: &str| *halt == Halt::Guardrail(rule.to_owned());
+    let told = |rule: String| {
+        let breached_ns = breached(&rule).then_some(now.as_nanos());
+        Guardrail { rule, breached_ns }
+    };
+    plan.scenario.guardrails.iter().map(|rule| told(rule.to_string())).collect()
 }
 
 /// Interruptions first, then what makes the numbers worthless, then the numbers: what failed goes before what had no

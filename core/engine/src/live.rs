@@ -18,16 +18,16 @@ use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{Clock as ClockKind, Target};
 
 use crate::audit::{self, Auditor};
-use crate::chaos::ShardChaos;
+use crate::chaos::{Guards, ShardChaos, steady};
 use crate::clock::{Alarms, Clock};
 use crate::connect::{Dial, TlsDialler, Trust, client_config};
 use crate::control::Control;
 use crate::drive::{Cohort, Member, Shard, drive_all};
 use crate::exchange::Carrier;
-use crate::gauges::Gauges;
+use crate::gauges::{Gauges, Snapshot};
 use crate::governor::{Brake, Ceilings, Governor, Halt};
 use crate::identity::ServerIdentity;
-use crate::mock::{MockOptions, RunningMock, resolve};
+use crate::mock::{MockOptions, RunningMock, endorsement_key, enrol, resolve};
 use crate::plan::Plan;
 use crate::record::{Findings, Recorder, Rest};
 use crate::{RunError, judge};
@@ -50,7 +50,8 @@ pub fn calendar() -> Calendar {
 ///
 /// # Errors
 /// The run cannot start: the target does not answer, the machine is too small, consent is missing.
-pub fn run(plan: Plan, machine: Machine, control: &Control) -> Result<Record, RunError> {
+pub fn run(mut plan: Plan, machine: Machine, control: &Control) -> Result<Record, RunError> {
+    steady::check(&mut plan, |small, control| run(small, machine, control))?;
     let embedded = plan.scenario.target.kind == TargetKind::Mock;
     let cpus = audit::cpus();
     let shards = machine.shards.unwrap_or(if embedded { cpus.saturating_sub(1) } else { cpus }).max(1);
@@ -93,6 +94,7 @@ pub fn run(plan: Plan, machine: Machine, control: &Control) -> Result<Record, Ru
     let clock = clock.later(offset);
     control.show(gauges.clone());
 
+    let mut guards = Guards::new(&plan.scenario.guardrails);
     let (done, finished) = mpsc::channel();
     let mut recorders = Vec::new();
     std::thread::scope(|scope| -> Result<(), RunError> {
@@ -125,6 +127,10 @@ pub fn run(plan: Plan, machine: Machine, control: &Control) -> Result<Record, Ru
             match finished.recv_timeout(Duration::from_millis(250)) {
                 Ok(recorder) => recorders.push(recorder?),
                 Err(mpsc::RecvTimeoutError::Timeout) => {
+                    if let Some(guards) = &mut guards {
+                        let counts = Snapshot::of(gauges.iter().map(|gauges| &**gauges));
+                        guards.look(clock.now(), counts, &control.brake);
+                    }
                     auditor.sample(Duration::from_nanos(clock.now().as_nanos()));
                 }
                 Err(mpsc::RecvTimeoutError::Disconnected) => {
@@ -289,6 +295,7 @@ fn target(plan: &Plan) -> Result<Targeted, RunError> {
     if target.kind == TargetKind::Mock {
         let mut service = resolve(&plan.scenario.mock, &plan.fleet, plan.calendar)?;
         service.seed = Seed(plan.scenario.seed);
+        enrol(plan, &mut service, endorsement_key)?;
         let identity = ServerIdentity::throw_away(&plan.scenario.mock.tls.names)?;
         let free = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
         let clock = Clock::start();

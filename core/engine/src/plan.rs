@@ -9,7 +9,7 @@ use fleetstorm_model::random::{Purpose, Seed};
 use fleetstorm_model::scenario::{Arrival, Cohort, Scenario, SecretSource, TargetKind};
 use fleetstorm_model::service::throttle::Model;
 use fleetstorm_model::time::{Calendar, Moment};
-use fleetstorm_reports::record::{Bound, Plugin as UsedPlugin};
+use fleetstorm_reports::record::{Bound, Plugin as UsedPlugin, SteadyState};
 use serde_json::{Value, json};
 
 use crate::RunError;
@@ -37,6 +37,10 @@ pub struct Plan {
     pub(crate) calendar: Calendar,
     /// The faults, if there are any.
     pub(crate) chaos: Option<Arc<Timeline>>,
+    /// The look at the steady state, until it has been had.
+    pub(crate) steady: Option<Box<Self>>,
+    /// What was seen in it.
+    pub(crate) steady_state: Option<SteadyState>,
 }
 
 pub(crate) struct PlannedCohort {
@@ -84,29 +88,45 @@ impl Plan {
         let membership = membership(&scenario.cohort_sizes(), seed);
         let id_scope = id_scope(&scenario)?.into();
         let chaos = Timeline::new(&scenario, &membership);
-        Ok(Self { scenario, profile, fleet, cohorts, arrivals, membership, id_scope, calendar, chaos })
+        let steady = crate::chaos::steady::scenario(&scenario);
+        let steady = steady.map(|small| Self::new(small, registry, calendar).map(Box::new)).transpose()?;
+        Ok(Self {
+            scenario,
+            profile,
+            fleet,
+            cohorts,
+            arrivals,
+            membership,
+            id_scope,
+            calendar,
+            chaos,
+            steady,
+            steady_state: None,
+        })
     }
 
     /// The devices of shard `shard` out of `shards`, with their identities.
     pub(crate) fn members(&self, shard: u32, shards: u32) -> Result<Vec<Member>, RunError> {
-        let seed = Seed(self.scenario.seed);
         (shard..self.scenario.fleet.devices)
             .step_by(shards as usize)
-            .map(|index| {
-                let cohort = self.membership[index as usize];
-                let registration_id = self.scenario.registration_id(index);
-                let random = [0, 1, 2, 3].map(|count| seed.draw(Purpose::Identity, index, count));
-                let identity =
-                    self.cohorts[usize::from(cohort)].attestation.device(&registration_id, random)?;
-                Ok(Member {
-                    index,
-                    cohort,
-                    registration_id,
-                    arrival: self.arrivals[index as usize],
-                    identity: Arc::new(identity),
-                })
-            })
+            .map(|index| self.member(index))
             .collect()
+    }
+
+    /// Device number `index` with its identity.
+    pub(crate) fn member(&self, index: u32) -> Result<Member, RunError> {
+        let seed = Seed(self.scenario.seed);
+        let cohort = self.membership[index as usize];
+        let registration_id = self.scenario.registration_id(index);
+        let random = [0, 1, 2, 3].map(|count| seed.draw(Purpose::Identity, index, count));
+        let identity = self.cohorts[usize::from(cohort)].attestation.device(&registration_id, random)?;
+        Ok(Member {
+            index,
+            cohort,
+            registration_id,
+            arrival: self.arrivals[index as usize],
+            identity: Arc::new(identity),
+        })
     }
 
     /// The devices to be watched among those of a shard, which come with their numbers.

@@ -31,10 +31,11 @@ pub use herd::{Fate, Herd, SLOT_NS};
 pub(crate) use truth::Proof;
 
 use crate::audit;
+use crate::chaos::{Guards, steady};
 use crate::control::Control;
-use crate::gauges::Gauges;
+use crate::gauges::{Gauges, Snapshot};
 use crate::governor::{Brake, Halt};
-use crate::mock::{MockError, resolve};
+use crate::mock::{MockError, enrol, resolve};
 use crate::plan::Plan;
 use crate::plugins::{Retry, Sessions};
 use crate::record::{Findings, Recorder, Rest};
@@ -78,10 +79,12 @@ fn simulate(
     line: impl Iterator<Item = u32>,
     foresight: Span,
 ) -> Result<(Record, Option<Herd>), RunError> {
+    steady::check(&mut plan, run)?;
     preflight(&plan)?;
     let devices = plan.scenario.fleet.devices;
     let mut config = resolve(&plan.scenario.mock, &plan.fleet, plan.calendar)?;
     config.seed = Seed(plan.scenario.seed);
+    enrol(&plan, &mut config, |_, device| Ok(Some(truth::endorsement_key(device))))?;
     let prefix = plan.scenario.fleet.id_prefix.clone();
     let mut service = Service::with_roster(config, &prefix, devices).map_err(MockError::from)?;
     let horizon = Moment::START + plan.scenario.horizon.0;
@@ -102,6 +105,7 @@ fn simulate(
     let cells: Vec<Cell> = membership.iter().map(cell).collect();
     let gauges: Arc<Gauges> = Arc::default();
     control.show(vec![Arc::clone(&gauges)]);
+    let guards = Guards::new(&plan.scenario.guardrails).map(|guards| (guards, Arc::clone(&gauges)));
     // A device that is ahead of the others may be the last on its way before one of them wakes: the brake is this
     // driver's to pull.
     let rest = Rest::new(u64::from(devices), Brake::new());
@@ -138,8 +142,10 @@ fn simulate(
         places: plan.scenario.fleet.max_concurrent,
         queue: VecDeque::new(),
         called: None,
-        // A fault that looks at all devices, rather than at each, must meet them in the order of time.
-        foresight: if plan.chaos.as_ref().is_some_and(|timeline| timeline.meets_in_order()) {
+        // What looks at all devices, rather than at each, must meet them in the order of time.
+        foresight: if guards.is_some()
+            || plan.chaos.as_ref().is_some_and(|timeline| timeline.meets_in_order())
+        {
             Span::ZERO
         } else {
             foresight
@@ -148,6 +154,7 @@ fn simulate(
         furthest: Moment::START,
         herd,
         faults,
+        guards,
     };
     simulation.drive(horizon, &rest, control)?;
     let now = simulation.now;
@@ -273,6 +280,8 @@ struct Simulation<'a> {
     herd: Option<Herd>,
     /// Faults of the fleet and its network, if there are any.
     faults: Option<Box<Faults>>,
+    /// What aborts the run, and the counts that it looks at.
+    guards: Option<(Guards, Arc<Gauges>)>,
 }
 
 /// When something happens to a device, and what; nothing more if its life is over.
@@ -326,6 +335,14 @@ impl Simulation<'_> {
             let before = self.now;
             if let Some((at, device)) = self.wheel.pop(until) {
                 self.now = self.now.max(at);
+                if let Some((guards, gauges)) = &mut self.guards
+                    && self.now >= guards.next()
+                {
+                    guards.look(self.now, Snapshot::of(std::iter::once(&**gauges)), &control.brake);
+                    if control.brake.held().is_some() {
+                        break;
+                    }
+                }
                 self.fetch();
                 stood = if self.now > before { 0 } else { stood + 1 };
                 if stood > patience {
@@ -522,8 +539,14 @@ impl Simulation<'_> {
                         }
                     };
                 }
-                // None of the attestations whose truth is known takes up a challenge.
-                Action::Answer => input = Input::Broke(Fault::Attestation),
+                Action::Answer => {
+                    input = match cohort.proof {
+                        Proof::Tpm => Input::Answered,
+                        Proof::Derived(_) | Proof::Signed(_) | Proof::Unknown => {
+                            Input::Broke(Fault::Attestation)
+                        }
+                    }
+                }
                 Action::Wait { .. } => {
                     if cell.device.is_settled() {
                         self.note(device, now, Fate::Stopped);

@@ -20,15 +20,16 @@ use fleetstorm_reports::record::{Clock as ClockKind, Target};
 use rustls::pki_types::CertificateDer;
 use tokio::io::DuplexStream;
 
-use crate::chaos::ShardChaos;
+use crate::chaos::{Guards, ShardChaos, steady};
 use crate::clock::{Alarms, Clock};
 use crate::connect::{Weather, Weathered};
 use crate::control::Control;
 use crate::drive::{Cohort, Connect, Shard, drive_all};
 use crate::evidence::Peer;
 use crate::exchange::Carrier;
-use crate::governor::{Governor, Halt};
-use crate::mock::{MockError, resolve};
+use crate::gauges::{Gauges, Snapshot};
+use crate::governor::{Brake, Governor, Halt};
+use crate::mock::{MockError, endorsement_key, enrol, resolve};
 use crate::plan::Plan;
 use crate::plugins::DeviceIdentity;
 use crate::record::{ConnectTimes, Findings, Recorder, Rest};
@@ -46,7 +47,8 @@ const PIPE_BYTES: usize = 8 * 1024;
 ///
 /// # Errors
 /// The scenario's target is not the embedded mock, or the mock's configuration is contradictory.
-pub fn run(plan: Plan, control: &Control) -> Result<Record, RunError> {
+pub fn run(mut plan: Plan, control: &Control) -> Result<Record, RunError> {
+    steady::check(&mut plan, run)?;
     if plan.scenario.target.kind != TargetKind::Mock {
         return Err(RunError::Preflight(
             "virtual time needs the embedded mock: a real server does not wait for it; use --clock wall"
@@ -64,11 +66,13 @@ pub fn run(plan: Plan, control: &Control) -> Result<Record, RunError> {
     let rest = Rest::new(u64::from(plan.scenario.fleet.devices), brake.clone());
     let cohort = members.iter().map(|member| member.cohort).collect();
     let watch = plan.watch(members.iter().map(|member| member.index));
-    let gauges = Arc::default();
+    let gauges: Arc<Gauges> = Arc::default();
+    let guards = Guards::new(&plan.scenario.guardrails).map(|guards| (guards, Arc::clone(&gauges)));
     control.show(vec![Arc::clone(&gauges)]);
     let recorder = Recorder::new(cohort, plan.cohorts.len(), gauges, rest).watching(watch);
     let mut config = resolve(&plan.scenario.mock, &plan.fleet, plan.calendar)?;
     config.seed = Seed(plan.scenario.seed);
+    enrol(&plan, &mut config, endorsement_key)?;
     let mut service = Service::new(config).map_err(MockError::from)?;
     if let Some(timeline) = &plan.chaos {
         service.disturb(timeline.rules(&[Layer::Service]), &plan.scenario.fleet.id_prefix);
@@ -112,6 +116,7 @@ pub fn run(plan: Plan, control: &Control) -> Result<Record, RunError> {
             biased;
             () = brake.pulled() => {}
             () = alarms.at(horizon) => brake.pull(Halt::Horizon),
+            () = guarded(guards, clock, &alarms, &brake) => {}
             () = drive_all(Rc::clone(&shard), members, limit, horizon) => {}
         }
         (shard, clock.now(), house)
@@ -137,6 +142,15 @@ pub fn run(plan: Plan, control: &Control) -> Result<Record, RunError> {
         service_log: house.finish_log(),
     };
     Ok(judge::record(&plan, findings, outcome))
+}
+
+/// Looks at the guardrails once a second; never returns.
+async fn guarded(guards: Option<(Guards, Arc<Gauges>)>, clock: Clock, alarms: &Alarms, brake: &Brake) {
+    let Some((mut guards, gauges)) = guards else { return std::future::pending().await };
+    loop {
+        alarms.at(guards.next()).await;
+        guards.look(clock.now(), Snapshot::of(std::iter::once(&*gauges)), brake);
+    }
 }
 
 /// Connects devices to the door by pipes.

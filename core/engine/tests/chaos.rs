@@ -208,3 +208,56 @@ fn a_run_under_faults_is_the_same_byte_for_byte() {
     assert_eq!(json(&simulated(&text)), json(&simulated(&text)));
     assert_eq!(json(&wired(&text)), json(&wired(&text)));
 }
+
+#[test]
+fn a_run_that_goes_too_far_is_aborted_and_proves_nothing() {
+    let storm = "[[guardrail]]\nmeasure = \"wrong-share\"\nmax = 0.5\nfor = \"5s\"\n\
+                 [[chaos]]\nfault = { kind = \"service.throttle\" }\nstart = \"2s\"\n";
+    for record in [simulated(&fleet("https", storm)), wired(&fleet("https", storm))] {
+        assert_eq!(record.verdict.exit_code, 12, "{:?}", record.verdict);
+        let breached_s = record.chaos.guardrails[0].breached_ns.map(|ns| ns / 1_000_000_000);
+        assert!((6..12).contains(&breached_s.expect("it was breached")), "{breached_s:?}");
+        assert!(record.verdict.sentence.contains("wrong share <= 0.5 for 5s"), "{}", record.verdict.sentence);
+    }
+}
+
+#[test]
+fn a_run_whose_steady_state_does_not_hold_does_not_start() {
+    let chaos = "[[chaos]]\nfault = { kind = \"service.error\", status = 500 }\nduration = \"3s\"\n";
+    let sound =
+        format!("[steady_state]\ndevices = 5\nexpect = [\"assigned == 100%\", \"count(500) == 0\"]\n{chaos}");
+    for record in [simulated(&fleet("https", &sound)), wired(&fleet("https", &sound))] {
+        let steady = record.chaos.steady_state.as_ref().expect("it was looked at");
+        assert_eq!((steady.devices, steady.objectives.len()), (5, 2));
+        assert!(record.chaos.faults[0].fired > 0 && record.totals.devices == 40);
+    }
+    let unsound = sound.replace("assigned == 100%", "p99(register) < 1ns");
+    let error =
+        simulate::run(plan(&fleet("https", &unsound), Calendar::VIRTUAL), &Control::default()).unwrap_err();
+    assert_eq!(error.exit_code(), 14);
+    assert!(error.to_string().contains("p99(register)"), "{error}");
+}
+
+/// A herd that was throttled for a while drains as fast as the quota lets it; one that never backs off, against a
+/// service that lets rejected requests pay, does not.
+#[test]
+fn a_fleet_that_comes_back_is_told_from_one_that_locks_up() {
+    let text = |retry: &str, throttle: &str| {
+        format!(
+            "horizon = \"30m\"\n[fleet]\ndevices = 1500\narrival = {{ kind = \"all-at-once\", spread = \"10s\" }}\n\
+             [[cohort]]\nretry = {retry}\n[mock.throttle]\n{throttle}\n\
+             [[chaos]]\nfault = {{ kind = \"service.throttle\" }}\nstart = \"5s\"\nduration = \"60s\"\n"
+        )
+    };
+    let calm = "profile = \"dps-doc\"\nburst = 100";
+    let record = simulated(&text("{ kind = \"full-jitter\", base_ms = 1000, cap_ms = 30000 }", calm));
+    let window = &record.chaos.faults[0].windows[0];
+    assert!(window.recovered_after_ns.is_some_and(|ns| ns <= 40_000_000_000), "{window:?}");
+    assert!(window.detected_after_ns.is_some_and(|ns| ns <= 1_000_000_000), "{window:?}");
+    assert_eq!((window.locked_up, record.verdict.exit_code), (false, 0), "{}", record.verdict.sentence);
+
+    let penalising = "profile = \"dps-penalising\"\nburst = 100";
+    let record = simulated(&text("{ kind = \"fixed\", base_ms = 500 }", penalising));
+    assert!(record.chaos.faults[0].windows[0].locked_up, "{:?}", record.chaos.faults[0]);
+    assert_eq!(record.verdict.exit_code, 10);
+}

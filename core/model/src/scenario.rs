@@ -8,6 +8,7 @@ mod arrival;
 mod compare;
 mod explain;
 mod file;
+mod guardrail;
 mod mock;
 mod network;
 mod objective;
@@ -23,6 +24,7 @@ pub use file::{
     Cohort, ConnectionKind, Consent, Fleet, Plugin, Plugins, Scenario, SecretSource, Target, TargetKind,
     TlsVersions,
 };
+pub use guardrail::{GuardrailFile, Measure, SteadyStateFile};
 pub use mock::{
     AccessPolicyFile, AllocationFile, AssignmentFile, EnrollmentFile, EnrollmentGroupFile, HubFile, Listen,
     LogFile, MockFile, MqttFile, OverlapFile, PermissionFile, RegionFile, ReprovisionFile, RetryAfterFile,

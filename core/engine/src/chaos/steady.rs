@@ -12,7 +12,7 @@ pub(crate) fn scenario(of: &Scenario) -> Option<Scenario> {
     let steady = of.steady_state.as_ref()?;
     let mut small = of.clone();
     small.fleet.devices = steady.devices.min(of.fleet.devices);
-    small.fleet.arrival = Arrival::AllAtOnce { spread: fleetstorm_model::scenario::Duration::default() };
+    small.fleet.arrival = Arrival::default();
     small.horizon = steady.within;
     small.objectives.clone_from(&steady.expect);
     (small.chaos, small.steady_state) = (Vec::new(), None);

@@ -256,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_fleet_that_trickles_for_five_minutes_has_locked_up() {
-        let drained = vec![1; 400];
+        let drained: Vec<u64> = (0..400).map(|second| second % 2).collect();
         let course = course(&drained, &vec![90; 400]);
         assert!(course.locked_up(at(10)));
         assert_eq!(course.recovered(at(10)), None);

@@ -28,7 +28,42 @@ pub(crate) fn check(scenario: &Scenario) -> Vec<Complaint> {
         checker.kind(file);
         checker.safety(file);
     }
+    checker.list.extend(watch(scenario));
     checker.list
+}
+
+/// What is wrong with the steady state and the guardrails.
+fn watch(scenario: &Scenario) -> Vec<Complaint> {
+    let mut list = Vec::new();
+    let mut refuse = |path: String, message: String, help: &str| {
+        list.push(Complaint { path, message, help: help.to_owned() });
+    };
+    for (index, guardrail) in scenario.guardrails.iter().enumerate() {
+        if !(guardrail.max >= 0.0 && guardrail.max.is_finite()) {
+            refuse(
+                format!("guardrail.{index}.max"),
+                format!("a ceiling of {}", guardrail.max),
+                "write 0 or more",
+            );
+        }
+        if guardrail.lasting.0 < Span::from_secs(1) {
+            let help = "a run is looked at once a second: write 1s or more";
+            refuse(format!("guardrail.{index}.for"), format!("for {}", guardrail.lasting), help);
+        }
+    }
+    if let Some(steady) = &scenario.steady_state {
+        if steady.devices == 0 || steady.within.0 == Span::ZERO {
+            let help = "write at least one device and some time";
+            refuse("steady_state".to_owned(), "nothing would be seen".to_owned(), help);
+        }
+        for (index, text) in steady.expect.iter().enumerate() {
+            if let Err(error) = text.parse::<crate::scenario::Objective>() {
+                let message = format!("objective `{text}`: {}", error.message);
+                refuse(format!("steady_state.expect.{index}"), message, &error.help);
+            }
+        }
+    }
+    list
 }
 
 struct Checker<'a> {

@@ -6,7 +6,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::text::{Duration, Offset, Rate};
-use super::{AlertRule, Arrival, CompareFile, MockFile, Network, RefusalsFile, Transport};
+use super::{
+    AlertRule, Arrival, CompareFile, GuardrailFile, MockFile, Network, RefusalsFile, SteadyStateFile,
+    Transport,
+};
 use crate::chaos::{ChaosFile, Layer};
 use crate::device::{ConnectionUse, Policy};
 use crate::profile::Profile;
@@ -48,6 +51,12 @@ pub struct Scenario {
     /// What `compare` compares.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compare: Option<CompareFile>,
+    /// What must hold before the first fault, or the run does not start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steady_state: Option<SteadyStateFile>,
+    /// What aborts the run.
+    #[serde(rename = "guardrail", skip_serializing_if = "Vec::is_empty")]
+    pub guardrails: Vec<GuardrailFile>,
     /// Faults, and when they happen.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub chaos: Vec<ChaosFile>,
@@ -70,6 +79,8 @@ impl Default for Scenario {
             plugins: Plugins::default(),
             network: Network::default(),
             compare: None,
+            steady_state: None,
+            guardrails: Vec::new(),
             chaos: Vec::new(),
         }
     }
