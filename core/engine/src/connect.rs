@@ -20,7 +20,7 @@ use crate::drive::Connect;
 use crate::plugins::DeviceIdentity;
 use crate::record::ConnectTimes;
 
-pub(crate) use fault::of_handshake as fault_when_connecting;
+pub(crate) use fault::{of_handshake as fault_when_connecting, of_request as fault_under_request};
 
 /// Where to dial and whom to expect there.
 #[derive(Clone, Debug)]

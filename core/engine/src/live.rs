@@ -244,17 +244,23 @@ impl ShardWork<'_> {
 struct Doors {
     https: Arc<Dial>,
     mqtt: Arc<Dial>,
+    amqp: Arc<Dial>,
 }
 
 impl Doors {
-    fn new(https: Dial, mqtt_port: u16) -> Self {
-        Self { mqtt: Arc::new(https.at_port(mqtt_port)), https: Arc::new(https) }
+    fn new(https: Dial, mqtt_port: Option<u16>, amqp_port: Option<u16>) -> Self {
+        Self {
+            mqtt: Arc::new(https.at_port(mqtt_port.unwrap_or(MQTT_PORT))),
+            amqp: Arc::new(https.at_port(amqp_port.unwrap_or(AMQP_PORT))),
+            https: Arc::new(https),
+        }
     }
 
     fn of(&self, transport: Transport) -> &Arc<Dial> {
         match transport {
-            Transport::Https | Transport::MqttWs => &self.https,
+            Transport::Https | Transport::MqttWs | Transport::AmqpWs => &self.https,
             Transport::Mqtt => &self.mqtt,
+            Transport::Amqp => &self.amqp,
         }
     }
 
@@ -271,8 +277,9 @@ impl Doors {
     }
 }
 
-/// The port of MQTT over TLS (IANA: secure-mqtt).
+/// The ports of MQTT and AMQP over TLS (IANA: secure-mqtt, amqps).
 const MQTT_PORT: u16 = 8883;
+const AMQP_PORT: u16 = 5671;
 
 /// Where to dial, whom to trust, and the embedded mock with its clock.
 type Targeted = (Doors, Trust, Option<(RunningMock, Clock)>);
@@ -285,11 +292,12 @@ fn target(plan: &Plan) -> Result<Targeted, RunError> {
         let identity = ServerIdentity::throw_away(&plan.scenario.mock.tls.names)?;
         let free = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
         let clock = Clock::start();
-        let mqtt = plan.scenario.cohorts.iter().any(|cohort| cohort.transport == Transport::Mqtt);
+        let spoken = |transport| plan.scenario.cohorts.iter().any(|cohort| cohort.transport == transport);
         let mock = RunningMock::start(MockOptions {
             service,
             https: free,
-            mqtt: mqtt.then_some(free),
+            mqtt: spoken(Transport::Mqtt).then_some(free),
+            amqp: spoken(Transport::Amqp).then_some(free),
             refusals: plan.scenario.mock.mqtt,
             identity,
             webhook: plan.scenario.mock.webhook.clone(),
@@ -298,7 +306,8 @@ fn target(plan: &Plan) -> Result<Targeted, RunError> {
         })?;
         let dial = Dial::read(&format!("https://{}", mock.address()), None)?;
         let trust = Trust::Ca { name: "the mock's CA".to_owned(), pem: mock.ca_pem().as_bytes().to_vec() };
-        let doors = Doors::new(dial, mock.mqtt_address().map_or(MQTT_PORT, |address| address.port()));
+        let port = |address: Option<SocketAddr>| address.map(|address| address.port());
+        let doors = Doors::new(dial, port(mock.mqtt_address()), port(mock.amqp_address()));
         return Ok((doors, trust, Some((mock, clock))));
     }
     let global = "https://global.azure-devices-provisioning.net";
@@ -307,7 +316,7 @@ fn target(plan: &Plan) -> Result<Targeted, RunError> {
         Some(name) => Trust::Ca { name: name.clone(), pem: crate::mock_file(name)? },
         None => Trust::System,
     };
-    Ok((Doors::new(dial, target.mqtt_port.unwrap_or(MQTT_PORT)), trust, None))
+    Ok((Doors::new(dial, target.mqtt_port, target.amqp_port), trust, None))
 }
 
 /// Nothing leaves this machine without consent, and nothing past its ceilings.

@@ -29,7 +29,7 @@ use crate::mock::{MockError, resolve};
 use crate::plan::Plan;
 use crate::plugins::DeviceIdentity;
 use crate::record::{ConnectTimes, Findings, Recorder, Rest};
-use crate::serve::{House, ServiceLog, serve_http, serve_mqtt};
+use crate::serve::{House, ServiceLog, serve_amqp, serve_http, serve_mqtt};
 use crate::{RunError, judge};
 
 /// What it takes to connect, and what a request takes. Some time must pass, or a strategy that never waits would
@@ -149,11 +149,14 @@ impl Connect for Pipes {
         let peer = Peer::new(chain.into_iter().map(CertificateDer::from).collect());
         let house = Rc::clone(&self.house);
         match self.transport {
-            Transport::Https | Transport::MqttWs => {
+            Transport::Https | Transport::MqttWs | Transport::AmqpWs => {
                 tokio::task::spawn_local(serve_http(house, theirs, peer));
             }
             Transport::Mqtt => {
                 tokio::task::spawn_local(async move { serve_mqtt(house, theirs, &peer).await });
+            }
+            Transport::Amqp => {
+                tokio::task::spawn_local(async move { serve_amqp(house, theirs, &peer).await });
             }
         }
         (Ok(ours), ConnectTimes::default())
