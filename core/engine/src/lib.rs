@@ -7,6 +7,7 @@
 
 #![deny(unsafe_code)]
 
+mod aside;
 mod audit;
 #[cfg(feature = "bench")]
 pub mod bench;

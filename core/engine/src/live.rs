@@ -16,6 +16,7 @@ use fleetstorm_model::time::{Calendar, Moment};
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{Clock as ClockKind, Target};
 
+use crate::aside::{Aside, THREADS_MAX};
 use crate::audit::{self, Auditor};
 use crate::clock::{Alarms, Clock};
 use crate::connect::{Dial, TlsDialler, Trust, client_config};
@@ -180,7 +181,12 @@ struct ShardWork<'a> {
 impl ShardWork<'_> {
     fn run(self, members: Vec<Member>, recorder: Recorder) -> Result<Recorder, RunError> {
         let driver = |error: std::io::Error| RunError::Driver(error.to_string());
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(driver)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(THREADS_MAX)
+            .build()
+            .map_err(driver)?;
+        let aside = Aside::new();
         let local = tokio::task::LocalSet::new();
         let guard = runtime.enter();
         let (alarms, ringer) = Alarms::precise(self.clock).map_err(driver)?;
@@ -201,7 +207,8 @@ impl ShardWork<'_> {
                     Arc::clone(config),
                     self.clock,
                     planned.certificates,
-                ),
+                )
+                .signing_aside(aside.clone()),
                 id_scope: Arc::clone(&self.plan.id_scope),
                 carrier: Carrier {
                     transport: cohort.transport,
@@ -218,6 +225,7 @@ impl ShardWork<'_> {
             cohorts,
             recorder: recorder.into(),
             governor: self.governor,
+            aside: Some(aside),
         });
         let horizon = Moment::START + self.plan.scenario.horizon.0;
         let limit = self.plan.scenario.fleet.max_concurrent.map(|limit| limit as usize);
@@ -234,6 +242,8 @@ impl ShardWork<'_> {
             ringer.abort();
         });
         drop(local);
+        // Hardware that never answers must not keep the run from ending.
+        runtime.shutdown_background();
         match Rc::try_unwrap(shard) {
             Ok(shard) => Ok(shard.recorder.into_inner()),
             Err(_) => Err(RunError::Driver("a device outlived its shard".to_owned())),

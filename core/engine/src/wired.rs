@@ -99,6 +99,8 @@ pub fn run(plan: Plan, control: &Control) -> Result<Record, RunError> {
             cohorts: cohorts.collect(),
             recorder: recorder.into(),
             governor: Governor::new(None, &Arc::new(AtomicU64::new(0)), 1, brake.clone()),
+            // Virtual time stands still while an attestation works.
+            aside: None,
         });
         let horizon = Moment::START + plan.scenario.horizon.0;
         let limit = plan.scenario.fleet.max_concurrent.map(|limit| limit as usize);
