@@ -92,3 +92,16 @@ fn unknown_plugins_and_parameters_are_refused_with_what_there_is() {
     bench.file("c.toml", "[[cohort]]\nattestation = \"x508\"\n");
     bench.fleetstorm(&["run", "c.toml"]).refused(2, &["x508", "x509"]);
 }
+
+#[test]
+fn a_policy_profile_is_a_file_and_its_mistakes_have_a_place() {
+    let bench = Bench::new();
+    bench.file("a.toml", "profile = \"strict.toml\"\n");
+    let missing = bench.fleetstorm(&["scenario", "check", "a.toml"]);
+    assert!(missing.stdout.contains("not ready to run here: strict.toml: cannot be read"), "{missing:?}");
+    bench.file("strict.toml", "[dps]\nservererror = \"park\"\n");
+    bench.fleetstorm(&["run", "a.toml"]).refused(2, &["strict.toml:2:1", "did you mean `server_error`?"]);
+    bench.file("strict.toml", "[dps]\nserver_error = \"park\"\n");
+    let whole = bench.fleetstorm(&["scenario", "check", "a.toml"]);
+    assert_eq!((whole.code, whole.stdout.contains("not ready")), (0, false), "{whole:?}");
+}

@@ -80,7 +80,10 @@ impl From<Problems> for Failure {
 
 impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
-        Self::Told { message: error.to_string(), exit_code: error.exit_code() }
+        match error {
+            RunError::Profile(problems) => Self::Problems(problems),
+            error => Self::Told { message: error.to_string(), exit_code: error.exit_code() },
+        }
     }
 }
 

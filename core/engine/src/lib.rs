@@ -7,6 +7,7 @@
 
 #![deny(unsafe_code)]
 
+mod aside;
 mod audit;
 #[cfg(feature = "bench")]
 pub mod bench;
@@ -61,6 +62,9 @@ pub enum RunError {
     /// A file or variable that the scenario names cannot be used.
     #[error(transparent)]
     Resolve(#[from] ResolveError),
+    /// The policy profile that the scenario names has mistakes.
+    #[error(transparent)]
+    Profile(#[from] fleetstorm_model::scenario::Problems),
     /// The fleet's keys cannot be made.
     #[error(transparent)]
     Identity(#[from] identity::IdentityError),
@@ -119,6 +123,7 @@ impl RunError {
         match self {
             Self::Plugin(_)
             | Self::Resolve(_)
+            | Self::Profile(_)
             | Self::Address(_)
             | Self::NoConsent { .. }
             | Self::Livelock { .. }

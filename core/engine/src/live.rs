@@ -16,6 +16,7 @@ use fleetstorm_model::time::{Calendar, Moment};
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{Clock as ClockKind, Target};
 
+use crate::aside::{Aside, THREADS_MAX};
 use crate::audit::{self, Auditor};
 use crate::clock::{Alarms, Clock};
 use crate::connect::{Dial, TlsDialler, Trust, client_config};
@@ -25,7 +26,7 @@ use crate::exchange::Carrier;
 use crate::gauges::Gauges;
 use crate::governor::{Brake, Ceilings, Governor, Halt};
 use crate::identity::ServerIdentity;
-use crate::mock::{MockOptions, RunningMock, resolve};
+use crate::mock::{MockOptions, RunningMock, endorsement_key, enrol, resolve};
 use crate::plan::Plan;
 use crate::record::{Findings, Recorder, Rest};
 use crate::{RunError, judge};
@@ -97,7 +98,8 @@ pub fn run(plan: Plan, machine: Machine, control: &Control) -> Result<Record, Ru
                 plan.cohorts.len(),
                 Arc::clone(gauges),
                 rest.clone(),
-            );
+            )
+            .watching(plan.watch(members.iter().map(|member| member.index)));
             let work = ShardWork {
                 plan: &plan,
                 configs: &configs,
@@ -131,7 +133,7 @@ pub fn run(plan: Plan, machine: Machine, control: &Control) -> Result<Record, Ru
     let now = clock.now();
     let stopped = mock.map(|(mock, _)| mock.stop()).unwrap_or_default();
 
-    let findings = Findings::of(&recorders);
+    let findings = Findings::of(recorders);
     let halt = control.brake.held().unwrap_or(Halt::Settled);
     let audit = auditor.finish(
         Duration::from_nanos(now.as_nanos()),
@@ -179,7 +181,12 @@ struct ShardWork<'a> {
 impl ShardWork<'_> {
     fn run(self, members: Vec<Member>, recorder: Recorder) -> Result<Recorder, RunError> {
         let driver = |error: std::io::Error| RunError::Driver(error.to_string());
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(driver)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(THREADS_MAX)
+            .build()
+            .map_err(driver)?;
+        let aside = Aside::new();
         let local = tokio::task::LocalSet::new();
         let guard = runtime.enter();
         let (alarms, ringer) = Alarms::precise(self.clock).map_err(driver)?;
@@ -200,7 +207,8 @@ impl ShardWork<'_> {
                     Arc::clone(config),
                     self.clock,
                     planned.certificates,
-                ),
+                )
+                .signing_aside(aside.clone()),
                 id_scope: Arc::clone(&self.plan.id_scope),
                 carrier: Carrier {
                     transport: cohort.transport,
@@ -217,6 +225,7 @@ impl ShardWork<'_> {
             cohorts,
             recorder: recorder.into(),
             governor: self.governor,
+            aside: Some(aside),
         });
         let horizon = Moment::START + self.plan.scenario.horizon.0;
         let limit = self.plan.scenario.fleet.max_concurrent.map(|limit| limit as usize);
@@ -233,6 +242,8 @@ impl ShardWork<'_> {
             ringer.abort();
         });
         drop(local);
+        // Hardware that never answers must not keep the run from ending.
+        runtime.shutdown_background();
         match Rc::try_unwrap(shard) {
             Ok(shard) => Ok(shard.recorder.into_inner()),
             Err(_) => Err(RunError::Driver("a device outlived its shard".to_owned())),
@@ -289,6 +300,7 @@ fn target(plan: &Plan) -> Result<Targeted, RunError> {
     if target.kind == TargetKind::Mock {
         let mut service = resolve(&plan.scenario.mock, &plan.fleet, plan.calendar)?;
         service.seed = Seed(plan.scenario.seed);
+        enrol(plan, &mut service, endorsement_key)?;
         let identity = ServerIdentity::throw_away(&plan.scenario.mock.tls.names)?;
         let free = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
         let clock = Clock::start();

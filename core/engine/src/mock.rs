@@ -1,6 +1,7 @@
 //! A mock of the service with its doors, on a thread of its own.
 
 mod resolve;
+mod tpm;
 
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -26,6 +27,7 @@ use crate::serve::{
 
 pub use resolve::{ResolveError, resolve};
 pub(crate) use resolve::{file, hubs, secret};
+pub(crate) use tpm::{endorsement_key, enrol};
 
 /// What a mock is started with.
 pub struct MockOptions {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use fleetstorm_model::device::Policy;
+use fleetstorm_model::profile::Profile;
 use fleetstorm_model::random::{Purpose, Seed};
 use fleetstorm_model::scenario::{Arrival, Cohort, Scenario, SecretSource, TargetKind};
 use fleetstorm_model::service::throttle::Model;
@@ -15,6 +16,7 @@ use crate::drive::Member;
 use crate::identity::FleetIdentity;
 use crate::mock::ResolveError;
 use crate::plugins::{Attestation, Knowledge, Registry, Retry, Scopes};
+use crate::record::Watch;
 use crate::simulate::Proof;
 
 /// Salt of the identity that a service does not know.
@@ -23,6 +25,7 @@ const STRANGER: u64 = 0x5374_7261_6e67_6572;
 /// A scenario with its plugins made and its devices counted.
 pub struct Plan {
     pub(crate) scenario: Scenario,
+    pub(crate) profile: Profile,
     pub(crate) fleet: FleetIdentity,
     pub(crate) cohorts: Vec<PlannedCohort>,
     /// When each device boots, by its number.
@@ -56,6 +59,7 @@ impl Plan {
                 return Err(ResolveError::new(&*file, "the trace holds no instant").into());
             }
         }
+        let profile = profile(&scenario.profile)?;
         let seed = Seed(scenario.seed);
         let fleet = FleetIdentity::from_seed(scenario.fleet.identity_seed)?;
         let knowledge = if scenario.fleet.informed { knowledge(&scenario) } else { Knowledge::default() };
@@ -69,35 +73,43 @@ impl Plan {
             let attestation = registry.attestation(&cohort.attestation.kind, &parameters)?;
             let certificates = attestation.presents_certificates();
             let proof = Proof::of(&cohort.attestation.kind, &parameters);
-            let policy = Policy { challenged: attestation.is_challenged(), ..cohort.policy(calendar) };
+            let policy =
+                Policy { challenged: attestation.is_challenged(), ..cohort.policy(calendar, &profile) };
             cohorts.push(PlannedCohort { policy, retry, attestation, certificates, proof });
         }
         let arrivals = scenario.fleet.arrival.schedule(scenario.fleet.devices, seed);
         let membership = membership(&scenario.cohort_sizes(), seed);
         let id_scope = id_scope(&scenario)?.into();
-        Ok(Self { scenario, fleet, cohorts, arrivals, membership, id_scope, calendar })
+        Ok(Self { scenario, profile, fleet, cohorts, arrivals, membership, id_scope, calendar })
     }
 
     /// The devices of shard `shard` out of `shards`, with their identities.
     pub(crate) fn members(&self, shard: u32, shards: u32) -> Result<Vec<Member>, RunError> {
-        let seed = Seed(self.scenario.seed);
         (shard..self.scenario.fleet.devices)
             .step_by(shards as usize)
-            .map(|index| {
-                let cohort = self.membership[index as usize];
-                let registration_id = self.scenario.registration_id(index);
-                let random = [0, 1, 2, 3].map(|count| seed.draw(Purpose::Identity, index, count));
-                let identity =
-                    self.cohorts[usize::from(cohort)].attestation.device(&registration_id, random)?;
-                Ok(Member {
-                    index,
-                    cohort,
-                    registration_id,
-                    arrival: self.arrivals[index as usize],
-                    identity: Arc::new(identity),
-                })
-            })
+            .map(|index| self.member(index))
             .collect()
+    }
+
+    /// Device number `index` with its identity.
+    pub(crate) fn member(&self, index: u32) -> Result<Member, RunError> {
+        let seed = Seed(self.scenario.seed);
+        let cohort = self.membership[index as usize];
+        let registration_id = self.scenario.registration_id(index);
+        let random = [0, 1, 2, 3].map(|count| seed.draw(Purpose::Identity, index, count));
+        let identity = self.cohorts[usize::from(cohort)].attestation.device(&registration_id, random)?;
+        Ok(Member {
+            index,
+            cohort,
+            registration_id,
+            arrival: self.arrivals[index as usize],
+            identity: Arc::new(identity),
+        })
+    }
+
+    /// The devices to be watched among those of a shard, which come with their numbers.
+    pub(crate) fn watch(&self, members: impl Iterator<Item = u32>) -> Watch {
+        Watch::new(Seed(self.scenario.seed), self.scenario.fleet.devices, self.profile.clone(), members)
     }
 
     /// The plugins that take part, each once.
@@ -137,6 +149,14 @@ impl Plan {
         let what = format!("registration quota: {:.0} a minute, {burst:.0} at once", rate_per_s * 60.0);
         Some(Bound { rate_per_s, burst, window_s, what })
     }
+}
+
+/// The policy profile by its name or its file.
+fn profile(name: &str) -> Result<Profile, RunError> {
+    if Profile::is_built_in(name) {
+        return Ok(Profile::default());
+    }
+    Ok(Profile::read(&read_text(name)?, name)?)
 }
 
 fn knowledge(scenario: &Scenario) -> Knowledge {

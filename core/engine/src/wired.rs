@@ -25,7 +25,7 @@ use crate::drive::{Cohort, Connect, Shard, drive_all};
 use crate::evidence::Peer;
 use crate::exchange::Carrier;
 use crate::governor::{Governor, Halt};
-use crate::mock::{MockError, resolve};
+use crate::mock::{MockError, endorsement_key, enrol, resolve};
 use crate::plan::Plan;
 use crate::plugins::DeviceIdentity;
 use crate::record::{ConnectTimes, Findings, Recorder, Rest};
@@ -60,11 +60,13 @@ pub fn run(plan: Plan, control: &Control) -> Result<Record, RunError> {
     let brake = control.brake.clone();
     let rest = Rest::new(u64::from(plan.scenario.fleet.devices), brake.clone());
     let cohort = members.iter().map(|member| member.cohort).collect();
+    let watch = plan.watch(members.iter().map(|member| member.index));
     let gauges = Arc::default();
     control.show(vec![Arc::clone(&gauges)]);
-    let recorder = Recorder::new(cohort, plan.cohorts.len(), gauges, rest);
+    let recorder = Recorder::new(cohort, plan.cohorts.len(), gauges, rest).watching(watch);
     let mut config = resolve(&plan.scenario.mock, &plan.fleet, plan.calendar)?;
     config.seed = Seed(plan.scenario.seed);
+    enrol(&plan, &mut config, endorsement_key)?;
     let service = Service::new(config).map_err(MockError::from)?;
     // Virtual time outruns any disk: here the log waits for it instead of dropping lines.
     let log = ServiceLog::start(plan.scenario.mock.log.as_ref(), true)?;
@@ -97,6 +99,8 @@ pub fn run(plan: Plan, control: &Control) -> Result<Record, RunError> {
             cohorts: cohorts.collect(),
             recorder: recorder.into(),
             governor: Governor::new(None, &Arc::new(AtomicU64::new(0)), 1, brake.clone()),
+            // Virtual time stands still while an attestation works.
+            aside: None,
         });
         let horizon = Moment::START + plan.scenario.horizon.0;
         let limit = plan.scenario.fleet.max_concurrent.map(|limit| limit as usize);
@@ -112,7 +116,7 @@ pub fn run(plan: Plan, control: &Control) -> Result<Record, RunError> {
     let shard =
         Rc::try_unwrap(shard).map_err(|_| RunError::Driver("a device outlived its shard".to_owned()))?;
 
-    let findings = Findings::of(&[shard.recorder.into_inner()]);
+    let findings = Findings::of(vec![shard.recorder.into_inner()]);
     let outcome = judge::Outcome {
         clock: ClockKind::Wired,
         target: Target {

@@ -13,6 +13,9 @@ mod reaction;
 mod tests;
 
 pub use machine::Device;
+pub use reaction::Reactions;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::outcome::{ErrorClass, Fault, Outcome};
 use crate::protocol::{Operation, OperationId, Registration, Reply, RetryAfter};
@@ -125,6 +128,8 @@ pub struct Policy {
     pub credential_by_connection: bool,
     /// Whether the transport can carry a status lookup. MQTT cannot: such a device registers instead.
     pub lookups: bool,
+    /// What a failure at the provisioning service asks for.
+    pub reactions: Reactions,
     /// What a refused connection means.
     pub refusals: Refusals,
     /// The calendar of the run.
@@ -150,6 +155,7 @@ impl Default for Policy {
             challenged: false,
             credential_by_connection: false,
             lookups: true,
+            reactions: Reactions::default(),
             refusals: Refusals::default(),
             calendar: Calendar::VIRTUAL,
         }
@@ -242,7 +248,8 @@ pub struct Attempt {
 }
 
 /// What the reference client does about a failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum Advice {
     /// Back off, then the same step again.
     Retry,

@@ -8,6 +8,7 @@
 
 pub mod device;
 pub mod outcome;
+pub mod profile;
 pub mod protocol;
 pub mod random;
 pub mod scenario;

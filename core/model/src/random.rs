@@ -37,6 +37,10 @@ pub enum Purpose {
     Chaos = 11,
     /// Resamples of a bootstrap.
     Resample = 12,
+    /// Which devices of a large fleet are watched event by event.
+    Watch = 13,
+    /// Keys that the service hands to TPMs.
+    TpmKey = 20,
 }
 
 impl Seed {

@@ -30,6 +30,7 @@ pub use mock::{
 };
 pub use network::{Delay, Network};
 pub use objective::{Comparison, Metric, Objective, ObjectiveError, Quantity, Timed, What};
+pub(crate) use read::describe;
 pub use read::{Override, Problem, Problems, read_mock, schema};
 pub use text::{Duration, Offset, Rate};
 pub use transport::{RefusalKind, RefusalsFile, Transport};

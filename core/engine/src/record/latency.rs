@@ -40,7 +40,7 @@ impl Phase {
         Self::TimeToAssigned,
     ];
 
-    pub(super) const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Dns => "dns",
             Self::Tcp => "tcp",

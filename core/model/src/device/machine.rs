@@ -253,7 +253,7 @@ impl Device {
             Observation::Connected { intended: started - self.lag(), started, fault: Some(fault) },
         );
         self.attempts += 1;
-        let (class, advice) = reaction::to_fault(fault, &policy.refusals, self.renewed);
+        let (class, advice) = reaction::to_fault(fault, policy, self.renewed);
         let outcome = Outcome::Broke(fault);
         self.connection = Connection::Closed;
         self.fail(
@@ -318,17 +318,22 @@ impl Device {
             ConnectionUse::PerDevice | ConnectionUse::PerOperation => Connection::Used,
         };
         let operation = self.next;
-        let outcome = Outcome::Answered { status: reply.status, code: reaction::service_code(reply) };
+        let is_challenge = matches!(reply.body, Body::Challenge(_))
+            && reply.status == Status::UNAUTHORIZED
+            && policy.challenged
+            && !self.challenged;
+        let outcome = match is_challenge {
+            true => Outcome::Challenged,
+            false => Outcome::Answered { status: reply.status, code: reaction::service_code(reply) },
+        };
         let (intended, started) = (self.started - self.lag(), self.started);
         host.observe(now, Observation::Ended { operation, intended, started, outcome });
 
-        match (&reply.body, reaction::to_reply(operation, reply, self.renewed)) {
-            (Body::Challenge(_), _)
-                if reply.status == Status::UNAUTHORIZED && policy.challenged && !self.challenged =>
-            {
-                (self.state, self.until) = (State::Answering, now + policy.request_timeout);
-                Action::Answer
-            }
+        if is_challenge {
+            (self.state, self.until) = (State::Answering, now + policy.request_timeout);
+            return Action::Answer;
+        }
+        match (&reply.body, reaction::to_reply(operation, reply, &policy.reactions, self.renewed)) {
             (_, Some((class, advice))) => self.fail(
                 now,
                 Failure { operation, class, advice, outcome, retry_after: reply.retry_after },
@@ -382,7 +387,7 @@ impl Device {
             let failure = Failure {
                 operation: Operation::Poll,
                 class: ErrorClass::AssignmentTimeout,
-                advice: Advice::Restart,
+                advice: policy.reactions.assignment_timeout,
                 outcome,
                 retry_after: RetryAfter::Absent,
             };
@@ -435,7 +440,7 @@ impl Device {
         let outcome = Outcome::Broke(fault);
         let (intended, started) = (self.started - self.lag(), self.started);
         host.observe(now, Observation::Ended { operation, intended, started, outcome });
-        let (class, advice) = reaction::to_fault(fault, &policy.refusals, self.renewed);
+        let (class, advice) = reaction::to_fault(fault, policy, self.renewed);
         self.fail(
             now,
             Failure { operation, class, advice, outcome, retry_after: RetryAfter::Absent },

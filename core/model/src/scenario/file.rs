@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::text::{Duration, Offset, Rate};
 use super::{AlertRule, Arrival, CompareFile, MockFile, Network, RefusalsFile, Transport};
 use crate::device::{ConnectionUse, Policy};
+use crate::profile::Profile;
 use crate::time::{Calendar, Span};
 
 /// What a fleet does, against what, and what must come of it.
@@ -24,6 +25,9 @@ pub struct Scenario {
     pub horizon: Duration,
     /// What must hold, such as `assigned >= 99.9% within 15m`. Each decides about the exit code.
     pub objectives: Vec<String>,
+    /// What devices should do and what a fleet may cost: `ms-2025`, or the path of a profile file. Devices react to
+    /// failures as it says, and the checks of a run hold them to it.
+    pub profile: String,
     /// Alert rules on the embedded mock's metrics. They decide nothing: the record says when each would have fired.
     #[serde(rename = "alert")]
     pub alerts: Vec<AlertRule>,
@@ -53,6 +57,7 @@ impl Default for Scenario {
             seed: 1,
             horizon: Duration(Span::from_secs(900)),
             objectives: Vec::new(),
+            profile: crate::profile::MS_2025.to_owned(),
             alerts: Vec::new(),
             fleet: Fleet::default(),
             cohorts: Vec::new(),
@@ -195,8 +200,8 @@ impl Cohort {
         u16::try_from(self.keep_alive.0.as_secs()).unwrap_or(u16::MAX)
     }
 
-    /// The behaviour that the devices' machines follow.
-    pub fn policy(&self, calendar: Calendar) -> Policy {
+    /// The behaviour that the devices' machines follow under a policy profile.
+    pub fn policy(&self, calendar: Calendar, profile: &Profile) -> Policy {
         Policy {
             connection: match self.connection {
                 ConnectionKind::PerDevice => ConnectionUse::PerDevice,
@@ -218,6 +223,7 @@ impl Cohort {
             challenged: self.attestation.kind == "tpm",
             credential_by_connection: self.transport.authenticates_connections(),
             lookups: self.transport == Transport::Https,
+            reactions: profile.dps,
             refusals: self.refusals.into(),
             calendar,
         }

@@ -223,7 +223,7 @@ fn set(target: &mut toml::Value, path: &[&str], value: toml::Value) -> Result<()
 }
 
 /// Turns serde's message into one with a suggestion.
-fn describe(error: &toml::de::Error, text: &str) -> Problem {
+pub(crate) fn describe(error: &toml::de::Error, text: &str) -> Problem {
     let message = error.message().trim().to_owned();
     let mut help = String::new();
     if let Some((unknown, known)) = unknown_name(&message) {
@@ -574,12 +574,17 @@ impl<'a> Judge<'a> {
         }
         let both = |keys: bool, certificates: bool| keys == certificates;
         for (index, enrollment) in mock.enrollments.iter().enumerate() {
-            if both(enrollment.primary_key.is_some(), enrollment.primary_certificate.is_some()) {
+            let ways = [
+                enrollment.primary_key.is_some(),
+                enrollment.primary_certificate.is_some(),
+                enrollment.endorsement_key.is_some(),
+            ];
+            if ways.into_iter().filter(|way| *way).count() != 1 {
                 let path = at(&format!("enrollment.{index}"));
                 self.refuse(
                     &path,
                     format!("enrollment `{}`", enrollment.registration_id),
-                    "give primary_key or primary_certificate",
+                    "give primary_key, primary_certificate or endorsement_key",
                 );
             }
             let webhook = (enrollment.allocation, enrollment.webhook_url.as_deref());
