@@ -32,6 +32,7 @@ pub(crate) fn forecast(arguments: &ForecastArguments) -> Result<u8, Failure> {
         target: None,
         ca: None,
         chaos: Vec::new(),
+        transport: None,
         clock: ClockChoice::Virtual,
         progress: arguments.progress,
         shards: None,

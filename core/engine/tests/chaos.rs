@@ -77,7 +77,7 @@ fn a_fault_means_the_same_in_a_simulation_and_as_bytes() {
         "{ kind = \"service.key-rotation\" }",
         "{ kind = \"service.clock\", offset = \"3h\" }",
     ] {
-        for transport in ["https", "mqtt"] {
+        for transport in ["https", "mqtt", "amqp"] {
             let text = fleet(transport, &format!("[[chaos]]\nfault = {fault}\n{half}"));
             let (simulated, wired) = (simulated(&text), wired(&text));
             // Devices that the fault makes park are at rest, and the run does not wait for them.
@@ -96,7 +96,7 @@ fn bytes_that_drip_or_come_in_slices_are_read_all_the_same() {
         "{ kind = \"net.drip\", bytes = 40, every = \"10ms\" }",
         "{ kind = \"net.bandwidth\", bytes_per_s = 2000 }",
     ] {
-        for transport in ["https", "mqtt", "mqtt-ws"] {
+        for transport in ["https", "mqtt", "mqtt-ws", "amqp"] {
             let plain = wired(&fleet(transport, ""));
             let slow = wired(&fleet(transport, &format!("[[chaos]]\nfault = {fault}\n")));
             assert_eq!(
