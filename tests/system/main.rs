@@ -15,6 +15,7 @@ mod interruption;
 mod mock;
 mod mqtt;
 mod mqtt_wire;
+mod pkcs11;
 mod plugins;
 mod report;
 mod runs;
