@@ -8,6 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 
 use super::config::{Assignment, Config, ConfigError, Overlap};
 use super::enrollment::{AllocationPolicy, Attestation, Enrollment, Group, Individual};
+use super::hub::Hubs;
 use super::metrics::{MetricStatus, Metrics};
 use super::placement::{Choice, Special, WebhookCall};
 use super::record::{Caller, EnrollmentPlace, EnrollmentRef, Records};
@@ -116,6 +117,7 @@ pub struct Service {
     /// What the names of the roster's devices begin with.
     roster_prefix: String,
     pub(super) records: Records,
+    pub(super) hubs: Hubs,
     registrations: Meter,
     operations: Meter,
     /// What few devices have, by the place of their record.
@@ -178,6 +180,7 @@ impl Service {
             groups,
             roster_prefix: String::new(),
             records: Records::default(),
+            hubs: Hubs::new(&config.hubs),
             special: BTreeMap::new(),
             calls: VecDeque::new(),
             counters: Counters::default(),
@@ -434,6 +437,7 @@ impl Service {
         form: &Form<'_>,
         evidence: &impl Evidence,
     ) -> Result<Answer, Refusal> {
+        self.hubs.advance(now, &self.config.hubs);
         let admitted = self.admit(now, caller, evidence);
         self.metrics.attested(now, admitted.is_ok());
         let enrollment = admitted?;
@@ -514,7 +518,7 @@ impl Service {
     ///
     /// An individual enrollment goes first and is final: a device that fails it does not fall through to a group
     /// (`dps-protocol` 9.2, 14.3).
-    fn admit(
+    pub(super) fn admit(
         &self,
         now: Moment,
         caller: Caller<'_>,
