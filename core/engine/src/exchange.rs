@@ -4,6 +4,7 @@
 //! it is the device's business.
 
 pub(crate) mod http;
+pub(crate) mod hub;
 pub(crate) mod mqtt;
 
 use std::sync::Arc;

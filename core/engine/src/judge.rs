@@ -76,6 +76,7 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
         attempts: findings.attempts,
         retry_after: findings.retry_after,
         held_back: findings.held_back,
+        life: findings.life,
         bound: plan.bound(),
         objectives: Vec::new(),
         audit: outcome.audit,

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use fleetstorm_model::outcome::Fault;
 use fleetstorm_model::random::Seed;
-use fleetstorm_model::scenario::{TargetKind, Transport};
+use fleetstorm_model::scenario::{self, TargetKind, Transport};
 use fleetstorm_model::time::{Calendar, Moment};
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{Clock as ClockKind, Target};
@@ -20,7 +20,7 @@ use crate::audit::{self, Auditor};
 use crate::clock::{Alarms, Clock};
 use crate::connect::{Dial, TlsDialler, Trust, client_config};
 use crate::control::Control;
-use crate::drive::{Cohort, Member, Shard, drive_all};
+use crate::drive::{Cohort, HubNames, Member, Shard, drive_all};
 use crate::exchange::Carrier;
 use crate::gauges::Gauges;
 use crate::governor::{Brake, Ceilings, Governor, Halt};
@@ -97,7 +97,8 @@ pub fn run(plan: Plan, machine: Machine, control: &Control) -> Result<Record, Ru
                 plan.cohorts.len(),
                 Arc::clone(gauges),
                 rest.clone(),
-            );
+            )
+            .with_lives(plan.living());
             let work = ShardWork {
                 plan: &plan,
                 configs: &configs,
@@ -131,7 +132,7 @@ pub fn run(plan: Plan, machine: Machine, control: &Control) -> Result<Record, Ru
     let now = clock.now();
     let stopped = mock.map(|(mock, _)| mock.stop()).unwrap_or_default();
 
-    let findings = Findings::of(&recorders);
+    let findings = Findings::of(&recorders, now);
     let halt = control.brake.held().unwrap_or(Halt::Settled);
     let audit = auditor.finish(
         Duration::from_nanos(now.as_nanos()),
@@ -194,13 +195,15 @@ impl ShardWork<'_> {
             .zip(self.configs)
             .map(|((planned, cohort), config)| Cohort {
                 policy: planned.policy.clone(),
+                life: planned.life.clone(),
                 retry: planned.retry.clone(),
                 connect: TlsDialler::new(
                     Arc::clone(self.doors.of(cohort.transport)),
                     Arc::clone(config),
                     self.clock,
                     planned.certificates,
-                ),
+                )
+                .with_hubs(Arc::clone(&self.doors.mqtt)),
                 id_scope: Arc::clone(&self.plan.id_scope),
                 carrier: Carrier {
                     transport: cohort.transport,
@@ -217,6 +220,7 @@ impl ShardWork<'_> {
             cohorts,
             recorder: recorder.into(),
             governor: self.governor,
+            hubs: HubNames::default(),
         });
         let horizon = Moment::START + self.plan.scenario.horizon.0;
         let limit = self.plan.scenario.fleet.max_concurrent.map(|limit| limit as usize);
@@ -262,9 +266,11 @@ impl Doors {
     fn used(&self, plan: &Plan) -> Vec<&Arc<Dial>> {
         let mut used: Vec<&Arc<Dial>> = Vec::new();
         for cohort in &plan.scenario.cohorts {
-            let dial = self.of(cohort.transport);
-            if !used.iter().any(|known| known.port == dial.port) {
-                used.push(dial);
+            let doors = [Some(self.of(cohort.transport)), needs_mqtt(cohort).then_some(&self.mqtt)];
+            for dial in doors.into_iter().flatten() {
+                if !used.iter().any(|known| known.port == dial.port) {
+                    used.push(dial);
+                }
             }
         }
         used
@@ -282,10 +288,11 @@ fn target(plan: &Plan) -> Result<Targeted, RunError> {
     if target.kind == TargetKind::Mock {
         let mut service = resolve(&plan.scenario.mock, &plan.fleet, plan.calendar)?;
         service.seed = Seed(plan.scenario.seed);
-        let identity = ServerIdentity::throw_away(&plan.scenario.mock.tls.names)?;
+        let names = [plan.scenario.mock.tls.names.clone(), plan.hubs()].concat();
+        let identity = ServerIdentity::throw_away(&names)?;
         let free = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
         let clock = Clock::start();
-        let mqtt = plan.scenario.cohorts.iter().any(|cohort| cohort.transport == Transport::Mqtt);
+        let mqtt = plan.scenario.cohorts.iter().any(needs_mqtt);
         let mock = RunningMock::start(MockOptions {
             service,
             https: free,
@@ -308,6 +315,11 @@ fn target(plan: &Plan) -> Result<Targeted, RunError> {
         None => Trust::System,
     };
     Ok((Doors::new(dial, target.mqtt_port.unwrap_or(MQTT_PORT)), trust, None))
+}
+
+/// Devices that live on come to the mock's hubs, which are behind its MQTT port.
+fn needs_mqtt(cohort: &scenario::Cohort) -> bool {
+    cohort.transport == Transport::Mqtt || cohort.life.is_some()
 }
 
 /// Nothing leaves this machine without consent, and nothing past its ceilings.
@@ -339,7 +351,9 @@ const OTHER_DESCRIPTORS: u64 = 64;
 /// The most devices that can be on their way at the same time.
 fn at_once(plan: &Plan) -> u64 {
     let fleet = &plan.scenario.fleet;
-    u64::from(fleet.max_concurrent.unwrap_or(fleet.devices).min(fleet.devices))
+    // Devices that live on keep their connection, whatever place they had on their way.
+    let limit = fleet.max_concurrent.filter(|_| !plan.living().contains(&true));
+    u64::from(limit.unwrap_or(fleet.devices).min(fleet.devices))
 }
 
 fn preflight(plan: &Plan, embedded: bool) -> Result<(), RunError> {

@@ -5,6 +5,7 @@
 //! enrollment, one throttle, one log, whichever way a device came, and no lock.
 
 mod http;
+mod hub;
 mod log;
 mod mqtt;
 mod operators;

@@ -130,7 +130,7 @@ fn simulate(
     let metrics = service.metrics().clone();
     drop((cells, wheel, service));
 
-    let findings = Findings::of(&[world.recorder]);
+    let findings = Findings::of(&[world.recorder], now);
     let outcome = judge::Outcome {
         clock: ClockKind::Simulated,
         target: Target {

@@ -5,6 +5,7 @@
 
 pub mod code;
 pub mod http;
+pub mod hub;
 mod id;
 mod message;
 pub mod mqtt;

@@ -37,6 +37,8 @@ pub enum Purpose {
     Chaos = 11,
     /// Resamples of a bootstrap.
     Resample = 12,
+    /// Back-offs and patience at a hub, and when power comes back.
+    Life = 20,
 }
 
 impl Seed {

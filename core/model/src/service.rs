@@ -24,7 +24,7 @@ mod testing;
 pub mod throttle;
 
 pub use config::{Assignment, Config, ConfigError, Hub, HubState, Overlap, Region, Sweep, Tier};
-pub use hub::{HubCounters, HubEvent, Welcome};
+pub use hub::{HubCounters, HubEvent, Welcome, device_key};
 pub use machine::{Answer, Answered, Counters, Handled, Query, Service, Ticket};
 pub use placement::{WebhookCall, WebhookReply, WebhookTicket};
 

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use fleetstorm_model::time::{Moment, Span};
 use fleetstorm_reports::record::{
-    Code, Completion, Distribution, HeldBack, Phase as PhaseRecord, RetryAfterUse, Series, Totals,
+    Code, Completion, Distribution, HeldBack, Life, Phase as PhaseRecord, RetryAfterUse, Series, Totals,
 };
 
 use super::codes::Codes;
 use super::latency::Latencies;
+use super::life::Lives;
 use super::series::Timeline;
 use super::{Recorder, Standing, class_name};
 
@@ -27,11 +28,13 @@ pub(crate) struct Findings {
     pub(crate) exhausted: u64,
     pub(crate) held_back: HeldBack,
     pub(crate) last_settled: Moment,
+    /// Of devices that live on, if any do.
+    pub(crate) life: Option<Life>,
 }
 
 impl Findings {
-    /// Merges the shards; there is at least one.
-    pub(crate) fn of(shards: &[Recorder]) -> Self {
+    /// Merges the shards, of which there is at least one, of a run that ended at `now`.
+    pub(crate) fn of(shards: &[Recorder], now: Moment) -> Self {
         let mut latencies = Latencies::default();
         let mut attempts = BTreeMap::new();
         let mut retry_after = RetryAfterUse::default();
@@ -90,8 +93,19 @@ impl Findings {
                     .as_nanos(),
             },
             last_settled: shards.iter().map(|shard| shard.last_settled).max().unwrap_or_default(),
+            life: lives(shards, now),
         }
     }
+}
+
+fn lives(shards: &[Recorder], now: Moment) -> Option<Life> {
+    let (living, _) = shards.first()?.lives.as_ref()?;
+    let devices = |shard: &Recorder| -> u64 {
+        let living = shard.cohorts.iter().zip(living).filter(|(_, living)| **living);
+        living.map(|(cohort, _)| cohort.totals.devices).sum()
+    };
+    let all: Vec<&Lives> = shards.iter().filter_map(|shard| Some(&*shard.lives.as_ref()?.1)).collect();
+    Some(Lives::merged(&all, shards.iter().map(devices).sum(), now))
 }
 
 fn cohort_totals(shards: &[Recorder], cohort: usize) -> Totals {

@@ -5,6 +5,7 @@
 //! by the evidence that they registered with. What it will do to a connection that stands follows from its plan
 //! ([`Service::hub_event`]), so that a driver needs one alarm for it and no messages.
 
+use super::allocation;
 use super::config::{Hub, HubState, Tier};
 use super::machine::Service;
 use super::record::Caller;
@@ -51,6 +52,11 @@ pub struct HubCounters {
     pub refused: u64,
     /// Messages that devices sent.
     pub messages: u64,
+}
+
+/// A number that stays with a device, for what is spread over devices.
+pub fn device_key(device_id: &str) -> u64 {
+    allocation::hash(device_id)
 }
 
 impl Tier {
