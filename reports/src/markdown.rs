@@ -102,7 +102,7 @@ fn numbers(record: &Record, out: &mut String) {
 /// Devices assigned over time, one block a bucket.
 fn sparkline(record: &Record, out: &mut String) {
     const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-    let buckets = Buckets::new(record.series.assigned.len(), SPARKLINE_MAX);
+    let buckets = Buckets::new(record.series.assigned.len(), record.series.step_s, SPARKLINE_MAX);
     let sums = buckets.sums(&record.series.assigned);
     let most = sums.iter().copied().max().unwrap_or(0);
     if most == 0 {

@@ -3,14 +3,19 @@
 //! Times are nanoseconds unless the name says otherwise, counted from the start of the run. Maps are ordered, so
 //! the same run always gives the same bytes.
 
+mod audit;
+mod coarse;
 mod io;
+mod shape;
 
 use std::collections::BTreeMap;
 
+pub use audit::{Case, Check, CheckStatus, Practice};
 use fleetstorm_model::profile::Profile;
 pub use io::ReadError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+pub use shape::{Heat, HerdIndex, Journey};
 
 /// The version of the format that this crate writes. A reader accepts every version up to its own.
 pub const VERSION: u32 = 1;
@@ -65,6 +70,21 @@ pub struct Record {
     /// The life after provisioning; absent where no cohort lives on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub life: Option<Life>,
+    /// Length of the windows of [`Code::windows`] and of [`Record::heat`].
+    #[serde(default)]
+    pub window_ns: u64,
+    /// Latency over time.
+    #[serde(default)]
+    pub heat: Vec<Heat>,
+    /// Where the time of the p50, p90, p99 and p99.9 device went.
+    #[serde(default)]
+    pub journeys: Vec<Journey>,
+    /// Whether retries fell together.
+    #[serde(default)]
+    pub herd: HerdIndex,
+    /// The best practices, each as a check over what devices did.
+    #[serde(default)]
+    pub practice: Practice,
     /// What bounds the fleet from outside, as far as the run can know it.
     pub bound: Option<Bound>,
     /// The objectives and whether they held.
@@ -156,6 +176,9 @@ pub struct Cohort {
     pub totals: Totals,
     /// When shares of the cohort had their hub.
     pub completion: Completion,
+    /// Its devices that got their hub, over the steps of [`Series`].
+    #[serde(default)]
+    pub assigned: Vec<u32>,
 }
 
 /// Counts over a whole run.
@@ -185,6 +208,12 @@ pub struct Totals {
     pub tokens_renewed: u64,
     /// Devices whose plugin failed.
     pub plugin_faults: u64,
+    /// Waits that strategies chose after failures.
+    #[serde(default)]
+    pub back_offs: u64,
+    /// Those waits together: device time lost in back-off.
+    #[serde(default)]
+    pub backed_off_ns: u64,
     /// Devices assigned per hub.
     pub hubs: BTreeMap<String, u64>,
     /// Stopped devices by what stopped them (an `ErrorClass` in kebab case).
@@ -264,11 +293,17 @@ pub struct Code {
     pub first_ns: u64,
     /// Last time.
     pub last_ns: u64,
+    /// How often in each window of [`Record::window_ns`].
+    #[serde(default)]
+    pub windows: Vec<u32>,
 }
 
-/// Counts per second since the first intended boot; all vectors have the same length.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// Counts over time since the first intended boot; all vectors have the same length.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Series {
+    /// Seconds that an entry covers: 1 but for runs of hours, whose record shall not grow with them.
+    #[serde(default = "one")]
+    pub step_s: u32,
     /// Requests that devices meant to send in that second.
     pub intended: Vec<u32>,
     /// Requests that were sent.
@@ -283,6 +318,19 @@ pub struct Series {
     pub assigned: Vec<u32>,
     /// Devices that had booted and were not settled at the end of that second.
     pub in_flight: Vec<u32>,
+    /// Register and status-lookup requests that were sent: what the quota counts.
+    #[serde(default)]
+    pub registers: Vec<u32>,
+    /// Those among them that were a device's first.
+    #[serde(default)]
+    pub first: Vec<u32>,
+    /// Devices that booted, or woke from parking.
+    #[serde(default)]
+    pub booted: Vec<u32>,
+}
+
+fn one() -> u32 {
+    1
 }
 
 /// How devices treated valid `Retry-After` values.
@@ -375,6 +423,20 @@ pub struct Objective {
     pub margin: Option<f64>,
     /// One sentence for a person: where it broke, or why there is no data.
     pub note: String,
+    /// The window in which it was worst; absent where an objective is not about moments.
+    #[serde(default)]
+    pub worst: Option<WorstWindow>,
+}
+
+/// The part of a run in which an objective was worst.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WorstWindow {
+    /// Its beginning.
+    pub from_ns: u64,
+    /// Its end.
+    pub to_ns: u64,
+    /// What was observed in it.
+    pub observed: String,
 }
 
 /// Whether an objective held.
@@ -438,7 +500,7 @@ pub struct MetricSeries {
     pub status: String,
     /// How often altogether.
     pub total: u64,
-    /// How often in each second of the run.
+    /// How often in each step of [`Series::step_s`] of the run.
     pub per_second: Vec<u32>,
 }
 

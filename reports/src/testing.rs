@@ -77,11 +77,13 @@ fn fill_counts(record: &mut Record) {
         transport: "https".into(),
         totals,
         completion: record.completion.clone(),
+        assigned: Vec::new(),
     }];
     let second = |from: u32| {
         (0..120u32).map(move |second| if second < 5 { from * 10 } else { from * (120 - second) / 60 })
     };
     record.series = Series {
+        step_s: 1,
         intended: second(11).collect(),
         sent: second(10).collect(),
         accepted: second(6).collect(),
@@ -100,6 +102,9 @@ fn fill_counts(record: &mut Record) {
             })
             .collect(),
         in_flight: (0..120u32).map(|second| 880 - second * 7).collect(),
+        registers: second(7).collect(),
+        first: second(3).collect(),
+        booted: (0..120u32).map(|second| if second < 20 { 50 } else { 0 }).collect(),
     };
     record.attempts = [(2, 610), (3, 240), (4, 120), (9, 27)].into();
     record.retry_after = RetryAfterUse { given: 503, honoured: 480, violated: 23 };
@@ -133,6 +138,7 @@ fn codes() -> Vec<Code> {
         devices: count.min(997),
         first_ns: 1_500_000,
         last_ns: 90_000_000_000,
+        windows: (0..24).map(|window| count as u32 * (24 - window) / 300).collect(),
     };
     vec![
         code("connect", 0, 0, "connect-timeout", 2),
@@ -152,6 +158,7 @@ fn objectives() -> Vec<Objective> {
         bound: 1.0,
         margin,
         note: note.into(),
+        worst: None,
     };
     vec![
         objective(

@@ -339,7 +339,7 @@ impl<'a, C: Connect> Driven<'a, C> {
             Ok(ended) => ended,
             Err(_) => return Event::Alarm,
         };
-        shard.recorder.borrow_mut().connect_times(times, self.device.lag());
+        shard.recorder.borrow_mut().connect_times(self.around.local, times, self.device.lag());
         match result {
             Ok(link) => {
                 self.wire.link = Some(link);

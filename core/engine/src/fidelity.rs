@@ -63,18 +63,25 @@ pub fn compare(measured: &Record, forecast: &Record) -> Fidelity {
     }
 }
 
+/// The largest distance between two completion curves, at the instants that both know.
 fn curve_distance(a: &Record, b: &Record) -> f64 {
-    let (mut of_a, mut of_b, mut most) = (0.0, 0.0, 0.0f64);
-    for second in 0..a.series.assigned.len().max(b.series.assigned.len()) {
-        let share = |record: &Record| {
-            let assigned = record.series.assigned.get(second).copied().unwrap_or(0);
-            f64::from(assigned) / record.devices.max(1) as f64
-        };
-        of_a += share(a);
-        of_b += share(b);
-        most = most.max((of_a - of_b).abs());
-    }
-    most
+    let step_s = a.series.step_s.max(b.series.step_s).max(1) as usize;
+    let curve = |record: &Record| -> Vec<f64> {
+        let own_step_s = record.series.step_s.max(1) as usize;
+        let mut sum = 0.0;
+        let mut shares = vec![0.0; (record.series.assigned.len() * own_step_s).div_ceil(step_s)];
+        for (index, count) in record.series.assigned.iter().enumerate() {
+            sum += f64::from(*count) / record.devices.max(1) as f64;
+            shares[index * own_step_s / step_s] = sum;
+        }
+        shares
+    };
+    let (of_a, of_b) = (curve(a), curve(b));
+    // A curve that has ended stays where it is.
+    let at = |curve: &[f64], index: usize| curve.get(index).or(curve.last()).copied().unwrap_or(0.0);
+    (0..of_a.len().max(of_b.len()))
+        .map(|index| (at(&of_a, index) - at(&of_b, index)).abs())
+        .fold(0.0, f64::max)
 }
 
 impl fmt::Display for Fidelity {
@@ -196,14 +203,15 @@ fn throttle(record: &Record) -> Option<(f64, f64)> {
         .iter()
         .find(|phase| phase.phase == "time-to-assigned")
         .map_or(0.0, |phase| phase.service.min_us as f64 / 1e6);
-    let from = first + 2 * lag_s.ceil() as usize + 2;
+    let step_s = f64::from(series.step_s.max(1));
+    let from = first + (2.0 * lag_s.ceil() / step_s).ceil() as usize + 2;
     let mut assigned = 0.0;
     let mut points = Vec::new();
-    for (second, &count) in series.assigned.iter().enumerate() {
+    for (index, &count) in series.assigned.iter().enumerate() {
         assigned += f64::from(count);
-        if (from..=last).contains(&second) {
-            // Counts are those of the second's end.
-            points.push((second as f64 + 1.0, assigned));
+        if (from..=last).contains(&index) {
+            // Counts are those of the step's end.
+            points.push(((index as f64 + 1.0) * step_s, assigned));
         }
     }
     if points.len() < SATURATED_MIN {

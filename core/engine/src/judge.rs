@@ -4,12 +4,15 @@
 //! so are forecasts and comparisons.
 
 mod alert;
+pub(crate) mod checks;
 mod objective;
+mod worst;
 
 use fleetstorm_model::service::metrics::Metrics;
 use fleetstorm_model::time::Moment;
 use fleetstorm_reports::record::{
-    Audit, Clock, Cohort, End, Machine, ObjectiveStatus, ServiceLog, Target, VERSION, Verdict, VerdictResult,
+    Audit, Clock, Cohort, End, Machine, ObjectiveStatus, Practice, ServiceLog, Target, VERSION, Verdict,
+    VerdictResult,
 };
 use fleetstorm_reports::{Record, sentence};
 
@@ -45,13 +48,14 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
         .cohorts
         .iter()
         .zip(findings.cohorts)
-        .map(|(cohort, (totals, completion))| Cohort {
+        .map(|(cohort, found)| Cohort {
             name: cohort.name.clone(),
             attestation: cohort.attestation.kind.clone(),
             retry: cohort.retry.to_string(),
             transport: cohort.transport.name().to_owned(),
-            totals,
-            completion,
+            totals: found.totals,
+            completion: found.completion,
+            assigned: found.assigned,
         })
         .collect();
     let mut record = Record {
@@ -77,6 +81,11 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
         retry_after: findings.retry_after,
         held_back: findings.held_back,
         life: findings.life,
+        window_ns: findings.window_ns,
+        heat: findings.heat,
+        journeys: findings.journeys,
+        herd: findings.herd,
+        practice: Practice::default(),
         bound: plan.bound(),
         objectives: Vec::new(),
         audit: outcome.audit,
@@ -97,8 +106,17 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
         .iter()
         .map(|objective| objective::judge(&record, objective))
         .collect();
+    let name = |device| plan.scenario.registration_id(device);
+    for journey in &mut record.journeys {
+        journey.name = name(journey.device);
+    }
+    if let Some(checker) = findings.checker {
+        record.practice = checker.practice(&record, plan.scenario.fleet.informed, name);
+    }
     (record.verdict.result, record.verdict.exit_code) = verdict(&record);
     record.verdict.sentence = sentence(&record);
+    // What judges is exact to the second; what is kept of a run of hours need not be.
+    record.coarsen();
     record
 }
 

@@ -98,7 +98,8 @@ pub fn run(plan: Plan, machine: Machine, control: &Control) -> Result<Record, Ru
                 Arc::clone(gauges),
                 rest.clone(),
             )
-            .with_lives(plan.living());
+            .with_lives(plan.living())
+            .watching(plan.watch(members.iter().map(|member| member.index)));
             let work = ShardWork {
                 plan: &plan,
                 configs: &configs,
@@ -132,7 +133,7 @@ pub fn run(plan: Plan, machine: Machine, control: &Control) -> Result<Record, Ru
     let now = clock.now();
     let stopped = mock.map(|(mock, _)| mock.stop()).unwrap_or_default();
 
-    let findings = Findings::of(&recorders, now);
+    let findings = Findings::of(recorders, now);
     let halt = control.brake.held().unwrap_or(Halt::Settled);
     let audit = auditor.finish(
         Duration::from_nanos(now.as_nanos()),

@@ -16,6 +16,7 @@ use crate::drive::Member;
 use crate::identity::FleetIdentity;
 use crate::mock::ResolveError;
 use crate::plugins::{Attestation, Knowledge, Registry, Retry, Scopes};
+use crate::record::Watch;
 use crate::simulate::Proof;
 
 /// Salt of the identity that a service does not know.
@@ -110,6 +111,11 @@ impl Plan {
     /// Which cohorts live on.
     pub(crate) fn living(&self) -> Vec<bool> {
         self.cohorts.iter().map(|cohort| cohort.life.is_some()).collect()
+    }
+
+    /// The devices to be watched among those of a shard, which come with their numbers.
+    pub(crate) fn watch(&self, members: impl Iterator<Item = u32>) -> Watch {
+        Watch::new(Seed(self.scenario.seed), self.scenario.fleet.devices, self.profile.clone(), members)
     }
 
     /// The plugins that take part, each once.

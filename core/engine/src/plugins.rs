@@ -41,6 +41,7 @@ pub use examine::{Check, Examination, HerdRow, Repeats, RetryAfterRow, Terminal,
 pub use file::{SEARCH_VARIABLE, Sealed, find};
 pub use host::{Message, messages};
 pub use library::{Kind, Library, Part};
+pub(crate) use memory::Sessions;
 pub use memory::{Layout, Session};
 pub use probe::{Found, Probe, serve_probe};
 pub use problem::{LoadError, PluginError, Problem};

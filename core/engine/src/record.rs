@@ -6,10 +6,14 @@
 //! the sum.
 
 mod codes;
+mod heat;
+mod herd;
 mod latency;
 mod life;
+mod matrix;
 mod series;
 mod summary;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,11 +26,14 @@ use fleetstorm_model::time::{Moment, Span};
 use fleetstorm_reports::record::{RetryAfterUse, Totals};
 
 use codes::{Codes, Key, Met};
+use heat::Heats;
+use herd::Retries;
 use latency::Latencies;
 pub(crate) use latency::{Ending, Phase};
 use life::Lives;
 use series::Timeline;
 pub(crate) use summary::Findings;
+pub(crate) use watch::Watch;
 
 use crate::gauges::Gauges;
 use crate::governor::{Brake, Halt};
@@ -60,7 +67,14 @@ struct Seen {
     met: Met,
     cohort: u16,
     standing: Standing,
+    /// [`WATCHED`] and [`REGISTERED`].
+    flags: u8,
 }
+
+/// It is watched event by event.
+const WATCHED: u8 = 1;
+/// It has sent a register request.
+const REGISTERED: u8 = 2;
 
 /// The recorder of one shard.
 pub(crate) struct Recorder {
@@ -72,6 +86,9 @@ pub(crate) struct Recorder {
     timeline: Timeline,
     /// Which cohorts live on, and their lives; `None` where none does.
     lives: Option<(Vec<bool>, Box<Lives>)>,
+    heats: Heats,
+    retries: Retries,
+    watch: Watch,
     /// Attempts of assigned devices: attempts to devices.
     attempts: BTreeMap<u64, u64>,
     retry_after: RetryAfterUse,
@@ -135,13 +152,16 @@ impl Recorder {
         Self {
             devices: cohort
                 .into_iter()
-                .map(|cohort| Seen { met: Met::default(), cohort, standing: Standing::Off })
+                .map(|cohort| Seen { met: Met::default(), cohort, standing: Standing::Off, flags: 0 })
                 .collect(),
             codes: Codes::default(),
             cohorts: tallies,
             latencies: Latencies::default(),
             timeline: Timeline::default(),
             lives: None,
+            heats: Heats::default(),
+            retries: Retries::default(),
+            watch: Watch::nobody(),
             attempts: BTreeMap::new(),
             retry_after: RetryAfterUse::default(),
             exhausted: 0,
@@ -161,8 +181,26 @@ impl Recorder {
         self
     }
 
+    /// Watches some of its devices event by event.
+    pub(crate) fn watching(mut self, watch: Watch) -> Self {
+        for &local in watch.locals() {
+            if let Some(seen) = self.devices.get_mut(local as usize) {
+                seen.flags |= WATCHED;
+            }
+        }
+        self.watch = watch;
+        self
+    }
+
+    fn is_watched(&self, device: usize) -> bool {
+        self.devices[device].flags & WATCHED != 0
+    }
+
     /// A device was given power.
     pub(crate) fn booted(&mut self, device: usize, now: Moment) {
+        if self.is_watched(device) {
+            self.watch.booted(device);
+        }
         let before = std::mem::replace(&mut self.devices[device].standing, Standing::Running);
         if before == Standing::Off {
             self.tally(device).totals.booted += 1;
@@ -185,7 +223,10 @@ impl Recorder {
     }
 
     /// The parts of a connection attempt, seen by the driver only.
-    pub(crate) fn connect_times(&mut self, times: ConnectTimes, lag: Span) {
+    pub(crate) fn connect_times(&mut self, device: usize, times: ConnectTimes, lag: Span) {
+        if self.is_watched(device) {
+            self.watch.connect_times(device, times);
+        }
         for (phase, took) in [
             (Phase::Dns, times.dns),
             (Phase::Tcp, times.tcp),
@@ -202,11 +243,15 @@ impl Recorder {
 
     /// What device number `device` of this shard noticed.
     pub(crate) fn observe(&mut self, device: usize, now: Moment, observation: Observation<'_>) {
+        if self.is_watched(device) {
+            self.watch.observe(device, now, &observation);
+        }
         match observation {
             Observation::Connected { intended, started, fault } => {
                 self.tally(device).totals.connections += 1;
                 let ending = if fault.is_some() { Ending::Failed } else { Ending::Ok };
                 self.latencies.add(Phase::Connect, ending, now.since(intended), now.since(started));
+                self.heats.add(Phase::Connect, now, now.since(intended));
                 if let Some(fault) = fault {
                     self.failed(device, now, fault);
                     self.codes.count(
@@ -222,14 +267,29 @@ impl Recorder {
                 totals.registers += u64::from(operation != Operation::Poll);
                 totals.billable += u64::from(operation == Operation::Register);
                 self.timeline.at(intended).intended += 1;
-                self.timeline.at(now).sent += 1;
+                let second = self.timeline.at(now);
+                second.sent += 1;
+                if operation != Operation::Poll {
+                    second.registers += 1;
+                    let flags = &mut self.devices[device].flags;
+                    if *flags & REGISTERED == 0 {
+                        *flags |= REGISTERED;
+                        second.first += 1;
+                    } else {
+                        self.retries.add(now);
+                    }
+                }
                 self.gauges.sent();
             }
             Observation::Ended { operation, intended, started, outcome } => {
                 let ending = self.ended(device, now, operation, outcome);
                 self.latencies.add(operation.into(), ending, now.since(intended), now.since(started));
+                self.heats.add(operation.into(), now, now.since(intended));
             }
             Observation::BackedOff { wait, retry_after, .. } => {
+                let totals = &mut self.tally(device).totals;
+                totals.back_offs += 1;
+                totals.backed_off_ns = totals.backed_off_ns.saturating_add(wait.as_nanos());
                 if let Some(floor) = retry_after {
                     self.retry_after.given += 1;
                     if wait >= floor {
@@ -245,6 +305,7 @@ impl Recorder {
                     return self.settle(device, now, Standing::Assigned);
                 }
                 self.latencies.add(Phase::TimeToAssigned, Ending::Ok, now.since(booted), now.since(booted));
+                self.heats.add(Phase::TimeToAssigned, now, now.since(booted));
                 *self.attempts.entry(u64::from(attempts)).or_default() += 1;
                 let tally = self.tally(device);
                 tally.completions.push(now);
@@ -344,9 +405,14 @@ impl Recorder {
         }
     }
 
-    /// Asks for the memory of a device that will soon be needed.
-    pub(crate) fn fetch(&self, device: usize) {
-        std::hint::black_box(self.devices[device].cohort);
+    /// Some of what is kept of a device, for a driver that wants it in the cache.
+    pub(crate) fn fetch(&self, device: usize) -> u32 {
+        u32::from(self.devices[device].cohort)
+    }
+
+    /// When the last device came to rest.
+    pub(crate) fn last_settled(&self) -> Moment {
+        self.last_settled
     }
 
     /// Whether a device has its hub.

@@ -31,10 +31,10 @@ pub(crate) use truth::Proof;
 use crate::audit;
 use crate::control::Control;
 use crate::gauges::Gauges;
-use crate::governor::Halt;
+use crate::governor::{Brake, Halt};
 use crate::mock::{MockError, resolve};
 use crate::plan::Plan;
-use crate::plugins::{Retry, Session};
+use crate::plugins::{Retry, Sessions};
 use crate::record::{Findings, Recorder, Rest};
 use crate::serve::webhooks;
 use crate::{RunError, judge};
@@ -53,7 +53,7 @@ const RUN_BYTES: u64 = 64 << 20;
 /// The target is not the embedded mock, the machine has not the memory, or time stands still.
 pub fn run(plan: Plan, control: &Control) -> Result<Record, RunError> {
     let devices = plan.scenario.fleet.devices;
-    Ok(simulate(plan, control, None, 0..devices)?.0)
+    Ok(simulate(plan, control, None, 0..devices, FORESIGHT)?.0)
 }
 
 /// Runs a plan in virtual time and keeps what became of each device.
@@ -62,16 +62,18 @@ pub fn run(plan: Plan, control: &Control) -> Result<Record, RunError> {
 /// As [`run`].
 pub fn run_in_detail(plan: Plan, control: &Control) -> Result<(Record, Herd), RunError> {
     let devices = plan.scenario.fleet.devices;
-    let (record, herd) = simulate(plan, control, Some(Herd::of(devices)), 0..devices)?;
+    let (record, herd) = simulate(plan, control, Some(Herd::of(devices)), 0..devices, FORESIGHT)?;
     Ok((record, herd.unwrap_or_default()))
 }
 
-/// Runs a plan whose devices are lined up in the order of `line`, which makes no difference.
+/// Runs a plan whose devices are lined up in the order of `line` and live up to `foresight` ahead of each other:
+/// neither makes a difference.
 fn simulate(
     mut plan: Plan,
     control: &Control,
     herd: Option<Herd>,
     line: impl Iterator<Item = u32>,
+    foresight: Span,
 ) -> Result<(Record, Option<Herd>), RunError> {
     preflight(&plan)?;
     let devices = plan.scenario.fleet.devices;
@@ -80,6 +82,7 @@ fn simulate(
     let prefix = plan.scenario.fleet.id_prefix.clone();
     let service = Service::with_roster(config, &prefix, devices).map_err(MockError::from)?;
 
+    let watch = plan.watch(0..devices);
     let membership = std::mem::take(&mut plan.membership);
     let arrivals = std::mem::take(&mut plan.arrivals);
     let mut wheel = Wheel::new(devices);
@@ -91,17 +94,22 @@ fn simulate(
     let cells: Vec<Cell> = membership.iter().map(cell).collect();
     let gauges: Arc<Gauges> = Arc::default();
     control.show(vec![Arc::clone(&gauges)]);
-    let rest = Rest::new(u64::from(devices), control.brake.clone());
+    // A device that is ahead of the others may be the last on its way before one of them wakes: the brake is this
+    // driver's to pull.
+    let rest = Rest::new(u64::from(devices), Brake::new());
     let cohorts: Vec<Cohort> = plan
         .cohorts
         .iter()
         .map(|planned| Cohort {
             policy: planned.policy.clone(),
+            together: planned.retry.is_coordinated(),
+            session_bytes: planned.retry.session_layout().size,
             retry: planned.retry.clone(),
             proof: &planned.proof,
         })
         .collect();
-    let sessions = cells.iter().map(|cell| cohorts[usize::from(cell.cohort)].retry.session()).collect();
+    let session_bytes_max = cohorts.iter().map(|cohort| cohort.session_bytes).max().unwrap_or(0);
+    let sessions = Sessions::of(devices, session_bytes_max);
     let mut simulation = Simulation {
         now: Moment::START,
         seed: Seed(plan.scenario.seed),
@@ -110,7 +118,7 @@ fn simulate(
         wheel,
         cells,
         world: World {
-            recorder: Recorder::new(membership, cohorts.len(), gauges, rest.clone()),
+            recorder: Recorder::new(membership, cohorts.len(), gauges, rest.clone()).watching(watch),
             sessions,
             cohorts,
             seed: Seed(plan.scenario.seed),
@@ -121,6 +129,10 @@ fn simulate(
         ghosts: BTreeMap::new(),
         places: plan.scenario.fleet.max_concurrent,
         queue: VecDeque::new(),
+        called: None,
+        foresight,
+        frontier: Moment::START,
+        furthest: Moment::START,
         herd,
     };
     let horizon = Moment::START + plan.scenario.horizon.0;
@@ -130,7 +142,7 @@ fn simulate(
     let metrics = service.metrics().clone();
     drop((cells, wheel, service));
 
-    let findings = Findings::of(&[world.recorder], now);
+    let findings = Findings::of(vec![world.recorder], now);
     let outcome = judge::Outcome {
         clock: ClockKind::Simulated,
         target: Target {
@@ -186,8 +198,10 @@ fn preflight(plan: &Plan) -> Result<(), RunError> {
     }
 }
 
-/// How many devices ahead memory is asked for: some hundred nanoseconds.
-const AHEAD: usize = 2;
+/// How far ahead of the others a device may live. An interrupted run goes on to where the furthest one stands.
+const FORESIGHT: Span = Span::from_secs(60);
+/// How many things may happen to a device at once: two round trips.
+const STRIDE: u32 = 8;
 
 /// One device and what is on its way to it.
 struct Cell {
@@ -201,6 +215,9 @@ struct Cell {
 struct Cohort<'a> {
     policy: Policy,
     retry: Retry,
+    /// Whether its devices decide together.
+    together: bool,
+    session_bytes: usize,
     proof: &'a Proof,
 }
 
@@ -228,13 +245,23 @@ struct Simulation<'a> {
     places: Option<u32>,
     /// Devices that wait for a place, and when they should have booted.
     queue: VecDeque<(u32, Moment)>,
+    /// The one of them that has just been given its place.
+    called: Option<(u32, Moment)>,
+    foresight: Span,
+    /// Devices live alone no further than this; whatever changes all of them at an instant must not lie before it.
+    frontier: Moment,
+    /// The latest moment to which a device has lived alone.
+    furthest: Moment,
     herd: Option<Herd>,
 }
+
+/// When something happens to a device, and what; nothing more if its life is over.
+type Due = Option<(Moment, Parcel)>;
 
 /// What devices ask and tell.
 struct World<'a> {
     cohorts: Vec<Cohort<'a>>,
-    sessions: Vec<Session>,
+    sessions: Sessions,
     recorder: Recorder,
     seed: Seed,
     wait_max_ns: u64,
@@ -255,13 +282,18 @@ impl Simulation<'_> {
         // A device makes some dozen steps at one instant at most, unless neither it nor the network takes time.
         let patience = 64 * self.cells.len() as u64 + 10_000;
         let (mut events, mut stood) = (0u64, 0u64);
+        let mut end = horizon;
         loop {
             events += 1;
-            if events.is_multiple_of(4_096) && control.brake.held().is_some() {
-                break;
+            if events.is_multiple_of(4_096) && end == horizon && control.brake.held().is_some() {
+                // Some devices are ahead of others: the run ends where all of them stand.
+                end = self.furthest.max(self.now);
             }
+            self.frontier = end.min(self.now + self.foresight);
+            // While nobody is on the way, only a device that wakes before the last one came to rest matters.
+            let last = if rest.is_still() { end.min(self.world.recorder.last_settled()) } else { end };
             let ghost = self.ghosts.first_key_value().map(|(key, _)| key.0);
-            let until = ghost.map_or(horizon, |ghost| horizon.min(ghost));
+            let until = ghost.map_or(last, |ghost| last.min(ghost));
             let before = self.now;
             if let Some((at, device)) = self.wheel.pop(until) {
                 self.now = self.now.max(at);
@@ -273,14 +305,17 @@ impl Simulation<'_> {
                     return Err(RunError::Livelock { strategy: cohort.retry.used.id.clone(), at });
                 }
                 self.ring(device);
-                if rest.is_still() {
-                    break;
+                while let Some((next, intended)) = self.called.take() {
+                    let due = self.boot(next, self.now, intended);
+                    self.follow(next, due);
                 }
-            } else if ghost.is_some_and(|ghost| ghost <= horizon) {
+            } else if ghost.is_some_and(|ghost| ghost <= last) {
                 self.haunt();
             } else {
-                if !rest.is_still() {
-                    self.now = horizon;
+                if rest.is_still() {
+                    self.now = self.now.max(last);
+                } else {
+                    self.now = end;
                     control.brake.pull(Halt::Horizon);
                 }
                 break;
@@ -300,86 +335,129 @@ impl Simulation<'_> {
         Ok(())
     }
 
-    /// Asks for the memory of a device that will soon be needed. A million devices do not fit into the caches, and
+    /// Asks for the memory of devices that will soon be needed. A million of them do not fit into the caches, and
     /// waiting for memory is most of the time that a simulation takes.
     fn fetch(&self) {
-        if let Some(device) = self.wheel.upcoming(AHEAD) {
-            let cell = &self.cells[device as usize];
-            std::hint::black_box((cell.parcel, cell.device.attempts()));
-            self.world.recorder.fetch(device as usize);
+        for device in self.wheel.upcoming() {
+            let Cell { device: own, parcel, draws, cohort } = &self.cells[device as usize];
+            // One of each line of the cache that a cell may lie on.
+            let lines = (own.alarm(), own.attempts(), own.operation().is_some(), *parcel, *draws, *cohort);
+            std::hint::black_box((lines, self.world.recorder.fetch(device as usize)));
         }
     }
 
     /// A device's alarm rings.
     fn ring(&mut self, device: u32) {
-        let cell = &mut self.cells[device as usize];
-        match std::mem::replace(&mut cell.parcel, Parcel::Time) {
-            Parcel::Boot => self.boot(device, self.now),
+        let parcel = std::mem::replace(&mut self.cells[device as usize].parcel, Parcel::Time);
+        let due = self.happen(device, self.now, parcel);
+        self.follow(device, due);
+    }
+
+    /// Lives a device on for as long as it is alone, then sets its alarm.
+    ///
+    /// Devices meet at the service, in what a coordinated strategy shares and in the queue for a place. From one
+    /// meeting to the next nobody can tell when a device's steps are made, so they are made at once, each at its own
+    /// time: one alarm a request rather than four, and one journey to the device's memory.
+    fn follow(&mut self, device: u32, due: Due) {
+        let Some((mut at, mut parcel)) = due else { return };
+        for _ in 0..STRIDE {
+            if !self.is_alone(device, at, parcel) {
+                break;
+            }
+            self.furthest = self.furthest.max(at);
+            let Some(next) = self.happen(device, at, parcel) else { return };
+            (at, parcel) = next;
+        }
+        self.cells[device as usize].parcel = parcel;
+        self.wheel.set(device, at);
+    }
+
+    /// Whether what is due concerns the device alone.
+    fn is_alone(&self, device: u32, at: Moment, parcel: Parcel) -> bool {
+        let cell = &self.cells[device as usize];
+        let together = self.places.is_some() || self.world.cohorts[usize::from(cell.cohort)].together;
+        at <= self.frontier
+            && match parcel {
+                // A device that wakes up after the last one came to rest has no run to return to.
+                Parcel::Time => !together && !cell.device.is_settled(),
+                Parcel::Connection => true,
+                Parcel::Boot | Parcel::Request { .. } => false,
+                Parcel::Throttled { .. }
+                | Parcel::Assigning { .. }
+                | Parcel::Assigned { .. }
+                | Parcel::Shelved(_) => !together,
+            }
+    }
+
+    /// What is due happens, and something else is due.
+    fn happen(&mut self, device: u32, now: Moment, parcel: Parcel) -> Due {
+        match parcel {
+            Parcel::Boot => self.boot(device, now, now),
             Parcel::Time => {
-                if cell.device.is_settled() {
-                    self.world.recorder.woke(device as usize, self.now);
-                    self.note(device, Fate::Unfinished);
+                if self.cells[device as usize].device.is_settled() {
+                    self.world.recorder.woke(device as usize, now);
+                    self.note(device, now, Fate::Unfinished);
                 }
-                self.step(device, Input::Alarm);
+                self.step(device, now, Input::Alarm)
             }
-            Parcel::Connection => self.step(device, Input::Connected),
+            Parcel::Connection => self.step(device, now, Input::Connected),
             Parcel::Request { expires_unix_secs, operation, slot } => {
-                self.serve(device, expires_unix_secs, operation, slot);
+                self.serve(device, now, expires_unix_secs, operation, slot)
             }
-            answer => {
-                if let Some(answer) = self.shelf.unpack(device, answer) {
-                    let reply = self.service.reply(self.now, &answer);
-                    self.step(device, Input::Reply(&reply));
+            answer => match self.shelf.unpack(device, answer) {
+                Some(answer) => {
+                    let reply = self.service.reply(now, &answer);
+                    self.step(device, now, Input::Reply(&reply))
                 }
-            }
+                None => self.alarm(device),
+            },
         }
     }
 
-    fn boot(&mut self, device: u32, intended: Moment) {
+    fn boot(&mut self, device: u32, now: Moment, intended: Moment) -> Due {
         if let Some(places) = &mut self.places {
             if *places == 0 {
-                self.cells[device as usize].parcel = Parcel::Boot;
                 self.queue.push_back((device, intended));
-                return;
+                return None;
             }
             *places -= 1;
         }
-        self.world.recorder.booted(device as usize, self.now);
-        self.step(device, Input::Boot { intended });
+        self.world.recorder.booted(device as usize, now);
+        self.step(device, now, Input::Boot { intended })
     }
 
-    /// Gives a device an input and does what it wants.
-    fn step(&mut self, device: u32, input: Input<'_>) {
+    /// Gives a device an input and says what its wish leads to.
+    fn step(&mut self, device: u32, now: Moment, input: Input<'_>) -> Due {
         let mut input = input;
         loop {
             let cell = &mut self.cells[device as usize];
             let cohort = &self.world.cohorts[usize::from(cell.cohort)];
             let mut around = Around {
                 recorder: &mut self.world.recorder,
-                session: &mut self.world.sessions[device as usize],
+                session: self.world.sessions.get_mut(device as usize, cohort.session_bytes),
                 retry: &cohort.retry,
                 draws: &mut cell.draws,
                 wait_max_ns: &mut self.world.wait_max_ns,
                 seed: self.world.seed,
                 device,
             };
-            let action = cell.device.step(self.now, input, &cohort.policy, &mut around);
+            let action = cell.device.step(now, input, &cohort.policy, &mut around);
             match action {
                 Action::Connect { .. } => {
-                    let stands = self.now + self.leg(device, Leg::Connect);
-                    return self.send_off(device, stands, Parcel::Connection);
+                    let stands = now + self.leg(device, Leg::Connect);
+                    return self.dispatch(device, stands, Parcel::Connection);
                 }
                 Action::Send { operation, credential, .. } => {
                     let attempt = cell.device.attempts();
                     if let Some(herd) = &mut self.herd
                         && operation != Operation::Poll
                     {
-                        herd.sent(self.now, attempt);
+                        herd.sent(now, attempt);
                     }
                     let expires_unix_secs = u32::try_from(credential.expires_unix_secs).unwrap_or(u32::MAX);
-                    let arrives = self.now + self.leg(device, Leg::There);
+                    let arrives = now + self.leg(device, Leg::There);
                     let slot = credential.slot;
-                    return self.send_off(
+                    return self.dispatch(
                         device,
                         arrives,
                         Parcel::Request { expires_unix_secs, operation, slot },
@@ -389,44 +467,53 @@ impl Simulation<'_> {
                 Action::Answer => input = Input::Broke(Fault::Attestation),
                 Action::Wait { .. } => {
                     if cell.device.is_settled() {
-                        self.note(device, Fate::Stopped);
+                        self.note(device, now, Fate::Stopped);
                     }
-                    return self.arm(device);
+                    return self.alarm(device);
                 }
-                Action::Ignore => return self.arm(device),
+                Action::Ignore => return self.alarm(device),
                 Action::Finish => {
-                    return self.finish(device);
+                    self.finish(device, now);
+                    return None;
                 }
             }
         }
     }
 
-    fn arm(&mut self, device: u32) {
-        if let Some(alarm) = self.cells[device as usize].device.alarm() {
-            self.wheel.set(device, alarm);
-        }
+    fn alarm(&self, device: u32) -> Due {
+        Some((self.cells[device as usize].device.alarm()?, Parcel::Time))
     }
 
     /// Sends something on its way to a device or from it, unless the device runs out of patience first.
-    fn send_off(&mut self, device: u32, at: Moment, parcel: Parcel) {
-        let cell = &mut self.cells[device as usize];
+    fn dispatch(&mut self, device: u32, at: Moment, parcel: Parcel) -> Due {
+        let cell = &self.cells[device as usize];
         let deadline = cell.device.alarm().unwrap_or(Moment::FAR);
         if at <= deadline {
-            cell.parcel = parcel;
-            return self.wheel.set(device, at);
+            return Some((at, parcel));
         }
-        if let Parcel::Request { expires_unix_secs, operation, slot } = parcel {
-            let id = cell.device.operation().cloned();
-            let ghost = Ghost { expires_unix_secs, operation, slot, id };
-            self.ghosts.insert((at, device, cell.device.attempts()), ghost);
+        match parcel {
+            Parcel::Request { expires_unix_secs, operation, slot } => {
+                let id = cell.device.operation().cloned();
+                let ghost = Ghost { expires_unix_secs, operation, slot, id };
+                self.ghosts.insert((at, device, cell.device.attempts()), ghost);
+            }
+            // Nobody will read this answer; its place on the shelf is free again.
+            lost => drop(self.shelf.unpack(device, lost)),
         }
-        self.wheel.set(device, deadline);
+        Some((deadline, Parcel::Time))
     }
 
     /// A device's request reaches the service.
-    fn serve(&mut self, device: u32, expires_unix_secs: u32, operation: Operation, slot: u8) {
+    fn serve(
+        &mut self,
+        device: u32,
+        now: Moment,
+        expires_unix_secs: u32,
+        operation: Operation,
+        slot: u8,
+    ) -> Due {
         let cell = &self.cells[device as usize];
-        let Some(query) = query(operation, cell.device.operation()) else { return self.arm(device) };
+        let Some(query) = query(operation, cell.device.operation()) else { return self.alarm(device) };
         let truth = Truth {
             proof: self.world.cohorts[usize::from(cell.cohort)].proof,
             slot,
@@ -434,15 +521,11 @@ impl Simulation<'_> {
             name: (&self.prefix, device),
             certificate: OnceCell::new(),
         };
-        let Answered { answer, delay } = self.service.ask(self.now, device, query, &truth);
-        webhooks::forbid(&mut self.service, self.now);
-        let returns = self.now + delay + self.leg(device, Leg::Service) + self.leg(device, Leg::Back);
+        let Answered { answer, delay } = self.service.ask(now, device, query, &truth);
+        webhooks::forbid(&mut self.service, now);
+        let returns = now + delay + self.leg(device, Leg::Service) + self.leg(device, Leg::Back);
         let parcel = self.shelf.pack(device, answer);
-        self.send_off(device, returns, parcel);
-        if self.cells[device as usize].parcel != parcel {
-            // Nobody will unpack it.
-            self.shelf.unpack(device, parcel);
-        }
+        self.dispatch(device, returns, parcel)
     }
 
     /// A request reaches the service after its device stopped waiting: it counts, and its answer goes nowhere.
@@ -462,22 +545,19 @@ impl Simulation<'_> {
         webhooks::forbid(&mut self.service, self.now);
     }
 
-    fn finish(&mut self, device: u32) {
+    fn finish(&mut self, device: u32, now: Moment) {
         let standing = self.world.recorder.is_assigned(device as usize);
-        self.note(device, if standing { Fate::Assigned } else { Fate::Stopped });
+        self.note(device, now, if standing { Fate::Assigned } else { Fate::Stopped });
         if let Some(places) = &mut self.places {
             *places += 1;
-            if let Some((next, intended)) = self.queue.pop_front() {
-                self.cells[next as usize].parcel = Parcel::Time;
-                self.boot(next, intended);
-            }
+            self.called = self.queue.pop_front();
         }
     }
 
-    fn note(&mut self, device: u32, fate: Fate) {
+    fn note(&mut self, device: u32, now: Moment, fate: Fate) {
         if let Some(herd) = &mut self.herd {
             herd.fates[device as usize] = fate;
-            herd.at[device as usize] = self.now;
+            herd.at[device as usize] = now;
         }
     }
 
@@ -510,21 +590,40 @@ mod tests {
     use super::*;
     use crate::Registry;
 
+    fn record_of(text: &str, line: &mut dyn Iterator<Item = u32>, foresight: Span) -> String {
+        let scenario = Scenario::read(text, "t.toml", &[]).unwrap();
+        let registry =
+            Registry::new(&[&fleetstorm_plugin_retry::ENTRY, &fleetstorm_plugin_symmetric_key::ENTRY]);
+        let plan = Plan::new(scenario, &registry, Calendar::VIRTUAL).unwrap();
+        let (record, _) = simulate(plan, &Control::default(), None, line, foresight).unwrap();
+        serde_json::to_string(&record).unwrap()
+    }
+
+    const CROWD: &str = "horizon = \"20m\"\n[fleet]\ndevices = 2000\n[mock.throttle]\nrate = \"600/min\"\n\
+                         burst = 50\n[network]\nhop = { kind = \"constant\", delay = \"10ms\" }\n";
+
     #[test]
     fn the_order_in_which_devices_are_lined_up_makes_no_difference() {
-        let text = "horizon = \"20m\"\n[fleet]\ndevices = 2000\n[mock.throttle]\nrate = \"600/min\"\nburst = 50\n\
-                    [network]\nhop = { kind = \"constant\", delay = \"10ms\" }\n";
-        let run = |line: &mut dyn Iterator<Item = u32>| {
-            let scenario = Scenario::read(text, "t.toml", &[]).unwrap();
-            let registry =
-                Registry::new(&[&fleetstorm_plugin_retry::ENTRY, &fleetstorm_plugin_symmetric_key::ENTRY]);
-            let plan = Plan::new(scenario, &registry, Calendar::VIRTUAL).unwrap();
-            let (record, _) = simulate(plan, &Control::default(), None, line).unwrap();
-            serde_json::to_string(&record).unwrap()
-        };
-        let straight = run(&mut (0..2_000));
+        let straight = record_of(CROWD, &mut (0..2_000), FORESIGHT);
         // 7 and 2,000 have no common divisor, so this meets every device once.
-        assert_eq!(straight, run(&mut (0..2_000).map(|n| n * 7 % 2_000)));
+        assert_eq!(straight, record_of(CROWD, &mut (0..2_000).map(|n| n * 7 % 2_000), FORESIGHT));
+    }
+
+    #[test]
+    fn a_device_that_is_ahead_of_the_others_meets_what_it_would_have_met() {
+        let network = "horizon = \"15m\"\n[mock.throttle]\nrate = \"600/min\"\nburst = 50\n[network]\n\
+                       connect = { kind = \"lognormal\", median = \"2s\", sigma = 1.5, max = \"3m\" }\n\
+                       hop = { kind = \"lognormal\", median = \"50ms\", sigma = 3, max = \"3m\" }\n";
+        let fleet = |more: &str| format!("[fleet]\ndevices = 600\n{more}\n");
+        let mixed = "[[cohort]]\nname = \"a\"\nretry = \"immediate\"\n[[cohort]]\nname = \"b\"\nretry = \"aws-adaptive\"\n\
+                     [[cohort]]\nname = \"c\"\nretry = { kind = \"fixed\", base_ms = 3000, max_attempts = 4 }\n\
+                     [[cohort]]\nname = \"d\"\nretry = \"sdk-c-dps\"\nclock_offset = \"-400d\"\n";
+        let places = format!("{network}{}", fleet("max_concurrent = 40"));
+        let mixed = format!("{network}{}{mixed}", fleet(""));
+        for text in [&places, &mixed] {
+            let ahead = record_of(text, &mut (0..600), FORESIGHT);
+            assert_eq!(ahead, record_of(text, &mut (0..600), Span::ZERO), "{text}");
+        }
     }
 
     #[test]

@@ -60,9 +60,11 @@ pub fn run(plan: Plan, control: &Control) -> Result<Record, RunError> {
     let brake = control.brake.clone();
     let rest = Rest::new(u64::from(plan.scenario.fleet.devices), brake.clone());
     let cohort = members.iter().map(|member| member.cohort).collect();
+    let watch = plan.watch(members.iter().map(|member| member.index));
     let gauges = Arc::default();
     control.show(vec![Arc::clone(&gauges)]);
-    let recorder = Recorder::new(cohort, plan.cohorts.len(), gauges, rest).with_lives(plan.living());
+    let recorder =
+        Recorder::new(cohort, plan.cohorts.len(), gauges, rest).with_lives(plan.living()).watching(watch);
     let mut config = resolve(&plan.scenario.mock, &plan.fleet, plan.calendar)?;
     config.seed = Seed(plan.scenario.seed);
     let service = Service::new(config).map_err(MockError::from)?;
@@ -114,7 +116,7 @@ pub fn run(plan: Plan, control: &Control) -> Result<Record, RunError> {
     let shard =
         Rc::try_unwrap(shard).map_err(|_| RunError::Driver("a device outlived its shard".to_owned()))?;
 
-    let findings = Findings::of(&[shard.recorder.into_inner()], now);
+    let findings = Findings::of(vec![shard.recorder.into_inner()], now);
     let outcome = judge::Outcome {
         clock: ClockKind::Wired,
         target: Target {

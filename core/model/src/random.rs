@@ -37,6 +37,8 @@ pub enum Purpose {
     Chaos = 11,
     /// Resamples of a bootstrap.
     Resample = 12,
+    /// Which devices of a large fleet are watched event by event.
+    Watch = 13,
     /// Back-offs and patience at a hub, and when power comes back.
     Life = 20,
 }

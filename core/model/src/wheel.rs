@@ -3,7 +3,7 @@
 //! One alarm a device, so a pending alarm needs no memory of its own: the device's number is the link of a list.
 //! Two rings of lists hold them (after Varghese and Lauck, "Hashed and Hierarchical Timing Wheels", 1987): a fine
 //! one of some 137 seconds in slots of about a millisecond, and a coarse one for what is further away, whose lists
-//! are dealt out to the fine ring when their time comes. Within an opened slot alarms are sorted by
+//! are dealt out to the fine ring when their time comes. Within opened slots alarms are sorted by
 //! `(moment, device)`, so what rings next never depends on the order in which alarms were set.
 
 use std::cmp::Reverse;
@@ -19,6 +19,13 @@ const FINE_BITS: u32 = 17;
 const COARSE_TICK_BITS: u32 = 14;
 /// 2^14 coarse slots are 3.3 days; what is further away stays in its list for another round.
 const COARSE_BITS: u32 = 14;
+/// This many fine slots are opened together. A list is a chain of visits to memory, each of which has to end before
+/// the next can begin; those of several lists overlap.
+const LISTS: usize = 16;
+/// Slots that are opened together span at most 2^12 fine ones, so that nanoseconds into them fit 32 bits.
+const SPAN_BITS: u32 = 32 - TICK_BITS;
+/// How many devices a driver gets ready at once; their visits to memory overlap as well.
+const WINDOW: usize = 16;
 
 const NOBODY: u32 = u32::MAX;
 const NEVER: u64 = u64::MAX;
@@ -30,16 +37,20 @@ pub struct Wheel {
     links: Vec<Link>,
     fine: Ring,
     coarse: Ring,
-    /// The fine slot that is open, counted from the start of time: all alarms before its end are in `open` or
+    /// The last fine slot that is open, counted from the start of time: all alarms before its end are in `open` or
     /// `late`.
     tick: u64,
+    /// The first one.
+    first_tick: u64,
     /// The first coarse slot that has alarms and has not been dealt out in this round.
     undealt: Option<u64>,
-    /// The alarms of the open slot in order, each as (nanoseconds into the slot, device) in one word.
+    /// The alarms of the open slots in order, each as (nanoseconds after their beginning, device) in one word.
     open: Vec<u64>,
     /// How many of `open` have rung.
     rung: usize,
-    /// Alarms that were set for the open slot or the past after it was opened.
+    /// Room for the lists that are being opened.
+    lists: Vec<u32>,
+    /// Alarms that were set for the open slots or the past after they were opened.
     late: BinaryHeap<Reverse<(u64, u32)>>,
     pending: usize,
 }
@@ -126,9 +137,11 @@ impl Wheel {
             fine: Ring::new(FINE_BITS),
             coarse: Ring::new(COARSE_BITS),
             tick: 0,
+            first_tick: 0,
             undealt: None,
             open: Vec::new(),
             rung: 0,
+            lists: Vec::new(),
             late: BinaryHeap::new(),
             pending: 0,
         }
@@ -175,7 +188,7 @@ impl Wheel {
         loop {
             let open = self.open.get(self.rung).map(|&entry| {
                 let (offset_ns, device) = (entry >> 32, entry as u32);
-                ((self.tick << TICK_BITS) + offset_ns, device)
+                ((self.first_tick << TICK_BITS) + offset_ns, device)
             });
             let late = self.late.peek().map(|&Reverse(entry)| entry);
             let (at_ns, device) = match (open, late) {
@@ -210,10 +223,15 @@ impl Wheel {
         }
     }
 
-    /// The device whose alarm is `ahead` places behind the next one in the open slot, as far as it is known: a driver
-    /// can fetch its memory early. It may ring later than that, or not at all.
-    pub fn upcoming(&self, ahead: usize) -> Option<u32> {
-        self.open.get(self.rung + ahead).map(|&entry| entry as u32)
+    /// The devices that ring next, as far as it is known; empty unless the last alarm was the first of such a group.
+    /// A driver can get their memory while it does something else. They may ring later than that, or not at all.
+    pub fn upcoming(&self) -> impl Iterator<Item = u32> {
+        let group = if self.rung % WINDOW == 1 {
+            &self.open[self.rung - 1..self.open.len().min(self.rung - 1 + WINDOW)]
+        } else {
+            &[]
+        };
+        group.iter().map(|&entry| entry as u32)
     }
 
     fn place(&mut self, device: u32, at_ns: u64) {
@@ -230,7 +248,7 @@ impl Wheel {
         }
     }
 
-    /// Opens the next fine slot that has alarms, if it is at most `until_tick`.
+    /// Opens the next fine slots that have alarms, if the first is at most `until_tick`.
     fn advance(&mut self, until_tick: u64) -> bool {
         self.open.clear();
         self.rung = 0;
@@ -245,15 +263,14 @@ impl Wheel {
                     if fine > until_tick {
                         return false;
                     }
-                    self.tick = fine;
-                    self.open_slot();
+                    self.open(fine, dealt_at.unwrap_or(u64::MAX).min(until_tick.saturating_add(1)));
                     return true;
                 }
                 (_, Some(dealt_at)) => {
                     if dealt_at > until_tick {
                         return false;
                     }
-                    // The fine slot before it is empty or open: standing there, the whole coarse one fits the ring.
+                    // The fine slots before it are empty or open: standing there, the whole coarse one fits the ring.
                     self.tick = self.tick.max(dealt_at.saturating_sub(1));
                     self.deal(dealt_at >> COARSE_TICK_BITS);
                 }
@@ -262,13 +279,24 @@ impl Wheel {
         }
     }
 
-    fn open_slot(&mut self) {
-        let mut device = self.fine.take(self.tick);
-        while device != NOBODY {
-            let link = self.links[device as usize];
-            let offset_ns = link.at_ns() & ((1 << TICK_BITS) - 1);
-            self.open.push(offset_ns << 32 | u64::from(device));
-            device = link.next;
+    /// Opens a fine slot and those that follow it and come before `end_tick`.
+    fn open(&mut self, first: u64, end_tick: u64) {
+        self.first_tick = first;
+        let end_tick = end_tick.min(first + (1 << SPAN_BITS));
+        let mut tick = Some(first);
+        while let Some(slot) = tick.filter(|&slot| slot < end_tick && self.lists.len() < LISTS) {
+            self.tick = slot;
+            self.lists.push(self.fine.take(slot));
+            tick = self.fine.next_occupied(slot + 1);
+        }
+        let start_ns = first << TICK_BITS;
+        while !self.lists.is_empty() {
+            self.lists.retain_mut(|device| {
+                let link = self.links[*device as usize];
+                self.open.push((link.at_ns() - start_ns) << 32 | u64::from(*device));
+                *device = link.next;
+                link.next != NOBODY
+            });
         }
         self.open.sort_unstable();
     }

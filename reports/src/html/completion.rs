@@ -26,7 +26,8 @@ pub(super) fn section(record: &Record) -> Option<Section> {
 
 /// Where the axes of time end.
 pub(super) fn until_s(record: &Record) -> f64 {
-    (record.duration_ns as f64 / 1e9).max(record.series.assigned.len() as f64)
+    let until_s = record.series.assigned.len() as f64 * f64::from(record.series.step_s.max(1));
+    (record.duration_ns as f64 / 1e9).max(until_s)
 }
 
 /// The shares that are marked: name, share, moment.
@@ -62,7 +63,7 @@ fn against(record: &Record, bound: &Bound) -> Markup {
 }
 
 fn curve(record: &Record, until_s: f64) -> Markup {
-    let buckets = Buckets::new(record.series.assigned.len(), POINTS_MAX);
+    let buckets = Buckets::new(record.series.assigned.len(), record.series.step_s, POINTS_MAX);
     let mut points = vec![(0.0, 0.0)];
     points.extend(cumulative(record, buckets).map(|(end_s, assigned)| (end_s, share(record, assigned))));
     let mut marks = Vec::new();
@@ -110,7 +111,7 @@ fn curve(record: &Record, until_s: f64) -> Markup {
              service itself cost on top of the quota.",
         );
     }
-    let rows = Buckets::new(record.series.assigned.len(), ROWS_MAX);
+    let rows = Buckets::new(record.series.assigned.len(), record.series.step_s, ROWS_MAX);
     let rows = cumulative(record, rows)
         .map(|(end_s, assigned)| vec![seconds(end_s), grouped(assigned), percent(assigned, record.devices)]);
     let columns = [Column::Number("Until"), Column::Number("Assigned"), Column::Number("Share")];
@@ -132,7 +133,7 @@ fn share(record: &Record, devices: u64) -> f64 {
 
 /// What a caption says of a series that was cut into buckets; nothing where a bucket is a second.
 pub(super) fn reduced(buckets: Buckets, how: &str) -> String {
-    if buckets.width_s == 1 {
+    if buckets.width_s() == 1 {
         return String::new();
     }
     format!("One point stands for {}: {how}.", buckets.width())
@@ -146,6 +147,7 @@ fn pace(record: &Record, until_s: f64) -> Markup {
         label: "devices/s",
         ink: Ink::Green,
         counts: &record.series.assigned,
+        step_s: record.series.step_s,
         reading: Reading::Flow,
         rule: record.bound.as_ref().map(quota),
     };
@@ -155,6 +157,7 @@ fn pace(record: &Record, until_s: f64) -> Markup {
         label: "devices",
         ink: Ink::Purple,
         counts: &record.series.in_flight,
+        step_s: record.series.step_s,
         reading: Reading::Level,
         rule: None,
     };
@@ -176,13 +179,14 @@ struct Panel<'a> {
     label: &'a str,
     ink: Ink,
     counts: &'a [u32],
+    step_s: u32,
     reading: Reading,
     rule: Option<Layer>,
 }
 
 impl Panel<'_> {
     fn figure(self, until_s: f64) -> Markup {
-        let buckets = Buckets::new(self.counts.len(), HALF_POINTS_MAX);
+        let buckets = Buckets::new(self.counts.len(), self.step_s, HALF_POINTS_MAX);
         let (values, how) = match self.reading {
             Reading::Flow => (buckets.rates_per_s(self.counts), "its average second"),
             Reading::Level => {
@@ -203,7 +207,10 @@ impl Panel<'_> {
         let chart = Chart {
             id: self.id.to_owned(),
             title: self.title.to_owned(),
-            description: format!("The busiest second has {}.", grouped(peak.into())),
+            description: match self.step_s {
+                0 | 1 => format!("The busiest second has {}.", grouped(peak.into())),
+                step_s => format!("The busiest {step_s} s have {}.", grouped(peak.into())),
+            },
             x: Axis::elapsed(until_s),
             y,
             layers: std::iter::once(line).chain(self.rule).collect(),
@@ -214,7 +221,7 @@ impl Panel<'_> {
     }
 
     fn numbers(&self) -> Markup {
-        let buckets = Buckets::new(self.counts.len(), ROWS_MAX);
+        let buckets = Buckets::new(self.counts.len(), self.step_s, ROWS_MAX);
         let values = match self.reading {
             Reading::Flow => buckets.sums(self.counts),
             Reading::Level => buckets.peaks(self.counts),

@@ -52,8 +52,9 @@ struct Line<'a> {
 }
 
 fn figure(record: &Record, id: &str, title: &str, what: &str, lines: &[Line<'_>]) -> Markup {
-    let seconds_all = record.series.sent.len().max(record.series.failed.len());
-    let buckets = Buckets::new(seconds_all, POINTS_MAX);
+    let entries = record.series.sent.len().max(record.series.failed.len());
+    let step_s = record.series.step_s;
+    let buckets = Buckets::new(entries, step_s, POINTS_MAX);
     let mut layers: Vec<Layer> = lines
         .iter()
         .filter(|line| line.counts.iter().any(|count| *count > 0))
@@ -72,8 +73,9 @@ fn figure(record: &Record, id: &str, title: &str, what: &str, lines: &[Line<'_>]
             format!("{} {}", line.name, grouped(peak.into()))
         })
         .collect();
-    let mut note = format!("Busiest second: {}.", peaks.join(", "));
-    if buckets.width_s > 1 {
+    let busiest = if step_s > 1 { format!("Busiest {step_s} s") } else { "Busiest second".to_owned() };
+    let mut note = format!("{busiest}: {}.", peaks.join(", "));
+    if buckets.width_s() > 1 {
         note = format!("{} {note}", reduced(buckets, "its average second"));
     }
     let values = layers.iter().flat_map(|layer| &layer.points).map(|point| point.1);
@@ -87,11 +89,11 @@ fn figure(record: &Record, id: &str, title: &str, what: &str, lines: &[Line<'_>]
         marks: Vec::new(),
         room: Room::Whole { height: 230 },
     };
-    chart.figure(&format!("{what} {note}"), &numbers(lines, seconds_all))
+    chart.figure(&format!("{what} {note}"), &numbers(lines, entries, step_s))
 }
 
-fn numbers(lines: &[Line<'_>], seconds_all: usize) -> Markup {
-    let buckets = Buckets::new(seconds_all, ROWS_MAX);
+fn numbers(lines: &[Line<'_>], entries: usize, step_s: u32) -> Markup {
+    let buckets = Buckets::new(entries, step_s, ROWS_MAX);
     let sums: Vec<Vec<u64>> = lines.iter().map(|line| buckets.sums(line.counts)).collect();
     let mut columns = vec![Column::Number("From")];
     columns.extend(lines.iter().map(|line| Column::Number(line.name)));

@@ -320,6 +320,7 @@ fn a_page_is_never_larger_than_a_megabyte() {
         failed: noise(32_452_843),
         assigned: noise(49_979_687),
         in_flight: noise(67_867_967),
+        ..Series::default()
     };
     record.duration_ns = weeks as u64 * 1_000_000_000;
     record.attempts = (0..100_000).map(|attempts| (attempts, 1)).collect();
@@ -375,7 +376,10 @@ prop_compose! {
         record.cohorts[0].totals = record.totals.clone();
         record.cohorts[0].completion = record.completion.clone();
         let [intended, sent, accepted, throttled, failed, assigned, in_flight] = series;
-        record.series = Series { intended, sent, accepted, throttled, failed, assigned, in_flight };
+        record.series = Series {
+            intended, sent, accepted, throttled, failed, assigned, in_flight, step_s: u32::from(kind % 3),
+            ..Series::default()
+        };
         record.duration_ns = billable;
         for (phase, distribution) in record.phases.iter_mut().zip(&distributions) {
             (phase.intended, phase.service) = (distribution.clone(), distributions[3].clone());

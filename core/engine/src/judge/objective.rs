@@ -5,6 +5,8 @@ use fleetstorm_model::time::Span;
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{Code, Objective as Judged, ObjectiveStatus, Totals};
 
+use super::worst;
+
 /// What was observed, in the unit of the bound, or why there is nothing.
 type Observed = Result<f64, String>;
 
@@ -30,6 +32,7 @@ pub(super) fn judge(record: &Record, objective: &Objective) -> Judged {
         bound,
         margin: value.and_then(|value| margin(value, bound, objective.comparison)),
         note,
+        worst: worst::window(record, objective),
     }
 }
 
@@ -158,7 +161,7 @@ fn rate(record: &Record, what: What, objective: &Objective) -> Observed {
     }
 }
 
-fn is(code: &Code, what: What) -> bool {
+pub(super) fn is(code: &Code, what: What) -> bool {
     match what {
         What::Status(status) => code.status == status,
         What::Code(wanted) => code.code == wanted,
@@ -248,6 +251,7 @@ mod tests {
             devices: 1,
             first_ns: 0,
             last_ns: 0,
+            windows: Vec::new(),
         };
         record.codes = vec![
             code("register", 202, 0, "", 13),

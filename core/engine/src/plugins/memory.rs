@@ -47,8 +47,7 @@ impl DerefMut for Bytes {
     }
 }
 
-/// What a strategy remembers of one device, in memory of its own. A driver with many devices keeps them in a slab
-/// instead ([`super::Retry::session_layout`]).
+/// What a strategy remembers of one device, in memory of its own. A driver with many devices keeps [`Sessions`].
 pub struct Session(Bytes);
 
 impl Session {
@@ -68,6 +67,27 @@ impl Deref for Session {
 impl DerefMut for Session {
     fn deref_mut(&mut self) -> &mut [u8] {
         &mut self.0
+    }
+}
+
+/// What the strategies of many devices remember of them, side by side.
+pub(crate) struct Sessions {
+    blocks: Vec<Block>,
+    /// Blocks a device.
+    stride: usize,
+}
+
+impl Sessions {
+    /// Zeroed memory of up to `size` bytes for each of `devices`.
+    pub(crate) fn of(devices: u32, size: usize) -> Self {
+        let stride = size.div_ceil(size_of::<Block>());
+        Self { blocks: vec![Block::zeroed(); devices as usize * stride], stride }
+    }
+
+    /// The first `size` bytes of a device's memory.
+    pub(crate) fn get_mut(&mut self, device: usize, size: usize) -> &mut [u8] {
+        let blocks = &mut self.blocks[device * self.stride..][..self.stride];
+        &mut bytemuck::cast_slice_mut(blocks)[..size]
     }
 }
 

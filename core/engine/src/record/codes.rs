@@ -5,6 +5,8 @@ use fleetstorm_model::protocol::Operation;
 use fleetstorm_model::time::Moment;
 use fleetstorm_reports::record::Code;
 
+use super::matrix::Matrix;
+
 /// One way to end; `operation` is `None` for a connection attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key {
@@ -45,6 +47,8 @@ pub(super) struct Codes {
     counts: Vec<Count>,
     /// The slot used last: answers come in runs.
     recent: usize,
+    /// The counts over time, by slot.
+    over_time: Matrix,
 }
 
 impl Codes {
@@ -53,8 +57,19 @@ impl Codes {
         let slot = self.slot(key, now);
         let entry = &mut self.counts[slot];
         entry.count += 1;
+        // A simulated device may be ahead of others.
+        entry.first = entry.first.min(now);
         entry.last = entry.last.max(now);
         entry.devices += u64::from(met.meet(slot));
+        self.over_time.add(slot, now);
+    }
+
+    pub(super) fn over_time(&self) -> &Matrix {
+        &self.over_time
+    }
+
+    pub(super) fn over_time_mut(&mut self) -> &mut Matrix {
+        &mut self.over_time
     }
 
     fn slot(&mut self, key: Key, now: Moment) -> usize {
@@ -73,11 +88,16 @@ impl Codes {
     }
 
     /// The counts of all shards together, in the order of operation, status, code and fault. No device belongs to
-    /// two shards, so the numbers of devices add up.
-    pub(super) fn merged<'a>(shards: impl Iterator<Item = &'a Self>) -> Vec<Code> {
+    /// two shards, so the numbers of devices add up. Windows of all shards have the same length; the first `windows`
+    /// of them are told.
+    pub(super) fn merged<'a>(shards: impl Iterator<Item = &'a Self>, windows: usize) -> Vec<Code> {
         let mut all: Vec<Code> = Vec::new();
-        for count in shards.flat_map(|shard| &shard.counts) {
-            let code = describe(count);
+        let counts = shards.flat_map(|shard| {
+            let over_time = |slot| shard.over_time.row(slot, windows);
+            shard.counts.iter().enumerate().map(move |(slot, count)| (count, over_time(slot)))
+        });
+        for (count, over_time) in counts {
+            let code = Code { windows: over_time, ..describe(count) };
             let same = |other: &&mut Code| {
                 (&other.operation, other.status, other.code, &other.fault)
                     == (&code.operation, code.status, code.code, &code.fault)
@@ -88,6 +108,9 @@ impl Codes {
                     other.devices += code.devices;
                     other.first_ns = other.first_ns.min(code.first_ns);
                     other.last_ns = other.last_ns.max(code.last_ns);
+                    for (sum, count) in other.windows.iter_mut().zip(&code.windows) {
+                        *sum += count;
+                    }
                 }
                 None => all.push(code),
             }
@@ -117,6 +140,7 @@ fn describe(count: &Count) -> Code {
         devices: count.devices,
         first_ns: count.first.as_nanos(),
         last_ns: count.last.as_nanos(),
+        windows: Vec::new(),
     }
 }
 
@@ -140,9 +164,10 @@ mod tests {
             codes.count(&mut met[device], Moment::from_nanos(5), key(429, 429_001));
         }
         codes.count(&mut met[2], Moment::from_nanos(9), key(202, 0));
-        let merged = Codes::merged([&codes].into_iter());
+        let merged = Codes::merged([&codes].into_iter(), 1);
         assert_eq!(merged.len(), 2);
         assert_eq!((merged[1].status, merged[1].count, merged[1].devices), (429, 3, 2));
+        assert_eq!(merged[1].windows, [3]);
     }
 
     #[test]
@@ -151,7 +176,7 @@ mod tests {
         for code in 0..10_000 {
             codes.count(&mut met, Moment::START, key(400, code));
         }
-        let merged = Codes::merged([&codes].into_iter());
+        let merged = Codes::merged([&codes].into_iter(), 1);
         assert_eq!(merged.len(), SLOTS);
         assert_eq!(merged.iter().map(|code| code.count).sum::<u64>(), 10_000);
         let others = merged.iter().find(|code| code.fault == "others").unwrap();

@@ -16,6 +16,10 @@ pub(super) struct Second {
     pub(super) entered: u32,
     /// Devices that came to rest.
     pub(super) left: u32,
+    /// Register and lookup requests that were sent.
+    pub(super) registers: u32,
+    /// Those that were their device's first.
+    pub(super) first: u32,
 }
 
 /// The seconds of a shard.
@@ -27,9 +31,23 @@ pub(super) struct Timeline {
 /// Two weeks. A longer run counts everything after it in its last second rather than growing without bound.
 pub(super) const SECONDS_MAX: usize = 14 * 86_400;
 
+/// The second of a moment.
+fn second(moment: Moment) -> usize {
+    ((moment.as_nanos() / 1_000_000_000) as usize).min(SECONDS_MAX - 1)
+}
+
+/// Moments in ascending order, counted by second.
+pub(super) fn per_second(moments: &[Moment]) -> Vec<u32> {
+    let mut counts = vec![0; moments.last().map_or(0, |last| second(*last) + 1)];
+    for moment in moments {
+        counts[second(*moment)] += 1;
+    }
+    counts
+}
+
 impl Timeline {
     pub(super) fn at(&mut self, moment: Moment) -> &mut Second {
-        let index = ((moment.as_nanos() / 1_000_000_000) as usize).min(SECONDS_MAX - 1);
+        let index = second(moment);
         if index >= self.seconds.len() {
             self.seconds.resize(index + 1, Second::default());
         }
@@ -50,6 +68,9 @@ impl Timeline {
             series.throttled.push(sum(|second| second.throttled));
             series.failed.push(sum(|second| second.failed));
             series.assigned.push(sum(|second| second.assigned));
+            series.registers.push(sum(|second| second.registers));
+            series.first.push(sum(|second| second.first));
+            series.booted.push(sum(|second| second.entered));
             in_flight = (in_flight + sum(|second| second.entered)).saturating_sub(sum(|second| second.left));
             series.in_flight.push(in_flight);
         }

@@ -4,21 +4,27 @@ use std::collections::BTreeMap;
 
 use fleetstorm_model::time::{Moment, Span};
 use fleetstorm_reports::record::{
-    Code, Completion, Distribution, HeldBack, Life, Phase as PhaseRecord, RetryAfterUse, Series, Totals,
+    Code, Completion, Distribution, Heat, HeldBack, HerdIndex, Journey, Life, Phase as PhaseRecord,
+    RetryAfterUse, Series, Totals,
 };
 
 use super::codes::Codes;
+use super::heat::Heats;
+use super::herd::Retries;
 use super::latency::Latencies;
 use super::life::Lives;
-use super::series::Timeline;
+use super::matrix::Matrix;
+use super::series::{Timeline, per_second};
+use super::watch::Watch;
 use super::{Recorder, Standing, class_name};
+use crate::judge::checks::Checker;
 
 /// What all shards found, ready for a record.
 pub(crate) struct Findings {
     pub(crate) totals: Totals,
     pub(crate) completion: Completion,
     /// In the scenario's order.
-    pub(crate) cohorts: Vec<(Totals, Completion)>,
+    pub(crate) cohorts: Vec<CohortFindings>,
     pub(crate) phases: Vec<PhaseRecord>,
     pub(crate) codes: Vec<Code>,
     pub(crate) series: Series,
@@ -30,11 +36,27 @@ pub(crate) struct Findings {
     pub(crate) last_settled: Moment,
     /// Of devices that live on, if any do.
     pub(crate) life: Option<Life>,
+    pub(crate) window_ns: u64,
+    pub(crate) heat: Vec<Heat>,
+    pub(crate) journeys: Vec<Journey>,
+    pub(crate) herd: HerdIndex,
+    /// Absent without a shard.
+    pub(crate) checker: Option<Checker>,
+}
+
+/// What all shards found of one cohort.
+pub(crate) struct CohortFindings {
+    pub(crate) totals: Totals,
+    pub(crate) completion: Completion,
+    /// Devices that got their hub, by second.
+    pub(crate) assigned: Vec<u32>,
 }
 
 impl Findings {
     /// Merges the shards, of which there is at least one, of a run that ended at `now`.
-    pub(crate) fn of(shards: &[Recorder], now: Moment) -> Self {
+    pub(crate) fn of(mut shards: Vec<Recorder>, now: Moment) -> Self {
+        let (shift, windows) = level(&mut shards);
+        let shards = &*shards;
         let mut latencies = Latencies::default();
         let mut attempts = BTreeMap::new();
         let mut retry_after = RetryAfterUse::default();
@@ -54,20 +76,26 @@ impl Findings {
                 let mut completions: Vec<Moment> =
                     shards.iter().flat_map(|shard| &shard.cohorts[cohort].completions).copied().collect();
                 let completion = completion(&mut completions, totals.devices);
-                (totals, completion, completions)
+                let assigned = per_second(&completions);
+                (CohortFindings { totals, completion, assigned }, completions)
             })
             .collect();
         let mut totals = Totals::default();
         let mut everyone = Vec::new();
-        for (cohort, _, completions) in &cohorts {
-            add(&mut totals, cohort);
+        for (cohort, completions) in &cohorts {
+            add(&mut totals, &cohort.totals);
             everyone.extend_from_slice(completions);
+        }
+        let mut heats = Heats::default();
+        heats.matrices_mut().for_each(|matrix| matrix.widen_to(shift));
+        for shard in shards {
+            heats.merge(&shard.heats);
         }
 
         Self {
             completion: completion(&mut everyone, totals.devices),
             totals,
-            cohorts: cohorts.into_iter().map(|(totals, completion, _)| (totals, completion)).collect(),
+            cohorts: cohorts.into_iter().map(|(cohort, _)| cohort).collect(),
             phases: latencies
                 .pairs()
                 .map(|(phase, ending, pair)| PhaseRecord {
@@ -77,7 +105,7 @@ impl Findings {
                     service: Distribution::from_histogram(&pair.service),
                 })
                 .collect(),
-            codes: Codes::merged(shards.iter().map(|shard| &shard.codes)),
+            codes: Codes::merged(shards.iter().map(|shard| &shard.codes), windows),
             series: Timeline::merged(shards.iter().map(|shard| &shard.timeline)),
             attempts,
             retry_after,
@@ -94,6 +122,11 @@ impl Findings {
             },
             last_settled: shards.iter().map(|shard| shard.last_settled).max().unwrap_or_default(),
             life: lives(shards, now),
+            window_ns: 1 << shift,
+            heat: heats.written(windows),
+            journeys: Watch::journeys(shards.iter().map(|shard| &shard.watch)),
+            herd: Retries::index(shards.iter().map(|shard| &shard.retries)),
+            checker: Watch::checker(shards.iter().map(|shard| &shard.watch)),
         }
     }
 }
@@ -106,6 +139,23 @@ fn lives(shards: &[Recorder], now: Moment) -> Option<Life> {
     };
     let all: Vec<&Lives> = shards.iter().filter_map(|shard| Some(&*shard.lives.as_ref()?.1)).collect();
     Some(Lives::merged(&all, shards.iter().map(devices).sum(), now))
+}
+
+/// Gives the windows of all shards the same length; returns it as a power of two, and how many windows have counts.
+fn level(shards: &mut [Recorder]) -> (u32, usize) {
+    let matrices = |shard: &Recorder| {
+        let heats = shard.heats.matrices().map(Matrix::shift).max();
+        heats.unwrap_or(0).max(shard.codes.over_time().shift())
+    };
+    let shift = shards.iter().map(matrices).max().unwrap_or(0);
+    let mut windows = 0;
+    for shard in shards {
+        for matrix in shard.heats.matrices_mut().chain([shard.codes.over_time_mut()]) {
+            matrix.widen_to(shift);
+            windows = windows.max(matrix.windows());
+        }
+    }
+    (shift, windows)
 }
 
 fn cohort_totals(shards: &[Recorder], cohort: usize) -> Totals {
@@ -139,6 +189,8 @@ fn add(sum: &mut Totals, part: &Totals) {
     sum.failed += part.failed;
     sum.tokens_renewed += part.tokens_renewed;
     sum.plugin_faults += part.plugin_faults;
+    sum.back_offs += part.back_offs;
+    sum.backed_off_ns = sum.backed_off_ns.saturating_add(part.backed_off_ns);
     for (hub, devices) in &part.hubs {
         *sum.hubs.entry(hub.clone()).or_default() += devices;
     }

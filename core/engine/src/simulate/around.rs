@@ -6,13 +6,13 @@ use fleetstorm_model::device::{Attempt, Decision, Host, Observation};
 use fleetstorm_model::random::{Purpose, Seed};
 use fleetstorm_model::time::Moment;
 
-use crate::plugins::{Retry, Session};
+use crate::plugins::Retry;
 use crate::record::Recorder;
 
 /// What one device asks and tells.
 pub(super) struct Around<'a> {
     pub(super) recorder: &'a mut Recorder,
-    pub(super) session: &'a mut Session,
+    pub(super) session: &'a mut [u8],
     pub(super) retry: &'a Retry,
     pub(super) draws: &'a mut u32,
     pub(super) wait_max_ns: &'a mut u64,

@@ -1,0 +1,144 @@
+//! The part of a run in which an objective was worst.
+
+use fleetstorm_model::scenario::{Metric, Objective, What};
+use fleetstorm_model::time::Span;
+use fleetstorm_reports::Record;
+use fleetstorm_reports::record::{Heat, WorstWindow};
+
+use super::objective::is;
+
+/// A percentile of fewer samples says nothing of a window.
+const SAMPLES_MIN: u64 = 20;
+/// Rates are looked at in windows of about a minute.
+const RATE_WINDOW_S: usize = 60;
+
+/// Finds it; absent for objectives that are not about moments, and where no window has enough samples.
+pub(super) fn window(record: &Record, objective: &Objective) -> Option<WorstWindow> {
+    match &objective.metric {
+        Metric::Rate(what @ (What::Status(429) | What::Failed)) => rate(record, *what),
+        Metric::Rate(what) | Metric::Count(what) => count(record, *what),
+        Metric::Percentile(p, timed) => {
+            let name = timed.name().replace('_', "-");
+            let heat = record.heat.iter().find(|heat| heat.phase == name)?;
+            percentile(heat, *p, record.window_ns)
+        }
+        _ => None,
+    }
+}
+
+/// The minute with the largest share of refusals or failures.
+fn rate(record: &Record, what: What) -> Option<WorstWindow> {
+    let series = &record.series;
+    let counted = if what == What::Failed { &series.failed } else { &series.throttled };
+    let step_ns = u64::from(series.step_s.max(1)) * 1_000_000_000;
+    let width = (RATE_WINDOW_S / series.step_s.max(1) as usize).max(1).min(series.accepted.len());
+    let sum = |list: &[u32], at: usize| -> u64 {
+        list.iter().skip(at).take(width).map(|count| u64::from(*count)).sum()
+    };
+    let shares = (0..=series.accepted.len().checked_sub(width)?).filter_map(|at| {
+        let ended = sum(&series.accepted, at) + sum(&series.throttled, at) + sum(&series.failed, at);
+        (ended >= SAMPLES_MIN).then(|| (at, sum(counted, at) as f64 / ended as f64))
+    });
+    let (at, share) = shares.reduce(|best, next| if next.1 > best.1 { next } else { best })?;
+    Some(WorstWindow {
+        from_ns: at as u64 * step_ns,
+        to_ns: (at + width) as u64 * step_ns,
+        observed: format!("{:.1} %", share * 100.0),
+    })
+}
+
+/// The window in which it happened most often.
+fn count(record: &Record, what: What) -> Option<WorstWindow> {
+    let windows = record.codes.iter().map(|code| code.windows.len()).max()?;
+    let mut sums = vec![0u64; windows];
+    for code in record.codes.iter().filter(|code| is(code, what)) {
+        for (sum, count) in sums.iter_mut().zip(&code.windows) {
+            *sum += u64::from(*count);
+        }
+    }
+    let (at, most) =
+        sums.into_iter().enumerate().reduce(|best, next| if next.1 > best.1 { next } else { best })?;
+    (most > 0).then(|| WorstWindow {
+        from_ns: at as u64 * record.window_ns,
+        to_ns: (at as u64 + 1) * record.window_ns,
+        observed: most.to_string(),
+    })
+}
+
+/// The window with the largest percentile, to the upper edge of its bucket.
+fn percentile(heat: &Heat, p: f64, window_ns: u64) -> Option<WorstWindow> {
+    let windows = heat.rows.first()?.len();
+    let of = |window: usize| -> Option<u64> {
+        let column = || heat.rows.iter().map(move |row| u64::from(row.get(window).copied().unwrap_or(0)));
+        let samples: u64 = column().sum();
+        if samples < SAMPLES_MIN {
+            return None;
+        }
+        let rank = ((p / 100.0 * samples as f64).ceil() as u64).max(1);
+        let through = column().scan(0, |sum, count| {
+            *sum += count;
+            Some(*sum)
+        });
+        let bucket = through.take_while(|through| *through < rank).count();
+        heat.edges_us.get(bucket + 1).copied()
+    };
+    let found = (0..windows).filter_map(|window| Some((window, of(window)?)));
+    let (at, us) = found.reduce(|best, next| if next.1 > best.1 { next } else { best })?;
+    Some(WorstWindow {
+        from_ns: at as u64 * window_ns,
+        to_ns: (at as u64 + 1) * window_ns,
+        observed: format!("below {}", Span::from_micros(us)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use fleetstorm_reports::record::Code;
+
+    use super::*;
+
+    fn worst(record: &Record, text: &str) -> Option<(u64, u64, String)> {
+        let found = window(record, &text.parse().unwrap())?;
+        Some((found.from_ns / 1_000_000_000, found.to_ns / 1_000_000_000, found.observed))
+    }
+
+    #[test]
+    fn the_worst_minute_is_found_by_its_share() {
+        let mut record = Record::empty();
+        record.series.accepted = vec![1; 300];
+        record.series.throttled = (0..300).map(|s| if (100..160).contains(&s) { 3 } else { 1 }).collect();
+        record.series.failed = vec![0; 300];
+        assert_eq!(worst(&record, "rate(429) < 10%"), Some((100, 160, "75.0 %".into())));
+        record.series.accepted = vec![0; 300];
+        record.series.throttled = vec![0; 300];
+        assert_eq!(worst(&record, "rate(429) < 10%"), None, "nothing happened");
+    }
+
+    #[test]
+    fn a_count_and_a_percentile_have_their_worst_window() {
+        let mut record = Record::empty();
+        record.window_ns = 2_000_000_000;
+        record.codes = vec![Code {
+            operation: "register".into(),
+            status: 500,
+            code: 500_000,
+            fault: String::new(),
+            count: 9,
+            devices: 9,
+            first_ns: 0,
+            last_ns: 0,
+            windows: vec![1, 0, 7, 1],
+        }];
+        assert_eq!(worst(&record, "count(500) == 0"), Some((4, 6, "7".into())));
+        assert_eq!(worst(&record, "count(404) == 0"), None);
+        record.heat = vec![Heat {
+            phase: "register".into(),
+            edges_us: vec![1_000, 1_500, 2_000, 3_000],
+            rows: vec![vec![50, 90, 1], vec![50, 0, 0], vec![0, 10, 1]],
+        }];
+        // Of 100 samples in the second window the 95th lies in the last bucket; the third window has too few.
+        assert_eq!(worst(&record, "p95(register) < 1s"), Some((2, 4, "below 3ms".into())));
+        assert_eq!(worst(&record, "p50(register) < 1s"), Some((0, 2, "below 1.5ms".into())));
+        assert_eq!(worst(&record, "p99(poll) < 1s"), None);
+    }
+}
