@@ -387,9 +387,9 @@ pub struct Life {
     pub commands: u64,
     /// Devices that lost power.
     pub power_losses: u64,
-    /// Devices connected at the end of each second.
+    /// Devices connected at the end of each step of [`Series::step_s`].
     pub online: Vec<u32>,
-    /// Connections to hubs that ended, well or badly, in each second.
+    /// Connections to hubs that ended, well or badly, in each step.
     pub connects: Vec<u32>,
 }
 

@@ -5,6 +5,7 @@
 
 mod alert;
 pub(crate) mod checks;
+mod life;
 mod objective;
 mod worst;
 

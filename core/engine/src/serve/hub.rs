@@ -146,7 +146,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
 
     async fn next(&mut self, heard: Moment) -> Event {
         let clock = self.house.clock;
-        let planned = self.house.service.borrow_mut().hub_event(self.seen, self.guest.hub, self.guest.key);
+        let planned = self.house.service.borrow().hub_event(self.seen, self.guest.hub, self.guest.key);
         let (due, event) = planned.unwrap_or((Moment::FAR, HubEvent::Closed));
         if due <= clock.now() {
             self.seen = due;

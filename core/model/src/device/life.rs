@@ -246,6 +246,11 @@ impl Life {
         matches!(self.state, State::Dps)
     }
 
+    /// Whether it has ever been connected to a hub.
+    pub const fn has_been_online(&self) -> bool {
+        self.known
+    }
+
     /// The hub of the assignment in hand.
     pub const fn hub(&self) -> Option<u16> {
         self.hub

@@ -84,6 +84,8 @@ impl Tier {
 #[derive(Debug)]
 pub(super) struct Hubs {
     desks: Vec<Desk>,
+    /// The time as of the last registration or connection.
+    now: Moment,
 }
 
 /// One hub while it runs.
@@ -91,11 +93,10 @@ pub(super) struct Hubs {
 struct Desk {
     connects: Meter,
     registry: Option<Meter>,
-    state: HubState,
-    /// How many changes of the plan have come.
-    passed: usize,
-    /// Set by hand: the plan no longer counts.
-    forced: bool,
+    /// When its state changes, in order.
+    plan: Vec<(Moment, HubState)>,
+    /// Set by hand: the plan does not count.
+    forced: Option<HubState>,
     counters: HubCounters,
 }
 
@@ -118,32 +119,22 @@ impl Hubs {
             Desk {
                 connects: Meter::new(connects),
                 registry,
-                state: HubState::Up,
-                passed: 0,
-                forced: false,
+                plan: hub.states.clone(),
+                forced: None,
                 counters: HubCounters::default(),
             }
         };
-        Self { desks: hubs.iter().map(desk).collect() }
+        Self { desks: hubs.iter().map(desk).collect(), now: Moment::START }
     }
 
-    /// Lets the changes of the plan happen whose time has come.
-    pub(super) fn advance(&mut self, now: Moment, hubs: &[Hub]) {
-        for (desk, hub) in self.desks.iter_mut().zip(hubs) {
-            while let Some((at, state)) = hub.states.get(desk.passed)
-                && *at <= now
-            {
-                desk.passed += 1;
-                if !desk.forced {
-                    desk.state = *state;
-                }
-            }
-        }
+    /// Tells the time; it does not go back.
+    pub(super) fn advance(&mut self, now: Moment) {
+        self.now = self.now.max(now);
     }
 
-    /// Whether DPS may still assign devices to a hub.
+    /// Whether DPS may assign devices to a hub now.
     pub(super) fn is_linked(&self, hub: u16) -> bool {
-        self.desks.get(usize::from(hub)).is_none_or(|desk| desk.state != HubState::Unlinked)
+        self.desks.get(usize::from(hub)).is_some_and(|desk| desk.state(self.now) != HubState::Unlinked)
     }
 
     /// How much longer an assignment takes because the hub's registry is busy.
@@ -153,6 +144,13 @@ impl Hubs {
             Some(Verdict::Admit { delay }) => delay,
             Some(Verdict::Reject { .. }) | None => Span::ZERO,
         }
+    }
+}
+
+impl Desk {
+    fn state(&self, now: Moment) -> HubState {
+        let planned = self.plan.iter().rev().find(|(at, _)| *at <= now);
+        self.forced.or(planned.map(|(_, state)| *state)).unwrap_or(HubState::Up)
     }
 }
 
@@ -168,20 +166,16 @@ impl Service {
     }
 
     /// The state of a hub.
-    pub fn hub_state(&mut self, now: Moment, hub: u16) -> HubState {
-        self.hubs.advance(now, &self.config.hubs);
-        self.hubs.desks.get(usize::from(hub)).map_or(HubState::Unlinked, |desk| desk.state)
+    pub fn hub_state(&self, now: Moment, hub: u16) -> HubState {
+        self.hubs.desks.get(usize::from(hub)).map_or(HubState::Unlinked, |desk| desk.state(now))
     }
 
     /// Puts a hub into a state, whatever its plan says, until `None` gives it back to the plan. Connections that stand
     /// are the driver's to close: [`Service::hub_event`] says so from now on.
-    pub fn set_hub_state(&mut self, now: Moment, hub: u16, state: Option<HubState>) {
-        self.hubs.advance(now, &self.config.hubs);
-        let plan = self.config.hubs.get(usize::from(hub));
-        let Some((desk, plan)) = self.hubs.desks.get_mut(usize::from(hub)).zip(plan) else { return };
-        desk.forced = state.is_some();
-        let planned = desk.passed.checked_sub(1).and_then(|last| plan.states.get(last));
-        desk.state = state.or(planned.map(|(_, state)| *state)).unwrap_or(HubState::Up);
+    pub fn set_hub_state(&mut self, hub: u16, state: Option<HubState>) {
+        if let Some(desk) = self.hubs.desks.get_mut(usize::from(hub)) {
+            desk.forced = state;
+        }
     }
 
     /// What a hub has counted.
@@ -226,16 +220,14 @@ impl Service {
 
     /// What a hub does next to a connection of a device, after `now`. `key` is a number that stays with the device: a
     /// command that is spread over a time reaches each at its own moment.
-    pub fn hub_event(&mut self, now: Moment, hub: u16, key: u64) -> Option<(Moment, HubEvent)> {
-        self.hubs.advance(now, &self.config.hubs);
+    pub fn hub_event(&self, now: Moment, hub: u16, key: u64) -> Option<(Moment, HubEvent)> {
         let desk = self.hubs.desks.get(usize::from(hub))?;
-        if desk.state.disconnects() {
+        if desk.state(now).disconnects() {
             return Some((now, HubEvent::Closed));
         }
+        let mut ahead = desk.plan.iter().filter(|(at, _)| desk.forced.is_none() && *at > now);
+        let closes = ahead.find(|(_, state)| state.disconnects()).map(|(at, _)| (*at, HubEvent::Closed));
         let plan = self.config.hubs.get(usize::from(hub))?;
-        let ahead = plan.states.get(desk.passed..).unwrap_or_default();
-        let closes = ahead.iter().find(|(_, state)| !desk.forced && state.disconnects());
-        let closes = closes.map(|(at, _)| (*at, HubEvent::Closed));
         let commands = plan.commands.iter().map(|sweep| sweep.at + sweep.over.scale(fraction(key)));
         let command = commands.filter(|at| *at > now).min().map(|at| (at, HubEvent::Command));
         [closes, command].into_iter().flatten().min_by_key(|(at, _)| *at)
@@ -274,11 +266,11 @@ impl Service {
     }
 
     fn welcome(&mut self, now: Moment, hub: u16, genuine: bool) -> Welcome {
-        self.hubs.advance(now, &self.config.hubs);
+        self.hubs.advance(now);
         let Some(desk) = self.hubs.desks.get_mut(usize::from(hub)) else {
             return Welcome::Refused(Connack::NotAuthorized);
         };
-        let welcome = match desk.state {
+        let welcome = match desk.state(now) {
             HubState::Failing => Welcome::Refused(Connack::Unavailable),
             HubState::Unlinked => Welcome::Refused(Connack::NotAuthorized),
             HubState::Throttled => Welcome::Closed,

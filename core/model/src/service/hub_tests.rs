@@ -118,10 +118,10 @@ fn states_follow_the_plan_until_one_is_set_by_hand() {
     assert_eq!(service.hub_event(at(150), 0, 0), Some((at(150), HubEvent::Closed)));
     assert!(matches!(connect(&mut service, at(200), 0, "dev-1"), Welcome::Accepted { .. }));
     assert_eq!(service.hub_event(at(200), 0, 0), None);
-    service.set_hub_state(at(210), 0, Some(HubState::Throttled));
+    service.set_hub_state(0, Some(HubState::Throttled));
     assert_eq!(connect(&mut service, at(210), 0, "dev-1"), Welcome::Closed);
     assert_eq!(service.hub_event(at(210), 0, 0), None, "connections that stand go on");
-    service.set_hub_state(at(220), 0, None);
+    service.set_hub_state(0, None);
     assert_eq!(service.hub_state(at(220), 0), HubState::Up);
 }
 
@@ -134,7 +134,7 @@ fn an_unlinked_hub_knows_nobody_and_dps_moves_its_devices() {
     };
     register(&mut service, Moment::START, "dev-1");
     let first = place(&service, "dev-1");
-    service.set_hub_state(SOON, first, Some(HubState::Unlinked));
+    service.set_hub_state(first, Some(HubState::Unlinked));
     assert_eq!(connect(&mut service, SOON, first, "dev-1"), Welcome::Refused(Connack::NotAuthorized));
     register(&mut service, SOON, "dev-1");
     let second = place(&service, "dev-1");

@@ -437,7 +437,7 @@ impl Service {
         form: &Form<'_>,
         evidence: &impl Evidence,
     ) -> Result<Answer, Refusal> {
-        self.hubs.advance(now, &self.config.hubs);
+        self.hubs.advance(now);
         let admitted = self.admit(now, caller, evidence);
         self.metrics.attested(now, admitted.is_ok());
         let enrollment = admitted?;
