@@ -21,5 +21,6 @@ mod report;
 mod runs;
 mod scenario_files;
 mod service_log;
+mod tpm;
 mod transports;
 mod webhook;

@@ -25,7 +25,7 @@ use crate::exchange::Carrier;
 use crate::gauges::Gauges;
 use crate::governor::{Brake, Ceilings, Governor, Halt};
 use crate::identity::ServerIdentity;
-use crate::mock::{MockOptions, RunningMock, resolve};
+use crate::mock::{MockOptions, RunningMock, endorsement_key, enrol, resolve};
 use crate::plan::Plan;
 use crate::record::{Findings, Recorder, Rest};
 use crate::{RunError, judge};
@@ -293,6 +293,7 @@ fn target(plan: &Plan) -> Result<Targeted, RunError> {
     if target.kind == TargetKind::Mock {
         let mut service = resolve(&plan.scenario.mock, &plan.fleet, plan.calendar)?;
         service.seed = Seed(plan.scenario.seed);
+        enrol(plan, &mut service, endorsement_key)?;
         let names = [plan.scenario.mock.tls.names.clone(), plan.hubs()].concat();
         let identity = ServerIdentity::throw_away(&names)?;
         let free = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);

@@ -1,6 +1,7 @@
 //! A mock of the service with its doors, on a thread of its own.
 
 mod resolve;
+mod tpm;
 
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -24,6 +25,7 @@ use crate::serve::{Admitted, House, ServiceLog, Webhooks, serve_http, serve_mqtt
 
 pub use resolve::{ResolveError, resolve};
 pub(crate) use resolve::{file, hubs, secret};
+pub(crate) use tpm::{endorsement_key, enrol};
 
 /// What a mock is started with.
 pub struct MockOptions {

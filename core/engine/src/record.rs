@@ -333,7 +333,7 @@ impl Recorder {
                 Ending::Throttled
             }
             // A registration that failed under a 200 carries a code.
-            Outcome::Answered { status: Status(200..=299), code: 0 } => {
+            Outcome::Answered { status: Status(200..=299), code: 0 } | Outcome::Challenged => {
                 self.timeline.at(now).accepted += 1;
                 Ending::Ok
             }

@@ -33,7 +33,7 @@ use crate::audit;
 use crate::control::Control;
 use crate::gauges::Gauges;
 use crate::governor::{Brake, Halt};
-use crate::mock::{MockError, resolve};
+use crate::mock::{MockError, enrol, resolve};
 use crate::plan::Plan;
 use crate::plugins::{Retry, Sessions};
 use crate::record::{Findings, Recorder, Rest};
@@ -82,6 +82,7 @@ fn simulate(
     let devices = plan.scenario.fleet.devices;
     let mut config = resolve(&plan.scenario.mock, &plan.fleet, plan.calendar)?;
     config.seed = Seed(plan.scenario.seed);
+    enrol(&plan, &mut config, |_, device| Ok(Some(truth::endorsement_key(device))))?;
     let prefix = plan.scenario.fleet.id_prefix.clone();
     let service = Service::with_roster(config, &prefix, devices).map_err(MockError::from)?;
 
@@ -522,8 +523,12 @@ impl Simulation<'_> {
                 let slot = credential.slot;
                 self.dispatch(device, arrives, Parcel::Request { expires_unix_secs, operation, slot })
             }
-            // None of the attestations whose truth is known takes up a challenge.
-            Action::Answer => return Err(Input::Broke(Fault::Attestation)),
+            Action::Answer => {
+                return Err(match self.world.cohorts[usize::from(cell.cohort)].proof {
+                    Proof::Tpm => Input::Answered,
+                    Proof::Derived(_) | Proof::Signed(_) | Proof::Unknown => Input::Broke(Fault::Attestation),
+                });
+            }
             Action::Wait { .. } => {
                 if cell.device.is_settled() {
                     self.note(device, now, Fate::Stopped);

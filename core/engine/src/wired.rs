@@ -25,7 +25,7 @@ use crate::drive::{Cohort, Connect, HubNames, Shard, drive_all};
 use crate::evidence::Peer;
 use crate::exchange::Carrier;
 use crate::governor::{Governor, Halt};
-use crate::mock::{MockError, resolve};
+use crate::mock::{MockError, endorsement_key, enrol, resolve};
 use crate::plan::Plan;
 use crate::plugins::DeviceIdentity;
 use crate::record::{ConnectTimes, Findings, Recorder, Rest};
@@ -67,6 +67,7 @@ pub fn run(plan: Plan, control: &Control) -> Result<Record, RunError> {
         Recorder::new(cohort, plan.cohorts.len(), gauges, rest).with_lives(plan.living()).watching(watch);
     let mut config = resolve(&plan.scenario.mock, &plan.fleet, plan.calendar)?;
     config.seed = Seed(plan.scenario.seed);
+    enrol(&plan, &mut config, endorsement_key)?;
     let service = Service::new(config).map_err(MockError::from)?;
     // Virtual time outruns any disk: here the log waits for it instead of dropping lines.
     let log = ServiceLog::start(plan.scenario.mock.log.as_ref(), true)?;

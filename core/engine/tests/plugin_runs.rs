@@ -42,13 +42,15 @@ fn a_run_with_loaded_plugins_is_the_run_with_linked_ones_and_names_their_hashes(
     let linked = Registry::new(&[
         &fleetstorm_plugin_retry::ENTRY,
         &fleetstorm_plugin_symmetric_key::ENTRY,
+        &fleetstorm_plugin_tpm::ENTRY,
         &fleetstorm_plugin_x509::ENTRY,
     ]);
-    let loaded = loaded(&["retry", "symmetric_key", "x509"]);
+    let loaded = loaded(&["retry", "symmetric_key", "tpm", "x509"]);
     for cohort in [
         "",
         "[[cohort]]\nattestation = \"x509\"\nretry = { kind = \"decorrelated\", cap_ms = 9000 }",
         "[[cohort]]\nretry = \"token-budget\"",
+        "[[cohort]]\nattestation = \"tpm\"",
     ] {
         let [mut one, mut other] = [&linked, &loaded].map(|registry| run(registry, cohort));
         assert!(one.totals.throttled > 0, "the strategy has been asked: {cohort}");

@@ -106,6 +106,8 @@ pub enum Outcome {
         /// The six-digit code of the error body or of a failed registration; 0 where there is none.
         code: u32,
     },
+    /// 401 with a challenge for the device's TPM, which takes it up. Nothing has failed.
+    Challenged,
     /// No usable answer came.
     Broke(Fault),
 }

@@ -39,8 +39,10 @@ pub enum Purpose {
     Resample = 12,
     /// Which devices of a large fleet are watched event by event.
     Watch = 13,
+    /// Keys that the service hands to TPMs.
+    TpmKey = 20,
     /// Back-offs and patience at a hub, and when power comes back.
-    Life = 20,
+    Life = 21,
 }
 
 impl Seed {

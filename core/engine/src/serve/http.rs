@@ -105,7 +105,7 @@ async fn respond(house: &Rc<House>, peer: &Peer, request: Request<Incoming>) -> 
     };
     let began = house.clock.now();
     let handled = {
-        let presented = Presented::new(peer, authorization);
+        let presented = Presented::new(peer, authorization).with_body(&body);
         house.service.borrow_mut().handle(began, &asked, &presented)
     };
     webhooks::ask_all(house);

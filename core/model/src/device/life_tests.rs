@@ -161,7 +161,7 @@ fn a_device_goes_from_dps_to_its_hub_and_says_how_long_it_took() {
 #[test]
 fn a_connection_that_ends_is_made_again_with_the_cache_after_five_seconds_at_least() {
     let mut tale = Tale::online(3, |_| {});
-    tale.now = tale.now + Span::from_secs(40);
+    tale.now += Span::from_secs(40);
     let lost = tale.now;
     assert_eq!(tale.tell(LifeInput::HubBroke(Fault::Closed)), LifeAction::Sleep);
     let action = tale.ring();
@@ -338,7 +338,7 @@ proptest! {
                 3 => tale.tell(LifeInput::Command),
                 4 => tale.provisioned(action, 1),
                 5 => {
-                    tale.now = tale.now + Span::from_millis(later_ms);
+                    tale.now += Span::from_millis(later_ms);
                     tale.tell(LifeInput::Alarm)
                 }
                 6 => tale.tell(LifeInput::Dps(Input::Broke(Fault::Lost))),

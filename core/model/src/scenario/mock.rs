@@ -139,7 +139,7 @@ const fn yes() -> bool {
     true
 }
 
-/// An individual enrollment. Give either keys or certificates.
+/// An individual enrollment. Give keys, certificates, or the endorsement key of a TPM.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EnrollmentFile {
@@ -160,6 +160,12 @@ pub struct EnrollmentFile {
     /// PEM file with its secondary certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secondary_certificate: Option<String>,
+    /// The public part of its TPM's endorsement key, a TPM2B_PUBLIC in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endorsement_key: Option<String>,
+    /// The public part of its TPM's storage root key, if its registrations do not name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage_root_key: Option<String>,
     /// Whether it may register.
     #[serde(default = "yes")]
     pub enabled: bool,

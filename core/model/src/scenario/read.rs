@@ -417,10 +417,10 @@ impl<'a> Judge<'a> {
                 "write whole seconds up to 1740s; 0s sends no pings",
             );
         }
-        if let Some(life) = &cohort.life {
-            if let Err((key, message, help)) = life.check() {
-                self.refuse(&at(&format!("life.{key}")), message, help);
-            }
+        if let Some(life) = &cohort.life
+            && let Err((key, message, help)) = life.check()
+        {
+            self.refuse(&at(&format!("life.{key}")), message, help);
         }
         if cohort.transport.is_mqtt() && cohort.attestation.kind == "tpm" {
             self.refuse(
@@ -580,12 +580,17 @@ impl<'a> Judge<'a> {
         }
         let both = |keys: bool, certificates: bool| keys == certificates;
         for (index, enrollment) in mock.enrollments.iter().enumerate() {
-            if both(enrollment.primary_key.is_some(), enrollment.primary_certificate.is_some()) {
+            let ways = [
+                enrollment.primary_key.is_some(),
+                enrollment.primary_certificate.is_some(),
+                enrollment.endorsement_key.is_some(),
+            ];
+            if ways.into_iter().filter(|way| *way).count() != 1 {
                 let path = at(&format!("enrollment.{index}"));
                 self.refuse(
                     &path,
                     format!("enrollment `{}`", enrollment.registration_id),
-                    "give primary_key or primary_certificate",
+                    "give primary_key, primary_certificate or endorsement_key",
                 );
             }
             let webhook = (enrollment.allocation, enrollment.webhook_url.as_deref());

@@ -146,8 +146,8 @@ fn an_unlinked_hub_knows_nobody_and_dps_moves_its_devices() {
 #[test]
 fn a_command_reaches_each_device_at_its_own_moment() {
     let sweep = Sweep { at: SOON, over: Span::from_secs(100) };
-    let mut service = service(|config| config.hubs[0].commands.push(sweep));
-    let mut when = |share: f64| {
+    let service = service(|config| config.hubs[0].commands.push(sweep));
+    let when = |share: f64| {
         let key = (share * (1u128 << 64) as f64) as u64;
         service.hub_event(Moment::START, 0, key).map(|(at, event)| (at.since(SOON).as_millis(), event))
     };
