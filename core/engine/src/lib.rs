@@ -7,6 +7,7 @@
 
 #![deny(unsafe_code)]
 
+mod aside;
 mod audit;
 #[cfg(feature = "bench")]
 pub mod bench;
@@ -20,12 +21,14 @@ mod drive;
 mod evidence;
 mod exchange;
 pub mod fidelity;
+mod frames;
 mod gauges;
 mod governor;
 pub mod identity;
 mod judge;
 pub mod live;
 mod mock;
+mod octets;
 mod packets;
 mod plan;
 pub mod plugins;

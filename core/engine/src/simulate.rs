@@ -36,7 +36,7 @@ use crate::governor::{Brake, Halt};
 use crate::mock::{MockError, enrol, resolve};
 use crate::plan::Plan;
 use crate::plugins::{Retry, Sessions};
-use crate::record::{Findings, Recorder, Rest};
+use crate::record::{Findings, Recorder, Rest, Watch};
 use crate::serve::webhooks;
 use crate::{RunError, judge};
 use around::Around;
@@ -86,7 +86,8 @@ fn simulate(
     let prefix = plan.scenario.fleet.id_prefix.clone();
     let service = Service::with_roster(config, &prefix, devices).map_err(MockError::from)?;
 
-    let watch = plan.watch(0..devices);
+    // Whoever asks for the herd looks at the fleet as a whole.
+    let watch = if herd.is_some() { Watch::nobody() } else { plan.watch(0..devices) };
     let membership = std::mem::take(&mut plan.membership);
     let arrivals = std::mem::take(&mut plan.arrivals);
     let mut wheel = Wheel::new(devices);

@@ -29,7 +29,7 @@ use crate::mock::{MockError, endorsement_key, enrol, resolve};
 use crate::plan::Plan;
 use crate::plugins::DeviceIdentity;
 use crate::record::{ConnectTimes, Findings, Recorder, Rest};
-use crate::serve::{House, ServiceLog, serve_http, serve_mqtt};
+use crate::serve::{House, ServiceLog, serve_amqp, serve_http, serve_mqtt};
 use crate::{RunError, judge};
 
 /// What it takes to connect, and what a request takes. Some time must pass, or a strategy that never waits would
@@ -102,6 +102,8 @@ pub fn run(plan: Plan, control: &Control) -> Result<Record, RunError> {
             recorder: recorder.into(),
             governor: Governor::new(None, &Arc::new(AtomicU64::new(0)), 1, brake.clone()),
             hubs: HubNames::default(),
+            // Virtual time stands still while an attestation works.
+            aside: None,
         });
         let horizon = Moment::START + plan.scenario.horizon.0;
         let limit = plan.scenario.fleet.max_concurrent.map(|limit| limit as usize);
@@ -165,11 +167,14 @@ impl Pipes {
         let peer = Peer::new(chain.into_iter().map(CertificateDer::from).collect());
         let house = Rc::clone(&self.house);
         match transport {
-            Transport::Https | Transport::MqttWs => {
+            Transport::Https | Transport::MqttWs | Transport::AmqpWs => {
                 tokio::task::spawn_local(serve_http(house, theirs, peer));
             }
             Transport::Mqtt => {
                 tokio::task::spawn_local(async move { serve_mqtt(house, theirs, &peer).await });
+            }
+            Transport::Amqp => {
+                tokio::task::spawn_local(async move { serve_amqp(house, theirs, &peer).await });
             }
         }
         ours

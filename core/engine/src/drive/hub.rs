@@ -9,9 +9,8 @@ use fleetstorm_model::outcome::Fault;
 use fleetstorm_model::protocol::{Registration, hub};
 use fleetstorm_model::random::Purpose;
 use fleetstorm_model::time::Moment;
-use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Around, Connect, Driven, Event, Wire};
+use super::{Around, Connect, Driven, Event};
 use crate::exchange::hub::{HubLink, News, Passport};
 use crate::record::ConnectTimes;
 
@@ -49,8 +48,10 @@ impl<C: Connect> Driven<'_, C> {
         let (shard, cohort) = (self.around.shard, self.around.cohort);
         let Some(name) = shard.hubs.name(number) else { return Event::HubBroke(Fault::Dns) };
         let device_id = self.around.device_id.as_deref().unwrap_or(&self.around.registration_id);
-        let Ok(token) = self.wire.hub_token(credential, &hub::audience(&name, device_id)) else {
-            return Event::HubBroke(Fault::Attestation);
+        let token = match self.sign(credential, hub::audience(&name, device_id)).await {
+            Ok(token) => token,
+            Err(Event::Broke(fault)) => return Event::HubBroke(fault),
+            Err(event) => return event,
         };
         let deadline = shard.clock.instant(self.alarm().unwrap_or(Moment::FAR));
         let passport = Passport {
@@ -101,21 +102,6 @@ impl<C: Connect> Driven<'_, C> {
                 Event::HubBroke(Fault::Lost)
             }
         }
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Wire<S> {
-    /// A token for a hub; `None` for a device that proves itself by its certificate.
-    fn hub_token(&self, credential: Credential, audience: &str) -> Result<Option<String>, Fault> {
-        if credential.expires_unix_secs == 0 {
-            return Ok(None);
-        }
-        let mut token = String::new();
-        let made = self
-            .identity
-            .authorize(credential.slot, audience, credential.expires_unix_secs, &mut token)
-            .map_err(|_| Fault::Attestation)?;
-        Ok(made.then_some(token))
     }
 }
 

@@ -13,6 +13,8 @@ pub(crate) enum Phase {
     Websocket,
     Connack,
     Subscribe,
+    Sasl,
+    Attach,
     /// All of the above.
     Connect,
     Register,
@@ -28,13 +30,15 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
-    pub(super) const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 16] = [
         Self::Dns,
         Self::Tcp,
         Self::Tls,
         Self::Websocket,
         Self::Connack,
         Self::Subscribe,
+        Self::Sasl,
+        Self::Attach,
         Self::Connect,
         Self::Register,
         Self::Poll,
@@ -53,6 +57,8 @@ impl Phase {
             Self::Websocket => "websocket",
             Self::Connack => "connack",
             Self::Subscribe => "subscribe",
+            Self::Sasl => "sasl",
+            Self::Attach => "attach",
             Self::Connect => "connect",
             Self::Register => "register",
             Self::Poll => "poll",

@@ -88,15 +88,21 @@ impl Default for MockFile {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Listen {
-    /// HTTPS, and MQTT over WebSocket. Port 0 takes a free one; the ready line names it.
+    /// HTTPS, and MQTT and AMQP over WebSocket. Port 0 takes a free one; the ready line names it.
     pub https: String,
     /// MQTT over TLS, or `off`.
     pub mqtt: String,
+    /// AMQP over TLS, or `off`.
+    pub amqp: String,
 }
 
 impl Default for Listen {
     fn default() -> Self {
-        Self { https: "127.0.0.1:8443".to_owned(), mqtt: "127.0.0.1:8883".to_owned() }
+        Self {
+            https: "127.0.0.1:8443".to_owned(),
+            mqtt: "127.0.0.1:8883".to_owned(),
+            amqp: "127.0.0.1:5671".to_owned(),
+        }
     }
 }
 

@@ -190,6 +190,10 @@ fn set(target: &mut toml::Value, path: &[&str], value: toml::Value) -> Result<()
         return Ok(());
     };
     match target {
+        // Every entry.
+        toml::Value::Array(list) if *first == "*" => {
+            list.iter_mut().try_for_each(|entry| set(entry, rest, value.clone()))
+        }
         toml::Value::Array(list) => {
             let length = list.len();
             let index: usize =
@@ -201,7 +205,7 @@ fn set(target: &mut toml::Value, path: &[&str], value: toml::Value) -> Result<()
         toml::Value::Table(table) => {
             // A list that the file leaves out begins with the entry that is set.
             let fresh = match rest.first() {
-                Some(&"0") => toml::Value::Array(vec![toml::Value::Table(toml::Table::new())]),
+                Some(&("0" | "*")) => toml::Value::Array(vec![toml::Value::Table(toml::Table::new())]),
                 _ => toml::Value::Table(toml::Table::new()),
             };
             let key = if *first == "cohorts" { "cohort" } else { first };
@@ -422,10 +426,11 @@ impl<'a> Judge<'a> {
         {
             self.refuse(&at(&format!("life.{key}")), message, help);
         }
-        if cohort.transport.is_mqtt() && cohort.attestation.kind == "tpm" {
+        if cohort.transport.authenticates_connections() && cohort.attestation.kind == "tpm" {
+            let transport = if cohort.transport.is_mqtt() { "MQTT" } else { "AMQP here" };
             self.refuse(
                 &at("transport"),
-                "a TPM cannot attest over MQTT: its challenge needs HTTPS",
+                format!("a TPM cannot attest over {transport}: its challenge needs HTTPS"),
                 "set `transport = \"https\"`",
             );
         }
