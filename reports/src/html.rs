@@ -9,8 +9,10 @@ mod audit;
 mod cohorts;
 mod completion;
 mod latency;
+mod life;
 mod load;
 mod method;
+mod monitor;
 mod objectives;
 mod outcomes;
 mod part;
@@ -42,7 +44,9 @@ const SECTIONS: &[fn(&Record) -> Option<Section>] = &[
     latency::section,
     outcomes::section,
     retries::section,
+    life::section,
     cohorts::section,
+    monitor::section,
     audit::section,
     reproduce::section,
     method::section,

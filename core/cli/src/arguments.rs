@@ -9,6 +9,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use fleetstorm_engine::Timing;
 use fleetstorm_model::scenario::{Duration, Rate};
 
 /// Load tester and chaos harness for fleets that register with Azure IoT Hub Device Provisioning Service.
@@ -28,7 +29,7 @@ Examples:
   fleetstorm scenario explain scenarios/staggered.toml
   fleetstorm forecast scenarios/staggered.toml --devices 1000000
   fleetstorm compare scenarios/compare-retry-strategies.toml
-  fleetstorm mock                                    the mock alone: HTTPS on 127.0.0.1:8443, MQTT on 8883
+  fleetstorm mock                                    the mock alone: HTTPS on 127.0.0.1:8443, MQTT on 8883, AMQP on 5671
 
 Exit codes:
   0 passed   1 internal error   2 usage or invalid scenario   10 an objective failed
@@ -92,6 +93,10 @@ pub(crate) struct RunArguments {
     /// PEM file with the CA of the target, such as the one that `fleetstorm mock` writes
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
+
+    /// How every cohort speaks to the service: https, mqtt, mqtt-ws, amqp or amqp-ws
+    #[arg(long, value_name = "TRANSPORT")]
+    pub(crate) transport: Option<String>,
 
     /// Which clock drives the run
     #[arg(long, value_enum, default_value_t)]
@@ -237,7 +242,7 @@ pub(crate) enum ProgressChoice {
 /// What replaces values of the file.
 #[derive(Args, Clone)]
 pub(crate) struct Changes {
-    /// Replace a value of the file, such as fleet.devices=500 or cohort.0.retry.cap_ms=60000; may be repeated.
+    /// Replace a value of the file, such as fleet.devices=500, cohort.0.retry.cap_ms=60000 or cohort.*.park=1h; may be repeated.
     /// The environment does the same: FLEETSTORM_FLEET__DEVICES=500 (two underscores for each dot); --set wins
     #[arg(long = "set", value_name = "PATH=VALUE", value_parser = assignment)]
     pub(crate) set: Vec<(String, String)>,
@@ -254,8 +259,8 @@ fn assignment(text: &str) -> Result<(String, String), String> {
 
 /// Run the mock of the service alone, until it is interrupted.
 ///
-/// When it listens, it prints one line of JSON: {"event":"ready","https":"127.0.0.1:8443","mqtt":"127.0.0.1:8883","ca":"<file>",...}. Without a
-/// configuration it plays a demo: id scope 0ne00F1EE75, hubs demo-hub-1 and demo-hub-2, the symmetric-key group
+/// When it listens, it prints one line of JSON: {"event":"ready","https":"127.0.0.1:8443","mqtt":"127.0.0.1:8883",
+/// "amqp":"127.0.0.1:5671","ca":"<file>",...}. Without a configuration it plays a demo: id scope 0ne00F1EE75, hubs demo-hub-1 and demo-hub-2, the symmetric-key group
 /// `demo-keys` and the X.509 group `demo-certificates`. A fleet knows the demo's keys: `fleetstorm run SCENARIO
 /// --target https://127.0.0.1:8443 --ca <file>`. What it counted is printed as JSON when it ends.
 #[derive(Args)]
@@ -354,11 +359,15 @@ pub(crate) struct ForecastArguments {
 /// Compare retry strategies under several throttles, with statistics.
 ///
 /// Runs a scenario's [compare]: every strategy against every throttle model with the same seeds, in virtual time on all
-/// cores. The run is the replicate; differences come with intervals, and a tie is called a tie.
+/// cores or by the wall clock one after the other. The run is the replicate; differences come with intervals, and a tie is called a tie.
 #[derive(Args)]
 pub(crate) struct CompareArguments {
     /// The scenario file (TOML) with [compare]
     pub(crate) scenario: PathBuf,
+
+    /// Which clock drives the runs
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) clock: TimingChoice,
 
     /// Also write the result as JSON
     #[arg(long, value_name = "FILE")]
@@ -401,6 +410,10 @@ pub(crate) struct CapacityArguments {
     #[arg(long, default_value_t = 9)]
     pub(crate) repeats: u32,
 
+    /// Which clock drives the runs
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) clock: TimingChoice,
+
     /// Also write the result as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -410,6 +423,25 @@ pub(crate) struct CapacityArguments {
 
     #[command(flatten)]
     pub(crate) changes: Changes,
+}
+
+/// The clock of many runs.
+#[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TimingChoice {
+    /// Virtual time, a run on each core
+    #[default]
+    Virtual,
+    /// Real sockets and TLS in real time, one run after the other
+    Wall,
+}
+
+impl TimingChoice {
+    pub(crate) const fn timing(self) -> Timing {
+        match self {
+            Self::Virtual => Timing::Virtual,
+            Self::Wall => Timing::Wall,
+        }
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -443,6 +475,11 @@ pub(crate) struct RolloutArguments {
     #[arg(long, value_name = "TIME", default_value = "1m")]
     pub(crate) interval: Duration,
 
+    /// Retry strategy of the devices, with which the plan is tried in virtual time: a name, or a table such as
+    /// '{ kind = "full-jitter", cap_ms = 60000 }'
+    #[arg(long, value_name = "STRATEGY", default_value = "full-jitter")]
+    pub(crate) strategy: String,
+
     /// Write the schedule as CSV: device, seconds, instance
     #[arg(long, value_name = "FILE")]
     pub(crate) schedule: Option<PathBuf>,
@@ -454,6 +491,9 @@ pub(crate) struct RolloutArguments {
     /// Also write the result as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) plugins: PluginOptions,
 }
 
 /// Say how far a forecast is from a measured run of the same scenario.

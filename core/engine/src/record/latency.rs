@@ -13,27 +13,40 @@ pub(crate) enum Phase {
     Websocket,
     Connack,
     Subscribe,
+    Sasl,
+    Attach,
     /// All of the above.
     Connect,
     Register,
     Poll,
     Lookup,
     TimeToAssigned,
+    /// To the hub, from the first packet to its CONNACK.
+    HubConnect,
+    /// From the intended boot to the first connection with a hub.
+    TimeToOnline,
+    /// From the loss of a hub to the next connection with one.
+    Reconnect,
 }
 
 impl Phase {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 16] = [
         Self::Dns,
         Self::Tcp,
         Self::Tls,
         Self::Websocket,
         Self::Connack,
         Self::Subscribe,
+        Self::Sasl,
+        Self::Attach,
         Self::Connect,
         Self::Register,
         Self::Poll,
         Self::Lookup,
         Self::TimeToAssigned,
+        Self::HubConnect,
+        Self::TimeToOnline,
+        Self::Reconnect,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -44,11 +57,16 @@ impl Phase {
             Self::Websocket => "websocket",
             Self::Connack => "connack",
             Self::Subscribe => "subscribe",
+            Self::Sasl => "sasl",
+            Self::Attach => "attach",
             Self::Connect => "connect",
             Self::Register => "register",
             Self::Poll => "poll",
             Self::Lookup => "lookup",
             Self::TimeToAssigned => "time-to-assigned",
+            Self::HubConnect => "hub-connect",
+            Self::TimeToOnline => "time-to-online",
+            Self::Reconnect => "reconnect",
         }
     }
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::SecretSource;
 use super::text::{Duration, Rate};
+use super::{HubFile, SecretSource};
 use crate::service::access::Permission;
 use crate::service::enrollment::{AllocationPolicy, ReprovisionPolicy};
 use crate::service::throttle::{self, Model, RetryAfterMode};
@@ -88,15 +88,21 @@ impl Default for MockFile {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Listen {
-    /// HTTPS, and MQTT over WebSocket. Port 0 takes a free one; the ready line names it.
+    /// HTTPS, and MQTT and AMQP over WebSocket. Port 0 takes a free one; the ready line names it.
     pub https: String,
     /// MQTT over TLS, or `off`.
     pub mqtt: String,
+    /// AMQP over TLS, or `off`.
+    pub amqp: String,
 }
 
 impl Default for Listen {
     fn default() -> Self {
-        Self { https: "127.0.0.1:8443".to_owned(), mqtt: "127.0.0.1:8883".to_owned() }
+        Self {
+            https: "127.0.0.1:8443".to_owned(),
+            mqtt: "127.0.0.1:8883".to_owned(),
+            amqp: "127.0.0.1:5671".to_owned(),
+        }
     }
 }
 
@@ -133,21 +139,6 @@ pub struct ServerTls {
     pub ca_out: Option<String>,
     /// More names for the throw-away certificate.
     pub names: Vec<String>,
-}
-
-/// A linked hub.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct HubFile {
-    /// Its host name.
-    pub host: String,
-    /// Its allocation weight, 1 to 1000.
-    #[serde(default = "one")]
-    pub weight: u32,
-}
-
-const fn one() -> u32 {
-    1
 }
 
 const fn yes() -> bool {

@@ -59,6 +59,7 @@ fn wrong_values_are_named_with_their_place() {
         ("objectives = [\"assigned >= 5% for \\\"b\\\"\"]", "no cohort `b`"),
         ("[[cohort]]\nkeep_alive = \"1500ms\"", "2:14: a keep-alive of"),
         ("[[cohort]]\ntransport = \"mqtt\"\nattestation = \"tpm\"", "a TPM cannot attest over MQTT"),
+        ("[[cohort]]\ntransport = \"amqp\"\nattestation = \"tpm\"", "a TPM cannot attest over AMQP"),
         ("[mock.mqtt]\nunknown_scope = 1", "2:17"),
         ("[mock.mqtt]\nuser_name = 0", "2:13"),
         ("[target]\nkind = \"dps\"", "consent"),
