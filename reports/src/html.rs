@@ -10,8 +10,10 @@ mod chaos;
 mod cohorts;
 mod completion;
 mod latency;
+mod life;
 mod load;
 mod method;
+mod monitor;
 mod objectives;
 mod outcomes;
 mod part;
@@ -44,7 +46,9 @@ const SECTIONS: &[fn(&Record) -> Option<Section>] = &[
     latency::section,
     outcomes::section,
     retries::section,
+    life::section,
     cohorts::section,
+    monitor::section,
     audit::section,
     reproduce::section,
     method::section,

@@ -6,6 +6,7 @@
 mod alert;
 mod chaos;
 pub(crate) mod checks;
+mod life;
 mod objective;
 mod worst;
 
@@ -82,6 +83,7 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
         attempts: findings.attempts,
         retry_after: findings.retry_after,
         held_back: findings.held_back,
+        life: findings.life,
         window_ns: findings.window_ns,
         heat: findings.heat,
         journeys: findings.journeys,

@@ -8,7 +8,12 @@ mod arrival;
 mod compare;
 mod explain;
 mod file;
+<<<<<<< HEAD
 mod guardrail;
+=======
+mod hub;
+mod life;
+>>>>>>> main
 mod mock;
 mod network;
 mod objective;
@@ -24,11 +29,16 @@ pub use file::{
     Cohort, ConnectionKind, Consent, Fleet, Plugin, Plugins, Scenario, SecretSource, Target, TargetKind,
     TlsVersions,
 };
+<<<<<<< HEAD
 pub use guardrail::{GuardrailFile, Measure, SteadyStateFile};
+=======
+pub use hub::{HubChangeFile, HubFile, HubStateFile, SweepFile, TierFile};
+pub use life::{LifeFile, PowerCutFile};
+>>>>>>> main
 pub use mock::{
-    AccessPolicyFile, AllocationFile, AssignmentFile, EnrollmentFile, EnrollmentGroupFile, HubFile, Listen,
-    LogFile, MockFile, MqttFile, OverlapFile, PermissionFile, RegionFile, ReprovisionFile, RetryAfterFile,
-    ServerTls, ThrottleFile, WebhookFile,
+    AccessPolicyFile, AllocationFile, AssignmentFile, EnrollmentFile, EnrollmentGroupFile, Listen, LogFile,
+    MockFile, MqttFile, OverlapFile, PermissionFile, RegionFile, ReprovisionFile, RetryAfterFile, ServerTls,
+    ThrottleFile, WebhookFile,
 };
 pub use network::{Delay, Network};
 pub use objective::{Comparison, Metric, Objective, ObjectiveError, Quantity, Timed, What};

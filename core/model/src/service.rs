@@ -13,6 +13,7 @@ mod chaos;
 mod config;
 pub mod enrollment;
 pub mod enrollment_api;
+mod hub;
 pub mod log;
 mod machine;
 pub mod metrics;
@@ -24,7 +25,8 @@ mod testing;
 pub mod throttle;
 mod tpm;
 
-pub use config::{Assignment, Config, ConfigError, Hub, Overlap, Region};
+pub use config::{Assignment, Config, ConfigError, Hub, HubState, Overlap, Region, Sweep, Tier};
+pub use hub::{HubCounters, HubEvent, Welcome, device_key};
 pub use machine::{Answer, Answered, Counters, Handled, Query, Service, Ticket};
 pub use placement::{WebhookCall, WebhookReply, WebhookTicket};
 pub use tpm::TpmKeys;

@@ -2,8 +2,13 @@
 //!
 //! This is the only place where the simulator meets a strategy.
 
+<<<<<<< HEAD
 use fleetstorm_model::chaos::Deciding;
 use fleetstorm_model::device::{Attempt, Decision, Host, Observation};
+=======
+use fleetstorm_model::device::{Attempt, Decision, Host, LifeEvent, LifeHost, Observation};
+use fleetstorm_model::protocol::Registration;
+>>>>>>> main
 use fleetstorm_model::random::{Purpose, Seed};
 use fleetstorm_model::time::Moment;
 
@@ -20,7 +25,12 @@ pub(super) struct Around<'a> {
     pub(super) wait_max_ns: &'a mut u64,
     pub(super) seed: Seed,
     pub(super) device: u32,
+<<<<<<< HEAD
     pub(super) faults: Option<&'a mut Faults>,
+=======
+    /// Hosts of the hubs, by number.
+    pub(super) hubs: &'a [String],
+>>>>>>> main
 }
 
 impl Around<'_> {
@@ -79,5 +89,20 @@ impl Host for Around<'_> {
             faults.assigned(now);
         }
         self.recorder.observe(self.device as usize, now, observation);
+    }
+}
+
+impl LifeHost for Around<'_> {
+    fn hub_number(&mut self, registration: &Registration) -> Option<u16> {
+        let host = registration.assigned_hub.as_deref()?;
+        u16::try_from(self.hubs.iter().position(|hub| hub == host)?).ok()
+    }
+
+    fn chance(&mut self, count: u32) -> u64 {
+        self.seed.draw(Purpose::Life, self.device, count)
+    }
+
+    fn lived(&mut self, now: Moment, event: LifeEvent) {
+        self.recorder.lived(self.device as usize, now, event);
     }
 }
