@@ -211,16 +211,12 @@ impl TlsDialler {
 impl TlsDialler {
     /// Connects once without a certificate, to see that somebody is there.
     pub(crate) async fn probe(&self) -> Result<(), Fault> {
-<<<<<<< HEAD
-        self.open(None, None).await.0.map(drop)
-=======
-        self.open(&self.dial, self.dial.server_name.clone(), None).await.0.map(drop)
+        self.open(&self.dial, self.dial.server_name.clone(), None, None).await.0.map(drop)
     }
 
     /// Where hubs are dialled: a mock has them all behind its MQTT port.
     pub(crate) fn with_hubs(self, hubs: Arc<Dial>) -> Self {
         Self { hubs: Some(hubs), ..self }
->>>>>>> main
     }
 
     async fn open(
@@ -291,23 +287,18 @@ impl TlsDialler {
 impl Connect for TlsDialler {
     type Stream = Weathered<TlsStream<TcpStream>>;
 
-<<<<<<< HEAD
     async fn connect(
         &self,
         identity: &Arc<DeviceIdentity>,
         weather: Option<Weather>,
     ) -> (Result<Self::Stream, Fault>, ConnectTimes) {
-        self.open(Some(identity), weather).await
-=======
-    async fn connect(&self, identity: &Arc<DeviceIdentity>) -> (Result<Self::Stream, Fault>, ConnectTimes) {
-        self.open(&self.dial, self.dial.server_name.clone(), Some(identity)).await
+        self.open(&self.dial, self.dial.server_name.clone(), Some(identity), weather).await
     }
 
     async fn connect_hub(&self, hub: &str, identity: &Arc<DeviceIdentity>) -> Result<Self::Stream, Fault> {
         let name = ServerName::try_from(hub.to_owned()).map_err(|_| Fault::Dns)?;
         let dial = self.hubs.as_ref().ok_or(Fault::Unreachable)?;
-        self.open(dial, name, Some(identity)).await.0
->>>>>>> main
+        self.open(dial, name, Some(identity), None).await.0
     }
 }
 

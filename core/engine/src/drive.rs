@@ -41,7 +41,6 @@ pub(crate) trait Connect {
 
     /// Opens a connection on which the device proves itself with `identity`, as far as its transport does that when
     /// connecting. The times are those of the phases that were finished.
-<<<<<<< HEAD
     ///
     /// Faults of the network act on the stream through `weather`.
     async fn connect(
@@ -49,12 +48,9 @@ pub(crate) trait Connect {
         identity: &Arc<DeviceIdentity>,
         weather: Option<Weather>,
     ) -> (Result<Self::Stream, Fault>, ConnectTimes);
-=======
-    async fn connect(&self, identity: &Arc<DeviceIdentity>) -> (Result<Self::Stream, Fault>, ConnectTimes);
 
     /// Opens a connection to the IoT hub of this name.
     async fn connect_hub(&self, hub: &str, identity: &Arc<DeviceIdentity>) -> Result<Self::Stream, Fault>;
->>>>>>> main
 }
 
 /// A cohort as a shard drives it.
@@ -138,15 +134,12 @@ pub(crate) async fn drive_all<C: Connect + 'static>(
         }
         let shard = Rc::clone(&shard);
         tasks.spawn_local(async move {
-<<<<<<< HEAD
             match &shard.chaos {
-                Some(chaos) if chaos.has_outages() => powered(&shard, chaos, local, &member, boot).await,
-                _ => drop(Driven::new(&shard, local, &member).run(boot).await),
+                Some(chaos) if chaos.has_outages() => {
+                    powered(&shard, chaos, local, &member, place, boot).await;
+                }
+                _ => drop(Driven::new(&shard, local, &member, place).run(boot).await),
             }
-            drop(place);
-=======
-            Driven::new(&shard, local, &member, place).run(boot).await;
->>>>>>> main
         });
         while tasks.try_join_next().is_some() {}
     }
@@ -159,13 +152,16 @@ async fn powered<C: Connect>(
     chaos: &ShardChaos,
     local: usize,
     member: &Member,
+    place: Option<Place>,
     mut boot: Moment,
 ) {
     let mut socket = chaos.socket();
     let holds = || shard.recorder.borrow().is_assigned(local);
     let mut connections = 0;
+    // Given back for good when the power fails: a device that boots again is not held back.
+    let mut place = place;
     loop {
-        let mut driven = Driven::new(shard, local, member);
+        let mut driven = Driven::new(shard, local, member, place.take());
         driven.wire.connections = connections;
         let back = tokio::select! {
             biased;
@@ -317,21 +313,14 @@ impl<'a, C: Connect> Driven<'a, C> {
         let mut action = self.step(LifeInput::Dps(Input::Boot { intended: arrival }));
         loop {
             let event = match action {
-<<<<<<< HEAD
-                Action::Finish => {
+                LifeAction::Dps(Action::Finish) => {
                     self.wire.hang_up();
                     return self.wire.connections;
                 }
-                Action::Connect { credential } => self.connect(credential).await,
-                Action::Send { operation, operation_id, credential } => {
-                    self.send(operation, operation_id, credential).await
-=======
-                LifeAction::Dps(Action::Finish) => return self.wire.hang_up(),
                 LifeAction::Dps(action) => self.register(action).await,
                 // Boxed, so that devices which only register do not carry this state.
                 LifeAction::ConnectHub { hub, credential } => {
                     Box::pin(self.connect_hub(hub, credential)).await
->>>>>>> main
                 }
                 LifeAction::Heartbeat => {
                     if let Some(link) = &mut self.wire.hub {
@@ -386,14 +375,27 @@ impl<'a, C: Connect> Driven<'a, C> {
 
     fn step(&mut self, input: LifeInput<'_>) -> LifeAction {
         let now = self.around.shard.clock.now();
-<<<<<<< HEAD
-        let policy = &self.around.cohort.policy;
-        if let Some(chaos) = &self.around.shard.chaos
-            && let Some(policy) = chaos.policy(&Occasion::of(now, self.around.index, None), policy)
-        {
-            return self.device.step(now, input, &policy, &mut self.around);
+        let cohort = self.around.cohort;
+        let off = self
+            .around
+            .shard
+            .chaos
+            .as_ref()
+            .and_then(|chaos| chaos.policy(&Occasion::of(now, self.around.index, None), &cohort.policy));
+        let policy = off.as_ref().unwrap_or(&cohort.policy);
+        match (&mut self.life, &cohort.life, input) {
+            (Some(life), Some(rules), input) => {
+                life.step(&mut self.device, now, input, (policy, rules), &mut self.around)
+            }
+            (_, _, LifeInput::Dps(input)) => {
+                LifeAction::Dps(self.device.step(now, input, policy, &mut self.around))
+            }
+            (_, _, LifeInput::Alarm) => {
+                LifeAction::Dps(self.device.step(now, Input::Alarm, policy, &mut self.around))
+            }
+            // A device that does not live on has no hub that could say these.
+            _ => LifeAction::Dps(Action::Ignore),
         }
-        self.device.step(now, input, policy, &mut self.around)
     }
 
     /// What is happening, for the rules about faults.
@@ -405,20 +407,6 @@ impl<'a, C: Connect> Driven<'a, C> {
             operation,
             connection: self.wire.connections,
             connected: if operation.is_some() { self.wire.connected } else { now },
-=======
-        let cohort = self.around.cohort;
-        match (&mut self.life, &cohort.life, input) {
-            (Some(life), Some(rules), input) => {
-                life.step(&mut self.device, now, input, (&cohort.policy, rules), &mut self.around)
-            }
-            (_, _, LifeInput::Dps(input)) => {
-                LifeAction::Dps(self.device.step(now, input, &cohort.policy, &mut self.around))
-            }
-            (_, _, LifeInput::Alarm) => {
-                LifeAction::Dps(self.device.step(now, Input::Alarm, &cohort.policy, &mut self.around))
-            }
-            // A device that does not live on has no hub that could say these.
-            _ => LifeAction::Dps(Action::Ignore),
         }
     }
 
@@ -427,7 +415,6 @@ impl<'a, C: Connect> Driven<'a, C> {
         match (&self.life, &self.around.cohort.life) {
             (Some(life), Some(rules)) => life.alarm(&self.device, rules),
             _ => self.device.alarm(),
->>>>>>> main
         }
     }
 
@@ -439,16 +426,12 @@ impl<'a, C: Connect> Driven<'a, C> {
         {
             return event;
         }
-<<<<<<< HEAD
-        let deadline = shard.clock.instant(self.device.alarm().unwrap_or(Moment::FAR));
+        let deadline = shard.clock.instant(self.alarm().unwrap_or(Moment::FAR));
         self.wire.connections = self.wire.connections.wrapping_add(1);
         let verdict = shard.chaos.as_ref().map(|chaos| chaos.connect(&self.occasion(None)));
         let verdict = verdict.unwrap_or_default();
         let reached = shard.chaos.as_ref().is_some_and(|chaos| chaos.reaches_streams());
         self.wire.weather = reached.then(Weather::default);
-=======
-        let deadline = shard.clock.instant(self.alarm().unwrap_or(Moment::FAR));
->>>>>>> main
         // Boxed, so that a connected device does not carry the handshake's state for the rest of its life.
         let attempt = Box::pin(async {
             if verdict.delay > Span::ZERO {
@@ -494,7 +477,6 @@ impl<'a, C: Connect> Driven<'a, C> {
         } else if let Err(event) = self.present(credential).await {
             return event;
         }
-        let deadline = self.device.alarm().unwrap_or(Moment::FAR);
         if let Some(weather) = self.wire.weather.clone()
             && let Some(event) = self.weather(&weather, operation, deadline).await
         {

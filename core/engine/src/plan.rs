@@ -2,12 +2,8 @@
 
 use std::sync::Arc;
 
-<<<<<<< HEAD
 use fleetstorm_model::chaos::Timeline;
-use fleetstorm_model::device::Policy;
-=======
 use fleetstorm_model::device::{LifePolicy, Policy};
->>>>>>> main
 use fleetstorm_model::profile::Profile;
 use fleetstorm_model::random::{Purpose, Seed};
 use fleetstorm_model::scenario::{Arrival, Cohort, Scenario, SecretSource, TargetKind};

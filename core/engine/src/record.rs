@@ -353,13 +353,13 @@ impl Recorder {
             }
             Observation::TokenRenewed => self.tally(device).totals.tokens_renewed += 1,
             Observation::Assigned { booted, attempts, registration, .. } => {
-<<<<<<< HEAD
-                if self.devices[device].standing == Standing::Again {
-                    // What a fleet needs to come online is told by first assignments.
+                let again = self.devices[device].standing == Standing::Again;
+                if again {
                     self.gauges.assigned();
-=======
-                if self.reassigned(device, registration.assigned_hub.as_deref().unwrap_or_default()) {
->>>>>>> main
+                }
+                let hub = registration.assigned_hub.as_deref().unwrap_or_default();
+                if self.reassigned(device, hub) || again {
+                    // What a fleet needs to come online is told by first assignments.
                     return self.settle(device, now, Standing::Assigned);
                 }
                 self.latencies.add(Phase::TimeToAssigned, Ending::Ok, now.since(booted), now.since(booted));

@@ -16,12 +16,8 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-<<<<<<< HEAD
 use fleetstorm_model::chaos::{Connecting, Cut, Layer};
-use fleetstorm_model::device::{Action, Device, Input, Policy};
-=======
 use fleetstorm_model::device::{Action, Device, Input, Life, LifeInput, LifePolicy, Policy};
->>>>>>> main
 use fleetstorm_model::outcome::Fault;
 use fleetstorm_model::protocol::{Operation, OperationId};
 use fleetstorm_model::random::{Purpose, Seed};
@@ -151,6 +147,7 @@ fn simulate(
                 seed: Seed(plan.scenario.seed),
                 wait_max_ns: 0,
                 hubs: service.hub_hosts().map(str::to_owned).collect(),
+                faults,
             },
             cohorts,
         },
@@ -171,7 +168,6 @@ fn simulate(
         frontier: Moment::START,
         furthest: Moment::START,
         herd,
-        faults,
         guards,
     };
     simulation.drive(horizon, &rest, control)?;
@@ -301,8 +297,6 @@ struct Simulation<'a> {
     /// The latest moment to which a device has lived alone.
     furthest: Moment,
     herd: Option<Herd>,
-    /// Faults of the fleet and its network, if there are any.
-    faults: Option<Box<Faults>>,
     /// What aborts the run, and the counts that it looks at.
     guards: Option<(Guards, Arc<Gauges>)>,
 }
@@ -324,6 +318,15 @@ struct Parts {
     wait_max_ns: u64,
     /// Hosts of the hubs, by number.
     hubs: Vec<String>,
+    /// Faults of the fleet and its network, if there are any.
+    faults: Option<Box<Faults>>,
+}
+
+impl Parts {
+    /// A device's policy with its clock put off, if a fault does that now.
+    fn policy(&mut self, now: Moment, device: u32, policy: &Policy) -> Option<Policy> {
+        self.faults.as_mut()?.policy(now, device, policy)
+    }
 }
 
 /// A device and what it asks and tells.
@@ -341,6 +344,7 @@ fn around<'a>(
         wait_max_ns: &mut parts.wait_max_ns,
         seed: parts.seed,
         device,
+        faults: parts.faults.as_deref_mut(),
         hubs: &parts.hubs,
     };
     (&mut cell.device, around)
@@ -376,7 +380,7 @@ impl Simulation<'_> {
                 // Some devices are ahead of others: the run ends where all of them stand.
                 end = self.furthest.max(self.now);
             }
-            let outage = self.faults.as_ref().and_then(|faults| faults.next_outage());
+            let outage = self.world.parts.faults.as_ref().and_then(|faults| faults.next_outage());
             self.frontier = end.min(self.now + self.foresight).min(outage.unwrap_or(Moment::FAR));
             // While nobody is on the way, only a device that wakes before the last one came to rest matters.
             let last = if rest.is_still() { end.min(self.world.parts.recorder.last_settled()) } else { end };
@@ -484,17 +488,13 @@ impl Simulation<'_> {
                 // A device that wakes up after the last one came to rest has no run to return to.
                 Parcel::Time => !together && !cell.device.is_settled(),
                 Parcel::Connection => true,
-<<<<<<< HEAD
                 Parcel::Broken(_) => !together,
-                Parcel::Boot | Parcel::Request { .. } => false,
-=======
                 Parcel::Boot
                 | Parcel::Request { .. }
                 | Parcel::Knock { .. }
                 | Parcel::Welcome
                 | Parcel::HubFault(_)
                 | Parcel::News(_) => false,
->>>>>>> main
                 Parcel::Throttled { .. }
                 | Parcel::Assigning { .. }
                 | Parcel::Assigned { .. }
@@ -514,7 +514,7 @@ impl Simulation<'_> {
                 self.step(device, now, Input::Alarm)
             }
             Parcel::Connection => {
-                if let Some(faults) = &mut self.faults {
+                if let Some(faults) = &mut self.world.parts.faults {
                     faults.connected(now, device);
                 }
                 self.step(device, now, Input::Connected)
@@ -555,74 +555,6 @@ impl Simulation<'_> {
         loop {
             let cell = &mut self.cells[device as usize];
             let cohort = &self.world.cohorts[usize::from(cell.cohort)];
-<<<<<<< HEAD
-            let mut around = Around {
-                recorder: &mut self.world.recorder,
-                session: self.world.sessions.get_mut(device as usize, cohort.session_bytes),
-                retry: &cohort.retry,
-                draws: &mut cell.draws,
-                wait_max_ns: &mut self.world.wait_max_ns,
-                seed: self.world.seed,
-                device,
-                faults: None,
-            };
-            let action = match &mut self.faults {
-                None => cell.device.step(now, input, &cohort.policy, &mut around),
-                Some(faults) => {
-                    let policy = faults.policy(now, device, &cohort.policy);
-                    around.faults = Some(&mut **faults);
-                    cell.device.step(now, input, policy.as_ref().unwrap_or(&cohort.policy), &mut around)
-                }
-            };
-            match action {
-                Action::Connect { .. } => {
-                    let stands = now + self.leg(device, Leg::Connect);
-                    return match self.faults.as_mut().map(|faults| faults.connect(now, device)) {
-                        None => self.dispatch(device, stands, Parcel::Connection),
-                        Some(Connecting { delay, cut }) => {
-                            self.dispatch_cut(device, stands + delay, Parcel::Connection, cut)
-                        }
-                    };
-                }
-                Action::Send { operation, credential, .. } => {
-                    let attempt = cell.device.attempts();
-                    if let Some(herd) = &mut self.herd
-                        && operation != Operation::Poll
-                    {
-                        herd.sent(now, attempt);
-                    }
-                    let expires_unix_secs = u32::try_from(credential.expires_unix_secs).unwrap_or(u32::MAX);
-                    let arrives = now + self.leg(device, Leg::There);
-                    let slot = credential.slot;
-                    let request = Parcel::Request { expires_unix_secs, operation, slot };
-                    return match self.faults.as_mut().map(|faults| faults.send(now, device, operation)) {
-                        None => self.dispatch(device, arrives, request),
-                        Some((sending, exchanging)) => {
-                            let cut = exchanging.cut.filter(|_| !exchanging.reaches_service);
-                            self.dispatch_cut(device, arrives + sending.delay, request, cut)
-                        }
-                    };
-                }
-                Action::Answer => {
-                    input = match cohort.proof {
-                        Proof::Tpm => Input::Answered,
-                        Proof::Derived(_) | Proof::Signed(_) | Proof::Unknown => {
-                            Input::Broke(Fault::Attestation)
-                        }
-                    }
-                }
-                Action::Wait { .. } => {
-                    if cell.device.is_settled() {
-                        self.note(device, now, Fate::Stopped);
-                    }
-                    return self.alarm(device);
-                }
-                Action::Ignore => return self.alarm(device),
-                Action::Finish => {
-                    self.finish(device, now);
-                    return None;
-                }
-=======
             if cohort.life.is_some() {
                 let input = match input {
                     Input::Alarm => LifeInput::Alarm,
@@ -630,12 +562,12 @@ impl Simulation<'_> {
                 };
                 return self.live(device, now, input);
             }
+            let off = self.world.parts.policy(now, device, &cohort.policy);
             let (own, mut around) = around(&mut self.world.parts, cohort, cell, device);
-            let action = own.step(now, input, &cohort.policy, &mut around);
+            let action = own.step(now, input, off.as_ref().unwrap_or(&cohort.policy), &mut around);
             match self.act(device, now, action) {
                 Ok(due) => return due,
                 Err(again) => input = again,
->>>>>>> main
             }
         }
     }
@@ -646,7 +578,12 @@ impl Simulation<'_> {
         Ok(match action {
             Action::Connect { .. } => {
                 let stands = now + self.leg(device, Leg::Connect);
-                self.dispatch(device, stands, Parcel::Connection)
+                match self.world.parts.faults.as_mut().map(|faults| faults.connect(now, device)) {
+                    None => self.dispatch(device, stands, Parcel::Connection),
+                    Some(Connecting { delay, cut }) => {
+                        self.dispatch_cut(device, stands + delay, Parcel::Connection, cut)
+                    }
+                }
             }
             Action::Send { operation, credential, .. } => {
                 let attempt = cell.device.attempts();
@@ -658,7 +595,14 @@ impl Simulation<'_> {
                 let expires_unix_secs = u32::try_from(credential.expires_unix_secs).unwrap_or(u32::MAX);
                 let arrives = now + self.leg(device, Leg::There);
                 let slot = credential.slot;
-                self.dispatch(device, arrives, Parcel::Request { expires_unix_secs, operation, slot })
+                let request = Parcel::Request { expires_unix_secs, operation, slot };
+                match self.world.parts.faults.as_mut().map(|faults| faults.send(now, device, operation)) {
+                    None => self.dispatch(device, arrives, request),
+                    Some((sending, exchanging)) => {
+                        let cut = exchanging.cut.filter(|_| !exchanging.reaches_service);
+                        self.dispatch_cut(device, arrives + sending.delay, request, cut)
+                    }
+                }
             }
             Action::Answer => {
                 return Err(match self.world.cohorts[usize::from(cell.cohort)].proof {
@@ -745,7 +689,7 @@ impl Simulation<'_> {
         let Answered { answer, delay } = self.service.ask(now, device, query, &truth);
         webhooks::forbid(&mut self.service, now);
         let returns = now + delay + self.leg(device, Leg::Service) + self.leg(device, Leg::Back);
-        if let Some(cut) = self.faults.as_mut().and_then(|faults| faults.cut(device)) {
+        if let Some(cut) = self.world.parts.faults.as_mut().and_then(|faults| faults.cut(device)) {
             return self.dispatch_cut(device, returns, Parcel::Time, Some(cut));
         }
         let parcel = self.shelf.pack(device, answer);
@@ -770,33 +714,35 @@ impl Simulation<'_> {
     }
 
     fn expects_outages(&self) -> bool {
-        self.faults.as_ref().is_some_and(|faults| faults.expects_outages())
+        self.world.parts.faults.as_ref().is_some_and(|faults| faults.expects_outages())
     }
 
     /// An outage begins: devices lose what they hold in memory, and boot when the power is back. What they had sent is
     /// lost with them.
     fn cut_power(&mut self) {
-        let Some(faults) = &mut self.faults else { return };
+        let parts = &mut self.world.parts;
+        let Some(faults) = &mut parts.faults else { return };
         self.now = faults.next_outage().map_or(self.now, |at| self.now.max(at));
         let Some((fault, window)) = faults.begin_outage() else { return };
         for device in 0..self.cells.len() as u32 {
-            let lost = self.faults.as_mut().and_then(|faults| faults.power(fault, window, device));
+            let parts = &mut self.world.parts;
+            let lost = parts.faults.as_mut().and_then(|faults| faults.power(fault, window, device));
             let Some((back, remembers)) = lost else { continue };
-            let holds = self.world.recorder.is_assigned(device as usize);
+            let holds = parts.recorder.is_assigned(device as usize);
             let cell = &mut self.cells[device as usize];
-            if (remembers && holds) || !self.world.recorder.has_booted(device as usize) {
+            if (remembers && holds) || !parts.recorder.has_booted(device as usize) {
                 continue;
             }
             let on_its_way = cell.device.alarm().is_some();
             self.shelf.unpack(device, cell.parcel);
             (cell.device, cell.parcel) = (Device::new(), Parcel::Boot);
             let session_bytes = self.world.cohorts[usize::from(cell.cohort)].session_bytes;
-            self.world.sessions.get_mut(device as usize, session_bytes).fill(0);
-            self.world.recorder.powered_off(device as usize, self.now);
+            parts.sessions.get_mut(device as usize, session_bytes).fill(0);
+            parts.recorder.powered_off(device as usize, self.now);
             self.note(device, self.now, Fate::Unfinished);
             self.wheel.set(device, back.max(self.now));
             if on_its_way {
-                self.vacate();
+                self.free_place();
                 self.call();
             }
         }
@@ -805,13 +751,6 @@ impl Simulation<'_> {
     fn finish(&mut self, device: u32, now: Moment) {
         let standing = self.world.parts.recorder.is_assigned(device as usize);
         self.note(device, now, if standing { Fate::Assigned } else { Fate::Stopped });
-<<<<<<< HEAD
-        self.vacate();
-    }
-
-    /// A device gives its place to the next one.
-    fn vacate(&mut self) {
-=======
         // A device that lives on gave its place back when it came to its hub.
         if !self.lives.get(device as usize).is_some_and(Life::has_been_online) {
             self.free_place();
@@ -819,7 +758,6 @@ impl Simulation<'_> {
     }
 
     fn free_place(&mut self) {
->>>>>>> main
         if let Some(places) = &mut self.places {
             *places += 1;
             self.called = self.queue.pop_front();

@@ -168,26 +168,22 @@ struct Pipes {
 impl Connect for Pipes {
     type Stream = Weathered<DuplexStream>;
 
-<<<<<<< HEAD
     async fn connect(
         &self,
         identity: &Arc<DeviceIdentity>,
         weather: Option<Weather>,
     ) -> (Result<Self::Stream, Fault>, ConnectTimes) {
-=======
-    async fn connect(&self, identity: &Arc<DeviceIdentity>) -> (Result<DuplexStream, Fault>, ConnectTimes) {
-        (Ok(self.pipe(identity, self.transport).await), ConnectTimes::default())
+        (Ok(Weathered::new(self.pipe(identity, self.transport).await, weather)), ConnectTimes::default())
     }
 
-    async fn connect_hub(&self, _: &str, identity: &Arc<DeviceIdentity>) -> Result<DuplexStream, Fault> {
-        Ok(self.pipe(identity, Transport::Mqtt).await)
+    async fn connect_hub(&self, _: &str, identity: &Arc<DeviceIdentity>) -> Result<Self::Stream, Fault> {
+        Ok(Weathered::new(self.pipe(identity, Transport::Mqtt).await, None))
     }
 }
 
 impl Pipes {
     /// A pipe to the door of a transport.
     async fn pipe(&self, identity: &Arc<DeviceIdentity>, transport: Transport) -> DuplexStream {
->>>>>>> main
         tokio::time::sleep(HOP).await;
         let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
         // What TLS would have proved.
@@ -205,10 +201,6 @@ impl Pipes {
                 tokio::task::spawn_local(async move { serve_amqp(house, theirs, &peer).await });
             }
         }
-<<<<<<< HEAD
-        (Ok(Weathered::new(ours, weather)), ConnectTimes::default())
-=======
         ours
->>>>>>> main
     }
 }

@@ -8,12 +8,9 @@ mod arrival;
 mod compare;
 mod explain;
 mod file;
-<<<<<<< HEAD
 mod guardrail;
-=======
 mod hub;
 mod life;
->>>>>>> main
 mod mock;
 mod network;
 mod objective;
@@ -29,12 +26,9 @@ pub use file::{
     Cohort, ConnectionKind, Consent, Fleet, Plugin, Plugins, Scenario, SecretSource, Target, TargetKind,
     TlsVersions,
 };
-<<<<<<< HEAD
 pub use guardrail::{GuardrailFile, Measure, SteadyStateFile};
-=======
 pub use hub::{HubChangeFile, HubFile, HubStateFile, SweepFile, TierFile};
 pub use life::{LifeFile, PowerCutFile};
->>>>>>> main
 pub use mock::{
     AccessPolicyFile, AllocationFile, AssignmentFile, EnrollmentFile, EnrollmentGroupFile, Listen, LogFile,
     MockFile, MqttFile, OverlapFile, PermissionFile, RegionFile, ReprovisionFile, RetryAfterFile, ServerTls,

@@ -2,13 +2,9 @@
 //!
 //! This is the only place where the simulator meets a strategy.
 
-<<<<<<< HEAD
 use fleetstorm_model::chaos::Deciding;
-use fleetstorm_model::device::{Attempt, Decision, Host, Observation};
-=======
 use fleetstorm_model::device::{Attempt, Decision, Host, LifeEvent, LifeHost, Observation};
 use fleetstorm_model::protocol::Registration;
->>>>>>> main
 use fleetstorm_model::random::{Purpose, Seed};
 use fleetstorm_model::time::Moment;
 
@@ -25,12 +21,9 @@ pub(super) struct Around<'a> {
     pub(super) wait_max_ns: &'a mut u64,
     pub(super) seed: Seed,
     pub(super) device: u32,
-<<<<<<< HEAD
     pub(super) faults: Option<&'a mut Faults>,
-=======
     /// Hosts of the hubs, by number.
     pub(super) hubs: &'a [String],
->>>>>>> main
 }
 
 impl Around<'_> {

@@ -82,20 +82,15 @@ impl Shelf {
                 self.free.push(place);
                 *self.answers.get(place as usize)?
             }
-<<<<<<< HEAD
-            Parcel::Boot | Parcel::Time | Parcel::Connection | Parcel::Broken(_) | Parcel::Request { .. } => {
-                return None;
-            }
-=======
             Parcel::Boot
             | Parcel::Time
             | Parcel::Connection
+            | Parcel::Broken(_)
             | Parcel::Request { .. }
             | Parcel::Knock { .. }
             | Parcel::Welcome
             | Parcel::HubFault(_)
             | Parcel::News(_) => return None,
->>>>>>> main
         })
     }
 }

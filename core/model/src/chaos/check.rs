@@ -230,6 +230,7 @@ impl Checker<'_> {
                 self.refuse("fault.code", format!("{code} is no six-digit code"), "write one such as 400207");
             }
             FaultKind::ServiceHubUnlinked { hub } => self.hub(hub),
+            FaultKind::FleetPowerOutage { .. } => self.outage(),
             _ => {}
         }
         if let FaultKind::ServiceBrownout { lost, .. } = &file.fault
@@ -241,6 +242,14 @@ impl Checker<'_> {
             && !(0.0..=1.0).contains(keep_cache)
         {
             self.refuse("fault.keep_cache", format!("a share of {keep_cache}"), "write 0 to 1");
+        }
+    }
+
+    /// A device that lives on has a power of its own, which knows what it remembers of its hub.
+    fn outage(&mut self) {
+        if self.scenario.cohorts.iter().any(|cohort| cohort.life.is_some()) {
+            let help = "list it under `power_cuts` in the cohort's `life`";
+            self.refuse("fault", "an outage is for devices that only register", help);
         }
     }
 

@@ -6,15 +6,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::text::{Duration, Offset, Rate};
-<<<<<<< HEAD
 use super::{
-    AlertRule, Arrival, CompareFile, GuardrailFile, MockFile, Network, RefusalsFile, SteadyStateFile,
-    Transport,
+    AlertRule, Arrival, CompareFile, GuardrailFile, LifeFile, MockFile, Network, RefusalsFile,
+    SteadyStateFile, Transport,
 };
 use crate::chaos::{ChaosFile, Layer};
-=======
-use super::{AlertRule, Arrival, CompareFile, LifeFile, MockFile, Network, RefusalsFile, Transport};
->>>>>>> main
 use crate::device::{ConnectionUse, Policy};
 use crate::profile::Profile;
 use crate::time::{Calendar, Span};

@@ -8,12 +8,8 @@ use base64::prelude::BASE64_STANDARD;
 
 use super::chaos::Disturbance;
 use super::config::{Assignment, Config, ConfigError, Overlap};
-<<<<<<< HEAD
 use super::enrollment::{AllocationPolicy, Attestation, Enrollment, Group, Individual, SymmetricKey};
-=======
-use super::enrollment::{AllocationPolicy, Attestation, Enrollment, Group, Individual};
 use super::hub::Hubs;
->>>>>>> main
 use super::metrics::{MetricStatus, Metrics};
 use super::placement::{Choice, Special, WebhookCall};
 use super::record::{Caller, EnrollmentPlace, EnrollmentRef, Records};

@@ -178,17 +178,13 @@ impl Service {
     ) -> Choice {
         let linked = |hub: u16| {
             let host = &self.config.hubs[usize::from(hub)].host;
-            unlinked.is_none_or(|unlinked| !unlinked.eq_ignore_ascii_case(host))
+            self.hubs.is_linked(hub) && unlinked.is_none_or(|unlinked| !unlinked.eq_ignore_ascii_case(host))
         };
         // A deleted enrollment admits nobody.
         let Some(enrollment) = self.enrollment(of) else { return Choice::Hub(0) };
         if let Some(hub) = self.current_hub(at) {
             let sticky = api_version.get(..10).is_some_and(|date| date <= LAST_STICKY_VERSION);
-<<<<<<< HEAD
             if linked(hub) && (sticky || !enrollment.reprovision.update_hub_assignment) {
-=======
-            if self.hubs.is_linked(hub) && (sticky || !enrollment.reprovision.update_hub_assignment) {
->>>>>>> main
                 return Choice::Hub(hub);
             }
         }
