@@ -8,12 +8,16 @@
 mod audit;
 mod cohorts;
 mod completion;
+mod heat;
+mod journeys;
 mod latency;
 mod load;
 mod method;
 mod objectives;
 mod outcomes;
+mod over_time;
 mod part;
+mod practice;
 mod reproduce;
 mod retries;
 #[cfg(test)]
@@ -31,6 +35,7 @@ use part::{NAME_MAX, Section};
 
 pub(crate) use objectives::margin;
 pub(crate) use outcomes::{explained, short, succeeded};
+pub(crate) use practice::{status, tally};
 
 const STYLE: &str = include_str!("html/style.css");
 
@@ -42,6 +47,8 @@ const SECTIONS: &[fn(&Record) -> Option<Section>] = &[
     latency::section,
     outcomes::section,
     retries::section,
+    journeys::section,
+    practice::section,
     cohorts::section,
     audit::section,
     reproduce::section,

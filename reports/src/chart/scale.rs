@@ -119,9 +119,14 @@ impl Axis {
             let to = round_factor(max);
             return Self::new(Scale::LogCount { to }, Unit::Count, &format!("{label}, log scale"));
         }
+        Self::linear(label, max)
+    }
+
+    /// Counts from 0 to a round number that is not below `max`: for what is stacked, whose heights must add up.
+    pub(crate) fn linear(label: &str, max: f64) -> Self {
         let step = round_step(max / 4.0);
         let to = (max / step).ceil() * step;
-        Self::new(Scale::Linear { from: 0.0, to }, Unit::Count, label)
+        Self::new(Scale::Linear { from: 0.0, to: if to > 0.0 { to } else { 1.0 } }, Unit::Count, label)
     }
 
     /// Times between the round ones around `min_us` and `max_us`.
@@ -256,7 +261,8 @@ fn latency_ticks(fine: bool) -> Vec<Tick> {
     add(1e6 * HOUR, "h", hours, &[1.0]);
     add(1e6 * DAY, "d", if fine { &[2.0, 5.0] } else { &[] }, &[1.0]);
     add(1e6 * DAY, "d", decade, &[10.0]);
-    all.retain(|tick| tick.at != 50e6 || fine);
+    // It would stand on the minute's toes.
+    all.retain(|tick| tick.at != 50e6);
     all
 }
 

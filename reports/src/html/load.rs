@@ -87,6 +87,7 @@ fn figure(record: &Record, id: &str, title: &str, what: &str, lines: &[Line<'_>]
         y: Axis::counts("requests/s", values),
         layers,
         marks: Vec::new(),
+        cells: None,
         room: Room::Whole { height: 230 },
     };
     chart.figure(&format!("{what} {note}"), &numbers(lines, entries, step_s))

@@ -62,14 +62,14 @@ pub(super) fn facts(facts: &[Fact]) -> Markup {
 
 /// How a column is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Column {
+pub(super) enum Column<'a> {
     /// Words, on the left.
-    Words(&'static str),
+    Words(&'a str),
     /// Numbers, on the right.
-    Number(&'static str),
+    Number(&'a str),
 }
 
-impl Column {
+impl Column<'_> {
     const fn class(self) -> Option<&'static str> {
         match self {
             Self::Words(_) => None,
@@ -83,7 +83,7 @@ impl Column {
 /// It may be wider than a phone, so it scrolls in a region of its own, which the keyboard can reach.
 pub(super) fn table<C: Render>(
     caption: &str,
-    columns: &[Column],
+    columns: &[Column<'_>],
     rows: impl IntoIterator<Item = Vec<C>>,
 ) -> Markup {
     html! {
