@@ -24,6 +24,7 @@ mod gauges;
 mod governor;
 pub mod identity;
 mod judge;
+pub mod life;
 pub mod live;
 mod mock;
 mod packets;

@@ -21,7 +21,7 @@ pub(super) fn section(record: &Record) -> Option<Section> {
         (curve(record, until_s))
         (pace(record, until_s))
     };
-    Some(Section { id: "completion", title: "Fleet completion", body })
+    Some(Section { id: "completion", title: "Fleet completion".into(), body })
 }
 
 /// Where the axes of time end.

@@ -53,7 +53,7 @@ pub(super) fn section(record: &Record) -> Option<Section> {
             details { summary { "Numbers of this chart" } (numbers(shown(), &used)) }
         }
     };
-    Some(Section { id: "time", title: "Where the time went", body })
+    Some(Section { id: "time", title: "Where the time went".into(), body })
 }
 
 fn bar(journey: &Journey) -> Vec<Markup> {

@@ -47,7 +47,7 @@ pub(super) fn section(record: &Record) -> Option<Section> {
              for p99.9."
         }
     };
-    Some(Section { id: "latency", title: "Latency", body })
+    Some(Section { id: "latency", title: "Latency".into(), body })
 }
 
 fn figure(phase: &Phase) -> Option<Markup> {

@@ -41,7 +41,7 @@ pub(super) fn section(record: &Record) -> Option<Section> {
                 limit of their own for each device." }
         }
     };
-    Some(Section { id: "load", title: "Load", body })
+    Some(Section { id: "load", title: "Load".into(), body })
 }
 
 struct Line<'a> {

@@ -27,7 +27,7 @@ pub(super) fn section(record: &Record) -> Option<Section> {
         p.note { "The margin is the distance to the bound as a share of the bound; positive is headroom. \
             The worst window is that in which the objective was farthest from holding, for those that are about moments." }
     };
-    Some(Section { id: "objectives", title: "Objectives", body })
+    Some(Section { id: "objectives", title: "Objectives".into(), body })
 }
 
 fn row(objective: &Objective) -> Vec<Markup> {

@@ -29,7 +29,7 @@ pub(super) fn section(record: &Record) -> Option<Section> {
         @if let Some(figure) = over_time::figure(record) { (figure) }
         @if !record.codes.is_empty() { (codes(record)) }
     };
-    Some(Section { id: "outcomes", title: "Outcomes", body })
+    Some(Section { id: "outcomes", title: "Outcomes".into(), body })
 }
 
 /// Where the devices are at the end.

@@ -38,7 +38,7 @@ pub(super) fn section(record: &Record) -> Option<Section> {
             }
         }
     };
-    Some(Section { id: "practice", title: "Best practices", body })
+    Some(Section { id: "practice", title: "Best practices".into(), body })
 }
 
 /// How many were kept, in one sentence.

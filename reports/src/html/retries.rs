@@ -35,7 +35,7 @@ pub(super) fn section(record: &Record) -> Option<Section> {
             @if record.retry_after.given > 0 { (retry_after(record)) }
         }
     };
-    Some(Section { id: "retries", title: "Retries", body })
+    Some(Section { id: "retries", title: "Retries".into(), body })
 }
 
 /// Whether retries fell together.
