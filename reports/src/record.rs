@@ -280,7 +280,8 @@ pub struct Code {
     pub status: u16,
     /// Six-digit service code; 0 where there was none.
     pub code: u32,
-    /// Transport error (a `Fault` in kebab case); empty where an answer came.
+    /// Transport error (a `Fault` in kebab case); empty where an answer came, `challenge` where the answer was a 401 that
+    /// challenged a TPM.
     pub fault: String,
     /// How often.
     pub count: u64,
@@ -293,6 +294,18 @@ pub struct Code {
     /// How often in each window of [`Record::window_ns`].
     #[serde(default)]
     pub windows: Vec<u32>,
+}
+
+impl Code {
+    /// Whether it is the challenge of a TPM, which fails nothing.
+    pub fn is_challenge(&self) -> bool {
+        self.status == 401 && self.fault == "challenge"
+    }
+
+    /// Whether nothing went wrong. A registration that failed under a 200 carries a code.
+    pub fn succeeded(&self) -> bool {
+        (200..300).contains(&self.status) && self.code == 0 || self.is_challenge()
+    }
 }
 
 /// Counts over time since the first intended boot; all vectors have the same length.

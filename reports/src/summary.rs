@@ -187,8 +187,7 @@ fn latency(record: &Record, paint: Paint, out: &mut String) {
 }
 
 fn codes(record: &Record, paint: Paint, out: &mut String) {
-    let mut bad: Vec<_> =
-        record.codes.iter().filter(|code| !(200..300).contains(&code.status) || code.code != 0).collect();
+    let mut bad: Vec<_> = record.codes.iter().filter(|code| !code.succeeded()).collect();
     bad.sort_by_key(|code| std::cmp::Reverse(code.count));
     if bad.is_empty() {
         return;

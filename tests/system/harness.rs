@@ -117,7 +117,7 @@ impl Mock {
         let mut child = bench
             .command()
             .args(["mock", "--config", "mock.toml", "--set", "listen.https=127.0.0.1:0"])
-            .args(["--set", "listen.mqtt=127.0.0.1:0"])
+            .args(["--set", "listen.mqtt=127.0.0.1:0", "--set", "listen.amqp=127.0.0.1:0"])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -135,6 +135,11 @@ impl Mock {
     /// The MQTT door.
     pub(crate) fn mqtt(&self) -> SocketAddr {
         self.ready["mqtt"].as_str().unwrap().parse().unwrap()
+    }
+
+    /// The AMQP door.
+    pub(crate) fn amqp(&self) -> SocketAddr {
+        self.ready["amqp"].as_str().unwrap().parse().unwrap()
     }
 
     pub(crate) fn url(&self) -> String {

@@ -20,5 +20,6 @@ mod report;
 mod runs;
 mod scenario_files;
 mod service_log;
+mod tpm;
 mod transports;
 mod webhook;

@@ -1,4 +1,4 @@
-//! The fleet over MQTT and MQTT over WebSocket: everything that holds over HTTPS.
+//! The fleet over MQTT and AMQP, each over TLS and over WebSocket: everything that holds over HTTPS.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -10,7 +10,7 @@ use fleetstorm_reports::record::End;
 
 use crate::harness::{Bench, Mock};
 
-const TRANSPORTS: [&str; 2] = ["mqtt", "mqtt-ws"];
+const TRANSPORTS: [&str; 4] = ["mqtt", "mqtt-ws", "amqp", "amqp-ws"];
 
 fn scenario(transport: &str) -> String {
     format!(
@@ -53,7 +53,7 @@ fn count(record: &Record, what: &str) -> u64 {
 fn a_fleet_is_throttled_and_then_gets_its_hubs() {
     for transport in TRANSPORTS {
         let bench = Bench::new();
-        bench.run(&scenario(transport), &[]).passed();
+        bench.run(&scenario("https"), &["--transport", transport]).passed();
         let record = bench.record();
         assert_eq!(record.end, End::Settled);
         assert_eq!((record.totals.assigned, record.totals.stopped), (100, 0), "{transport}");
@@ -61,17 +61,20 @@ fn a_fleet_is_throttled_and_then_gets_its_hubs() {
         assert_eq!(record.totals.registers, 100 + record.totals.throttled);
         assert_eq!(record.totals.connections, 100, "one connection a device");
         let names: Vec<&str> = record.phases.iter().map(|phase| &*phase.phase).collect();
-        for phase in ["tcp", "tls", "connack", "subscribe", "connect", "register", "poll", "time-to-assigned"]
+        let greetings =
+            if transport.starts_with("mqtt") { ["connack", "subscribe"] } else { ["sasl", "attach"] };
+        for phase in
+            ["tcp", "tls", "connect", "register", "poll", "time-to-assigned"].iter().chain(&greetings)
         {
-            assert!(names.contains(&phase), "{phase} is missing in {names:?}");
+            assert!(names.contains(phase), "{phase} is missing in {names:?}");
         }
-        assert_eq!(names.contains(&"websocket"), transport == "mqtt-ws");
+        assert_eq!(names.contains(&"websocket"), transport.ends_with("-ws"));
     }
 }
 
 #[test]
 fn a_wired_run_leaves_the_same_bytes_and_the_hubs_of_every_transport_agree() {
-    let hubs = ["https", "mqtt", "mqtt-ws"].map(|transport| {
+    let hubs = ["https", "mqtt", "mqtt-ws", "amqp", "amqp-ws"].map(|transport| {
         let bench = Bench::new();
         let run = || {
             let ended = bench.run(&scenario(transport), &["--clock", "wired", "--seed", "7"]);
@@ -81,17 +84,37 @@ fn a_wired_run_leaves_the_same_bytes_and_the_hubs_of_every_transport_agree() {
         assert!(run() == run(), "{transport}: the same seed gives the same record, byte for byte");
         bench.record().totals.hubs
     });
-    assert!(hubs[0] == hubs[1] && hubs[1] == hubs[2], "{hubs:?}");
+    assert!(hubs.windows(2).all(|pair| pair[0] == pair[1]), "{hubs:?}");
+}
+
+#[test]
+fn a_transport_that_there_is_not_is_named_with_those_that_there_are() {
+    let bench = Bench::new();
+    let ended = bench.run("", &["--transport", "coap"]);
+    ended.refused(2, &["--transport", "unknown value `coap`", "amqp-ws"]);
+    let ended = bench.run("horizon = \"60s\"", &["--transport", "amqp", "--clock", "wired"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(
+        bench.record().phases.iter().any(|phase| phase.phase == "sasl"),
+        "the cohort that goes without saying"
+    );
 }
 
 #[test]
 fn one_service_stands_behind_all_doors() {
     let bench = Bench::new();
-    let mixed = scenario("https").replacen("transport = \"https\"", "transport = \"mqtt\"", 1);
-    bench.run(&mixed, &[]).passed();
-    let record = bench.record();
-    assert_eq!(record.totals.assigned, 100);
-    assert!(record.totals.throttled > 10, "the quota is shared: {}", record.totals.throttled);
+    let first = scenario("amqp").replacen("transport = \"amqp\"", "transport = \"mqtt\"", 1);
+    for mixed in [first, scenario("https").replacen("transport = \"https\"", "transport = \"mqtt\"", 1)] {
+        bench.run(&mixed, &[]).passed();
+        let record = bench.record();
+        assert_eq!(record.totals.assigned, 100);
+        assert!(record.totals.throttled > 10, "the quota is shared: {}", record.totals.throttled);
+    }
+}
+
+/// Settings that name the ports of a mock's doors.
+fn ports(mock: &Mock) -> [String; 2] {
+    [format!("target.mqtt_port={}", mock.mqtt().port()), format!("target.amqp_port={}", mock.amqp().port())]
 }
 
 #[test]
@@ -103,9 +126,10 @@ fn connections_are_used_as_the_cohort_says() {
         for connection in ["per-device", "per-operation", "per-request"] {
             let bench = Bench::new();
             let setting = format!("cohort.0.connection={connection}");
-            let port = format!("target.mqtt_port={}", mock.mqtt().port());
-            let more = ["--target", &mock.url(), "--ca", mock.ca(), "--set", &setting, "--set", &port];
-            bench.run(&scenario(transport), &more).passed();
+            let [mqtt, amqp] = ports(&mock);
+            let more = ["--target", &mock.url(), "--ca", mock.ca(), "--set", &setting];
+            let ports = ["--set", &mqtt, "--set", &amqp];
+            bench.run(&scenario(transport), &[&more[..], &ports].concat()).passed();
             let record = bench.record();
             let keys = &record.cohorts[0].totals;
             let expected = if connection == "per-request" { keys.requests } else { 60 };
@@ -122,21 +146,28 @@ fn connections_are_used_as_the_cohort_says() {
 fn an_unknown_scope_is_treated_as_the_cohort_says() {
     let far = Bench::new();
     let mock = Mock::start(&far, "id_scope = \"0ne00ABCDEF\"");
-    for (treatment, connections) in [("park", 100..=100), ("retry", 101..=100_000)] {
+    for (transport, treatment, connections) in [
+        ("mqtt", "park", 100..=100),
+        ("mqtt", "retry", 101..=100_000),
+        ("amqp", "park", 100..=100),
+        ("amqp", "retry", 101..=100_000),
+    ] {
         let bench = Bench::new();
-        let port = format!("target.mqtt_port={}", mock.mqtt().port());
+        let [mqtt, amqp] = ports(&mock);
         let refusal =
             format!("cohort.0.refusals={{ unavailable = \"{treatment}\", bad_credentials = \"park\" }}");
         let certificates = "cohort.1.refusals={ unavailable = \"park\" }";
         let ended = bench.run(
-            &scenario("mqtt"),
+            &scenario(transport),
             &[
                 "--target",
                 &mock.url(),
                 "--ca",
                 mock.ca(),
                 "--set",
-                &port,
+                &mqtt,
+                "--set",
+                &amqp,
                 "--set",
                 &refusal,
                 "--set",
@@ -156,7 +187,7 @@ fn an_unknown_scope_is_treated_as_the_cohort_says() {
         assert_eq!((record.totals.assigned, record.totals.requests), (0, 0), "no request left");
         assert!(
             connections.contains(&record.totals.connections),
-            "{treatment}: {}",
+            "{transport} {treatment}: {}",
             record.totals.connections
         );
         assert_eq!(count(&record, "unavailable"), record.totals.connections);
@@ -191,28 +222,29 @@ fn devices_that_nobody_enrolled_and_devices_whose_clock_is_late_are_refused() {
 }
 
 #[test]
-fn long_waits_are_bridged_with_pings() {
-    let bench = Bench::new();
-    let ended = bench.run(
-        &scenario("mqtt"),
-        &[
-            "--clock",
-            "wired",
-            "--set",
-            "mock.retry_after_s=50",
-            "--set",
+fn long_waits_are_bridged_with_signs_of_life() {
+    // The doors cut who is silent for longer than that: nobody has to connect again.
+    for (transport, wait, horizon) in [("mqtt", "50", "10m"), ("amqp", "1000", "2h")] {
+        let bench = Bench::new();
+        let wait = format!("mock.retry_after_s={wait}");
+        let horizon = format!("horizon={horizon}");
+        let settings = [
+            &wait,
+            &horizon,
             "cohort.0.keep_alive=10s",
-            "--set",
             "cohort.1.keep_alive=0s",
-            "--set",
-            "horizon=10m",
-            "--set",
+            "cohort.0.idle_close=1h",
+            "cohort.1.idle_close=1h",
+            "cohort.0.assign_patience=2h",
+            "cohort.1.assign_patience=2h",
             "objectives=[\"assigned == 100%\"]",
-        ],
-    );
-    assert_eq!(ended.code, 0, "{ended:?}");
-    // The door cuts who is silent for 15 s: nobody had to connect again.
-    assert_eq!(bench.record().totals.connections, 100);
+        ];
+        let mut arguments = vec!["--clock", "wired"];
+        arguments.extend(settings.iter().flat_map(|setting| ["--set", setting]));
+        let ended = bench.run(&scenario(transport), &arguments);
+        assert_eq!(ended.code, 0, "{ended:?}");
+        assert_eq!(bench.record().totals.connections, 100, "{transport}");
+    }
 }
 
 /// A cable that is cut: connection number n passes `n * step` bytes from the server and then ends, until enough were
@@ -257,11 +289,16 @@ fn a_device_that_is_cut_off_at_any_step_comes_back_and_takes_up_its_operation() 
     );
     for transport in TRANSPORTS {
         let bench = Bench::new();
-        let door = if transport == "mqtt" { mock.mqtt() } else { mock.address() };
+        let door = match transport {
+            "mqtt" => mock.mqtt(),
+            "amqp" => mock.amqp(),
+            _ => mock.address(),
+        };
         // From the TLS handshake to the last poll a device receives some 2.5 KB: every step is cut somewhere.
         let port = cable(door, 40, 100);
         let target = format!("https://127.0.0.1:{port}");
         let mqtt_port = format!("target.mqtt_port={port}");
+        let amqp_port = format!("target.amqp_port={port}");
         let ended = bench.run(
             &scenario(transport),
             &[
@@ -271,6 +308,8 @@ fn a_device_that_is_cut_off_at_any_step_comes_back_and_takes_up_its_operation() 
                 mock.ca(),
                 "--set",
                 &mqtt_port,
+                "--set",
+                &amqp_port,
                 "--set",
                 "horizon=60s",
                 "--set",

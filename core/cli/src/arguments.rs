@@ -28,7 +28,7 @@ Examples:
   fleetstorm scenario explain scenarios/staggered.toml
   fleetstorm forecast scenarios/staggered.toml --devices 1000000
   fleetstorm compare scenarios/compare-retry-strategies.toml
-  fleetstorm mock                                    the mock alone: HTTPS on 127.0.0.1:8443, MQTT on 8883
+  fleetstorm mock                                    the mock alone: HTTPS on 127.0.0.1:8443, MQTT on 8883, AMQP on 5671
 
 Exit codes:
   0 passed   1 internal error   2 usage or invalid scenario   10 an objective failed
@@ -95,6 +95,10 @@ pub(crate) struct RunArguments {
     /// PEM file with the CA of the target, such as the one that `fleetstorm mock` writes
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
+
+    /// How every cohort speaks to the service: https, mqtt, mqtt-ws, amqp or amqp-ws
+    #[arg(long, value_name = "TRANSPORT")]
+    pub(crate) transport: Option<String>,
 
     /// Which clock drives the run
     #[arg(long, value_enum, default_value_t)]
@@ -240,7 +244,7 @@ pub(crate) enum ProgressChoice {
 /// What replaces values of the file.
 #[derive(Args, Clone)]
 pub(crate) struct Changes {
-    /// Replace a value of the file, such as fleet.devices=500 or cohort.0.retry.cap_ms=60000; may be repeated.
+    /// Replace a value of the file, such as fleet.devices=500, cohort.0.retry.cap_ms=60000 or cohort.*.park=1h; may be repeated.
     /// The environment does the same: FLEETSTORM_FLEET__DEVICES=500 (two underscores for each dot); --set wins
     #[arg(long = "set", value_name = "PATH=VALUE", value_parser = assignment)]
     pub(crate) set: Vec<(String, String)>,
@@ -257,8 +261,8 @@ fn assignment(text: &str) -> Result<(String, String), String> {
 
 /// Run the mock of the service alone, until it is interrupted.
 ///
-/// When it listens, it prints one line of JSON: {"event":"ready","https":"127.0.0.1:8443","mqtt":"127.0.0.1:8883","ca":"<file>",...}. Without a
-/// configuration it plays a demo: id scope 0ne00F1EE75, hubs demo-hub-1 and demo-hub-2, the symmetric-key group
+/// When it listens, it prints one line of JSON: {"event":"ready","https":"127.0.0.1:8443","mqtt":"127.0.0.1:8883",
+/// "amqp":"127.0.0.1:5671","ca":"<file>",...}. Without a configuration it plays a demo: id scope 0ne00F1EE75, hubs demo-hub-1 and demo-hub-2, the symmetric-key group
 /// `demo-keys` and the X.509 group `demo-certificates`. A fleet knows the demo's keys: `fleetstorm run SCENARIO
 /// --target https://127.0.0.1:8443 --ca <file>`. What it counted is printed as JSON when it ends.
 #[derive(Args)]

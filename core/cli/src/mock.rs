@@ -20,10 +20,12 @@ pub(crate) fn run(arguments: &MockArguments) -> Result<u8, Failure> {
     let service = resolve(&file, &identity, live::calendar())?;
     let id_scope = service.id_scope.clone();
     let https = address("https", &file.listen.https)?;
-    let mqtt = match &*file.listen.mqtt {
-        "off" => None,
-        listen => Some(address("mqtt", listen)?),
+    let maybe = |door, listen: &str| match listen {
+        "off" => Ok(None),
+        listen => address(door, listen).map(Some),
     };
+    let mqtt = maybe("mqtt", &file.listen.mqtt)?;
+    let amqp = maybe("amqp", &file.listen.amqp)?;
     let (identity, ca_file) = server_identity(&file.tls)?;
     // Whoever reads the ready line may interrupt at once.
     let interruption = run::Interruption::listen()?;
@@ -31,6 +33,7 @@ pub(crate) fn run(arguments: &MockArguments) -> Result<u8, Failure> {
         service,
         https,
         mqtt,
+        amqp,
         refusals: file.mqtt,
         identity,
         webhook: file.webhook,
@@ -51,6 +54,8 @@ pub(crate) fn run(arguments: &MockArguments) -> Result<u8, Failure> {
         // WebSockets are upgrades at the HTTPS port.
         "mqtt-ws": mock.address().to_string(),
         "mqtt": mock.mqtt_address().map(|address| address.to_string()),
+        "amqp-ws": mock.address().to_string(),
+        "amqp": mock.amqp_address().map(|address| address.to_string()),
         "ca": ca_file,
         "id_scope": id_scope,
     });

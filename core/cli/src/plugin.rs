@@ -27,6 +27,7 @@ pub(crate) fn registry(options: &PluginOptions, more: &[String]) -> Result<Regis
     let mut registry = Registry::new(&[
         &fleetstorm_plugin_retry::ENTRY,
         &fleetstorm_plugin_symmetric_key::ENTRY,
+        &fleetstorm_plugin_tpm::ENTRY,
         &fleetstorm_plugin_x509::ENTRY,
     ]);
     if let Some(defect) = registry.defects().next() {

@@ -49,6 +49,9 @@ fn options(arguments: &RunArguments) -> Vec<Override> {
             list.push(change("--target", "target.address", address.to_owned()));
         }
     }
+    if let Some(transport) = &arguments.transport {
+        list.push(change("--transport", "cohort.*.transport", transport.clone()));
+    }
     if let Some(ca) = &arguments.ca {
         list.push(change("--ca", "target.ca_file", ca.display().to_string()));
     }

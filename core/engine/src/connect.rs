@@ -15,12 +15,13 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::aside::Aside;
 use crate::clock::Clock;
 use crate::drive::Connect;
 use crate::plugins::DeviceIdentity;
 use crate::record::ConnectTimes;
 
-pub(crate) use fault::of_handshake as fault_when_connecting;
+pub(crate) use fault::{of_handshake as fault_when_connecting, of_request as fault_under_request};
 
 /// Where to dial and whom to expect there.
 #[derive(Clone, Debug)]
@@ -171,13 +172,20 @@ pub(crate) struct TlsDialler {
     clock: Clock,
     /// Whether the devices of this cohort present certificates.
     certificates: bool,
+    /// Where handshakes go whose signatures may wait for hardware.
+    aside: Option<Aside>,
     /// Counts connections, which take the sources in turn.
     turn: std::rc::Rc<std::cell::Cell<u32>>,
 }
 
 impl TlsDialler {
     pub(crate) fn new(dial: Arc<Dial>, config: Arc<ClientConfig>, clock: Clock, certificates: bool) -> Self {
-        Self { dial, config, clock, certificates, turn: std::rc::Rc::default() }
+        Self { dial, config, clock, certificates, aside: None, turn: std::rc::Rc::default() }
+    }
+
+    /// The same, with handshakes that may wait for hardware beside the event loop.
+    pub(crate) fn signing_aside(self, aside: Aside) -> Self {
+        Self { aside: Some(aside), ..self }
     }
 
     async fn tcp(&self, address: SocketAddr) -> Result<TcpStream, Fault> {
@@ -233,16 +241,37 @@ impl TlsDialler {
             Err(fault) => return (Err(fault), times),
         };
         times.tcp = Some(lap());
-        let config = match identity.filter(|_| self.certificates) {
-            Some(identity) => key::with_certificate(&self.config, identity),
-            None => Arc::clone(&self.config),
-        };
-        match TlsConnector::from(config).connect(self.dial.server_name.clone(), stream).await {
+        match self.handshake(stream, identity.filter(|_| self.certificates)).await {
             Ok(stream) => {
                 times.tls = Some(lap());
                 (Ok(stream), times)
             }
             Err(error) => (Err(fault::of_handshake(&error)), times),
+        }
+    }
+}
+
+impl TlsDialler {
+    async fn handshake(
+        &self,
+        stream: TcpStream,
+        identity: Option<&Arc<DeviceIdentity>>,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
+        let name = self.dial.server_name.clone();
+        let Some(identity) = identity else {
+            return TlsConnector::from(Arc::clone(&self.config)).connect(name, stream).await;
+        };
+        let (identity, config) = (Arc::clone(identity), Arc::clone(&self.config));
+        let may_block = identity.may_block();
+        let shake =
+            move || TlsConnector::from(key::with_certificate(&config, &identity)).connect(name, stream);
+        match self.aside.as_ref().filter(|_| may_block) {
+            // The signature is asked for in the middle of the handshake, so the handshake goes as a whole.
+            Some(aside) => aside
+                .drive(shake)
+                .await
+                .unwrap_or_else(|| Err(std::io::Error::other("the handshake was given up"))),
+            None => shake().await,
         }
     }
 }

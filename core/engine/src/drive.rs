@@ -17,11 +17,12 @@ use fleetstorm_model::random::{Purpose, Seed};
 use fleetstorm_model::time::Moment;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::aside::Aside;
 use crate::clock::{Alarms, Clock};
 use crate::deadline::Deadline;
 use crate::exchange::{Caller, Carrier, Link};
 use crate::governor::Governor;
-use crate::plugins::{DeviceIdentity, Retry, Session};
+use crate::plugins::{AttestationFailed, DeviceIdentity, Retry, Session};
 use crate::record::{ConnectTimes, Recorder};
 
 /// Opens connections for the devices of a cohort.
@@ -62,6 +63,8 @@ pub(crate) struct Shard<C> {
     pub(crate) cohorts: Vec<Cohort<C>>,
     pub(crate) recorder: RefCell<Recorder>,
     pub(crate) governor: Governor,
+    /// Where attestations work that may wait for hardware; `None` where nobody is held up by that.
+    pub(crate) aside: Option<Aside>,
 }
 
 /// Boots the members of a shard as their moments come and drives each to its end.
@@ -212,7 +215,7 @@ impl<'a, C: Connect> Driven<'a, C> {
                 Action::Send { operation, operation_id, credential } => {
                     self.send(operation, operation_id, credential).await
                 }
-                Action::Answer => self.answer(),
+                Action::Answer => self.answer().await,
                 Action::Wait { keep_connection } => {
                     if !keep_connection {
                         self.wire.hang_up();
@@ -243,8 +246,10 @@ impl<'a, C: Connect> Driven<'a, C> {
     async fn connect(&mut self, credential: Credential) -> Event {
         self.wire.hang_up();
         let (shard, cohort) = (self.around.shard, self.around.cohort);
-        if cohort.policy.credential_by_connection && self.wire.present(credential).is_err() {
-            return Event::Broke(Fault::Attestation);
+        if cohort.policy.credential_by_connection
+            && let Err(event) = self.present(credential).await
+        {
+            return event;
         }
         let deadline = shard.clock.instant(self.device.alarm().unwrap_or(Moment::FAR));
         // Boxed, so that a connected device does not carry the handshake's state for the rest of its life.
@@ -273,16 +278,16 @@ impl<'a, C: Connect> Driven<'a, C> {
 
     async fn send(&mut self, operation: Operation, id: Option<OperationId>, credential: Credential) -> Event {
         let shard = self.around.shard;
-        let wire = &mut self.wire;
         if self.around.cohort.policy.credential_by_connection {
             // The token ran out between connecting and sending: the connection's is the old one.
-            if wire.presented != Some(credential) {
-                wire.hang_up();
+            if self.wire.presented != Some(credential) {
+                self.wire.hang_up();
                 return Event::Broke(Fault::Closed);
             }
-        } else if wire.present(credential).is_err() {
-            return Event::Broke(Fault::Attestation);
+        } else if let Err(event) = self.present(credential).await {
+            return event;
         }
+        let wire = &mut self.wire;
         let Some(link) = &mut wire.link else { return Event::Broke(Fault::Closed) };
         let deadline = self.device.alarm().unwrap_or(Moment::FAR);
         let result = {
@@ -307,12 +312,55 @@ impl<'a, C: Connect> Driven<'a, C> {
         }
     }
 
-    fn answer(&mut self) -> Event {
+    async fn answer(&mut self) -> Event {
         let Some(challenge) = self.wire.challenge.take() else { return Event::Broke(Fault::Attestation) };
         self.wire.presented = None;
-        match self.wire.identity.answer(&challenge) {
-            Ok(()) => Event::Answered,
-            Err(_) => Event::Broke(Fault::Attestation),
+        match self.attest(move |identity| identity.answer(&challenge)).await {
+            Ok(Ok(())) => Event::Answered,
+            Ok(Err(_)) => Event::Broke(Fault::Attestation),
+            Err(event) => event,
+        }
+    }
+
+    /// Makes the token that `credential` asks for, unless it is the one in hand.
+    async fn present(&mut self, credential: Credential) -> Result<(), Event> {
+        if self.wire.presented == Some(credential) {
+            return Ok(());
+        }
+        let refused = |_| Event::Broke(Fault::Attestation);
+        let mut token = String::new();
+        if credential.expires_unix_secs != 0 {
+            let audience = self.wire.caller.audience();
+            let sign = move |identity: &DeviceIdentity| {
+                let mut token = String::new();
+                identity.authorize(credential.slot, &audience, credential.expires_unix_secs, &mut token)?;
+                Ok::<_, AttestationFailed>(token)
+            };
+            token = self.attest(sign).await?.map_err(|_| Event::Broke(Fault::Attestation))?;
+        }
+        self.wire.caller.authorize(Some(&*token).filter(|token| !token.is_empty())).map_err(refused)?;
+        self.wire.presented = Some(credential);
+        Ok(())
+    }
+
+    /// Has the attestation do something: at once, or beside the event loop if it may wait for hardware. The alarm rings
+    /// meanwhile.
+    async fn attest<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&DeviceIdentity) -> T + Send + 'static,
+    ) -> Result<T, Event> {
+        let shard = self.around.shard;
+        let Some(aside) = shard.aside.as_ref().filter(|_| self.wire.identity.may_block()) else {
+            return Ok(work(&self.wire.identity));
+        };
+        let identity = Arc::clone(&self.wire.identity);
+        let deadline = shard.clock.instant(self.device.alarm().unwrap_or(Moment::FAR));
+        // Boxed, so that a device which never waits for hardware does not carry this.
+        let done = Box::pin(aside.call(move || work(&identity)));
+        match tokio::time::timeout_at(deadline, done).await {
+            Ok(Some(result)) => Ok(result),
+            Ok(None) => Err(Event::Broke(Fault::Attestation)),
+            Err(_) => Err(Event::Alarm),
         }
     }
 
@@ -355,22 +403,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Wire<S> {
         if let Some(link) = self.link.take() {
             link.hang_up();
         }
-    }
-
-    /// Makes the token that `credential` asks for, unless it is the one in hand.
-    fn present(&mut self, credential: Credential) -> Result<(), Fault> {
-        if self.presented == Some(credential) {
-            return Ok(());
-        }
-        let mut token = String::new();
-        let made = credential.expires_unix_secs != 0
-            && self
-                .identity
-                .authorize(credential.slot, &self.caller.audience(), credential.expires_unix_secs, &mut token)
-                .map_err(|_| Fault::Attestation)?;
-        self.caller.authorize(made.then_some(&*token))?;
-        self.presented = Some(credential);
-        Ok(())
     }
 }
 

@@ -7,10 +7,11 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::net::IpAddr;
 
 use aws_lc_rs::{digest, hmac};
+use fleetstorm_model::protocol::http::read_tpm;
 use fleetstorm_model::protocol::sas::SasToken;
 use fleetstorm_model::service::certificate::{CertificateInfo, Certificates};
 use fleetstorm_model::service::enrollment::{CaCertificate, SymmetricKey};
-use fleetstorm_model::service::{Certificate, Evidence, Resource, Token};
+use fleetstorm_model::service::{Certificate, Evidence, Resource, Token, TpmKeys};
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -127,13 +128,20 @@ pub(crate) struct Presented<'a> {
     peer: &'a Peer,
     token: Option<Result<SasToken<'a>, ()>>,
     text: &'a str,
+    /// The body of the request, which may name a TPM.
+    body: &'a [u8],
 }
 
 impl<'a> Presented<'a> {
     /// `authorization` is the header's value, if there is one.
     pub(crate) fn new(peer: &'a Peer, authorization: Option<&'a str>) -> Self {
         let token = authorization.map(|text| SasToken::read(text).map_err(|_| ()));
-        Self { peer, token, text: authorization.unwrap_or("") }
+        Self { peer, token, text: authorization.unwrap_or(""), body: &[] }
+    }
+
+    /// The same, with the body of a registration.
+    pub(crate) fn with_body(self, body: &'a [u8]) -> Self {
+        Self { body, ..self }
     }
 }
 
@@ -192,6 +200,21 @@ impl Evidence for Presented<'_> {
         let depth = self.peer.depth(ca, unix_secs);
         *self.peer.judged.borrow_mut() = Some((id.as_ref().to_vec(), depth));
         depth
+    }
+
+    fn tpm(&self) -> Option<TpmKeys> {
+        read_tpm(self.body)
+    }
+
+    fn challenge(
+        &self,
+        endorsement_key: &[u8],
+        storage_root_key: &[u8],
+        key: &SymmetricKey,
+    ) -> Option<Box<[u8]>> {
+        let draws = fleetstorm_tpm::Draws::fresh()?;
+        let challenge = fleetstorm_tpm::make(endorsement_key, storage_root_key, key.expose(), &draws);
+        Some(challenge.ok()?.into())
     }
 }
 

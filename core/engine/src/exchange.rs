@@ -3,6 +3,7 @@
 //! A transport only carries: it spells a request, reads the reply and says how a connection broke. What to do about
 //! it is the device's business.
 
+pub(crate) mod amqp;
 pub(crate) mod http;
 pub(crate) mod mqtt;
 
@@ -26,7 +27,7 @@ pub(crate) struct Carrier {
     pub(crate) transport: Transport,
     /// The `Host` header of requests and upgrades.
     pub(crate) host: ::http::HeaderValue,
-    /// Longest silence over MQTT in seconds; 0 sends no pings.
+    /// Longest silence over MQTT and AMQP in seconds; 0 for any.
     pub(crate) keep_alive_secs: u16,
     pub(crate) clock: Clock,
 }
@@ -35,6 +36,7 @@ pub(crate) struct Carrier {
 pub(crate) enum Caller {
     Http(http::Caller),
     Mqtt(mqtt::Caller),
+    Amqp(amqp::Caller),
 }
 
 impl Caller {
@@ -53,6 +55,9 @@ impl Caller {
             Transport::Mqtt | Transport::MqttWs => {
                 Self::Mqtt(mqtt::Caller::new(id_scope, registration_id, extra))
             }
+            Transport::Amqp | Transport::AmqpWs => {
+                Self::Amqp(amqp::Caller::new(&id_scope, &registration_id, extra))
+            }
         }
     }
 
@@ -61,6 +66,7 @@ impl Caller {
         match self {
             Self::Http(caller) => caller.audience(),
             Self::Mqtt(caller) => caller.audience(),
+            Self::Amqp(caller) => caller.audience(),
         }
     }
 
@@ -72,15 +78,21 @@ impl Caller {
                 caller.authorize(token);
                 Ok(())
             }
+            Self::Amqp(caller) => {
+                caller.authorize(token);
+                Ok(())
+            }
         }
     }
 }
 
-/// An open connection on which requests can be made. One that speaks MQTT is larger and boxed, once a connection.
+/// An open connection on which requests can be made. One that speaks MQTT or AMQP is larger and boxed, once a connection.
 pub(crate) enum Link<S: AsyncRead + AsyncWrite + Unpin + 'static> {
     Http(http::Link<S>),
     Mqtt(Box<mqtt::Link<S>>),
     MqttWs(Box<mqtt::Link<WebSocket<S>>>),
+    Amqp(Box<amqp::Link<S>>),
+    AmqpWs(Box<amqp::Link<WebSocket<S>>>),
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Link<S> {
@@ -96,10 +108,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Link<S> {
                 Ok(Self::Mqtt(Box::new(mqtt::Link::open(stream, caller, carrier, times).await?)))
             }
             (Transport::MqttWs, Caller::Mqtt(caller)) => {
-                let started = carrier.clock.now();
-                let stream = WebSocket::connect(stream, &carrier.host, "mqtt").await?;
-                times.websocket = Some(carrier.clock.now().since(started));
+                let stream = upgrade(stream, carrier, "mqtt", times).await?;
                 Ok(Self::MqttWs(Box::new(mqtt::Link::open(stream, caller, carrier, times).await?)))
+            }
+            (Transport::Amqp, Caller::Amqp(caller)) => {
+                Ok(Self::Amqp(Box::new(amqp::Link::open(stream, caller, carrier, times).await?)))
+            }
+            (Transport::AmqpWs, Caller::Amqp(caller)) => {
+                let stream = upgrade(stream, carrier, "AMQPWSB10", times).await?;
+                Ok(Self::AmqpWs(Box::new(amqp::Link::open(stream, caller, carrier, times).await?)))
             }
             // A caller is made for its cohort's transport, so what is left is HTTPS.
             _ => Ok(Self::Http(http::Link::open(stream).await?)),
@@ -117,6 +134,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Link<S> {
             (Self::Http(link), Caller::Http(caller)) => link.exchange(caller, operation, id).await,
             (Self::Mqtt(link), Caller::Mqtt(caller)) => link.exchange(caller, operation, id).await,
             (Self::MqttWs(link), Caller::Mqtt(caller)) => link.exchange(caller, operation, id).await,
+            (Self::Amqp(link), Caller::Amqp(caller)) => link.exchange(caller, operation, id).await,
+            (Self::AmqpWs(link), Caller::Amqp(caller)) => link.exchange(caller, operation, id).await,
             _ => Err(Fault::Protocol),
         }
     }
@@ -127,6 +146,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Link<S> {
             Self::Http(link) => link.closed().await,
             Self::Mqtt(link) => link.closed().await,
             Self::MqttWs(link) => link.closed().await,
+            Self::Amqp(link) => link.closed().await,
+            Self::AmqpWs(link) => link.closed().await,
         }
     }
 
@@ -136,6 +157,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Link<S> {
             Self::Http(_) => {}
             Self::Mqtt(link) => link.hang_up(),
             Self::MqttWs(link) => link.hang_up(),
+            Self::Amqp(link) => link.hang_up(),
+            Self::AmqpWs(link) => link.hang_up(),
         }
     }
+}
+
+/// Asks for a WebSocket that carries `protocol`.
+async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    carrier: &Carrier,
+    protocol: &'static str,
+    times: &mut ConnectTimes,
+) -> Result<WebSocket<S>, Fault> {
+    let started = carrier.clock.now();
+    let stream = WebSocket::connect(stream, &carrier.host, protocol).await?;
+    times.websocket = Some(carrier.clock.now().since(started));
+    Ok(stream)
 }

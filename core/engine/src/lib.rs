@@ -7,6 +7,7 @@
 
 #![deny(unsafe_code)]
 
+mod aside;
 mod audit;
 #[cfg(feature = "bench")]
 pub mod bench;
@@ -20,6 +21,7 @@ mod drive;
 mod evidence;
 mod exchange;
 pub mod fidelity;
+mod frames;
 mod gauges;
 mod governor;
 pub mod identity;
@@ -27,6 +29,7 @@ mod judge;
 pub mod life;
 pub mod live;
 mod mock;
+mod octets;
 mod packets;
 mod plan;
 pub mod plugins;

@@ -120,6 +120,7 @@ fn told(now: Moment, event: &Observation<'_>) -> String {
 fn ending(outcome: Outcome) -> String {
     match outcome {
         Outcome::Broke(fault) => fault.name().to_owned(),
+        Outcome::Challenged => "401, with a challenge for its TPM".to_owned(),
         Outcome::Answered { status, code } => {
             let title = code::lookup(status.0, code).map_or("", |entry| entry.title);
             if code == 0 { format!("{} {title}", status.0) } else { format!("{} ({code}) {title}", status.0) }

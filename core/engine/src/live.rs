@@ -16,6 +16,7 @@ use fleetstorm_model::time::{Calendar, Moment};
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{Clock as ClockKind, Target};
 
+use crate::aside::{Aside, THREADS_MAX};
 use crate::audit::{self, Auditor};
 use crate::clock::{Alarms, Clock};
 use crate::connect::{Dial, TlsDialler, Trust, client_config};
@@ -25,7 +26,7 @@ use crate::exchange::Carrier;
 use crate::gauges::Gauges;
 use crate::governor::{Brake, Ceilings, Governor, Halt};
 use crate::identity::ServerIdentity;
-use crate::mock::{MockOptions, RunningMock, resolve};
+use crate::mock::{MockOptions, RunningMock, endorsement_key, enrol, resolve};
 use crate::plan::Plan;
 use crate::record::{Findings, Recorder, Rest};
 use crate::{RunError, judge};
@@ -180,7 +181,12 @@ struct ShardWork<'a> {
 impl ShardWork<'_> {
     fn run(self, members: Vec<Member>, recorder: Recorder) -> Result<Recorder, RunError> {
         let driver = |error: std::io::Error| RunError::Driver(error.to_string());
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(driver)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(THREADS_MAX)
+            .build()
+            .map_err(driver)?;
+        let aside = Aside::new();
         let local = tokio::task::LocalSet::new();
         let guard = runtime.enter();
         let (alarms, ringer) = Alarms::precise(self.clock).map_err(driver)?;
@@ -201,7 +207,8 @@ impl ShardWork<'_> {
                     Arc::clone(config),
                     self.clock,
                     planned.certificates,
-                ),
+                )
+                .signing_aside(aside.clone()),
                 id_scope: Arc::clone(&self.plan.id_scope),
                 carrier: Carrier {
                     transport: cohort.transport,
@@ -218,6 +225,7 @@ impl ShardWork<'_> {
             cohorts,
             recorder: recorder.into(),
             governor: self.governor,
+            aside: Some(aside),
         });
         let horizon = Moment::START + self.plan.scenario.horizon.0;
         let limit = self.plan.scenario.fleet.max_concurrent.map(|limit| limit as usize);
@@ -234,6 +242,8 @@ impl ShardWork<'_> {
             ringer.abort();
         });
         drop(local);
+        // Hardware that never answers must not keep the run from ending.
+        runtime.shutdown_background();
         match Rc::try_unwrap(shard) {
             Ok(shard) => Ok(shard.recorder.into_inner()),
             Err(_) => Err(RunError::Driver("a device outlived its shard".to_owned())),
@@ -245,17 +255,23 @@ impl ShardWork<'_> {
 struct Doors {
     https: Arc<Dial>,
     mqtt: Arc<Dial>,
+    amqp: Arc<Dial>,
 }
 
 impl Doors {
-    fn new(https: Dial, mqtt_port: u16) -> Self {
-        Self { mqtt: Arc::new(https.at_port(mqtt_port)), https: Arc::new(https) }
+    fn new(https: Dial, mqtt_port: Option<u16>, amqp_port: Option<u16>) -> Self {
+        Self {
+            mqtt: Arc::new(https.at_port(mqtt_port.unwrap_or(MQTT_PORT))),
+            amqp: Arc::new(https.at_port(amqp_port.unwrap_or(AMQP_PORT))),
+            https: Arc::new(https),
+        }
     }
 
     fn of(&self, transport: Transport) -> &Arc<Dial> {
         match transport {
-            Transport::Https | Transport::MqttWs => &self.https,
+            Transport::Https | Transport::MqttWs | Transport::AmqpWs => &self.https,
             Transport::Mqtt => &self.mqtt,
+            Transport::Amqp => &self.amqp,
         }
     }
 
@@ -272,8 +288,9 @@ impl Doors {
     }
 }
 
-/// The port of MQTT over TLS (IANA: secure-mqtt).
+/// The ports of MQTT and AMQP over TLS (IANA: secure-mqtt, amqps).
 const MQTT_PORT: u16 = 8883;
+const AMQP_PORT: u16 = 5671;
 
 /// Where to dial, whom to trust, and the embedded mock with its clock.
 type Targeted = (Doors, Trust, Option<(RunningMock, Clock)>);
@@ -283,14 +300,16 @@ fn target(plan: &Plan) -> Result<Targeted, RunError> {
     if target.kind == TargetKind::Mock {
         let mut service = resolve(&plan.scenario.mock, &plan.fleet, plan.calendar)?;
         service.seed = Seed(plan.scenario.seed);
+        enrol(plan, &mut service, endorsement_key)?;
         let identity = ServerIdentity::throw_away(&plan.scenario.mock.tls.names)?;
         let free = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
         let clock = Clock::start();
-        let mqtt = plan.scenario.cohorts.iter().any(|cohort| cohort.transport == Transport::Mqtt);
+        let spoken = |transport| plan.scenario.cohorts.iter().any(|cohort| cohort.transport == transport);
         let mock = RunningMock::start(MockOptions {
             service,
             https: free,
-            mqtt: mqtt.then_some(free),
+            mqtt: spoken(Transport::Mqtt).then_some(free),
+            amqp: spoken(Transport::Amqp).then_some(free),
             refusals: plan.scenario.mock.mqtt,
             identity,
             webhook: plan.scenario.mock.webhook.clone(),
@@ -299,7 +318,8 @@ fn target(plan: &Plan) -> Result<Targeted, RunError> {
         })?;
         let dial = Dial::read(&format!("https://{}", mock.address()), None)?;
         let trust = Trust::Ca { name: "the mock's CA".to_owned(), pem: mock.ca_pem().as_bytes().to_vec() };
-        let doors = Doors::new(dial, mock.mqtt_address().map_or(MQTT_PORT, |address| address.port()));
+        let port = |address: Option<SocketAddr>| address.map(|address| address.port());
+        let doors = Doors::new(dial, port(mock.mqtt_address()), port(mock.amqp_address()));
         return Ok((doors, trust, Some((mock, clock))));
     }
     let global = "https://global.azure-devices-provisioning.net";
@@ -308,7 +328,7 @@ fn target(plan: &Plan) -> Result<Targeted, RunError> {
         Some(name) => Trust::Ca { name: name.clone(), pem: crate::mock_file(name)? },
         None => Trust::System,
     };
-    Ok((Doors::new(dial, target.mqtt_port.unwrap_or(MQTT_PORT)), trust, None))
+    Ok((Doors::new(dial, target.mqtt_port, target.amqp_port), trust, None))
 }
 
 /// Nothing leaves this machine without consent, and nothing past its ceilings.

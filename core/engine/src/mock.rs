@@ -1,6 +1,7 @@
 //! A mock of the service with its doors, on a thread of its own.
 
 mod resolve;
+mod tpm;
 
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -20,19 +21,24 @@ use tokio_rustls::TlsAcceptor;
 use crate::clock::Clock;
 use crate::evidence::Peer;
 use crate::identity::ServerIdentity;
-use crate::serve::{Admitted, House, ServiceLog, Webhooks, serve_http, serve_mqtt, server_config};
+use crate::serve::{
+    Admitted, House, ServiceLog, Webhooks, serve_amqp, serve_http, serve_mqtt, server_config,
+};
 
 pub use resolve::{ResolveError, resolve};
 pub(crate) use resolve::{file, hubs, secret};
+pub(crate) use tpm::{endorsement_key, enrol};
 
 /// What a mock is started with.
 pub struct MockOptions {
     /// The service behind the doors.
     pub service: Config,
-    /// Where to listen for HTTPS and for MQTT over WebSocket; port 0 takes a free one.
+    /// Where to listen for HTTPS, and for MQTT and AMQP over WebSocket; port 0 takes a free one.
     pub https: SocketAddr,
     /// Where to listen for MQTT, if at all; port 0 takes a free one.
     pub mqtt: Option<SocketAddr>,
+    /// Where to listen for AMQP, if at all; port 0 takes a free one.
+    pub amqp: Option<SocketAddr>,
     /// How the MQTT door refuses connections.
     pub refusals: MqttFile,
     /// The server's certificate.
@@ -74,6 +80,7 @@ pub enum MockError {
 pub struct RunningMock {
     address: SocketAddr,
     mqtt: Option<SocketAddr>,
+    amqp: Option<SocketAddr>,
     ca_pem: String,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<Stopped>>,
@@ -96,7 +103,7 @@ impl RunningMock {
     /// # Errors
     /// It cannot listen, or its configuration is contradictory.
     pub fn start(options: MockOptions) -> Result<Self, MockError> {
-        let MockOptions { service, https, mqtt, refusals, identity, webhook, log, clock } = options;
+        let MockOptions { service, https, mqtt, amqp, refusals, identity, webhook, log, clock } = options;
         let service = Service::new(service)?;
         let webhooks = Webhooks::new(&webhook)?;
         let log = ServiceLog::start(log.as_ref(), false)?;
@@ -118,27 +125,25 @@ impl RunningMock {
                     House::new(service, clock, std::time::Duration::ZERO, refusals, Some(webhooks), log);
                 let local = tokio::task::LocalSet::new();
                 let guard = runtime.enter();
-                let listeners =
-                    match listen(https).and_then(|https| Ok((https, mqtt.map(listen).transpose()?))) {
-                        Ok(((https, address), mqtt)) => {
-                            let (mqtt, mqtt_address) = mqtt.unzip();
-                            let _ = ready.send(Ok((address, mqtt_address)));
-                            (https, mqtt)
-                        }
-                        Err(error) => {
-                            let _ = ready.send(Err(error));
-                            return Stopped::default();
-                        }
-                    };
+                let (listeners, addresses) = match Listeners::open(https, mqtt, amqp) {
+                    Ok(open) => open,
+                    Err(error) => {
+                        let _ = ready.send(Err(error));
+                        return Stopped::default();
+                    }
+                };
+                let _ = ready.send(Ok(addresses));
                 drop(guard);
                 local.block_on(&runtime, async {
-                    let at = |door| Entrance { house: Rc::clone(&house), acceptor: acceptor.clone(), door };
-                    let (https, mqtt) = listeners;
-                    let https = at(Door::Https).accept(https, stopped.clone());
-                    match mqtt {
-                        Some(mqtt) => drop(tokio::join!(https, at(Door::Mqtt).accept(mqtt, stopped))),
-                        None => https.await,
-                    }
+                    let entrance =
+                        |door| Entrance { house: Rc::clone(&house), acceptor: acceptor.clone(), door };
+                    let at = async |door, listener: Option<TcpListener>| {
+                        if let Some(listener) = listener {
+                            entrance(door).accept(listener, stopped.clone()).await;
+                        }
+                    };
+                    let Listeners { https, mqtt, amqp } = listeners;
+                    tokio::join!(at(Door::Https, Some(https)), at(Door::Mqtt, mqtt), at(Door::Amqp, amqp));
                 });
                 drop(local);
                 let service = house.service.borrow();
@@ -147,10 +152,10 @@ impl RunningMock {
                 Stopped { counters, metrics, log: house.finish_log() }
             })
             .map_err(MockError::Thread)?;
-        let (address, mqtt) = listening.recv().unwrap_or_else(|_| {
+        let Addresses { https: address, mqtt, amqp } = listening.recv().unwrap_or_else(|_| {
             Err(MockError::Thread(std::io::Error::other("it ended before it listened")))
         })?;
-        Ok(Self { address, mqtt, ca_pem, stop, thread: Some(thread) })
+        Ok(Self { address, mqtt, amqp, ca_pem, stop, thread: Some(thread) })
     }
 
     /// Where it listens for HTTPS.
@@ -161,6 +166,11 @@ impl RunningMock {
     /// Where it listens for MQTT, if it does.
     pub fn mqtt_address(&self) -> Option<SocketAddr> {
         self.mqtt
+    }
+
+    /// Where it listens for AMQP, if it does.
+    pub fn amqp_address(&self) -> Option<SocketAddr> {
+        self.amqp
     }
 
     /// The CA that clients must trust, PEM.
@@ -185,6 +195,33 @@ impl Drop for RunningMock {
     }
 }
 
+/// The sockets of a mock's doors.
+struct Listeners {
+    https: TcpListener,
+    mqtt: Option<TcpListener>,
+    amqp: Option<TcpListener>,
+}
+
+/// Where they are.
+struct Addresses {
+    https: SocketAddr,
+    mqtt: Option<SocketAddr>,
+    amqp: Option<SocketAddr>,
+}
+
+impl Listeners {
+    fn open(
+        https: SocketAddr,
+        mqtt: Option<SocketAddr>,
+        amqp: Option<SocketAddr>,
+    ) -> Result<(Self, Addresses), MockError> {
+        let (https, https_at) = listen(https)?;
+        let (mqtt, mqtt_at) = mqtt.map(listen).transpose()?.unzip();
+        let (amqp, amqp_at) = amqp.map(listen).transpose()?.unzip();
+        Ok((Self { https, mqtt, amqp }, Addresses { https: https_at, mqtt: mqtt_at, amqp: amqp_at }))
+    }
+}
+
 fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), MockError> {
     let failed = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::AddrInUse => MockError::PortInUse(address),
@@ -204,6 +241,7 @@ fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), MockError> {
 enum Door {
     Https,
     Mqtt,
+    Amqp,
 }
 
 /// A door with its lock.
@@ -246,6 +284,7 @@ impl Entrance {
         match door {
             Door::Https => serve_http(house, stream, peer).await,
             Door::Mqtt => serve_mqtt(house, stream, &peer).await,
+            Door::Amqp => serve_amqp(house, stream, &peer).await,
         }
     }
 }

@@ -1,44 +1,27 @@
-//! MQTT packets over a byte stream, for both ends of it.
-//!
-//! The codec is rumqttc's. Around it, an end that is silent holds no buffer at all: a fleet has thousands of them.
+//! MQTT packets over a byte stream, for both ends of it. The codec is rumqttc's.
 
-use std::io;
-use std::mem::MaybeUninit;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf as _, BytesMut};
 use rumqttc::mqttbytes::Error as CodecError;
 use rumqttc::mqttbytes::v4::Packet;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 
-/// Bytes that are read at once. Packets of DPS are some hundred bytes long.
-const CHUNK_BYTES: usize = 2 * 1024;
+use crate::octets::{self, Octets};
 
 /// Why no packet comes any more.
-#[derive(Debug)]
-pub(crate) enum Broken {
-    /// The stream ended.
-    Ended,
-    /// What came is no MQTT, or too long.
-    Malformed(CodecError),
-    /// The stream failed.
-    Failed(io::Error),
-}
+pub(crate) type Broken = octets::Broken<CodecError>;
 
 /// A byte stream as packets.
 #[derive(Debug)]
 pub(crate) struct Packets<S> {
-    stream: S,
-    incoming: BytesMut,
-    outgoing: BytesMut,
+    octets: Octets<S>,
     packet_max_bytes: usize,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Packets<S> {
     /// Packets on `stream`, of at most `packet_max_bytes` each.
     pub(crate) fn new(stream: S, packet_max_bytes: usize) -> Self {
-        Self { stream, incoming: BytesMut::new(), outgoing: BytesMut::new(), packet_max_bytes }
+        Self { octets: Octets::new(stream), packet_max_bytes }
     }
 
     /// Takes longer or shorter packets from now on.
@@ -51,56 +34,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Packets<S> {
     /// # Errors
     /// The packet cannot be spelled.
     pub(crate) fn queue(&mut self, packet: &Packet) -> Result<(), Broken> {
-        packet.write(&mut self.outgoing, usize::MAX).map(drop).map_err(Broken::Malformed)
+        packet.write(&mut self.octets.outgoing, usize::MAX).map(drop).map_err(Broken::Malformed)
     }
 
     pub(crate) fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        if self.outgoing.is_empty() {
-            return Poll::Ready(Ok(()));
-        }
-        while !self.outgoing.is_empty() {
-            let written = ready!(Pin::new(&mut self.stream).poll_write(context, &self.outgoing));
-            match written.map_err(Broken::Failed)? {
-                0 => return Poll::Ready(Err(Broken::Ended)),
-                written => self.outgoing.advance(written),
-            }
-        }
-        self.outgoing = BytesMut::new();
-        Pin::new(&mut self.stream).poll_flush(context).map_err(Broken::Failed)
+        self.octets.poll_flush(context)
     }
 
     /// The next packet. Cancelling loses nothing: what was read stays here.
     pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Packet, Broken>> {
         loop {
-            if !self.incoming.is_empty() {
-                match Packet::read(&mut self.incoming, self.packet_max_bytes) {
+            if !self.octets.incoming.is_empty() {
+                match Packet::read(&mut self.octets.incoming, self.packet_max_bytes) {
                     Ok(packet) => {
-                        if self.incoming.is_empty() {
-                            self.incoming = BytesMut::new();
-                        }
+                        self.octets.let_go();
                         return Poll::Ready(Ok(packet));
                     }
                     Err(CodecError::InsufficientBytes(_)) => {}
                     Err(error) => return Poll::Ready(Err(Broken::Malformed(error))),
                 }
             }
-            ready!(self.poll_read(context))?;
+            ready!(self.octets.poll_read(context))?;
         }
-    }
-
-    /// Reads some bytes, at least one.
-    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        let mut chunk = [MaybeUninit::uninit(); CHUNK_BYTES];
-        let mut chunk = ReadBuf::uninit(&mut chunk);
-        ready!(Pin::new(&mut self.stream).poll_read(context, &mut chunk)).map_err(|error| {
-            // A peer that leaves without TLS's own goodbye has left all the same.
-            if error.kind() == io::ErrorKind::UnexpectedEof { Broken::Ended } else { Broken::Failed(error) }
-        })?;
-        if chunk.filled().is_empty() {
-            return Poll::Ready(Err(Broken::Ended));
-        }
-        self.incoming.extend_from_slice(chunk.filled());
-        Poll::Ready(Ok(()))
     }
 
     /// The first byte of the next packet, which stays to be read: it tells a stranger from a client before a length
@@ -108,10 +63,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Packets<S> {
     pub(crate) async fn peek(&mut self) -> Result<u8, Broken> {
         std::future::poll_fn(|context| {
             loop {
-                if let Some(first) = self.incoming.first() {
+                if let Some(first) = self.octets.incoming.first() {
                     return Poll::Ready(Ok(*first));
                 }
-                ready!(self.poll_read(context))?;
+                ready!(self.octets.poll_read(context))?;
             }
         })
         .await
@@ -127,8 +82,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Packets<S> {
 
     /// Ends the stream in order.
     pub(crate) fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        ready!(self.poll_flush(context))?;
-        Pin::new(&mut self.stream).poll_shutdown(context).map_err(Broken::Failed)
+        self.octets.poll_shutdown(context)
     }
 
     pub(crate) async fn shutdown(&mut self) -> Result<(), Broken> {
@@ -138,6 +92,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Packets<S> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::BytesMut;
     use proptest::prelude::*;
     use rumqttc::mqttbytes::QoS;
     use rumqttc::mqttbytes::v4::Publish;
@@ -194,7 +149,7 @@ mod tests {
             packets.flush().await.unwrap();
             theirs.write_all(&[0xd0, 0]).await.unwrap();
             assert_eq!(packets.next().await.unwrap(), Packet::PingResp);
-            assert_eq!((packets.incoming.capacity(), packets.outgoing.capacity()), (0, 0));
+            assert_eq!(packets.octets.held(), (0, 0));
         });
     }
 

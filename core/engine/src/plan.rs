@@ -98,24 +98,26 @@ impl Plan {
 
     /// The devices of shard `shard` out of `shards`, with their identities.
     pub(crate) fn members(&self, shard: u32, shards: u32) -> Result<Vec<Member>, RunError> {
-        let seed = Seed(self.scenario.seed);
         (shard..self.scenario.fleet.devices)
             .step_by(shards as usize)
-            .map(|index| {
-                let cohort = self.membership[index as usize];
-                let registration_id = self.scenario.registration_id(index);
-                let random = [0, 1, 2, 3].map(|count| seed.draw(Purpose::Identity, index, count));
-                let identity =
-                    self.cohorts[usize::from(cohort)].attestation.device(&registration_id, random)?;
-                Ok(Member {
-                    index,
-                    cohort,
-                    registration_id,
-                    arrival: self.arrivals[index as usize],
-                    identity: Arc::new(identity),
-                })
-            })
+            .map(|index| self.member(index))
             .collect()
+    }
+
+    /// Device number `index` with its identity.
+    pub(crate) fn member(&self, index: u32) -> Result<Member, RunError> {
+        let seed = Seed(self.scenario.seed);
+        let cohort = self.membership[index as usize];
+        let registration_id = self.scenario.registration_id(index);
+        let random = [0, 1, 2, 3].map(|count| seed.draw(Purpose::Identity, index, count));
+        let identity = self.cohorts[usize::from(cohort)].attestation.device(&registration_id, random)?;
+        Ok(Member {
+            index,
+            cohort,
+            registration_id,
+            arrival: self.arrivals[index as usize],
+            identity: Arc::new(identity),
+        })
     }
 
     /// The devices to be watched among those of a shard, which come with their numbers.

@@ -36,7 +36,7 @@ mod translate;
 
 pub use admission::{Admission, AdmissionError, Locked, lock_text};
 pub use attestation::Attestation;
-pub(crate) use attestation::DeviceIdentity;
+pub(crate) use attestation::{AttestationFailed, DeviceIdentity};
 pub use examine::{Check, Examination, HerdRow, Repeats, RetryAfterRow, Terminal, Verdict, examine};
 pub use file::{SEARCH_VARIABLE, Sealed, find};
 pub use host::{Message, messages};

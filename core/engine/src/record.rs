@@ -48,6 +48,10 @@ pub(crate) struct ConnectTimes {
     pub(crate) connack: Option<Span>,
     /// MQTT: from SUBSCRIBE to SUBACK.
     pub(crate) subscribe: Option<Span>,
+    /// AMQP: the SASL layer.
+    pub(crate) sasl: Option<Span>,
+    /// AMQP: from the protocol header to the credit of the sender's link.
+    pub(crate) attach: Option<Span>,
 }
 
 /// Where a device is in the recorder's eyes.
@@ -221,6 +225,8 @@ impl Recorder {
             (Phase::Websocket, times.websocket),
             (Phase::Connack, times.connack),
             (Phase::Subscribe, times.subscribe),
+            (Phase::Sasl, times.sasl),
+            (Phase::Attach, times.attach),
         ] {
             if let Some(took) = took {
                 self.latencies.add(phase, Ending::Ok, took + lag, took);
@@ -317,7 +323,7 @@ impl Recorder {
                 Ending::Throttled
             }
             // A registration that failed under a 200 carries a code.
-            Outcome::Answered { status: Status(200..=299), code: 0 } => {
+            Outcome::Answered { status: Status(200..=299), code: 0 } | Outcome::Challenged => {
                 self.timeline.at(now).accepted += 1;
                 Ending::Ok
             }

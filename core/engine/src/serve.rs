@@ -4,11 +4,14 @@
 //! sockets and the in-memory pipes of a wired run. All doors of a mock run on one thread and share one service: one
 //! enrollment, one throttle, one log, whichever way a device came, and no lock.
 
+mod amqp;
 mod http;
 mod log;
 mod mqtt;
 mod operators;
 mod sessions;
+#[cfg(test)]
+pub(crate) mod testing;
 mod tls;
 mod upgrade;
 pub(crate) mod webhooks;
@@ -27,6 +30,7 @@ use crate::clock::Clock;
 use crate::evidence::Peer;
 use sessions::Sessions;
 
+pub(crate) use amqp::serve_amqp;
 pub(crate) use http::serve_http;
 pub(crate) use log::ServiceLog;
 pub(crate) use mqtt::serve_mqtt;
@@ -129,9 +133,10 @@ impl Drop for Admitted {
 pub(crate) struct Limits {
     /// Time for the TLS handshake.
     pub(crate) handshake: Duration,
-    /// Time for an MQTT client's CONNECT, from the connection's start.
+    /// Time for an MQTT client's CONNECT and for the opening of an AMQP connection, from the connection's start.
     pub(crate) connect: Duration,
-    /// Time for a request's head, from the connection's start or the last answer; this is the idle time-out too.
+    /// Time for a request's head, from the connection's start or the last answer; this is the idle time-out too, of
+    /// AMQP as well.
     pub(crate) head: Duration,
     /// Time for a request's body, and for a client to take an answer.
     pub(crate) body: Duration,

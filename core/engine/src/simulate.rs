@@ -32,10 +32,10 @@ use crate::audit;
 use crate::control::Control;
 use crate::gauges::Gauges;
 use crate::governor::{Brake, Halt};
-use crate::mock::{MockError, resolve};
+use crate::mock::{MockError, enrol, resolve};
 use crate::plan::Plan;
 use crate::plugins::{Retry, Sessions};
-use crate::record::{Findings, Recorder, Rest};
+use crate::record::{Findings, Recorder, Rest, Watch};
 use crate::serve::webhooks;
 use crate::{RunError, judge};
 use around::Around;
@@ -79,10 +79,12 @@ fn simulate(
     let devices = plan.scenario.fleet.devices;
     let mut config = resolve(&plan.scenario.mock, &plan.fleet, plan.calendar)?;
     config.seed = Seed(plan.scenario.seed);
+    enrol(&plan, &mut config, |_, device| Ok(Some(truth::endorsement_key(device))))?;
     let prefix = plan.scenario.fleet.id_prefix.clone();
     let service = Service::with_roster(config, &prefix, devices).map_err(MockError::from)?;
 
-    let watch = plan.watch(0..devices);
+    // Whoever asks for the herd looks at the fleet as a whole.
+    let watch = if herd.is_some() { Watch::nobody() } else { plan.watch(0..devices) };
     let membership = std::mem::take(&mut plan.membership);
     let arrivals = std::mem::take(&mut plan.arrivals);
     let mut wheel = Wheel::new(devices);
@@ -463,8 +465,14 @@ impl Simulation<'_> {
                         Parcel::Request { expires_unix_secs, operation, slot },
                     );
                 }
-                // None of the attestations whose truth is known takes up a challenge.
-                Action::Answer => input = Input::Broke(Fault::Attestation),
+                Action::Answer => {
+                    input = match cohort.proof {
+                        Proof::Tpm => Input::Answered,
+                        Proof::Derived(_) | Proof::Signed(_) | Proof::Unknown => {
+                            Input::Broke(Fault::Attestation)
+                        }
+                    }
+                }
                 Action::Wait { .. } => {
                     if cell.device.is_settled() {
                         self.note(device, now, Fate::Stopped);

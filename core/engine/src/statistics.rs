@@ -9,7 +9,7 @@ mod shape;
 mod survival;
 
 pub use paired::{Difference, a12, holm, paired_difference, sign_flip_p};
-pub use shape::{jain, rayleigh_max, rayleigh_r};
+pub use shape::{jain, rayleigh_r};
 pub use survival::{Ending, Step, cumulative_incidence, kaplan_meier, restricted_mean};
 
 /// The quantile of sorted values with straight lines between them (Hyndman and Fan, type 7, numpy's default); `None`

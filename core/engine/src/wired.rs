@@ -25,11 +25,11 @@ use crate::drive::{Cohort, Connect, Shard, drive_all};
 use crate::evidence::Peer;
 use crate::exchange::Carrier;
 use crate::governor::{Governor, Halt};
-use crate::mock::{MockError, resolve};
+use crate::mock::{MockError, endorsement_key, enrol, resolve};
 use crate::plan::Plan;
 use crate::plugins::DeviceIdentity;
 use crate::record::{ConnectTimes, Findings, Recorder, Rest};
-use crate::serve::{House, ServiceLog, serve_http, serve_mqtt};
+use crate::serve::{House, ServiceLog, serve_amqp, serve_http, serve_mqtt};
 use crate::{RunError, judge};
 
 /// What it takes to connect, and what a request takes. Some time must pass, or a strategy that never waits would
@@ -66,6 +66,7 @@ pub fn run(plan: Plan, control: &Control) -> Result<Record, RunError> {
     let recorder = Recorder::new(cohort, plan.cohorts.len(), gauges, rest).watching(watch);
     let mut config = resolve(&plan.scenario.mock, &plan.fleet, plan.calendar)?;
     config.seed = Seed(plan.scenario.seed);
+    enrol(&plan, &mut config, endorsement_key)?;
     let service = Service::new(config).map_err(MockError::from)?;
     // Virtual time outruns any disk: here the log waits for it instead of dropping lines.
     let log = ServiceLog::start(plan.scenario.mock.log.as_ref(), true)?;
@@ -98,6 +99,8 @@ pub fn run(plan: Plan, control: &Control) -> Result<Record, RunError> {
             cohorts: cohorts.collect(),
             recorder: recorder.into(),
             governor: Governor::new(None, &Arc::new(AtomicU64::new(0)), 1, brake.clone()),
+            // Virtual time stands still while an attestation works.
+            aside: None,
         });
         let horizon = Moment::START + plan.scenario.horizon.0;
         let limit = plan.scenario.fleet.max_concurrent.map(|limit| limit as usize);
@@ -150,11 +153,14 @@ impl Connect for Pipes {
         let peer = Peer::new(chain.into_iter().map(CertificateDer::from).collect());
         let house = Rc::clone(&self.house);
         match self.transport {
-            Transport::Https | Transport::MqttWs => {
+            Transport::Https | Transport::MqttWs | Transport::AmqpWs => {
                 tokio::task::spawn_local(serve_http(house, theirs, peer));
             }
             Transport::Mqtt => {
                 tokio::task::spawn_local(async move { serve_mqtt(house, theirs, &peer).await });
+            }
+            Transport::Amqp => {
+                tokio::task::spawn_local(async move { serve_amqp(house, theirs, &peer).await });
             }
         }
         (Ok(ours), ConnectTimes::default())

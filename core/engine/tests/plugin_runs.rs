@@ -4,10 +4,11 @@
 
 use std::path::PathBuf;
 
+use fleetstorm_engine::identity::FleetIdentity;
 use fleetstorm_engine::plugins::{Admission, Library, Sealed};
-use fleetstorm_engine::{Plan, Registry, wired};
+use fleetstorm_engine::{Plan, Registry, live, wired};
 use fleetstorm_model::scenario::Scenario;
-use fleetstorm_model::time::Calendar;
+use fleetstorm_model::time::{Calendar, Moment};
 use fleetstorm_reports::Record;
 
 fn built(name: &str) -> PathBuf {
@@ -42,13 +43,15 @@ fn a_run_with_loaded_plugins_is_the_run_with_linked_ones_and_names_their_hashes(
     let linked = Registry::new(&[
         &fleetstorm_plugin_retry::ENTRY,
         &fleetstorm_plugin_symmetric_key::ENTRY,
+        &fleetstorm_plugin_tpm::ENTRY,
         &fleetstorm_plugin_x509::ENTRY,
     ]);
-    let loaded = loaded(&["retry", "symmetric_key", "x509"]);
+    let loaded = loaded(&["retry", "symmetric_key", "tpm", "x509"]);
     for cohort in [
         "",
         "[[cohort]]\nattestation = \"x509\"\nretry = { kind = \"decorrelated\", cap_ms = 9000 }",
         "[[cohort]]\nretry = \"token-budget\"",
+        "[[cohort]]\nattestation = \"tpm\"",
     ] {
         let [mut one, mut other] = [&linked, &loaded].map(|registry| run(registry, cohort));
         assert!(one.totals.throttled > 0, "the strategy has been asked: {cohort}");
@@ -61,6 +64,45 @@ fn a_run_with_loaded_plugins_is_the_run_with_linked_ones_and_names_their_hashes(
         (one.plugins, other.plugins) = Default::default();
         assert_eq!(one.totals, other.totals, "{cohort}");
         assert_eq!(one, other, "{cohort}");
+    }
+}
+
+/// 60 devices with slow hardware and 60 others boot within a second, on one shard: half of the devices would hold up the
+/// other half for three seconds.
+#[test]
+fn slow_hardware_holds_up_nobody_but_its_own_device() {
+    let registry = Registry::new(&[
+        &fleetstorm_plugin_retry::ENTRY,
+        &fleetstorm_plugin_symmetric_key::ENTRY,
+        &fleetstorm_plugin_faulty::ENTRY,
+    ]);
+    let fleet = FleetIdentity::from_seed(0).unwrap();
+    let quoted = |text: &str| serde_json::to_string(text).unwrap();
+    let all = |texts: Vec<String>| texts.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(", ");
+    let keys = all(fleet.group_keys_base64().iter().map(|key| key.to_string()).collect());
+    let pool = all(fleet.device_keys_pem(2).unwrap().iter().map(|key| key.to_string()).collect());
+    let calendar = live::calendar();
+    let slow_certificate = format!(
+        "kind = \"test.slow-certificate\", ca_certificate_pem = {}, ca_key_pem = {}, keys_pem = [{pool}], \
+         now_unix_secs = {}",
+        quoted(&fleet.ca_pem()),
+        quoted(&fleet.ca_key_pem()),
+        calendar.unix_secs(Moment::START)
+    );
+    let slow_key = format!("kind = \"test.slow-key\", group_keys = [{keys}]");
+    for attestation in [slow_key, slow_certificate] {
+        let text = format!(
+            "horizon = \"60s\"\n[fleet]\ndevices = 120\narrival = {{ kind = \"all-at-once\", spread = \"1s\" }}\n\
+             [mock.throttle]\nprofile = \"unlimited\"\n[mock.assignment]\nkind = \"constant\"\ndelay = \"10ms\"\n\
+             [[cohort]]\nname = \"slow\"\nattestation = {{ {attestation} }}\n[[cohort]]\nname = \"quick\"\n"
+        );
+        let scenario = Scenario::read(&text, "test.toml", &[]).unwrap();
+        let plan = Plan::new(scenario, &registry, calendar).unwrap();
+        let control = fleetstorm_engine::Control::default();
+        let record = live::run(plan, live::Machine { shards: Some(1) }, &control).unwrap();
+        assert_eq!(record.totals.assigned, 120, "{:?}", record.totals);
+        let lag = record.audit.unwrap().send_lag;
+        assert!(lag.p90_us < 300_000, "devices were late by {} us", lag.p90_us);
     }
 }
 

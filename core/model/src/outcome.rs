@@ -37,11 +37,11 @@ pub enum Fault {
     /// The attestation could not produce a credential.
     Attestation,
     /// The service refused the connection as unavailable: MQTT return code 3, which is also what an unknown id scope
-    /// gets.
+    /// gets; over AMQP a link that is not found.
     Unavailable,
-    /// The service refused the connection's credentials as malformed: MQTT return code 4.
+    /// The service refused the connection's credentials as malformed: MQTT return code 4, or SASL's outcome 1.
     BadCredentials,
-    /// The service refused to let the connection in: MQTT return code 5.
+    /// The service refused to let the connection in: MQTT return code 5; over AMQP a link with unauthorized access.
     NotAuthorized,
 }
 
@@ -106,6 +106,8 @@ pub enum Outcome {
         /// The six-digit code of the error body or of a failed registration; 0 where there is none.
         code: u32,
     },
+    /// 401 with a challenge for the device's TPM, which takes it up. Nothing has failed.
+    Challenged,
     /// No usable answer came.
     Broke(Fault),
 }

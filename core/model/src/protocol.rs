@@ -1,8 +1,9 @@
 //! What devices and the service say to each other, and how each transport spells it.
 //!
-//! The messages are values without a transport. `http` and `mqtt` turn them into bytes and back; the machines in
+//! The messages are values without a transport. `http`, `mqtt` and `amqp` turn them into bytes and back; the machines in
 //! [`crate::device`] and [`crate::service`] only ever see the values.
 
+pub mod amqp;
 pub mod code;
 pub mod http;
 mod id;

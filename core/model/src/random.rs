@@ -39,6 +39,8 @@ pub enum Purpose {
     Resample = 12,
     /// Which devices of a large fleet are watched event by event.
     Watch = 13,
+    /// Keys that the service hands to TPMs.
+    TpmKey = 20,
 }
 
 impl Seed {

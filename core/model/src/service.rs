@@ -21,10 +21,12 @@ mod store;
 #[cfg(test)]
 mod testing;
 pub mod throttle;
+mod tpm;
 
 pub use config::{Assignment, Config, ConfigError, Hub, Overlap, Region};
 pub use machine::{Answer, Answered, Counters, Handled, Query, Service, Ticket};
 pub use placement::{WebhookCall, WebhookReply, WebhookTicket};
+pub use tpm::TpmKeys;
 
 use crate::protocol::OperationId;
 use enrollment::{CaCertificate, SymmetricKey};
@@ -98,6 +100,22 @@ pub trait Evidence {
     /// How many certificates lie between the leaf and `ca` in the presented chain (0: `ca` signed the leaf), if
     /// every signature and date on that way holds at `unix_secs`.
     fn signed_by(&self, ca: &CaCertificate, unix_secs: u64) -> Option<u8>;
+
+    /// The keys of the TPM that the request names, if it does. Naming proves nothing.
+    fn tpm(&self) -> Option<TpmKeys> {
+        None
+    }
+
+    /// A challenge that hands `key` to the TPM of these keys and to nobody else; `None` if it cannot be made, because one
+    /// of them is no key of a TPM.
+    fn challenge(
+        &self,
+        _endorsement_key: &[u8],
+        _storage_root_key: &[u8],
+        _key: &SymmetricKey,
+    ) -> Option<Box<[u8]>> {
+        None
+    }
 }
 
 /// The SAS token of a request.

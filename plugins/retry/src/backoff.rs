@@ -1,11 +1,10 @@
-//! Exponential back-off and its jitters, with `v(n) = min(cap, base * 2^(n-1))`:
+//! Exponential back-off with jitter, where `v(n) = min(cap, base * 2^n)`:
 //!
-//! - exponential: `v(n)`
-//! - full jitter: `U(0, v(n+1))`
-//! - equal jitter: `v(n+1)/2 + U(0, v(n+1)/2)`
+//! - full jitter: `U(0, v(n))`
+//! - equal jitter: `v(n)/2 + U(0, v(n)/2)`
 //!
-//! The jittered forms are those of the simulator behind Marc Brooker's "Exponential Backoff and Jitter" (AWS
-//! Architecture Blog, 2015), whose exponent starts at 1: the first wait draws from `2 * base`.
+//! They are those of the simulator behind Marc Brooker's "Exponential Backoff and Jitter" (AWS Architecture Blog, 2015),
+//! whose exponent starts at 1: the first wait draws from `2 * base`.
 
 use fleetstorm_plugin::{Attempt, Kept, Result, RetryStrategy};
 use schemars::JsonSchema;
@@ -13,11 +12,11 @@ use serde::Deserialize;
 
 use crate::ns;
 
-/// The parameters of every exponential strategy.
+/// The parameters of exponential strategies with jitter.
 #[derive(Clone, Copy, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Config {
-    /// The first wait (or half of its upper bound, with jitter) in milliseconds.
+    /// Half of the first wait's upper bound in milliseconds.
     base_ms: u64,
     /// No wait is longer than this many milliseconds.
     cap_ms: u64,
@@ -74,12 +73,6 @@ macro_rules! strategy {
     };
 }
 
-strategy!(
-    Exponential,
-    "exponential",
-    "Doubles its wait up to a cap, without jitter: a fleet that failed together returns together.",
-    |config, attempt| config.bound(attempt.failures.saturating_sub(1))
-);
 strategy!(
     FullJitter,
     "full-jitter",

@@ -12,6 +12,7 @@ mod backoff;
 mod bad;
 mod decorrelated;
 mod deploy_at_scale;
+mod exponential;
 mod fixed;
 mod grpc_throttle;
 mod linear;
@@ -33,7 +34,7 @@ fleetstorm_plugin::export! {
         none::Immediate,
         fixed::Fixed,
         linear::Linear,
-        backoff::Exponential,
+        exponential::Exponential,
         backoff::FullJitter,
         backoff::EqualJitter,
         decorrelated::Decorrelated,

@@ -25,6 +25,7 @@ mod config;
 mod decision;
 mod export;
 mod retry;
+mod sas;
 #[allow(unsafe_code, reason = "the one place where the traits meet C")]
 mod shim;
 pub mod testing;
@@ -35,6 +36,7 @@ pub use bytemuck;
 pub use config::{Error, Result};
 pub use decision::Decision;
 pub use retry::{Kept, Memory, Needs, RetryStrategy, Scope};
+pub use sas::write_sas_token;
 pub use shim::log::{Level, log};
 
 #[doc(hidden)]

@@ -5,35 +5,21 @@
 //! (Microsoft, "TPM attestation"; Trusted Platform Module Library, part 1, chapters 23 and 24).
 //!
 //! The keys here are software: RSA-2048 from a pool in this crate, so a thousand devices start at once. They protect
-//! nothing, and a service cannot tell. [`challenge`] is the service's side, for a mock and for tests; a test proves it
-//! with the TPM emulator swtpm.
+//! nothing, and a service cannot tell.
 
 #![deny(unsafe_code)]
 
-pub mod challenge;
-mod crypto;
-mod structure;
-
-use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use aws_lc_rs::hmac;
-use aws_lc_rs::rsa::{KeyPair, OaepPrivateDecryptingKey, PrivateDecryptingKey};
-use aws_lc_rs::signature::KeyPair as _;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use fleetstorm_plugin::{Attestation, Error, Result};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use fleetstorm_plugin::{Attestation, Error, Result, write_sas_token};
+use fleetstorm_tpm::PrivateKey;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use zeroize::Zeroizing;
-
-use crate::structure::Public;
 
 fleetstorm_plugin::export! { fleetstorm_plugin_tpm; attestation: [Tpm] }
-
-/// What `encodeURIComponent` leaves alone.
-const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The pool: PKCS#8, made once with `openssl genpkey`.
 const POOL: [&[u8]; 8] = [
@@ -47,15 +33,9 @@ const POOL: [&[u8]; 8] = [
     include_bytes!("pool/7.der"),
 ];
 
-/// One key of the pool.
-struct Rsa {
-    private: OaepPrivateDecryptingKey,
-    modulus: Vec<u8>,
-}
-
 /// The attestation.
 pub struct Tpm {
-    pool: Arc<Vec<Rsa>>,
+    pool: Arc<Vec<PrivateKey>>,
 }
 
 /// There is nothing to choose.
@@ -73,66 +53,20 @@ pub struct Device {
 impl Tpm {
     /// The public part of a device's endorsement key, a TPM2B_PUBLIC.
     pub fn endorsement_key(&self, device: &Device) -> Vec<u8> {
-        structure::endorsement(&self.pool[device.endorsement].modulus)
+        self.pool[device.endorsement].endorsement()
     }
 
     /// The public part of a device's storage root key, a TPM2B_PUBLIC.
     pub fn storage_root_key(&self, device: &Device) -> Vec<u8> {
-        structure::storage_root(&self.pool[device.storage].modulus)
-    }
-
-    /// The key that a challenge carries, for the device that it is meant for.
-    fn open(&self, device: &Device, challenge: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-        let mut blob = structure::Reader(challenge);
-        let (identity, secret) = (blob.sized()?, blob.sized()?);
-        let (duplicate, seed, public) = (blob.sized()?, blob.sized()?, blob.sized()?);
-
-        // ActivateCredential: the credential is sealed to the endorsement key and to the name of the storage root key.
-        let srk_name = structure::name(&structure::storage_root(&self.pool[device.storage].modulus)[2..]);
-        let credential_seed = self.pool[device.endorsement].decrypt(secret, b"IDENTITY\0")?;
-        let opened = crypto::unwrap(identity, &credential_seed, &srk_name)?;
-        let inner_key = Zeroizing::new(structure::Reader(&opened).sized()?.to_vec());
-
-        // Import: the signing key is sealed to the storage root key, and inside once more with the credential.
-        let name = structure::name(public);
-        let outer_seed = self.pool[device.storage].decrypt(seed, b"DUPLICATE\0")?;
-        let wrapped = crypto::unwrap(duplicate, &outer_seed, &name)?;
-        let sealed = crypto::cfb(&inner_key, &wrapped, crypto::Way::Open)?;
-        let mut sealed = structure::Reader(&sealed);
-        let integrity = sealed.sized()?;
-        if integrity != crypto::sha256(&[sealed.0, &name]) {
-            return None;
-        }
-        let (seed_value, key) = structure::read_sensitive(sealed.sized()?)?;
-        let unique = crypto::sha256(&[seed_value, key]);
-        (structure::read_hmac_key(public)? == unique).then(|| Zeroizing::new(key.to_vec()))
-    }
-}
-
-impl Rsa {
-    fn read(pkcs8: &[u8]) -> Option<Self> {
-        let private = OaepPrivateDecryptingKey::new(PrivateDecryptingKey::from_pkcs8(pkcs8).ok()?).ok()?;
-        let pair = KeyPair::from_pkcs8(pkcs8).ok()?;
-        // RSAPublicKey of PKCS#1 in DER: for 2048 bits, what stands before the modulus is always the same.
-        const BEFORE: [u8; 9] = [0x30, 0x82, 0x01, 0x0a, 0x02, 0x82, 0x01, 0x01, 0x00];
-        let modulus = pair.public_key().as_ref().strip_prefix(&BEFORE)?.first_chunk::<256>()?;
-        Some(Self { private, modulus: modulus.to_vec() })
-    }
-
-    fn decrypt(&self, secret: &[u8], label: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-        let mut out = Zeroizing::new(vec![0; self.private.min_output_size()]);
-        let algorithm = &aws_lc_rs::rsa::OAEP_SHA256_MGF1SHA256;
-        let length = self.private.decrypt(algorithm, secret, &mut out, Some(label)).ok()?.len();
-        out.truncate(length);
-        Some(out)
+        self.pool[device.storage].storage_root()
     }
 }
 
 /// The pool, read once in a process: checking an RSA key takes a millisecond.
-fn pool() -> Result<Arc<Vec<Rsa>>> {
-    static POOL_READ: OnceLock<Option<Arc<Vec<Rsa>>>> = OnceLock::new();
-    let pool =
-        POOL_READ.get_or_init(|| Some(Arc::new(POOL.into_iter().map(Rsa::read).collect::<Option<_>>()?)));
+fn pool() -> Result<Arc<Vec<PrivateKey>>> {
+    static POOL_READ: OnceLock<Option<Arc<Vec<PrivateKey>>>> = OnceLock::new();
+    let read = || POOL.into_iter().map(PrivateKey::from_pkcs8).collect::<std::result::Result<_, _>>();
+    let pool = POOL_READ.get_or_init(|| read().ok().map(Arc::new));
     pool.clone().ok_or_else(|| Error::new("the pool of RSA keys cannot be read"))
 }
 
@@ -163,8 +97,9 @@ impl Attestation for Tpm {
     }
 
     fn answer(&self, device: &Device, challenge: &[u8]) -> Result<()> {
-        let key =
-            self.open(device, challenge).ok_or_else(|| Error::new("the challenge is not for this device"))?;
+        let (ek, srk) = (&self.pool[device.endorsement], &self.pool[device.storage]);
+        let key = fleetstorm_tpm::open(ek, srk, challenge)
+            .ok_or_else(|| Error::new("the challenge is not for this device"))?;
         let mut signing = device.signing.lock().unwrap_or_else(PoisonError::into_inner);
         *signing = Some(hmac::Key::new(hmac::HMAC_SHA256, &key));
         Ok(())
@@ -180,19 +115,68 @@ impl Attestation for Tpm {
     ) -> Result<bool> {
         let signing = device.signing.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(key) = &*signing else { return Ok(false) };
-        let resource = utf8_percent_encode(audience, COMPONENT).to_string();
-        let signature = BASE64_STANDARD.encode(hmac::sign(key, format!("{resource}\n{expires}").as_bytes()));
-        let signature = utf8_percent_encode(&signature, COMPONENT);
-        write!(out, "SharedAccessSignature sr={resource}&sig={signature}&se={expires}&skn=registration")
-            .map_err(|_| Error::new("the token could not be written"))?;
+        write_sas_token(audience, expires, out, |text| {
+            let tag = hmac::sign(key, text);
+            tag.as_ref().try_into().map_err(|_| Error::new("HMAC-SHA256 has 32 bytes"))
+        })?;
         Ok(true)
     }
 }
 
-/// Reads a public area that is an RSA-2048 key.
-pub(crate) fn rsa_of(public: &[u8]) -> Option<Public<'_>> {
-    Public::read(structure::Reader(public).sized()?)
-}
-
 #[cfg(test)]
-mod tests;
+mod tests {
+    use fleetstorm_tpm::Draws;
+
+    use super::*;
+
+    const KEY: [u8; 32] = [9; 32];
+
+    fn challenge(tpm: &Tpm, device: &Device) -> Vec<u8> {
+        let (ek, srk) = (tpm.endorsement_key(device), tpm.storage_root_key(device));
+        fleetstorm_tpm::make(&ek, &srk, &KEY, &Draws::fresh().unwrap()).unwrap()
+    }
+
+    fn token(tpm: &Tpm, device: &Device) -> Option<String> {
+        let mut token = String::new();
+        tpm.authorize(device, 0, "0ne/registrations/d", 1_900_000_000, &mut token).unwrap().then_some(token)
+    }
+
+    #[test]
+    fn tokens_are_signed_with_the_key_that_the_challenge_carried() {
+        let tpm = Tpm::new(Config {}).unwrap();
+        let device = tpm.device("d", [0, 0, 0, 0]).unwrap();
+        assert_eq!(token(&tpm, &device), None, "no token before a challenge");
+        tpm.answer(&device, &challenge(&tpm, &device)).unwrap();
+        let text = b"0ne%2Fregistrations%2Fd\n1900000000";
+        let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &KEY), text);
+        let signature =
+            BASE64_STANDARD.encode(signature).replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
+        let expected = format!(
+            "SharedAccessSignature sr=0ne%2Fregistrations%2Fd&sig={signature}&se=1900000000&skn=registration"
+        );
+        assert_eq!(token(&tpm, &device), Some(expected));
+    }
+
+    #[test]
+    fn a_challenge_for_another_device_is_refused() {
+        let tpm = Tpm::new(Config {}).unwrap();
+        let devices: Vec<Device> =
+            [[0, 0], [0, 1], [1, 0]].map(|[a, b]| tpm.device("d", [a, b, 0, 0]).unwrap()).into();
+        let meant = challenge(&tpm, &devices[0]);
+        for other in &devices[1..] {
+            assert!(tpm.answer(other, &meant).is_err());
+            assert_eq!(token(&tpm, other), None);
+        }
+    }
+
+    #[test]
+    fn a_registration_names_both_keys() {
+        let tpm = Tpm::new(Config {}).unwrap();
+        let device = tpm.device("d", [5, 6, 0, 0]).unwrap();
+        let members = format!("{{{}}}", tpm.enrol(&device).unwrap());
+        let body: serde_json::Value = serde_json::from_str(&members).unwrap();
+        let key = |name: &str| BASE64_STANDARD.decode(body["tpm"][name].as_str().unwrap()).unwrap();
+        assert_eq!(key("endorsementKey"), tpm.endorsement_key(&device));
+        assert_eq!(key("storageRootKey"), tpm.storage_root_key(&device));
+    }
+}

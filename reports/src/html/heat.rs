@@ -55,11 +55,8 @@ impl<'a> Map<'a> {
             sums
         };
         let rows: Vec<Vec<u64>> = heat.rows.iter().take(ROWS_MAX).map(row).collect();
-        rows.iter().flatten().any(|count| *count > 0).then(|| Self {
-            heat,
-            width_ns: record.window_ns as f64 * together as f64,
-            rows,
-        })
+        let width_ns = record.window_ns as f64 * together as f64;
+        rows.iter().flatten().any(|count| *count > 0).then_some(Self { heat, width_ns, rows })
     }
 
     fn columns(&self) -> usize {

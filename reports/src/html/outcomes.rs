@@ -102,9 +102,8 @@ fn codes(record: &Record) -> Markup {
     }
 }
 
-/// A registration that failed under a 200 carries a code.
 pub(crate) fn succeeded(code: &Code) -> bool {
-    (200..300).contains(&code.status) && code.code == 0
+    code.succeeded()
 }
 
 /// What stands for a way to end: its most exact code.

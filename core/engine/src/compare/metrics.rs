@@ -5,8 +5,8 @@ use fleetstorm_reports::Record;
 use fleetstorm_reports::record::Bound;
 use serde::Serialize;
 
-use crate::simulate::{Fate, Herd, SLOT_NS};
-use crate::statistics::{Ending, cumulative_incidence, jain, kaplan_meier, rayleigh_max, restricted_mean};
+use crate::simulate::{Fate, Herd};
+use crate::statistics::{Ending, cumulative_incidence, jain, kaplan_meier, restricted_mean};
 
 /// What a run is judged by. Times are in seconds; a share that was never reached has none.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -35,7 +35,7 @@ pub struct Metrics {
     pub first_peak: Option<f64>,
     /// Most later attempts in a second, as a multiple of the quota.
     pub retry_peak: Option<f64>,
-    /// Rayleigh's R of later attempts, the largest over periods of 1 to 120 s.
+    /// Rayleigh's R of later attempts, the largest over the periods that a record looks for.
     pub synchrony: Option<f64>,
     /// Share of later attempts in the fullest 100 ms.
     pub fullest_slot: Option<f64>,
@@ -106,12 +106,6 @@ impl Metrics {
             .collect();
         let quota = record.bound.as_ref().map(|bound| bound.rate_per_s);
         let peak = |slots: &[u32]| quota.filter(|quota| *quota > 0.0).map(|quota| second_peak(slots) / quota);
-        let later: u64 = herd.later.iter().map(|&count| u64::from(count)).sum();
-        let instants: Vec<(f64, f64)> = (0u32..)
-            .zip(&herd.later)
-            .filter(|(_, count)| **count > 0)
-            .map(|(slot, count)| (f64::from(slot) * SLOT_NS as f64 / 1e9, f64::from(*count)))
-            .collect();
         let cohorts: Vec<Option<f64>> =
             record.cohorts.iter().map(|cohort| secs(cohort.completion.t99_ns)).collect();
         let cohorts: Option<Vec<f64>> = cohorts.into_iter().collect();
@@ -132,8 +126,8 @@ impl Metrics {
             throttled: ratio(record.totals.throttled, record.totals.requests),
             first_peak: peak(&herd.first),
             retry_peak: peak(&herd.later),
-            synchrony: rayleigh_max(&instants, 120).map(|(r, _)| r),
-            fullest_slot: ratio(u64::from(herd.later.iter().copied().max().unwrap_or(0)), later),
+            synchrony: record.herd.synchrony,
+            fullest_slot: record.herd.fullest_share,
             wait_max_s: Some(herd.wait_max_ns as f64 / 1e9),
             fairness: jain(herd.attempts.iter().map(|&attempts| f64::from(attempts))),
             cohort_gap: cohorts.and_then(|cohorts| {

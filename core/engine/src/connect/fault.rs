@@ -42,3 +42,12 @@ pub(crate) fn of_handshake(error: &Error) -> Fault {
         _ => Fault::TlsOther,
     }
 }
+
+/// An error after a request has left: whether the service acted on it is unknown.
+pub(crate) fn of_request(error: &Error) -> Fault {
+    match error.get_ref() {
+        Some(inner) if inner.is::<rustls::Error>() => Fault::TlsOther,
+        _ if error.kind() == ErrorKind::InvalidData => Fault::Protocol,
+        _ => Fault::Lost,
+    }
+}

@@ -219,11 +219,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
 fn fault(broken: &Broken) -> Fault {
     match broken {
         Broken::Malformed(_) => Fault::Protocol,
-        Broken::Failed(error) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => {
-            Fault::TlsOther
-        }
-        Broken::Failed(error) if error.kind() == std::io::ErrorKind::InvalidData => Fault::Protocol,
-        Broken::Failed(_) | Broken::Ended => Fault::Lost,
+        Broken::Failed(error) => connect::fault_under_request(error),
+        Broken::Ended => Fault::Lost,
     }
 }
 

@@ -163,10 +163,11 @@ fn rate(record: &Record, what: What, objective: &Objective) -> Observed {
 
 pub(super) fn is(code: &Code, what: What) -> bool {
     match what {
-        What::Status(status) => code.status == status,
+        // A challenge is a 401 of its own kind: no credential was refused.
+        What::Status(status) => code.status == status && !code.is_challenge(),
         What::Code(wanted) => code.code == wanted,
         What::Fault(fault) => code.fault == fault.name(),
-        What::Failed => code.status != 429 && !((200..300).contains(&code.status) && code.code == 0),
+        What::Failed => code.status != 429 && !code.succeeded(),
     }
 }
 

@@ -16,6 +16,7 @@ use fleetstorm_model::time::Calendar;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use zeroize::Zeroizing;
 
+use super::tpm;
 use crate::identity::{DEMO_CERTIFICATE_GROUP, DEMO_KEY_GROUP, FleetIdentity};
 
 /// Something that a file names cannot be used. No secret is in the message.
@@ -108,16 +109,24 @@ fn enrollment(
 pub fn resolve(mock: &MockFile, fleet: &FleetIdentity, calendar: Calendar) -> Result<Config, ResolveError> {
     let mut individuals = Vec::new();
     for entry in &mock.enrollments {
-        let attestation = match (&entry.primary_key, &entry.primary_certificate) {
-            (Some(primary), _) => Attestation::SymmetricKey {
+        let attestation = match (&entry.primary_key, &entry.primary_certificate, &entry.endorsement_key) {
+            (Some(primary), _, _) => Attestation::SymmetricKey {
                 primary: key(primary)?,
                 secondary: entry.secondary_key.as_ref().map(key).transpose()?,
             },
-            (None, Some(primary)) => Attestation::Leaf {
+            (None, Some(primary), _) => Attestation::Leaf {
                 primary: leaf(primary)?,
                 secondary: entry.secondary_certificate.as_deref().map(leaf).transpose()?,
             },
-            (None, None) => {
+            (None, None, Some(endorsement)) => Attestation::Tpm {
+                endorsement_key: tpm::public_key("endorsement_key", endorsement)?,
+                storage_root_key: entry
+                    .storage_root_key
+                    .as_deref()
+                    .map(|key| tpm::public_key("storage_root_key", key))
+                    .transpose()?,
+            },
+            (None, None, None) => {
                 return Err(ResolveError::new(&entry.registration_id, "the enrollment has no attestation"));
             }
         };

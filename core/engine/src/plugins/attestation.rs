@@ -1,7 +1,7 @@
 //! An attestation in use, linked or loaded.
 
 use std::ffi::c_void;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fleetstorm_plugin::abi::{self, Sink, Slice, Status};
 
@@ -114,7 +114,7 @@ impl Attestation {
             )
         });
         match status {
-            abi::OK => Ok(DeviceIdentity { made: Arc::clone(&self.made), device }),
+            abi::OK => Ok(DeviceIdentity { made: Arc::clone(&self.made), turn: Mutex::default(), device }),
             abi::PANICKED => Err(PluginError::Panicked { kind, id: id.clone() }),
             _ => Err(refused(error.reason())),
         }
@@ -124,6 +124,8 @@ impl Attestation {
 /// Who one device is. A driver has one call at a time under way for it, as the interface asks.
 pub(crate) struct DeviceIdentity {
     made: Arc<Made>,
+    /// Held during a call that may wait for hardware: one that nobody waits for any longer may still be under way.
+    turn: Mutex<()>,
     device: *mut c_void,
 }
 
@@ -147,9 +149,19 @@ impl Drop for DeviceIdentity {
 pub(crate) struct AttestationFailed;
 
 impl DeviceIdentity {
+    /// Whether its calls may wait for hardware and must be kept off an event loop.
+    pub(crate) fn may_block(&self) -> bool {
+        self.made.table.flags & abi::ATTESTATION_MAY_BLOCK != 0
+    }
+
+    fn turn(&self) -> Option<MutexGuard<'_, ()>> {
+        self.may_block().then(|| self.turn.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// The chain to present at TLS, leaf first.
     pub(crate) fn certificates(&self) -> Vec<Vec<u8>> {
         let Some(certificates) = self.made.table.certificates else { return Vec::new() };
+        let _turn = self.turn();
         // SAFETY: the interface's `certificates`, with what `create` and `device` made.
         let (status, written) = collect(|sink| unsafe { certificates(self.made.this, self.device, sink) });
         let pieces = (status == abi::OK).then(|| written.parts()).flatten().unwrap_or_default();
@@ -210,6 +222,7 @@ impl DeviceIdentity {
         &self,
         call: impl FnOnce(Sink, Sink) -> Status,
     ) -> Result<zeroize::Zeroizing<Vec<u8>>, AttestationFailed> {
+        let _turn = self.turn();
         let ((status, _reason), written) = collect(|out| collect(|error| call(out, error)));
         if status != abi::OK {
             return Err(AttestationFailed);

@@ -1,7 +1,7 @@
 //! How often attempts ended in which way, and how many devices met it.
 
 use fleetstorm_model::outcome::Outcome;
-use fleetstorm_model::protocol::Operation;
+use fleetstorm_model::protocol::{Operation, Status};
 use fleetstorm_model::time::Moment;
 use fleetstorm_reports::record::Code;
 
@@ -123,6 +123,7 @@ impl Codes {
 fn describe(count: &Count) -> Code {
     let (status, code, fault) = match count.key.map(|key| key.outcome) {
         Some(Outcome::Answered { status, code }) => (status.0, code, ""),
+        Some(Outcome::Challenged) => (Status::UNAUTHORIZED.0, 0, "challenge"),
         Some(Outcome::Broke(fault)) => (0, 0, fault.name()),
         None => (0, 0, "others"),
     };
@@ -146,8 +147,6 @@ fn describe(count: &Count) -> Code {
 
 #[cfg(test)]
 mod tests {
-    use fleetstorm_model::protocol::Status;
-
     use super::*;
 
     fn key(status: u16, code: u32) -> Key {

@@ -118,7 +118,7 @@ mod tests {
     use fleetstorm_model::random::{Purpose, Seed};
 
     use super::*;
-    use crate::statistics::rayleigh_max;
+    use crate::statistics::rayleigh_r;
 
     fn index(instants_s: impl Iterator<Item = f64>) -> HerdIndex {
         let mut retries = Retries::default();
@@ -134,7 +134,10 @@ mod tests {
         let instants: Vec<f64> = (0..400).map(|n| f64::from(n) * 30.0 + 2.0 * jitter(n)).collect();
         let found = index(instants.iter().copied());
         let slotted: Vec<(f64, f64)> = instants.iter().map(|at| ((at * 10.0).floor() / 10.0, 1.0)).collect();
-        let (r, period) = rayleigh_max(&slotted, PERIOD_MAX_S - 1).unwrap();
+        let (r, period) = (1..PERIOD_MAX_S)
+            .map(|period| (rayleigh_r(&slotted, f64::from(period)).unwrap(), period))
+            .max_by(|a, b| a.0.total_cmp(&b.0))
+            .unwrap();
         assert!((found.synchrony.unwrap() - r).abs() < 1e-9, "{found:?} {r}");
         assert_eq!(found.period_s, period);
         assert!(r > 0.9);

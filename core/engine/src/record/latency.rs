@@ -13,6 +13,8 @@ pub(crate) enum Phase {
     Websocket,
     Connack,
     Subscribe,
+    Sasl,
+    Attach,
     /// All of the above.
     Connect,
     Register,
@@ -22,13 +24,15 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::Dns,
         Self::Tcp,
         Self::Tls,
         Self::Websocket,
         Self::Connack,
         Self::Subscribe,
+        Self::Sasl,
+        Self::Attach,
         Self::Connect,
         Self::Register,
         Self::Poll,
@@ -44,6 +48,8 @@ impl Phase {
             Self::Websocket => "websocket",
             Self::Connack => "connack",
             Self::Subscribe => "subscribe",
+            Self::Sasl => "sasl",
+            Self::Attach => "attach",
             Self::Connect => "connect",
             Self::Register => "register",
             Self::Poll => "poll",

@@ -1,7 +1,7 @@
 //! Devices that are watched event by event: what they did in which order, and where their time went.
 //!
 //! Every device of a small fleet is watched. Of a larger one a sample is, drawn by the seed, so that a million devices
-//! cost no more memory than ten thousand and two runs of a seed watch the same devices.
+//! cost no more than a few thousand and two runs of a seed watch the same devices.
 
 use fleetstorm_model::device::Observation;
 use fleetstorm_model::outcome::Outcome;
@@ -15,8 +15,10 @@ use super::ConnectTimes;
 use crate::judge::checks::{Checker, Life};
 use crate::life::Listener;
 
-/// Fleets up to this size are watched whole; of larger ones about as many devices are.
-const WATCHED: u32 = 10_000;
+/// Fleets up to this size are watched whole.
+const WHOLE: u32 = 10_000;
+/// Of larger ones about as many devices are: forty of a cohort of one in a hundred.
+const SAMPLE: u32 = 4_000;
 
 /// The watched devices of a shard.
 pub(crate) struct Watch {
@@ -85,11 +87,10 @@ impl Watch {
         listener: Option<Listener>,
         members: impl Iterator<Item = u32>,
     ) -> Self {
-        let share = f64::from(WATCHED) / f64::from(devices.max(1));
+        let share = f64::from(SAMPLE) / f64::from(devices.max(1));
         let is_heard = |number| listener.as_ref().is_some_and(|listener| listener.device() == number);
-        let is_drawn = |number| {
-            devices <= WATCHED || seed.fraction(Purpose::Watch, number, 0) < share || is_heard(number)
-        };
+        let is_drawn =
+            |number| devices <= WHOLE || seed.fraction(Purpose::Watch, number, 0) < share || is_heard(number);
         let mut watch = Self { checker: Checker::new(profile), ..Self::nobody() };
         for (local, number) in (0u32..).zip(members) {
             if is_drawn(number) {

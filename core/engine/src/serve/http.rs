@@ -25,7 +25,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::upgrade::{self, Carried};
-use super::{House, Visit, operators, serve_mqtt, webhooks};
+use super::{House, Visit, operators, serve_amqp, serve_mqtt, webhooks};
 use crate::evidence::{Peer, Presented};
 use crate::websocket::WebSocket;
 
@@ -63,11 +63,14 @@ where
         .with_upgrades();
     // How a client's connection ended is of no interest to the others.
     let _ = connection.await;
-    let Some((Carried::Mqtt, upgraded)) = upgraded.take() else { return };
+    let Some((carried, upgraded)) = upgraded.take() else { return };
     let Ok(upgraded) = upgraded.await else { return };
     if let Ok(parts) = upgraded.downcast::<TokioIo<S>>() {
         let stream = WebSocket::accept(parts.io.into_inner(), parts.read_buf).await;
-        Box::pin(serve_mqtt(house, stream, &peer)).await;
+        match carried {
+            Carried::Mqtt => Box::pin(serve_mqtt(house, stream, &peer)).await,
+            Carried::Amqp => Box::pin(serve_amqp(house, stream, &peer)).await,
+        }
     }
 }
 
@@ -105,7 +108,7 @@ async fn respond(house: &Rc<House>, peer: &Peer, request: Request<Incoming>) -> 
     };
     let began = house.clock.now();
     let handled = {
-        let presented = Presented::new(peer, authorization);
+        let presented = Presented::new(peer, authorization).with_body(&body);
         house.service.borrow_mut().handle(began, &asked, &presented)
     };
     webhooks::ask_all(house);

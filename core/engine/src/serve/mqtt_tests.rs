@@ -2,25 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use fleetstorm_model::random::Seed;
-use fleetstorm_model::scenario::MockFile;
-use fleetstorm_model::service::Service;
-use fleetstorm_model::time::Calendar;
 use proptest::prelude::*;
 use rumqttc::mqttbytes::v4::{Disconnect, PingReq};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
-use crate::clock::Clock;
-use crate::identity::FleetIdentity;
-
-fn house() -> Rc<House> {
-    let file = MockFile::default();
-    let fleet = FleetIdentity::from_seed(0).unwrap();
-    let mut config = crate::mock::resolve(&file, &fleet, Calendar::VIRTUAL).unwrap();
-    config.seed = Seed(1);
-    House::new(Service::new(config).unwrap(), Clock::start(), Duration::ZERO, file.mqtt, None, None)
-}
+use crate::serve::testing::house;
 
 /// Sends the pieces to a fresh door, ends the connection, and returns what came back.
 fn talk(pieces: &[Vec<u8>]) -> Vec<u8> {

@@ -15,6 +15,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Carried {
     Mqtt,
+    Amqp,
 }
 
 /// A WebSocket to be, once the answer is out.
@@ -66,7 +67,8 @@ fn accept(headers: &HeaderMap) -> Result<(Carried, HeaderValue, HeaderValue), St
 /// The first protocol offered that a door here speaks, spelled as it was offered: clients compare it with case.
 fn protocol(headers: &HeaderMap) -> Option<(Carried, HeaderValue)> {
     items(headers, &SEC_WEBSOCKET_PROTOCOL).find_map(|offered| {
-        let carried = offered.eq_ignore_ascii_case("mqtt").then_some(Carried::Mqtt)?;
+        let known = [("mqtt", Carried::Mqtt), ("AMQPWSB10", Carried::Amqp)];
+        let (_, carried) = known.into_iter().find(|(name, _)| offered.eq_ignore_ascii_case(name))?;
         Some((carried, HeaderValue::from_str(offered).ok()?))
     })
 }
@@ -99,10 +101,16 @@ mod tests {
 
     #[test]
     fn the_protocol_is_found_without_case_and_echoed_as_offered() {
-        for (offered, echoed) in [("mqtt", "mqtt"), ("MQTT", "MQTT"), ("mqttv5, Mqtt", "Mqtt")] {
+        for (offered, echoed, expected) in [
+            ("mqtt", "mqtt", Carried::Mqtt),
+            ("MQTT", "MQTT", Carried::Mqtt),
+            ("mqttv5, Mqtt", "Mqtt", Carried::Mqtt),
+            ("AMQPWSB10", "AMQPWSB10", Carried::Amqp),
+            ("amqpwsb10, mqtt", "amqpwsb10", Carried::Amqp),
+        ] {
             let (response, carried) =
                 answer(&headers(&[KEY, VERSION, UP, ("sec-websocket-protocol", offered)]));
-            assert_eq!((carried, response.status().as_u16()), (Some(Carried::Mqtt), 101));
+            assert_eq!((carried, response.status().as_u16()), (Some(expected), 101));
             assert_eq!(response.headers()["sec-websocket-protocol"], echoed);
             assert_eq!(response.headers()["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
         }

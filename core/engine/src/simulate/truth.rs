@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use fleetstorm_model::service::enrollment::{CaCertificate, SymmetricKey};
-use fleetstorm_model::service::{Certificate, Evidence, Resource, Token};
+use fleetstorm_model::service::{Certificate, Evidence, Resource, Token, TpmKeys};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde_json::Value;
 
@@ -15,6 +15,8 @@ pub(crate) enum Proof {
     Derived(Vec<SymmetricKey>),
     /// That this CA signed their certificates.
     Signed(Vec<u8>),
+    /// That they hold the TPM that was enrolled for them, and what it was challenged with.
+    Tpm,
     /// An attestation of which only its own code knows what it proves.
     Unknown,
 }
@@ -36,9 +38,15 @@ impl Proof {
                     Err(_) => Self::Unknown,
                 }
             }
+            "tpm" => Self::Tpm,
             _ => Self::Unknown,
         }
     }
+}
+
+/// What stands for a device's endorsement key where nobody looks into it.
+pub(super) fn endorsement_key(device: u32) -> Box<[u8]> {
+    device.to_be_bytes().into()
 }
 
 /// The evidence that comes with one request.
@@ -57,7 +65,10 @@ impl Evidence for Truth<'_> {
             Proof::Derived(_) => {
                 Token::Claims { resource: Resource::Own, expires_unix_secs: self.expires_unix_secs }
             }
-            Proof::Signed(_) | Proof::Unknown => Token::Absent,
+            Proof::Tpm if self.expires_unix_secs > 0 => {
+                Token::Claims { resource: Resource::Own, expires_unix_secs: self.expires_unix_secs }
+            }
+            Proof::Tpm | Proof::Signed(_) | Proof::Unknown => Token::Absent,
         }
     }
 
@@ -68,6 +79,8 @@ impl Evidence for Truth<'_> {
                 let own = keys.get(usize::from(self.slot)).or(keys.first());
                 derived_for.is_some() && own == Some(key)
             }
+            // It has a token only once it was handed the key, and nobody else was.
+            Proof::Tpm => derived_for.is_none(),
             Proof::Signed(_) | Proof::Unknown => false,
         }
     }
@@ -84,5 +97,11 @@ impl Evidence for Truth<'_> {
 
     fn signed_by(&self, ca: &CaCertificate, _: u64) -> Option<u8> {
         matches!(self.proof, Proof::Signed(own) if *own == ca.0).then_some(0)
+    }
+
+    fn tpm(&self) -> Option<TpmKeys> {
+        let Proof::Tpm = self.proof else { return None };
+        let endorsement_key = endorsement_key(self.name.1);
+        Some(TpmKeys { storage_root_key: Some(Box::default()), endorsement_key })
     }
 }

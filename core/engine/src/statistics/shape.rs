@@ -13,13 +13,6 @@ pub fn rayleigh_r(instants: &[(f64, f64)], period: f64) -> Option<f64> {
     (n > 0.0).then(|| f64::hypot(x, y) / n)
 }
 
-/// The largest [`rayleigh_r`] over whole periods from 1 to `period_max`, and its period.
-pub fn rayleigh_max(instants: &[(f64, f64)], period_max: u32) -> Option<(f64, u32)> {
-    (1..=period_max)
-        .filter_map(|period| Some((rayleigh_r(instants, f64::from(period))?, period)))
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-}
-
 /// Jain's index of fairness (1984): 1 if all values are equal, 1/n if one has everything. `None` without a positive
 /// value.
 pub fn jain(values: impl Iterator<Item = f64>) -> Option<f64> {
@@ -32,8 +25,6 @@ pub fn jain(values: impl Iterator<Item = f64>) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use fleetstorm_model::random::{Purpose, Seed};
-
     use super::*;
 
     /// tests/fixtures/statistics.py: 1 - SciPy's `circvar`, and Jain's formula in numpy.
@@ -47,15 +38,8 @@ mod tests {
     }
 
     #[test]
-    fn lockstep_is_found_at_its_period_and_noise_at_none() {
-        // Every seven seconds, within one second.
-        let jitter = |n| Seed(1).fraction(Purpose::Resample, n, 0);
-        let lockstep: Vec<_> = (0..500).map(|n| (f64::from(n) * 7.0 + jitter(n), 1.0)).collect();
-        let (r, _) = rayleigh_max(&lockstep, 6).unwrap();
-        assert!(r < 0.2, "{r}");
-        let (r, period) = rayleigh_max(&lockstep, 13).unwrap();
-        assert!(r > 0.95 && period == 7, "{r} at {period}");
-        assert_eq!((rayleigh_max(&[], 9), jain([0.0].into_iter())), (None, None));
+    fn nothing_has_neither_a_rhythm_nor_fairness() {
+        assert_eq!((rayleigh_r(&[], 9.0), jain([0.0].into_iter())), (None, None));
         assert_eq!(jain([1.0, 0.0, 0.0, 0.0].into_iter()), Some(0.25));
     }
 }

@@ -318,17 +318,22 @@ impl Device {
             ConnectionUse::PerDevice | ConnectionUse::PerOperation => Connection::Used,
         };
         let operation = self.next;
-        let outcome = Outcome::Answered { status: reply.status, code: reaction::service_code(reply) };
+        let is_challenge = matches!(reply.body, Body::Challenge(_))
+            && reply.status == Status::UNAUTHORIZED
+            && policy.challenged
+            && !self.challenged;
+        let outcome = match is_challenge {
+            true => Outcome::Challenged,
+            false => Outcome::Answered { status: reply.status, code: reaction::service_code(reply) },
+        };
         let (intended, started) = (self.started - self.lag(), self.started);
         host.observe(now, Observation::Ended { operation, intended, started, outcome });
 
+        if is_challenge {
+            (self.state, self.until) = (State::Answering, now + policy.request_timeout);
+            return Action::Answer;
+        }
         match (&reply.body, reaction::to_reply(operation, reply, &policy.reactions, self.renewed)) {
-            (Body::Challenge(_), _)
-                if reply.status == Status::UNAUTHORIZED && policy.challenged && !self.challenged =>
-            {
-                (self.state, self.until) = (State::Answering, now + policy.request_timeout);
-                Action::Answer
-            }
             (_, Some((class, advice))) => self.fail(
                 now,
                 Failure { operation, class, advice, outcome, retry_after: reply.retry_after },

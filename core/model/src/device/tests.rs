@@ -49,6 +49,7 @@ impl Host for Scripted {
             Observation::Ended { outcome: Outcome::Answered { status, code }, .. } => {
                 format!("{}/{code}", status.0)
             }
+            Observation::Ended { outcome: Outcome::Challenged, .. } => "challenged".into(),
             Observation::Ended { outcome: Outcome::Broke(fault), .. } => fault.name().to_owned(),
             Observation::BackedOff { wait, .. } => format!("wait {wait}"),
             Observation::TokenRenewed => "renewed".into(),
@@ -432,6 +433,7 @@ fn a_challenge_is_answered_once_and_is_no_failure() {
     };
     assert!(credential.expires_unix_secs > 0);
     assert!(talk.host.seen.is_empty());
+    assert!(talk.host.notes.contains(&"challenged".to_owned()), "{:?}", talk.host.notes);
     talk.answer(&challenge);
     assert_eq!(talk.host.seen[0].class, ErrorClass::Unauthorized, "a second challenge is a refusal");
 }

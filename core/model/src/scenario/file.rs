@@ -126,9 +126,10 @@ pub struct Cohort {
     pub retry: Plugin,
     /// How they speak to the service.
     pub transport: Transport,
-    /// Longest silence of a device over MQTT, whole seconds up to 1,740; 0 sends no pings.
+    /// Longest silence of a device over MQTT, whole seconds up to 1,740; 0 sends no pings. Over AMQP, the longest that a
+    /// device asks of the service.
     pub keep_alive: Duration,
-    /// What a refused MQTT connection means.
+    /// What a refused connection means, over MQTT and AMQP.
     pub refusals: RefusalsFile,
     /// How long they keep a connection.
     pub connection: ConnectionKind,
@@ -194,7 +195,7 @@ impl Default for Cohort {
 }
 
 impl Cohort {
-    /// The keep-alive that its devices ask for over MQTT, in seconds.
+    /// The keep-alive of its devices over MQTT and AMQP, in seconds.
     pub fn keep_alive_secs(&self) -> u16 {
         u16::try_from(self.keep_alive.0.as_secs()).unwrap_or(u16::MAX)
     }
@@ -220,8 +221,8 @@ impl Cohort {
             clock_offset_ns: self.clock_offset.ns,
             credentials: 2,
             challenged: self.attestation.kind == "tpm",
-            credential_by_connection: self.transport.is_mqtt(),
-            lookups: !self.transport.is_mqtt(),
+            credential_by_connection: self.transport.authenticates_connections(),
+            lookups: self.transport == Transport::Https,
             reactions: profile.dps,
             refusals: self.refusals.into(),
             calendar,
@@ -357,6 +358,9 @@ pub struct Target {
     /// Port of MQTT on the same host. Default: 8883.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mqtt_port: Option<u16>,
+    /// Port of AMQP on the same host. Default: 5671.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub amqp_port: Option<u16>,
     /// The name in the server's certificate and in `Host`, where it differs from the address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_name: Option<String>,

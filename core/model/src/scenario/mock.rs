@@ -88,15 +88,21 @@ impl Default for MockFile {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Listen {
-    /// HTTPS, and MQTT over WebSocket. Port 0 takes a free one; the ready line names it.
+    /// HTTPS, and MQTT and AMQP over WebSocket. Port 0 takes a free one; the ready line names it.
     pub https: String,
     /// MQTT over TLS, or `off`.
     pub mqtt: String,
+    /// AMQP over TLS, or `off`.
+    pub amqp: String,
 }
 
 impl Default for Listen {
     fn default() -> Self {
-        Self { https: "127.0.0.1:8443".to_owned(), mqtt: "127.0.0.1:8883".to_owned() }
+        Self {
+            https: "127.0.0.1:8443".to_owned(),
+            mqtt: "127.0.0.1:8883".to_owned(),
+            amqp: "127.0.0.1:5671".to_owned(),
+        }
     }
 }
 
@@ -154,7 +160,7 @@ const fn yes() -> bool {
     true
 }
 
-/// An individual enrollment. Give either keys or certificates.
+/// An individual enrollment. Give keys, certificates, or the endorsement key of a TPM.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EnrollmentFile {
@@ -175,6 +181,12 @@ pub struct EnrollmentFile {
     /// PEM file with its secondary certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secondary_certificate: Option<String>,
+    /// The public part of its TPM's endorsement key, a TPM2B_PUBLIC in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endorsement_key: Option<String>,
+    /// The public part of its TPM's storage root key, if its registrations do not name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage_root_key: Option<String>,
     /// Whether it may register.
     #[serde(default = "yes")]
     pub enabled: bool,

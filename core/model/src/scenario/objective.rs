@@ -74,6 +74,10 @@ pub enum Timed {
     Connack,
     /// MQTT: from SUBSCRIBE to SUBACK.
     Subscribe,
+    /// AMQP: the SASL layer.
+    Sasl,
+    /// AMQP: from the protocol header to the credit of the sender's link.
+    Attach,
     /// All of the connection.
     Connect,
     /// Register requests.
@@ -89,13 +93,15 @@ pub enum Timed {
 }
 
 impl Timed {
-    const ALL: [(&'static str, Self); 12] = [
+    const ALL: [(&'static str, Self); 14] = [
         ("dns", Self::Dns),
         ("tcp", Self::Tcp),
         ("tls", Self::Tls),
         ("websocket", Self::Websocket),
         ("connack", Self::Connack),
         ("subscribe", Self::Subscribe),
+        ("sasl", Self::Sasl),
+        ("attach", Self::Attach),
         ("connect", Self::Connect),
         ("register", Self::Register),
         ("poll", Self::Poll),

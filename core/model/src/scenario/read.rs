@@ -190,6 +190,10 @@ fn set(target: &mut toml::Value, path: &[&str], value: toml::Value) -> Result<()
         return Ok(());
     };
     match target {
+        // Every entry.
+        toml::Value::Array(list) if *first == "*" => {
+            list.iter_mut().try_for_each(|entry| set(entry, rest, value.clone()))
+        }
         toml::Value::Array(list) => {
             let length = list.len();
             let index: usize =
@@ -201,7 +205,7 @@ fn set(target: &mut toml::Value, path: &[&str], value: toml::Value) -> Result<()
         toml::Value::Table(table) => {
             // A list that the file leaves out begins with the entry that is set.
             let fresh = match rest.first() {
-                Some(&"0") => toml::Value::Array(vec![toml::Value::Table(toml::Table::new())]),
+                Some(&("0" | "*")) => toml::Value::Array(vec![toml::Value::Table(toml::Table::new())]),
                 _ => toml::Value::Table(toml::Table::new()),
             };
             let key = if *first == "cohorts" { "cohort" } else { first };
@@ -417,10 +421,11 @@ impl<'a> Judge<'a> {
                 "write whole seconds up to 1740s; 0s sends no pings",
             );
         }
-        if cohort.transport.is_mqtt() && cohort.attestation.kind == "tpm" {
+        if cohort.transport.authenticates_connections() && cohort.attestation.kind == "tpm" {
+            let transport = if cohort.transport.is_mqtt() { "MQTT" } else { "AMQP here" };
             self.refuse(
                 &at("transport"),
-                "a TPM cannot attest over MQTT: its challenge needs HTTPS",
+                format!("a TPM cannot attest over {transport}: its challenge needs HTTPS"),
                 "set `transport = \"https\"`",
             );
         }
@@ -569,12 +574,17 @@ impl<'a> Judge<'a> {
         }
         let both = |keys: bool, certificates: bool| keys == certificates;
         for (index, enrollment) in mock.enrollments.iter().enumerate() {
-            if both(enrollment.primary_key.is_some(), enrollment.primary_certificate.is_some()) {
+            let ways = [
+                enrollment.primary_key.is_some(),
+                enrollment.primary_certificate.is_some(),
+                enrollment.endorsement_key.is_some(),
+            ];
+            if ways.into_iter().filter(|way| *way).count() != 1 {
                 let path = at(&format!("enrollment.{index}"));
                 self.refuse(
                     &path,
                     format!("enrollment `{}`", enrollment.registration_id),
-                    "give primary_key or primary_certificate",
+                    "give primary_key, primary_certificate or endorsement_key",
                 );
             }
             let webhook = (enrollment.allocation, enrollment.webhook_url.as_deref());

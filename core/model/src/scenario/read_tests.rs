@@ -59,12 +59,20 @@ fn wrong_values_are_named_with_their_place() {
         ("objectives = [\"assigned >= 5% for \\\"b\\\"\"]", "no cohort `b`"),
         ("[[cohort]]\nkeep_alive = \"1500ms\"", "2:14: a keep-alive of"),
         ("[[cohort]]\ntransport = \"mqtt\"\nattestation = \"tpm\"", "a TPM cannot attest over MQTT"),
+        ("[[cohort]]\ntransport = \"amqp\"\nattestation = \"tpm\"", "a TPM cannot attest over AMQP"),
         ("[mock.mqtt]\nunknown_scope = 1", "2:17"),
         ("[mock.mqtt]\nuser_name = 0", "2:13"),
         ("[target]\nkind = \"dps\"", "consent"),
         ("[target]\nkind = \"endpoint\"", "needs an address"),
         ("[target]\naddress = \"https://x\"", "kind = \"endpoint\""),
-        ("[[mock.enrollment]]\nregistration_id = \"x\"", "primary_key or primary_certificate"),
+        (
+            "[[mock.enrollment]]\nregistration_id = \"x\"",
+            "primary_key, primary_certificate or endorsement_key",
+        ),
+        (
+            "[[mock.enrollment]]\nregistration_id = \"x\"\nprimary_certificate = \"a\"\nendorsement_key = \"AAAA\"",
+            "primary_key, primary_certificate or endorsement_key",
+        ),
         ("[network.hop]\nkind = \"uniform\"\nmin = \"2s\"\nmax = \"1s\"", "`max` is below `min`"),
         ("[network.hop]\nkind = \"constant\"\ndelay = \"-2s\"", "not a length of time"),
         (

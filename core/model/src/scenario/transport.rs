@@ -16,6 +16,10 @@ pub enum Transport {
     Mqtt,
     /// MQTT 3.1.1 over WebSocket, on the HTTPS port.
     MqttWs,
+    /// AMQP 1.0 over TLS.
+    Amqp,
+    /// AMQP 1.0 over WebSocket, on the HTTPS port.
+    AmqpWs,
 }
 
 impl Transport {
@@ -25,12 +29,19 @@ impl Transport {
             Self::Https => "https",
             Self::Mqtt => "mqtt",
             Self::MqttWs => "mqtt-ws",
+            Self::Amqp => "amqp",
+            Self::AmqpWs => "amqp-ws",
         }
     }
 
     /// Whether it speaks MQTT.
     pub const fn is_mqtt(self) -> bool {
         matches!(self, Self::Mqtt | Self::MqttWs)
+    }
+
+    /// Whether it proves who a device is once a connection. HTTPS does with every request.
+    pub const fn authenticates_connections(self) -> bool {
+        !matches!(self, Self::Https)
     }
 }
 
@@ -56,16 +67,16 @@ impl From<RefusalKind> for Advice {
     }
 }
 
-/// What a device does about each return code of MQTT with which DPS refuses connections. Strategies that follow the
-/// reference client's advice do so.
+/// What a device does about each way in which DPS refuses connections, by the return codes of MQTT; AMQP has a condition
+/// for each. Strategies that follow the reference client's advice do so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RefusalsFile {
-    /// 3, server unavailable: what DPS says to an unknown id scope.
+    /// 3, server unavailable: what DPS says to an unknown id scope. AMQP: a link that is not found.
     pub unavailable: RefusalKind,
-    /// 4, bad user name or password.
+    /// 4, bad user name or password. AMQP: SASL fails.
     pub bad_credentials: RefusalKind,
-    /// 5, not authorized.
+    /// 5, not authorized. AMQP: a link with unauthorized access.
     pub not_authorized: RefusalKind,
 }
 

@@ -80,6 +80,11 @@ pub enum Answer {
     Failed(Ticket),
     /// To a lookup: the last known assignment, and whether it is still under way.
     Known(Ticket, bool),
+    /// A TPM is to prove itself.
+    Challenged {
+        /// The place of its enrollment.
+        individual: u32,
+    },
 }
 
 /// What a request says beside what it asks for.
@@ -229,7 +234,8 @@ impl Service {
             let (query, form) = service.understand(request)?;
             service.judge(now, caller, query, form, evidence, delay)
         });
-        Handled { reply: self.reply(now, &answer), delay, request_id: self.request_id() }
+        let handled = Handled { reply: self.reply(now, &answer), delay, request_id: self.request_id() };
+        self.seal(now, &answer, handled, evidence)
     }
 
     /// Answers device number `device` of the roster, whose request is well formed and names this instance. A device
@@ -342,7 +348,7 @@ impl Service {
         }
     }
 
-    /// Puts an answer into words.
+    /// Puts an answer into words. What is sealed to a TPM takes evidence to make, and is left empty.
     pub fn reply(&self, now: Moment, answer: &Answer) -> Reply {
         match *answer {
             Answer::Refused { code, retry_after } => self.refuse(now, code, retry_after),
@@ -357,6 +363,10 @@ impl Service {
             Answer::Known(ticket, assigning) => {
                 let body = Body::Registration(Box::new(self.known(now, ticket, assigning)));
                 Reply { status: Status::OK, retry_after: RetryAfter::Absent, body }
+            }
+            Answer::Challenged { .. } => {
+                let body = Body::Challenge(Box::default());
+                Reply { status: Status::UNAUTHORIZED, retry_after: RetryAfter::Absent, body }
             }
         }
     }
@@ -381,7 +391,7 @@ impl Service {
     }
 
     /// How a device is called.
-    fn name<'a>(&self, caller: Caller<'a>) -> Cow<'a, str> {
+    pub(super) fn name<'a>(&self, caller: Caller<'a>) -> Cow<'a, str> {
         match caller {
             Caller::Named(name) => name.into(),
             Caller::Numbered(number) => format!("{}{number:06}", self.roster_prefix).into(),
@@ -434,6 +444,15 @@ impl Service {
         form: &Form<'_>,
         evidence: &impl Evidence,
     ) -> Result<Answer, Refusal> {
+        if evidence.certificate().is_none()
+            && evidence.token() == Token::Absent
+            && let Some(challenge) = self.challenge(caller, evidence).transpose()
+        {
+            if challenge.is_err() {
+                self.metrics.attested(now, false);
+            }
+            return challenge;
+        }
         let admitted = self.admit(now, caller, evidence);
         self.metrics.attested(now, admitted.is_ok());
         let enrollment = admitted?;
@@ -459,6 +478,7 @@ impl Service {
             Choice::Hub(hub) => self.assign(now, at, &name, hub),
             Choice::Webhook => self.ask_webhook(at, &name, form.payload),
         }
+        self.keep_storage_root(at, evidence);
         self.counters.accepted += 1;
         Ok(Answer::Assigning(self.ticket(at)))
     }
@@ -590,8 +610,13 @@ impl Service {
             Attestation::Leaf { .. } | Attestation::Signer { .. } | Attestation::Tpm { .. } => false,
         };
         if let Some(at) = self.individuals.find(id) {
-            let attestation = &self.individuals.get(at)?.value.enrollment.attestation;
-            return signed(attestation, None).then_some(EnrollmentRef::individual(at));
+            let genuine = match &self.individuals.get(at)?.value.enrollment.attestation {
+                Attestation::Tpm { endorsement_key, .. } => {
+                    self.is_signed_by_tpm(at, endorsement_key, evidence)
+                }
+                attestation => signed(attestation, None),
+            };
+            return genuine.then_some(EnrollmentRef::individual(at));
         }
         // The group that admitted the device last time very likely does again.
         let last = self.records.find(caller).map(|at| self.records.get(at).enrollment);
@@ -670,10 +695,10 @@ impl Service {
                 None => (None, None, None),
             },
         };
-        let enrolment = attestation.and_then(|attestation| match attestation {
-            Attestation::SymmetricKey { .. } => Some(Enrolment::SymmetricKey { group }),
-            Attestation::Leaf { .. } | Attestation::Signer { .. } => Some(Enrolment::X509 { group }),
-            Attestation::Tpm { .. } => None,
+        let enrolment = attestation.map(|attestation| match attestation {
+            Attestation::SymmetricKey { .. } => Enrolment::SymmetricKey { group },
+            Attestation::Leaf { .. } | Attestation::Signer { .. } => Enrolment::X509 { group },
+            Attestation::Tpm { .. } => Enrolment::Tpm { authentication_key: Box::default() },
         });
         let mut registration = Registration {
             device_id: Some(device_id.unwrap_or_else(|| id.clone())),

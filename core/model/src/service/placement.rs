@@ -29,6 +29,8 @@ pub(super) struct Special {
     failure: Option<(u32, String)>,
     /// What the webhook gave it to take along.
     payload: Option<Value>,
+    /// Its TPM's storage root key, a TPM2B_PUBLIC.
+    pub(super) storage_root_key: Option<Box<[u8]>>,
 }
 
 /// What is to be done for a registration.
@@ -224,8 +226,9 @@ impl Service {
             };
         }
         if let btree_map::Entry::Occupied(mut special) = self.special.entry(at as u32) {
-            let kept = Special { origin: special.get().origin, ..Special::default() };
-            if kept.origin.is_none() {
+            let Special { origin, storage_root_key, .. } = std::mem::take(special.get_mut());
+            let kept = Special { origin, storage_root_key, ..Special::default() };
+            if kept.origin.is_none() && kept.storage_root_key.is_none() {
                 special.remove();
             } else {
                 special.insert(kept);

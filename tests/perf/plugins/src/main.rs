@@ -201,14 +201,9 @@ fn signing() -> Result<Vec<Signing>> {
     let tpm: fleetstorm_plugin_tpm::Config = serde_json::from_value(json!({}))?;
     let tpm = fleetstorm_plugin_tpm::Tpm::new(tpm)?;
     let device = tpm.device("dev-1", [1; 4])?;
-    let draws = fleetstorm_plugin_tpm::challenge::Draws {
-        inner_key: [1; 16],
-        credential_seed: [2; 32],
-        wrap_seed: [3; 32],
-        object_seed: [4; 32],
-    };
+    let draws = fleetstorm_tpm::Draws::fresh().ok_or("the system has no randomness")?;
     let (ek, srk) = (tpm.endorsement_key(&device), tpm.storage_root_key(&device));
-    let challenge = fleetstorm_plugin_tpm::challenge::make(&ek, &srk, &[7; 32], &draws)?;
+    let challenge = fleetstorm_tpm::make(&ek, &srk, &[7; 32], &draws)?;
     // Taking up a challenge is two decryptions.
     let decryptions = 2.0 * rate(|| tpm.answer(&device, &challenge).is_ok());
     let signing = |what, ours, theirs, judged| Signing { what, ours, theirs, judged };

@@ -144,6 +144,7 @@ fn no_immediate_retry(life: &Life, now: Moment, event: &Observation<'_>, profile
 fn is_transient(ended: &Ended) -> bool {
     match ended.outcome {
         Outcome::Answered { .. } => matches!(ended.status(), Some(429 | 500..=599)),
+        Outcome::Challenged => false,
         Outcome::Broke(fault) => !matches!(
             fault,
             Fault::Attestation

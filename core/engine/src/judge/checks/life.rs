@@ -18,11 +18,11 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
-    /// The HTTP status; `None` where no answer came.
+    /// The HTTP status; `None` where no answer came, and for the challenge of a TPM, which says nothing about how it went.
     pub(crate) const fn status(&self) -> Option<u16> {
         match self.outcome {
             Outcome::Answered { status: Status(status), .. } => Some(status),
-            Outcome::Broke(_) => None,
+            Outcome::Challenged | Outcome::Broke(_) => None,
         }
     }
 

@@ -1,12 +1,18 @@
-//! A plugin that panics everywhere, for the tests of the host.
+//! A plugin that panics everywhere and one that takes its time, for the tests of the host.
 
 #![deny(unsafe_code)]
+
+mod slow;
 
 use fleetstorm_plugin::{Attempt, Attestation, Decision, Error, Kept, Result, RetryStrategy};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-fleetstorm_plugin::export! { fleetstorm_plugin_faulty; retry: [PanickingRetry]; attestation: [PanickingAttestation] }
+fleetstorm_plugin::export! {
+    fleetstorm_plugin_faulty;
+    retry: [PanickingRetry];
+    attestation: [PanickingAttestation, slow::SlowKey, slow::SlowCertificate]
+}
 
 /// Where to panic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]

@@ -18,7 +18,7 @@ use crate::protocol::{
     Body, Enrolment, ErrorBody, Guid, OperationId, Registration, RegistrationState, Reply, RetryAfter,
     Status, Substatus,
 };
-use crate::service::Submission;
+use crate::service::{Submission, TpmKeys};
 
 /// The body of a registration. `extra` are members that an attestation adds, as JSON text such as
 /// `"tpm":{"endorsementKey":"…"}`.
@@ -255,6 +255,8 @@ pub(super) fn write_registration(registration: &Registration, out: &mut Vec<u8>)
     match &registration.enrolment {
         Some(Enrolment::X509 { group: id }) => x509 = group(id),
         Some(Enrolment::SymmetricKey { group: id }) => symmetric_key = group(id),
+        // A key that was not sealed to anybody is not told.
+        Some(Enrolment::Tpm { authentication_key }) if authentication_key.is_empty() => {}
         Some(Enrolment::Tpm { authentication_key }) => {
             tpm = Some(WireTpm { authentication_key: BASE64_STANDARD.encode(authentication_key).into() });
         }
@@ -311,6 +313,34 @@ pub fn read_submission<'a>(content_type: Option<&str>, body: &'a [u8]) -> Submis
         },
         Err(_) => Submission::Unreadable,
     }
+}
+
+#[derive(Deserialize)]
+struct WireNamed<'a> {
+    #[serde(borrow)]
+    tpm: WireTpmKeys<'a>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireTpmKeys<'a> {
+    #[serde(borrow)]
+    endorsement_key: Cow<'a, str>,
+    #[serde(borrow, default)]
+    storage_root_key: Option<Cow<'a, str>>,
+}
+
+/// Reads which TPM the body of a register request names; `None` where it names none, or none that can be read.
+pub fn read_tpm(body: &[u8]) -> Option<TpmKeys> {
+    let WireNamed { tpm } = serde_json::from_slice(body).ok()?;
+    let decode = |key: &str| BASE64_STANDARD.decode(key).ok().map(Vec::into_boxed_slice);
+    Some(TpmKeys {
+        endorsement_key: decode(&tpm.endorsement_key)?,
+        storage_root_key: match tpm.storage_root_key {
+            Some(key) => Some(decode(&key)?),
+            None => None,
+        },
+    })
 }
 
 /// As the service writes times: seven fractional digits and `Z` (`dps-protocol` 2.3).

@@ -1,0 +1,58 @@
+//! The enrollments of TPMs.
+//!
+//! No group can hold a TPM (`dps-protocol` 10.1), so the embedded mock enrols a fleet's TPMs one by one, as an operator
+//! would with the keys that the maker of the devices supplied.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use fleetstorm_model::protocol::http::{body, read_tpm};
+use fleetstorm_model::service::Config;
+use fleetstorm_model::service::enrollment::Individual;
+
+use super::ResolveError;
+use crate::RunError;
+use crate::plan::Plan;
+
+/// Reads the public part of a TPM's key, as it stands in a file.
+pub(super) fn public_key(name: &str, base64: &str) -> Result<Box<[u8]>, ResolveError> {
+    let key = BASE64_STANDARD
+        .decode(base64.trim())
+        .map_err(|_| ResolveError::new(name, "the key is not base64"))?;
+    fleetstorm_tpm::check(&key).map_err(|error| ResolveError::new(name, error.to_string()))?;
+    Ok(key.into())
+}
+
+/// Adds an enrollment for every device that has a TPM, is to be known to the mock and has no enrollment yet. `key` says
+/// what the mock is told of a device's endorsement key; `None` for a device without a TPM.
+pub(crate) fn enrol(
+    plan: &Plan,
+    config: &mut Config,
+    key: impl Fn(&Plan, u32) -> Result<Option<Box<[u8]>>, RunError>,
+) -> Result<(), RunError> {
+    let mut named: Vec<String> =
+        config.individuals.iter().map(|known| known.registration_id.to_ascii_lowercase()).collect();
+    named.sort_unstable();
+    for (device, cohort) in (0..).zip(&plan.membership) {
+        let cohort = usize::from(*cohort);
+        if !plan.cohorts[cohort].attestation.is_challenged() || !plan.scenario.cohorts[cohort].enrolled {
+            continue;
+        }
+        let id = plan.scenario.registration_id(device);
+        if named.binary_search(&id.to_ascii_lowercase()).is_err()
+            && let Some(key) = key(plan, device)?
+        {
+            config.individuals.push(Individual::of_tpm(id, key));
+        }
+    }
+    Ok(())
+}
+
+/// The endorsement key that a device will name when it registers.
+pub(crate) fn endorsement_key(plan: &Plan, device: u32) -> Result<Option<Box<[u8]>>, RunError> {
+    let member = plan.member(device)?;
+    let named = member
+        .identity
+        .enrol()
+        .and_then(|extra| read_tpm(body(&member.registration_id, Some(&extra)).as_bytes()));
+    Ok(named.map(|keys| keys.endorsement_key))
+}

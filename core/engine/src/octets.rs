@@ -1,0 +1,88 @@
+//! The bytes of a connection whose protocol cuts them itself, for both ends of it.
+//!
+//! An end that is silent holds no buffer at all: a fleet has thousands of them.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf as _, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Bytes that are read at once. Messages of DPS are some hundred bytes long.
+const CHUNK_BYTES: usize = 2 * 1024;
+
+/// Why nothing comes any more.
+#[derive(Debug)]
+pub(crate) enum Broken<M> {
+    /// The stream ended.
+    Ended,
+    /// What came is not of the protocol, or too long.
+    Malformed(M),
+    /// The stream failed.
+    Failed(io::Error),
+}
+
+/// A byte stream, with what came and is not read yet, and what is said and has not left yet.
+#[derive(Debug)]
+pub(crate) struct Octets<S> {
+    stream: S,
+    pub(crate) incoming: BytesMut,
+    pub(crate) outgoing: BytesMut,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Octets<S> {
+    pub(crate) fn new(stream: S) -> Self {
+        Self { stream, incoming: BytesMut::new(), outgoing: BytesMut::new() }
+    }
+
+    /// Gives up the buffer of what came, if all of it is read.
+    pub(crate) fn let_go(&mut self) {
+        if self.incoming.is_empty() {
+            self.incoming = BytesMut::new();
+        }
+    }
+
+    /// Reads some bytes, at least one.
+    pub(crate) fn poll_read<M>(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Broken<M>>> {
+        let mut chunk = [MaybeUninit::uninit(); CHUNK_BYTES];
+        let mut chunk = ReadBuf::uninit(&mut chunk);
+        ready!(Pin::new(&mut self.stream).poll_read(context, &mut chunk)).map_err(|error| {
+            // A peer that leaves without TLS's own goodbye has left all the same.
+            if error.kind() == io::ErrorKind::UnexpectedEof { Broken::Ended } else { Broken::Failed(error) }
+        })?;
+        if chunk.filled().is_empty() {
+            return Poll::Ready(Err(Broken::Ended));
+        }
+        self.incoming.extend_from_slice(chunk.filled());
+        Poll::Ready(Ok(()))
+    }
+
+    pub(crate) fn poll_flush<M>(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Broken<M>>> {
+        if self.outgoing.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        while !self.outgoing.is_empty() {
+            let written = ready!(Pin::new(&mut self.stream).poll_write(context, &self.outgoing));
+            match written.map_err(Broken::Failed)? {
+                0 => return Poll::Ready(Err(Broken::Ended)),
+                written => self.outgoing.advance(written),
+            }
+        }
+        self.outgoing = BytesMut::new();
+        Pin::new(&mut self.stream).poll_flush(context).map_err(Broken::Failed)
+    }
+
+    /// Sends what is said and ends the stream in order.
+    pub(crate) fn poll_shutdown<M>(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Broken<M>>> {
+        ready!(self.poll_flush(context))?;
+        Pin::new(&mut self.stream).poll_shutdown(context).map_err(Broken::Failed)
+    }
+
+    /// Bytes of memory that the two buffers hold.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> (usize, usize) {
+        (self.incoming.capacity(), self.outgoing.capacity())
+    }
+}
