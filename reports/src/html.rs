@@ -13,8 +13,10 @@ mod completion;
 mod heat;
 mod journeys;
 mod latency;
+mod life;
 mod load;
 mod method;
+mod monitor;
 mod objectives;
 mod outcomes;
 mod over_time;
@@ -55,7 +57,9 @@ const SECTIONS: &[fn(&Record) -> Option<Section>] = &[
     retries::section,
     journeys::section,
     practice::section,
+    life::section,
     cohorts::section,
+    monitor::section,
     audit::section,
     reproduce::section,
     method::section,

@@ -30,6 +30,7 @@ pub fn markdown(record: &Record) -> String {
     let _ = writeln!(out, "{}.\n", escaped(record.verdict.sentence.trim_end_matches('.')));
     objectives(&record.objectives, &mut out);
     numbers(record, &mut out);
+    life(record, &mut out);
     sparkline(record, &mut out);
     codes(record, &mut out);
     practices(record, &mut out);
@@ -112,6 +113,23 @@ fn numbers(record: &Record, out: &mut String) {
         grouped(totals.throttled),
         percent(totals.throttled, totals.requests),
         grouped(totals.billable)
+    );
+}
+
+/// The life after provisioning, where there was one.
+fn life(record: &Record, out: &mut String) {
+    let Some(life) = &record.life else { return };
+    let _ = writeln!(
+        out,
+        "Online at the end {} of {} ({}), {:.1} % of the time; {} reconnects, {} from the cache; {} registrations not \
+         needed.\n",
+        grouped(life.online_at_end),
+        grouped(life.devices),
+        percent(life.online_at_end, life.devices),
+        life.online_share * 100.0,
+        grouped(life.reconnects),
+        percent(life.reconnects_cached, life.reconnects),
+        grouped(life.registrations_needless)
     );
 }
 

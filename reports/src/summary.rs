@@ -141,6 +141,23 @@ fn progress(record: &Record, paint: Paint, out: &mut String) {
         grouped(totals.billable),
         ratio(totals.billable, totals.booted)
     );
+    if let Some(life) = &record.life {
+        let _ = writeln!(
+            out,
+            "  online     {} of {} ({}) at their hub, {:.1} % of the time",
+            grouped(life.online_at_end),
+            grouped(life.devices),
+            percent(life.online_at_end, life.devices),
+            life.online_share * 100.0
+        );
+        let _ = writeln!(
+            out,
+            "  reconnects {} ({} from the cache), {} registrations not needed",
+            grouped(life.reconnects),
+            percent(life.reconnects_cached, life.reconnects),
+            grouped(life.registrations_needless)
+        );
+    }
     if record.held_back.devices > 0 {
         let _ = writeln!(
             out,

@@ -12,6 +12,7 @@ mod door;
 mod error_table;
 mod harness;
 mod interruption;
+mod lives;
 mod mock;
 mod mqtt;
 mod mqtt_wire;

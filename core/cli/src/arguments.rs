@@ -9,6 +9,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use fleetstorm_engine::Timing;
 use fleetstorm_model::scenario::{Duration, Rate};
 
 /// Load tester and chaos harness for fleets that register with Azure IoT Hub Device Provisioning Service.
@@ -442,11 +443,15 @@ pub(crate) struct ForecastArguments {
 /// Compare retry strategies under several throttles, with statistics.
 ///
 /// Runs a scenario's [compare]: every strategy against every throttle model with the same seeds, in virtual time on all
-/// cores. The run is the replicate; differences come with intervals, and a tie is called a tie.
+/// cores or by the wall clock one after the other. The run is the replicate; differences come with intervals, and a tie is called a tie.
 #[derive(Args)]
 pub(crate) struct CompareArguments {
     /// The scenario file (TOML) with [compare]
     pub(crate) scenario: PathBuf,
+
+    /// Which clock drives the runs
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) clock: TimingChoice,
 
     /// Also write the result as JSON
     #[arg(long, value_name = "FILE")]
@@ -489,6 +494,10 @@ pub(crate) struct CapacityArguments {
     #[arg(long, default_value_t = 9)]
     pub(crate) repeats: u32,
 
+    /// Which clock drives the runs
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) clock: TimingChoice,
+
     /// Also write the result as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -498,6 +507,25 @@ pub(crate) struct CapacityArguments {
 
     #[command(flatten)]
     pub(crate) changes: Changes,
+}
+
+/// The clock of many runs.
+#[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TimingChoice {
+    /// Virtual time, a run on each core
+    #[default]
+    Virtual,
+    /// Real sockets and TLS in real time, one run after the other
+    Wall,
+}
+
+impl TimingChoice {
+    pub(crate) const fn timing(self) -> Timing {
+        match self {
+            Self::Virtual => Timing::Virtual,
+            Self::Wall => Timing::Wall,
+        }
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -531,6 +559,11 @@ pub(crate) struct RolloutArguments {
     #[arg(long, value_name = "TIME", default_value = "1m")]
     pub(crate) interval: Duration,
 
+    /// Retry strategy of the devices, with which the plan is tried in virtual time: a name, or a table such as
+    /// '{ kind = "full-jitter", cap_ms = 60000 }'
+    #[arg(long, value_name = "STRATEGY", default_value = "full-jitter")]
+    pub(crate) strategy: String,
+
     /// Write the schedule as CSV: device, seconds, instance
     #[arg(long, value_name = "FILE")]
     pub(crate) schedule: Option<PathBuf>,
@@ -542,6 +575,9 @@ pub(crate) struct RolloutArguments {
     /// Also write the result as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) plugins: PluginOptions,
 }
 
 /// Say how far a forecast is from a measured run of the same scenario.

@@ -39,6 +39,7 @@ mod serve;
 pub mod service_log;
 pub mod simulate;
 pub mod statistics;
+mod trial;
 mod websocket;
 pub mod wired;
 mod write;
@@ -50,6 +51,7 @@ pub use gauges::Snapshot;
 pub use mock::{MockError, MockOptions, ResolveError, RunningMock, Stopped, resolve};
 pub use plan::Plan;
 pub use plugins::{Knowledge, PluginError, Registry};
+pub use trial::Timing;
 pub use write::{WriteError, write_whole};
 
 pub(crate) use mock::{file as mock_file, secret as mock_secret};

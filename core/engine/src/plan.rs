@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fleetstorm_model::device::Policy;
+use fleetstorm_model::device::{LifePolicy, Policy};
 use fleetstorm_model::profile::Profile;
 use fleetstorm_model::random::{Purpose, Seed};
 use fleetstorm_model::scenario::{Arrival, Cohort, Scenario, SecretSource, TargetKind};
@@ -41,6 +41,8 @@ pub struct Plan {
 
 pub(crate) struct PlannedCohort {
     pub(crate) policy: Policy,
+    /// How its devices live on, if they do.
+    pub(crate) life: Option<LifePolicy>,
     pub(crate) retry: Retry,
     pub(crate) attestation: Attestation,
     pub(crate) certificates: bool,
@@ -78,7 +80,8 @@ impl Plan {
             let proof = Proof::of(&cohort.attestation.kind, &parameters);
             let policy =
                 Policy { challenged: attestation.is_challenged(), ..cohort.policy(calendar, &profile) };
-            cohorts.push(PlannedCohort { policy, retry, attestation, certificates, proof });
+            let life = cohort.life.as_ref().map(|life| life.policy(&profile));
+            cohorts.push(PlannedCohort { policy, life, retry, attestation, certificates, proof });
         }
         let arrivals = scenario.fleet.arrival.schedule(scenario.fleet.devices, seed);
         let membership = membership(&scenario.cohort_sizes(), seed);
@@ -102,6 +105,11 @@ impl Plan {
             .step_by(shards as usize)
             .map(|index| self.member(index))
             .collect()
+    }
+
+    /// Which cohorts live on.
+    pub(crate) fn living(&self) -> Vec<bool> {
+        self.cohorts.iter().map(|cohort| cohort.life.is_some()).collect()
     }
 
     /// Device number `index` with its identity.
