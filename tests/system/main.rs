@@ -16,6 +16,7 @@ mod lives;
 mod mock;
 mod mqtt;
 mod mqtt_wire;
+mod pkcs11;
 mod plugins;
 mod report;
 mod runs;
