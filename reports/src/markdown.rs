@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 
 use crate::Record;
 use crate::chart::Buckets;
-use crate::html::{explained, margin, short, succeeded};
+use crate::html::{explained, margin, short, succeeded, tally};
 use crate::number::{grouped, nanos, percent, ratio};
-use crate::record::{Clock, Code, Objective, ObjectiveStatus, VerdictResult};
+use crate::record::{CheckStatus, Clock, Code, Objective, ObjectiveStatus, VerdictResult};
 use crate::text::clipped;
 use crate::verdict;
 
@@ -30,8 +30,10 @@ pub fn markdown(record: &Record) -> String {
     let _ = writeln!(out, "{}.\n", escaped(record.verdict.sentence.trim_end_matches('.')));
     objectives(&record.objectives, &mut out);
     numbers(record, &mut out);
+    life(record, &mut out);
     sparkline(record, &mut out);
     codes(record, &mut out);
+    practices(record, &mut out);
     let clock = match record.clock {
         Clock::Live => "wall clock",
         Clock::Wired => "virtual time, real bytes: latencies are the model's",
@@ -78,6 +80,21 @@ fn objectives(objectives: &[Objective], out: &mut String) {
     out.push('\n');
 }
 
+/// How many best practices were kept, and which were not.
+fn practices(record: &Record, out: &mut String) {
+    if record.practice.checks.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "{}\n", tally(record));
+    let broken = || record.practice.checks.iter().filter(|check| check.status == CheckStatus::Failed);
+    for check in broken().take(OBJECTIVES_MAX) {
+        let _ = writeln!(out, "- **{}**: {}", escaped(&check.title), escaped(&check.evidence));
+    }
+    if broken().next().is_some() {
+        out.push('\n');
+    }
+}
+
 fn numbers(record: &Record, out: &mut String) {
     let (totals, completion) = (&record.totals, &record.completion);
     let at = |ns: Option<u64>| ns.map_or("–".to_owned(), nanos);
@@ -96,6 +113,23 @@ fn numbers(record: &Record, out: &mut String) {
         grouped(totals.throttled),
         percent(totals.throttled, totals.requests),
         grouped(totals.billable)
+    );
+}
+
+/// The life after provisioning, where there was one.
+fn life(record: &Record, out: &mut String) {
+    let Some(life) = &record.life else { return };
+    let _ = writeln!(
+        out,
+        "Online at the end {} of {} ({}), {:.1} % of the time; {} reconnects, {} from the cache; {} registrations not \
+         needed.\n",
+        grouped(life.online_at_end),
+        grouped(life.devices),
+        percent(life.online_at_end, life.devices),
+        life.online_share * 100.0,
+        grouped(life.reconnects),
+        percent(life.reconnects_cached, life.reconnects),
+        grouped(life.registrations_needless)
     );
 }
 

@@ -67,6 +67,9 @@ pub struct Record {
     /// Devices that `fleet.max_concurrent` made wait.
     #[serde(default)]
     pub held_back: HeldBack,
+    /// The life after provisioning; absent where no cohort lives on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub life: Option<Life>,
     /// Length of the windows of [`Code::windows`] and of [`Record::heat`].
     #[serde(default)]
     pub window_ns: u64,
@@ -361,6 +364,46 @@ pub struct HeldBack {
     pub devices: u64,
     /// The longest wait.
     pub longest_ns: u64,
+}
+
+/// The life after provisioning: hubs, reconnects, and the way back to DPS.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Life {
+    /// Devices that live on.
+    pub devices: u64,
+    /// Of these, connected to a hub at the end.
+    pub online_at_end: u64,
+    /// Of these, connected to a hub at least once.
+    pub ever_online: u64,
+    /// Share of the devices' time that they were connected, from the start of the run to its end.
+    pub online_share: f64,
+    /// Connections to hubs that were tried.
+    pub hub_connections: u64,
+    /// Those that failed, by transport error (a `Fault` in kebab case). A hub that throttles closes the connection.
+    pub refused: BTreeMap<String, u64>,
+    /// Connections that replaced one that was lost.
+    pub reconnects: u64,
+    /// Of these, made with the cached assignment, without asking DPS.
+    pub reconnects_cached: u64,
+    /// Devices that went to DPS although they had had an assignment, by reason: `boot`, `command`, `refused` (by the
+    /// hub) or `patience` (the hub stayed away).
+    pub returns: BTreeMap<String, u64>,
+    /// Registrations of these that changed nothing: DPS named the hub that the device had, and nobody had told it to
+    /// ask.
+    pub registrations_needless: u64,
+    /// Devices that DPS sent to another hub.
+    pub moved: u64,
+    /// Messages that devices sent.
+    pub messages: u64,
+    /// Calls of the direct method `Reprovision` that devices answered.
+    pub commands: u64,
+    /// Devices that lost power.
+    pub power_losses: u64,
+    /// Devices connected at the end of each step of [`Series::step_s`].
+    pub online: Vec<u32>,
+    /// Connections to hubs that ended, well or badly, in each step.
+    pub connects: Vec<u32>,
 }
 
 /// What bounds the fleet: the earliest instant at which the k-th device could have had its hub.

@@ -26,7 +26,8 @@ pub(crate) fn run(arguments: &MockArguments) -> Result<u8, Failure> {
     };
     let mqtt = maybe("mqtt", &file.listen.mqtt)?;
     let amqp = maybe("amqp", &file.listen.amqp)?;
-    let (identity, ca_file) = server_identity(&file.tls)?;
+    let hubs = service.hubs.iter().map(|hub| hub.host.clone()).collect();
+    let (identity, ca_file) = server_identity(&file.tls, hubs)?;
     // Whoever reads the ready line may interrupt at once.
     let interruption = run::Interruption::listen()?;
     let mock = RunningMock::start(MockOptions {
@@ -87,7 +88,7 @@ fn address(door: &str, text: &str) -> Result<SocketAddr, Failure> {
 }
 
 /// The server's certificate, and where to write the CA if it is one of ours.
-fn server_identity(tls: &ServerTls) -> Result<(ServerIdentity, Option<PathBuf>), Failure> {
+fn server_identity(tls: &ServerTls, hubs: Vec<String>) -> Result<(ServerIdentity, Option<PathBuf>), Failure> {
     let ca_out = tls.ca_out.as_ref().map(PathBuf::from);
     match (&tls.certificate, &tls.key) {
         (Some(certificate), Some(key)) => {
@@ -100,7 +101,8 @@ fn server_identity(tls: &ServerTls) -> Result<(ServerIdentity, Option<PathBuf>),
             Ok((identity, None))
         }
         (None, None) => {
-            let identity = ServerIdentity::throw_away(&tls.names).map_err(RunError::from)?;
+            let identity =
+                ServerIdentity::throw_away(&[tls.names.clone(), hubs].concat()).map_err(RunError::from)?;
             Ok((identity, Some(ca_out.unwrap_or_else(|| PathBuf::from(CA_FILE)))))
         }
         _ => Err(Failure::usage("tls.certificate and tls.key go together: give both or neither")),

@@ -176,11 +176,12 @@ pub(crate) struct TlsDialler {
     aside: Option<Aside>,
     /// Counts connections, which take the sources in turn.
     turn: std::rc::Rc<std::cell::Cell<u32>>,
+    hubs: Option<Arc<Dial>>,
 }
 
 impl TlsDialler {
     pub(crate) fn new(dial: Arc<Dial>, config: Arc<ClientConfig>, clock: Clock, certificates: bool) -> Self {
-        Self { dial, config, clock, certificates, aside: None, turn: std::rc::Rc::default() }
+        Self { dial, config, clock, certificates, aside: None, turn: std::rc::Rc::default(), hubs: None }
     }
 
     /// The same, with handshakes that may wait for hardware beside the event loop.
@@ -188,10 +189,10 @@ impl TlsDialler {
         Self { aside: Some(aside), ..self }
     }
 
-    async fn tcp(&self, address: SocketAddr) -> Result<TcpStream, Fault> {
+    async fn tcp(&self, dial: &Dial, address: SocketAddr) -> Result<TcpStream, Fault> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
         let socket = socket.map_err(|error| fault::of_socket(&error))?;
-        let sources = self.dial.sources();
+        let sources = dial.sources();
         if sources > 1 {
             let turn = self.turn.get();
             self.turn.set(turn.wrapping_add(1));
@@ -208,11 +209,18 @@ impl TlsDialler {
 impl TlsDialler {
     /// Connects once without a certificate, to see that somebody is there.
     pub(crate) async fn probe(&self) -> Result<(), Fault> {
-        self.open(None).await.0.map(drop)
+        self.open(&self.dial, self.dial.server_name.clone(), None).await.0.map(drop)
+    }
+
+    /// Where hubs are dialled: a mock has them all behind its MQTT port.
+    pub(crate) fn with_hubs(self, hubs: Arc<Dial>) -> Self {
+        Self { hubs: Some(hubs), ..self }
     }
 
     async fn open(
         &self,
+        dial: &Dial,
+        server_name: ServerName<'static>,
         identity: Option<&Arc<DeviceIdentity>>,
     ) -> (Result<TlsStream<TcpStream>, Fault>, ConnectTimes) {
         let mut times = ConnectTimes::default();
@@ -223,12 +231,9 @@ impl TlsDialler {
             mark = now;
             took
         };
-        let address = match self.dial.address {
+        let address = match dial.address {
             Some(address) => address,
-            None => match tokio::net::lookup_host((&*self.dial.host, self.dial.port))
-                .await
-                .map(|mut all| all.next())
-            {
+            None => match tokio::net::lookup_host((&*dial.host, dial.port)).await.map(|mut all| all.next()) {
                 Ok(Some(address)) => {
                     times.dns = Some(lap());
                     address
@@ -236,12 +241,12 @@ impl TlsDialler {
                 Ok(None) | Err(_) => return (Err(Fault::Dns), times),
             },
         };
-        let stream = match self.tcp(address).await {
+        let stream = match self.tcp(dial, address).await {
             Ok(stream) => stream,
             Err(fault) => return (Err(fault), times),
         };
         times.tcp = Some(lap());
-        match self.handshake(stream, identity.filter(|_| self.certificates)).await {
+        match self.handshake(stream, server_name, identity.filter(|_| self.certificates)).await {
             Ok(stream) => {
                 times.tls = Some(lap());
                 (Ok(stream), times)
@@ -255,9 +260,9 @@ impl TlsDialler {
     async fn handshake(
         &self,
         stream: TcpStream,
+        name: ServerName<'static>,
         identity: Option<&Arc<DeviceIdentity>>,
     ) -> std::io::Result<TlsStream<TcpStream>> {
-        let name = self.dial.server_name.clone();
         let Some(identity) = identity else {
             return TlsConnector::from(Arc::clone(&self.config)).connect(name, stream).await;
         };
@@ -280,7 +285,13 @@ impl Connect for TlsDialler {
     type Stream = TlsStream<TcpStream>;
 
     async fn connect(&self, identity: &Arc<DeviceIdentity>) -> (Result<Self::Stream, Fault>, ConnectTimes) {
-        self.open(Some(identity)).await
+        self.open(&self.dial, self.dial.server_name.clone(), Some(identity)).await
+    }
+
+    async fn connect_hub(&self, hub: &str, identity: &Arc<DeviceIdentity>) -> Result<Self::Stream, Fault> {
+        let name = ServerName::try_from(hub.to_owned()).map_err(|_| Fault::Dns)?;
+        let dial = self.hubs.as_ref().ok_or(Fault::Unreachable)?;
+        self.open(dial, name, Some(identity)).await.0
     }
 }
 

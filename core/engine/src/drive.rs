@@ -3,13 +3,16 @@
 //! One task a device, all tasks of a shard on one thread. The code knows no clock but the shard's and no socket but
 //! what [`Connect`] hands it, so the live and the wired run share every line of it.
 
+mod hub;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
 use fleetstorm_model::device::{
-    Action, Attempt, Credential, Decision, Device, Host, Input, Observation, Policy,
+    Action, Attempt, Credential, Decision, Device, Host, Input, Life, LifeAction, LifeInput, LifePolicy,
+    Observation, Policy,
 };
 use fleetstorm_model::outcome::Fault;
 use fleetstorm_model::protocol::{Body, Operation, OperationId, Reply};
@@ -20,10 +23,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::aside::Aside;
 use crate::clock::{Alarms, Clock};
 use crate::deadline::Deadline;
+use crate::exchange::hub::HubLink;
 use crate::exchange::{Caller, Carrier, Link};
 use crate::governor::Governor;
 use crate::plugins::{AttestationFailed, DeviceIdentity, Retry, Session};
 use crate::record::{ConnectTimes, Recorder};
+
+pub(crate) use hub::HubNames;
 
 /// Opens connections for the devices of a cohort.
 pub(crate) trait Connect {
@@ -33,11 +39,16 @@ pub(crate) trait Connect {
     /// Opens a connection on which the device proves itself with `identity`, as far as its transport does that when
     /// connecting. The times are those of the phases that were finished.
     async fn connect(&self, identity: &Arc<DeviceIdentity>) -> (Result<Self::Stream, Fault>, ConnectTimes);
+
+    /// Opens a connection to the IoT hub of this name.
+    async fn connect_hub(&self, hub: &str, identity: &Arc<DeviceIdentity>) -> Result<Self::Stream, Fault>;
 }
 
 /// A cohort as a shard drives it.
 pub(crate) struct Cohort<C> {
     pub(crate) policy: Policy,
+    /// How its devices live on; `None` where they are done once they have their hub.
+    pub(crate) life: Option<LifePolicy>,
     pub(crate) retry: Retry,
     pub(crate) connect: C,
     pub(crate) id_scope: Arc<str>,
@@ -63,6 +74,7 @@ pub(crate) struct Shard<C> {
     pub(crate) cohorts: Vec<Cohort<C>>,
     pub(crate) recorder: RefCell<Recorder>,
     pub(crate) governor: Governor,
+    pub(crate) hubs: HubNames,
     /// Where attestations work that may wait for hardware; `None` where nobody is held up by that.
     pub(crate) aside: Option<Aside>,
 }
@@ -101,8 +113,7 @@ pub(crate) async fn drive_all<C: Connect + 'static>(
         }
         let shard = Rc::clone(&shard);
         tasks.spawn_local(async move {
-            Driven::new(&shard, local, &member).run(boot).await;
-            drop(place);
+            Driven::new(&shard, local, &member, place).run(boot).await;
         });
         while tasks.try_join_next().is_some() {}
     }
@@ -135,6 +146,9 @@ impl AcquireOwnedLocal for Rc<tokio::sync::Semaphore> {
 /// One device, its wire and its place in the shard.
 struct Driven<'a, C: Connect> {
     device: Device,
+    life: Option<Box<Life>>,
+    /// A device that lives on gives it to another one when it has come to its hub.
+    place: Option<Place>,
     wire: Wire<C::Stream>,
     around: Around<'a, C>,
 }
@@ -142,6 +156,7 @@ struct Driven<'a, C: Connect> {
 /// What a device holds in the world.
 struct Wire<S: AsyncRead + AsyncWrite + Unpin + 'static> {
     link: Option<Link<S>>,
+    hub: Option<Box<HubLink<S>>>,
     caller: Caller,
     identity: Arc<DeviceIdentity>,
     /// The credential that `caller` presents.
@@ -156,6 +171,9 @@ struct Around<'a, C> {
     cohort: &'a Cohort<C>,
     local: usize,
     index: u32,
+    registration_id: Box<str>,
+    /// Its name at its hub, where that is another one.
+    device_id: Option<Box<str>>,
     session: Session,
     draws: u32,
 }
@@ -167,10 +185,15 @@ enum Event {
     Broke(Fault),
     Answered,
     Alarm,
+    /// The hub let the device in.
+    Welcome,
+    HubBroke(Fault),
+    /// The hub told the device to provision again.
+    Command,
 }
 
 impl<'a, C: Connect> Driven<'a, C> {
-    fn new(shard: &'a Shard<C>, local: usize, member: &Member) -> Self {
+    fn new(shard: &'a Shard<C>, local: usize, member: &Member, place: Option<Place>) -> Self {
         let cohort = &shard.cohorts[usize::from(member.cohort)];
         let caller = Caller::new(
             &cohort.carrier,
@@ -180,8 +203,11 @@ impl<'a, C: Connect> Driven<'a, C> {
         );
         Self {
             device: Device::new(),
+            life: cohort.life.as_ref().map(|_| Box::new(Life::new())),
+            place,
             wire: Wire {
                 link: None,
+                hub: None,
                 caller,
                 identity: Arc::clone(&member.identity),
                 presented: None,
@@ -193,6 +219,8 @@ impl<'a, C: Connect> Driven<'a, C> {
                 cohort,
                 local,
                 index: member.index,
+                registration_id: member.registration_id.as_str().into(),
+                device_id: None,
                 session: cohort.retry.session(),
                 draws: 0,
             },
@@ -207,30 +235,39 @@ impl<'a, C: Connect> Driven<'a, C> {
             recorder.booted(self.around.local, now);
             recorder.lagged(now.since(arrival));
         }
-        let mut action = self.step(Input::Boot { intended: arrival });
+        let mut action = self.step(LifeInput::Dps(Input::Boot { intended: arrival }));
         loop {
             let event = match action {
-                Action::Finish => return self.wire.hang_up(),
-                Action::Connect { credential } => self.connect(credential).await,
-                Action::Send { operation, operation_id, credential } => {
-                    self.send(operation, operation_id, credential).await
+                LifeAction::Dps(Action::Finish) => return self.wire.hang_up(),
+                LifeAction::Dps(action) => self.register(action).await,
+                // Boxed, so that devices which only register do not carry this state.
+                LifeAction::ConnectHub { hub, credential } => {
+                    Box::pin(self.connect_hub(hub, credential)).await
                 }
-                Action::Answer => self.answer().await,
-                Action::Wait { keep_connection } => {
-                    if !keep_connection {
-                        self.wire.hang_up();
+                LifeAction::Heartbeat => {
+                    if let Some(link) = &mut self.wire.hub {
+                        link.send();
                     }
+                    Box::pin(self.stay()).await
+                }
+                LifeAction::Stay => {
+                    self.place = None;
+                    Box::pin(self.stay()).await
+                }
+                LifeAction::Sleep => {
+                    self.wire.hang_up();
                     self.wait().await
                 }
-                // Only a connection that closed under a waiting device leads here: go on waiting.
-                Action::Ignore => self.wait().await,
             };
             action = match &event {
-                Event::Connected => self.step(Input::Connected),
-                Event::Reply(reply) => self.step(Input::Reply(reply)),
-                Event::Broke(fault) => self.step(Input::Broke(*fault)),
-                Event::Answered => self.step(Input::Answered),
-                Event::Alarm => self.step(Input::Alarm),
+                Event::Connected => self.step(LifeInput::Dps(Input::Connected)),
+                Event::Reply(reply) => self.step(LifeInput::Dps(Input::Reply(reply))),
+                Event::Broke(fault) => self.step(LifeInput::Dps(Input::Broke(*fault))),
+                Event::Answered => self.step(LifeInput::Dps(Input::Answered)),
+                Event::Alarm => self.step(LifeInput::Alarm),
+                Event::Welcome => self.step(LifeInput::Welcome),
+                Event::HubBroke(fault) => self.step(LifeInput::HubBroke(*fault)),
+                Event::Command => self.step(LifeInput::Command),
             };
             if let Event::Reply(Reply { body: Body::Challenge(challenge), .. }) = event {
                 self.wire.challenge = Some(challenge);
@@ -238,9 +275,50 @@ impl<'a, C: Connect> Driven<'a, C> {
         }
     }
 
-    fn step(&mut self, input: Input<'_>) -> Action {
+    /// Does what the registration machine wants.
+    async fn register(&mut self, action: Action) -> Event {
+        match action {
+            Action::Connect { credential } => self.connect(credential).await,
+            Action::Send { operation, operation_id, credential } => {
+                self.send(operation, operation_id, credential).await
+            }
+            Action::Answer => self.answer().await,
+            Action::Wait { keep_connection } => {
+                if !keep_connection {
+                    self.wire.hang_up();
+                }
+                self.wait().await
+            }
+            // Only a connection that closed under a waiting device leads here: go on waiting. The end of a device is
+            // its caller's.
+            Action::Ignore | Action::Finish => self.wait().await,
+        }
+    }
+
+    fn step(&mut self, input: LifeInput<'_>) -> LifeAction {
         let now = self.around.shard.clock.now();
-        self.device.step(now, input, &self.around.cohort.policy, &mut self.around)
+        let cohort = self.around.cohort;
+        match (&mut self.life, &cohort.life, input) {
+            (Some(life), Some(rules), input) => {
+                life.step(&mut self.device, now, input, (&cohort.policy, rules), &mut self.around)
+            }
+            (_, _, LifeInput::Dps(input)) => {
+                LifeAction::Dps(self.device.step(now, input, &cohort.policy, &mut self.around))
+            }
+            (_, _, LifeInput::Alarm) => {
+                LifeAction::Dps(self.device.step(now, Input::Alarm, &cohort.policy, &mut self.around))
+            }
+            // A device that does not live on has no hub that could say these.
+            _ => LifeAction::Dps(Action::Ignore),
+        }
+    }
+
+    /// When the device wants to be woken.
+    fn alarm(&self) -> Option<Moment> {
+        match (&self.life, &self.around.cohort.life) {
+            (Some(life), Some(rules)) => life.alarm(&self.device, rules),
+            _ => self.device.alarm(),
+        }
     }
 
     async fn connect(&mut self, credential: Credential) -> Event {
@@ -251,7 +329,7 @@ impl<'a, C: Connect> Driven<'a, C> {
         {
             return event;
         }
-        let deadline = shard.clock.instant(self.device.alarm().unwrap_or(Moment::FAR));
+        let deadline = shard.clock.instant(self.alarm().unwrap_or(Moment::FAR));
         // Boxed, so that a connected device does not carry the handshake's state for the rest of its life.
         let attempt = Box::pin(async {
             match cohort.connect.connect(&self.wire.identity).await {
@@ -278,6 +356,7 @@ impl<'a, C: Connect> Driven<'a, C> {
 
     async fn send(&mut self, operation: Operation, id: Option<OperationId>, credential: Credential) -> Event {
         let shard = self.around.shard;
+        let deadline = self.alarm().unwrap_or(Moment::FAR);
         if self.around.cohort.policy.credential_by_connection {
             // The token ran out between connecting and sending: the connection's is the old one.
             if self.wire.presented != Some(credential) {
@@ -289,7 +368,6 @@ impl<'a, C: Connect> Driven<'a, C> {
         }
         let wire = &mut self.wire;
         let Some(link) = &mut wire.link else { return Event::Broke(Fault::Closed) };
-        let deadline = self.device.alarm().unwrap_or(Moment::FAR);
         let result = {
             let mut exchange = std::pin::pin!(link.exchange(&wire.caller, operation, id.as_ref()));
             let mut deadline = wire.deadline.until(shard.clock.instant(deadline));
@@ -327,20 +405,25 @@ impl<'a, C: Connect> Driven<'a, C> {
         if self.wire.presented == Some(credential) {
             return Ok(());
         }
+        let token = self.sign(credential, self.wire.caller.audience()).await?;
         let refused = |_| Event::Broke(Fault::Attestation);
-        let mut token = String::new();
-        if credential.expires_unix_secs != 0 {
-            let audience = self.wire.caller.audience();
-            let sign = move |identity: &DeviceIdentity| {
-                let mut token = String::new();
-                identity.authorize(credential.slot, &audience, credential.expires_unix_secs, &mut token)?;
-                Ok::<_, AttestationFailed>(token)
-            };
-            token = self.attest(sign).await?.map_err(|_| Event::Broke(Fault::Attestation))?;
-        }
-        self.wire.caller.authorize(Some(&*token).filter(|token| !token.is_empty())).map_err(refused)?;
+        self.wire.caller.authorize(token.as_deref()).map_err(refused)?;
         self.wire.presented = Some(credential);
         Ok(())
+    }
+
+    /// A token for this audience; `None` for a device that proves itself in another way.
+    async fn sign(&self, credential: Credential, audience: String) -> Result<Option<String>, Event> {
+        if credential.expires_unix_secs == 0 {
+            return Ok(None);
+        }
+        let sign = move |identity: &DeviceIdentity| {
+            let mut token = String::new();
+            identity.authorize(credential.slot, &audience, credential.expires_unix_secs, &mut token)?;
+            Ok::<_, AttestationFailed>(token)
+        };
+        let token = self.attest(sign).await?.map_err(|_| Event::Broke(Fault::Attestation))?;
+        Ok(Some(token).filter(|token| !token.is_empty()))
     }
 
     /// Has the attestation do something: at once, or beside the event loop if it may wait for hardware. The alarm rings
@@ -354,7 +437,7 @@ impl<'a, C: Connect> Driven<'a, C> {
             return Ok(work(&self.wire.identity));
         };
         let identity = Arc::clone(&self.wire.identity);
-        let deadline = shard.clock.instant(self.device.alarm().unwrap_or(Moment::FAR));
+        let deadline = shard.clock.instant(self.alarm().unwrap_or(Moment::FAR));
         // Boxed, so that a device which never waits for hardware does not carry this.
         let done = Box::pin(aside.call(move || work(&identity)));
         match tokio::time::timeout_at(deadline, done).await {
@@ -367,8 +450,9 @@ impl<'a, C: Connect> Driven<'a, C> {
     /// Waits for the alarm, or for the peer to close the idle connection.
     async fn wait(&mut self) -> Event {
         let shard = self.around.shard;
-        let at = self.device.alarm().unwrap_or(Moment::FAR);
-        let parked = self.device.is_settled();
+        let at = self.alarm().unwrap_or(Moment::FAR);
+        let registering = self.life.as_ref().is_none_or(|life| life.is_registering());
+        let parked = registering && self.device.is_settled();
         if let Some(link) = &mut self.wire.link {
             let closed = {
                 let mut alarm = std::pin::pin!(shard.alarms.at(at));
@@ -401,6 +485,9 @@ impl<'a, C: Connect> Driven<'a, C> {
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Wire<S> {
     fn hang_up(&mut self) {
         if let Some(link) = self.link.take() {
+            link.hang_up();
+        }
+        if let Some(link) = self.hub.take() {
             link.hang_up();
         }
     }

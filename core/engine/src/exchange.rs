@@ -5,6 +5,7 @@
 
 pub(crate) mod amqp;
 pub(crate) mod http;
+pub(crate) mod hub;
 pub(crate) mod mqtt;
 
 use std::sync::Arc;

@@ -5,6 +5,7 @@
 
 mod alert;
 pub(crate) mod checks;
+mod life;
 mod objective;
 mod worst;
 
@@ -80,6 +81,7 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
         attempts: findings.attempts,
         retry_after: findings.retry_after,
         held_back: findings.held_back,
+        life: findings.life,
         window_ns: findings.window_ns,
         heat: findings.heat,
         journeys: findings.journeys,

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use fleetstorm_model::outcome::Fault;
 use fleetstorm_model::random::Seed;
-use fleetstorm_model::scenario::{TargetKind, Transport};
+use fleetstorm_model::scenario::{self, TargetKind, Transport};
 use fleetstorm_model::time::{Calendar, Moment};
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{Clock as ClockKind, Target};
@@ -21,7 +21,7 @@ use crate::audit::{self, Auditor};
 use crate::clock::{Alarms, Clock};
 use crate::connect::{Dial, TlsDialler, Trust, client_config};
 use crate::control::Control;
-use crate::drive::{Cohort, Member, Shard, drive_all};
+use crate::drive::{Cohort, HubNames, Member, Shard, drive_all};
 use crate::exchange::Carrier;
 use crate::gauges::Gauges;
 use crate::governor::{Brake, Ceilings, Governor, Halt};
@@ -55,6 +55,11 @@ pub fn run(plan: Plan, machine: Machine, control: &Control) -> Result<Record, Ru
     let shards = machine.shards.unwrap_or(if embedded { cpus.saturating_sub(1) } else { cpus }).max(1);
     preflight(&plan, embedded)?;
 
+    // Identities cost time; the clock starts after them, and that of an embedded mock, by which its hubs keep their
+    // plans, must not be far from it.
+    let identities = |plan: &Plan| (0..shards).map(|shard| plan.members(shard, shards)).collect();
+    let early: Option<Result<Vec<_>, _>> = embedded.then(|| identities(&plan));
+    let early = early.transpose()?;
     let (doors, trust, mock) = target(&plan)?;
     for dial in doors.used(&plan) {
         enough_ports(&plan, dial)?;
@@ -66,11 +71,10 @@ pub fn run(plan: Plan, machine: Machine, control: &Control) -> Result<Record, Ru
         }
     }
 
-    // Identities cost time; the clock starts after them.
-    let mut members = Vec::new();
-    for shard in 0..shards {
-        members.push(plan.members(shard, shards)?);
-    }
+    let members = match early {
+        Some(members) => members,
+        None => identities(&plan)?,
+    };
     let configs = plan
         .scenario
         .cohorts
@@ -99,6 +103,7 @@ pub fn run(plan: Plan, machine: Machine, control: &Control) -> Result<Record, Ru
                 Arc::clone(gauges),
                 rest.clone(),
             )
+            .with_lives(plan.living())
             .watching(plan.watch(members.iter().map(|member| member.index)));
             let work = ShardWork {
                 plan: &plan,
@@ -133,7 +138,7 @@ pub fn run(plan: Plan, machine: Machine, control: &Control) -> Result<Record, Ru
     let now = clock.now();
     let stopped = mock.map(|(mock, _)| mock.stop()).unwrap_or_default();
 
-    let findings = Findings::of(recorders);
+    let findings = Findings::of(recorders, now);
     let halt = control.brake.held().unwrap_or(Halt::Settled);
     let audit = auditor.finish(
         Duration::from_nanos(now.as_nanos()),
@@ -201,6 +206,7 @@ impl ShardWork<'_> {
             .zip(self.configs)
             .map(|((planned, cohort), config)| Cohort {
                 policy: planned.policy.clone(),
+                life: planned.life.clone(),
                 retry: planned.retry.clone(),
                 connect: TlsDialler::new(
                     Arc::clone(self.doors.of(cohort.transport)),
@@ -208,6 +214,7 @@ impl ShardWork<'_> {
                     self.clock,
                     planned.certificates,
                 )
+                .with_hubs(Arc::clone(&self.doors.mqtt))
                 .signing_aside(aside.clone()),
                 id_scope: Arc::clone(&self.plan.id_scope),
                 carrier: Carrier {
@@ -225,6 +232,7 @@ impl ShardWork<'_> {
             cohorts,
             recorder: recorder.into(),
             governor: self.governor,
+            hubs: HubNames::default(),
             aside: Some(aside),
         });
         let horizon = Moment::START + self.plan.scenario.horizon.0;
@@ -279,9 +287,11 @@ impl Doors {
     fn used(&self, plan: &Plan) -> Vec<&Arc<Dial>> {
         let mut used: Vec<&Arc<Dial>> = Vec::new();
         for cohort in &plan.scenario.cohorts {
-            let dial = self.of(cohort.transport);
-            if !used.iter().any(|known| known.port == dial.port) {
-                used.push(dial);
+            let doors = [Some(self.of(cohort.transport)), needs_mqtt(cohort).then_some(&self.mqtt)];
+            for dial in doors.into_iter().flatten() {
+                if !used.iter().any(|known| known.port == dial.port) {
+                    used.push(dial);
+                }
             }
         }
         used
@@ -301,14 +311,15 @@ fn target(plan: &Plan) -> Result<Targeted, RunError> {
         let mut service = resolve(&plan.scenario.mock, &plan.fleet, plan.calendar)?;
         service.seed = Seed(plan.scenario.seed);
         enrol(plan, &mut service, endorsement_key)?;
-        let identity = ServerIdentity::throw_away(&plan.scenario.mock.tls.names)?;
+        let names = [plan.scenario.mock.tls.names.clone(), plan.hubs()].concat();
+        let identity = ServerIdentity::throw_away(&names)?;
         let free = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
         let clock = Clock::start();
         let spoken = |transport| plan.scenario.cohorts.iter().any(|cohort| cohort.transport == transport);
         let mock = RunningMock::start(MockOptions {
             service,
             https: free,
-            mqtt: spoken(Transport::Mqtt).then_some(free),
+            mqtt: plan.scenario.cohorts.iter().any(needs_mqtt).then_some(free),
             amqp: spoken(Transport::Amqp).then_some(free),
             refusals: plan.scenario.mock.mqtt,
             identity,
@@ -329,6 +340,11 @@ fn target(plan: &Plan) -> Result<Targeted, RunError> {
         None => Trust::System,
     };
     Ok((Doors::new(dial, target.mqtt_port, target.amqp_port), trust, None))
+}
+
+/// Devices that live on come to the mock's hubs, which are behind its MQTT port.
+fn needs_mqtt(cohort: &scenario::Cohort) -> bool {
+    cohort.transport == Transport::Mqtt || cohort.life.is_some()
 }
 
 /// Nothing leaves this machine without consent, and nothing past its ceilings.
@@ -360,7 +376,9 @@ const OTHER_DESCRIPTORS: u64 = 64;
 /// The most devices that can be on their way at the same time.
 fn at_once(plan: &Plan) -> u64 {
     let fleet = &plan.scenario.fleet;
-    u64::from(fleet.max_concurrent.unwrap_or(fleet.devices).min(fleet.devices))
+    // Devices that live on keep their connection, whatever place they had on their way.
+    let limit = fleet.max_concurrent.filter(|_| !plan.living().contains(&true));
+    u64::from(limit.unwrap_or(fleet.devices).min(fleet.devices))
 }
 
 fn preflight(plan: &Plan, embedded: bool) -> Result<(), RunError> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fleetstorm_model::device::Policy;
+use fleetstorm_model::device::{LifePolicy, Policy};
 use fleetstorm_model::profile::Profile;
 use fleetstorm_model::random::{Purpose, Seed};
 use fleetstorm_model::scenario::{Arrival, Cohort, Scenario, SecretSource, TargetKind};
@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::RunError;
 use crate::drive::Member;
 use crate::identity::FleetIdentity;
+use crate::life::Listener;
 use crate::mock::ResolveError;
 use crate::plugins::{Attestation, Knowledge, Registry, Retry, Scopes};
 use crate::record::Watch;
@@ -34,10 +35,14 @@ pub struct Plan {
     pub(crate) membership: Vec<u16>,
     pub(crate) id_scope: Arc<str>,
     pub(crate) calendar: Calendar,
+    /// Who hears what one device does.
+    pub(crate) listener: Option<Listener>,
 }
 
 pub(crate) struct PlannedCohort {
     pub(crate) policy: Policy,
+    /// How its devices live on, if they do.
+    pub(crate) life: Option<LifePolicy>,
     pub(crate) retry: Retry,
     pub(crate) attestation: Attestation,
     pub(crate) certificates: bool,
@@ -75,12 +80,23 @@ impl Plan {
             let proof = Proof::of(&cohort.attestation.kind, &parameters);
             let policy =
                 Policy { challenged: attestation.is_challenged(), ..cohort.policy(calendar, &profile) };
-            cohorts.push(PlannedCohort { policy, retry, attestation, certificates, proof });
+            let life = cohort.life.as_ref().map(|life| life.policy(&profile));
+            cohorts.push(PlannedCohort { policy, life, retry, attestation, certificates, proof });
         }
         let arrivals = scenario.fleet.arrival.schedule(scenario.fleet.devices, seed);
         let membership = membership(&scenario.cohort_sizes(), seed);
         let id_scope = id_scope(&scenario)?.into();
-        Ok(Self { scenario, profile, fleet, cohorts, arrivals, membership, id_scope, calendar })
+        Ok(Self {
+            scenario,
+            profile,
+            fleet,
+            cohorts,
+            arrivals,
+            membership,
+            id_scope,
+            calendar,
+            listener: None,
+        })
     }
 
     /// The devices of shard `shard` out of `shards`, with their identities.
@@ -89,6 +105,11 @@ impl Plan {
             .step_by(shards as usize)
             .map(|index| self.member(index))
             .collect()
+    }
+
+    /// Which cohorts live on.
+    pub(crate) fn living(&self) -> Vec<bool> {
+        self.cohorts.iter().map(|cohort| cohort.life.is_some()).collect()
     }
 
     /// Device number `index` with its identity.
@@ -109,7 +130,14 @@ impl Plan {
 
     /// The devices to be watched among those of a shard, which come with their numbers.
     pub(crate) fn watch(&self, members: impl Iterator<Item = u32>) -> Watch {
-        Watch::new(Seed(self.scenario.seed), self.scenario.fleet.devices, self.profile.clone(), members)
+        let (seed, devices) = (Seed(self.scenario.seed), self.scenario.fleet.devices);
+        Watch::new(seed, devices, self.profile.clone(), self.listener.clone(), members)
+    }
+
+    /// Lets somebody hear what one device does.
+    pub(crate) fn listening(mut self, listener: Listener) -> Self {
+        self.listener = Some(listener);
+        self
     }
 
     /// The plugins that take part, each once.

@@ -9,6 +9,7 @@ mod codes;
 mod heat;
 mod herd;
 mod latency;
+mod life;
 mod matrix;
 mod series;
 mod summary;
@@ -18,7 +19,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use fleetstorm_model::device::Observation;
+use fleetstorm_model::device::{LifeEvent, Observation};
 use fleetstorm_model::outcome::{ErrorClass, Fault, Outcome};
 use fleetstorm_model::protocol::{Operation, Status};
 use fleetstorm_model::time::{Moment, Span};
@@ -29,6 +30,7 @@ use heat::Heats;
 use herd::Retries;
 use latency::Latencies;
 pub(crate) use latency::{Ending, Phase};
+use life::Lives;
 use series::Timeline;
 pub(crate) use summary::Findings;
 pub(crate) use watch::Watch;
@@ -86,6 +88,8 @@ pub(crate) struct Recorder {
     latencies: Latencies,
     codes: Codes,
     timeline: Timeline,
+    /// Which cohorts live on, and their lives; `None` where none does.
+    lives: Option<(Vec<bool>, Box<Lives>)>,
     heats: Heats,
     retries: Retries,
     watch: Watch,
@@ -158,6 +162,7 @@ impl Recorder {
             cohorts: tallies,
             latencies: Latencies::default(),
             timeline: Timeline::default(),
+            lives: None,
             heats: Heats::default(),
             retries: Retries::default(),
             watch: Watch::nobody(),
@@ -170,6 +175,14 @@ impl Recorder {
             gauges,
             rest,
         }
+    }
+
+    /// The same recorder for a fleet some of whose cohorts live on.
+    pub(crate) fn with_lives(mut self, living: Vec<bool>) -> Self {
+        if living.contains(&true) {
+            self.lives = Some((living, Box::new(Lives::new(self.devices.len()))));
+        }
+        self
     }
 
     /// Watches some of its devices event by event.
@@ -294,6 +307,9 @@ impl Recorder {
             }
             Observation::TokenRenewed => self.tally(device).totals.tokens_renewed += 1,
             Observation::Assigned { booted, attempts, registration, .. } => {
+                if self.reassigned(device, registration.assigned_hub.as_deref().unwrap_or_default()) {
+                    return self.settle(device, now, Standing::Assigned);
+                }
                 self.latencies.add(Phase::TimeToAssigned, Ending::Ok, now.since(booted), now.since(booted));
                 self.heats.add(Phase::TimeToAssigned, now, now.since(booted));
                 *self.attempts.entry(u64::from(attempts)).or_default() += 1;
@@ -352,7 +368,46 @@ impl Recorder {
             self.timeline.at(now).left += 1;
             self.last_settled = self.last_settled.max(now);
             self.gauges.settled();
-            self.rest.settled();
+            // A device that lives on is never at rest once it has its hub.
+            if standing != Standing::Assigned || !self.lives_on(device) {
+                self.rest.settled();
+            }
+        }
+    }
+
+    fn lives_on(&self, device: usize) -> bool {
+        let cohort = usize::from(self.devices[device].cohort);
+        self.lives.as_ref().is_some_and(|(living, _)| living.get(cohort) == Some(&true))
+    }
+
+    /// Whether a device that lives on had a hub before this one.
+    fn reassigned(&mut self, device: usize, hub: &str) -> bool {
+        if !self.lives_on(device) {
+            return false;
+        }
+        let cohort = usize::from(self.devices[device].cohort);
+        let Some((_, lives)) = &mut self.lives else { return false };
+        let Some(before) = lives.assigned(device, hub) else { return false };
+        let hubs = &mut self.cohorts[cohort].totals.hubs;
+        if let Some(devices) = hubs.get_mut(before) {
+            *devices = devices.saturating_sub(1);
+        }
+        count_hub(hubs, hub);
+        true
+    }
+
+    /// What device number `device` of this shard noticed after it had its hub.
+    pub(crate) fn lived(&mut self, device: usize, now: Moment, event: LifeEvent) {
+        match event {
+            LifeEvent::PowerLost => self.woke(device, now),
+            LifeEvent::Returned(_) if self.devices[device].standing == Standing::Assigned => {
+                self.gauges.woken();
+                self.booted(device, now);
+            }
+            _ => {}
+        }
+        if let Some((_, lives)) = &mut self.lives {
+            lives.observe(now, event, &mut self.latencies);
         }
     }
 

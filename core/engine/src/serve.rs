@@ -6,6 +6,7 @@
 
 mod amqp;
 mod http;
+mod hub;
 mod log;
 mod mqtt;
 mod operators;

@@ -7,6 +7,7 @@
 
 mod around;
 mod herd;
+mod living;
 mod parcel;
 mod truth;
 
@@ -14,7 +15,7 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use fleetstorm_model::device::{Action, Device, Input, Policy};
+use fleetstorm_model::device::{Action, Device, Input, Life, LifeInput, LifePolicy, Policy};
 use fleetstorm_model::outcome::Fault;
 use fleetstorm_model::protocol::{Operation, OperationId};
 use fleetstorm_model::random::{Purpose, Seed};
@@ -44,6 +45,8 @@ use truth::Truth;
 
 /// Memory that one device takes, all included (`benches/simulate.rs` measures it).
 pub const DEVICE_BYTES: u64 = 200;
+/// What a device that lives on takes beside that.
+const LIFE_BYTES: u64 = 64;
 /// Memory that a run takes beside its devices: the wheel's rings, histograms, a timeline.
 const RUN_BYTES: u64 = 64 << 20;
 
@@ -104,12 +107,16 @@ fn simulate(
         .iter()
         .map(|planned| Cohort {
             policy: planned.policy.clone(),
-            together: planned.retry.is_coordinated(),
+            life: planned.life.clone(),
+            // Devices that live on meet at their hubs, in the order of time.
+            together: planned.retry.is_coordinated() || planned.life.is_some(),
             session_bytes: planned.retry.session_layout().size,
             retry: planned.retry.clone(),
             proof: &planned.proof,
         })
         .collect();
+    let living = if plan.living().contains(&true) { cells.len() } else { 0 };
+    let lives = vec![Life::new(); living];
     let session_bytes_max = cohorts.iter().map(|cohort| cohort.session_bytes).max().unwrap_or(0);
     let sessions = Sessions::of(devices, session_bytes_max);
     let mut simulation = Simulation {
@@ -119,12 +126,18 @@ fn simulate(
         prefix,
         wheel,
         cells,
+        lives,
         world: World {
-            recorder: Recorder::new(membership, cohorts.len(), gauges, rest.clone()).watching(watch),
-            sessions,
+            parts: Parts {
+                recorder: Recorder::new(membership, cohorts.len(), gauges, rest.clone())
+                    .with_lives(plan.living())
+                    .watching(watch),
+                sessions,
+                seed: Seed(plan.scenario.seed),
+                wait_max_ns: 0,
+                hubs: service.hub_hosts().map(str::to_owned).collect(),
+            },
             cohorts,
-            seed: Seed(plan.scenario.seed),
-            wait_max_ns: 0,
         },
         service,
         shelf: Shelf::default(),
@@ -144,7 +157,7 @@ fn simulate(
     let metrics = service.metrics().clone();
     drop((cells, wheel, service));
 
-    let findings = Findings::of(vec![world.recorder]);
+    let findings = Findings::of(vec![world.parts.recorder], now);
     let outcome = judge::Outcome {
         clock: ClockKind::Simulated,
         target: Target {
@@ -187,14 +200,15 @@ fn preflight(plan: &Plan) -> Result<(), RunError> {
         }
     }
     let devices = u64::from(plan.scenario.fleet.devices);
-    let needed = devices * DEVICE_BYTES + RUN_BYTES;
+    let each = DEVICE_BYTES + if plan.living().contains(&true) { LIFE_BYTES } else { 0 };
+    let needed = devices * each + RUN_BYTES;
     match audit::available_memory_bytes() {
         Some(available) if needed > available => Err(RunError::Preflight(format!(
             "{devices} devices take {} MB and this machine has {} MB left: simulate at most {} devices, or a \
              sample of the fleet against a quota scaled with it",
             needed >> 20,
             available >> 20,
-            available.saturating_sub(RUN_BYTES) / DEVICE_BYTES
+            available.saturating_sub(RUN_BYTES) / each
         ))),
         _ => Ok(()),
     }
@@ -216,6 +230,8 @@ struct Cell {
 
 struct Cohort<'a> {
     policy: Policy,
+    /// How its devices live on, if they do.
+    life: Option<LifePolicy>,
     retry: Retry,
     /// Whether its devices decide together.
     together: bool,
@@ -238,6 +254,8 @@ struct Simulation<'a> {
     prefix: String,
     wheel: Wheel,
     cells: Vec<Cell>,
+    /// By device; empty where no cohort lives on.
+    lives: Vec<Life>,
     world: World<'a>,
     service: Service,
     shelf: Shelf,
@@ -263,10 +281,37 @@ type Due = Option<(Moment, Parcel)>;
 /// What devices ask and tell.
 struct World<'a> {
     cohorts: Vec<Cohort<'a>>,
+    parts: Parts,
+}
+
+/// What devices change by asking and telling.
+struct Parts {
     sessions: Sessions,
     recorder: Recorder,
     seed: Seed,
     wait_max_ns: u64,
+    /// Hosts of the hubs, by number.
+    hubs: Vec<String>,
+}
+
+/// A device and what it asks and tells.
+fn around<'a>(
+    parts: &'a mut Parts,
+    cohort: &'a Cohort<'_>,
+    cell: &'a mut Cell,
+    device: u32,
+) -> (&'a mut Device, Around<'a>) {
+    let around = Around {
+        recorder: &mut parts.recorder,
+        session: parts.sessions.get_mut(device as usize, cohort.session_bytes),
+        retry: &cohort.retry,
+        draws: &mut cell.draws,
+        wait_max_ns: &mut parts.wait_max_ns,
+        seed: parts.seed,
+        device,
+        hubs: &parts.hubs,
+    };
+    (&mut cell.device, around)
 }
 
 /// The parts of a way that are drawn; they key its chance together with the attempt.
@@ -293,7 +338,7 @@ impl Simulation<'_> {
             }
             self.frontier = end.min(self.now + self.foresight);
             // While nobody is on the way, only a device that wakes before the last one came to rest matters.
-            let last = if rest.is_still() { end.min(self.world.recorder.last_settled()) } else { end };
+            let last = if rest.is_still() { end.min(self.world.parts.recorder.last_settled()) } else { end };
             let ghost = self.ghosts.first_key_value().map(|(key, _)| key.0);
             let until = ghost.map_or(last, |ghost| last.min(ghost));
             let before = self.now;
@@ -324,7 +369,7 @@ impl Simulation<'_> {
             }
         }
         if let Some(herd) = &mut self.herd {
-            herd.wait_max_ns = self.world.wait_max_ns;
+            herd.wait_max_ns = self.world.parts.wait_max_ns;
             for (cell, (attempts, (fate, at))) in
                 self.cells.iter().zip(herd.attempts.iter_mut().zip(herd.fates.iter().zip(&mut herd.at)))
             {
@@ -344,7 +389,7 @@ impl Simulation<'_> {
             let Cell { device: own, parcel, draws, cohort } = &self.cells[device as usize];
             // One of each line of the cache that a cell may lie on.
             let lines = (own.alarm(), own.attempts(), own.operation().is_some(), *parcel, *draws, *cohort);
-            std::hint::black_box((lines, self.world.recorder.fetch(device as usize)));
+            std::hint::black_box((lines, self.world.parts.recorder.fetch(device as usize)));
         }
     }
 
@@ -383,7 +428,12 @@ impl Simulation<'_> {
                 // A device that wakes up after the last one came to rest has no run to return to.
                 Parcel::Time => !together && !cell.device.is_settled(),
                 Parcel::Connection => true,
-                Parcel::Boot | Parcel::Request { .. } => false,
+                Parcel::Boot
+                | Parcel::Request { .. }
+                | Parcel::Knock { .. }
+                | Parcel::Welcome
+                | Parcel::HubFault(_)
+                | Parcel::News(_) => false,
                 Parcel::Throttled { .. }
                 | Parcel::Assigning { .. }
                 | Parcel::Assigned { .. }
@@ -396,8 +446,8 @@ impl Simulation<'_> {
         match parcel {
             Parcel::Boot => self.boot(device, now, now),
             Parcel::Time => {
-                if self.cells[device as usize].device.is_settled() {
-                    self.world.recorder.woke(device as usize, now);
+                if self.is_settled(device) {
+                    self.world.parts.recorder.woke(device as usize, now);
                     self.note(device, now, Fate::Unfinished);
                 }
                 self.step(device, now, Input::Alarm)
@@ -406,6 +456,10 @@ impl Simulation<'_> {
             Parcel::Request { expires_unix_secs, operation, slot } => {
                 self.serve(device, now, expires_unix_secs, operation, slot)
             }
+            Parcel::Knock { expires_unix_secs, slot } => self.knock(device, now, expires_unix_secs, slot),
+            Parcel::Welcome => self.live(device, now, LifeInput::Welcome),
+            Parcel::HubFault(fault) => self.live(device, now, LifeInput::HubBroke(fault)),
+            Parcel::News(event) => self.hear(device, now, event),
             answer => match self.shelf.unpack(device, answer) {
                 Some(answer) => {
                     let reply = self.service.reply(now, &answer);
@@ -424,7 +478,7 @@ impl Simulation<'_> {
             }
             *places -= 1;
         }
-        self.world.recorder.booted(device as usize, now);
+        self.world.parts.recorder.booted(device as usize, now);
         self.step(device, now, Input::Boot { intended })
     }
 
@@ -434,68 +488,82 @@ impl Simulation<'_> {
         loop {
             let cell = &mut self.cells[device as usize];
             let cohort = &self.world.cohorts[usize::from(cell.cohort)];
-            let mut around = Around {
-                recorder: &mut self.world.recorder,
-                session: self.world.sessions.get_mut(device as usize, cohort.session_bytes),
-                retry: &cohort.retry,
-                draws: &mut cell.draws,
-                wait_max_ns: &mut self.world.wait_max_ns,
-                seed: self.world.seed,
-                device,
-            };
-            let action = cell.device.step(now, input, &cohort.policy, &mut around);
-            match action {
-                Action::Connect { .. } => {
-                    let stands = now + self.leg(device, Leg::Connect);
-                    return self.dispatch(device, stands, Parcel::Connection);
-                }
-                Action::Send { operation, credential, .. } => {
-                    let attempt = cell.device.attempts();
-                    if let Some(herd) = &mut self.herd
-                        && operation != Operation::Poll
-                    {
-                        herd.sent(now, attempt);
-                    }
-                    let expires_unix_secs = u32::try_from(credential.expires_unix_secs).unwrap_or(u32::MAX);
-                    let arrives = now + self.leg(device, Leg::There);
-                    let slot = credential.slot;
-                    return self.dispatch(
-                        device,
-                        arrives,
-                        Parcel::Request { expires_unix_secs, operation, slot },
-                    );
-                }
-                Action::Answer => {
-                    input = match cohort.proof {
-                        Proof::Tpm => Input::Answered,
-                        Proof::Derived(_) | Proof::Signed(_) | Proof::Unknown => {
-                            Input::Broke(Fault::Attestation)
-                        }
-                    }
-                }
-                Action::Wait { .. } => {
-                    if cell.device.is_settled() {
-                        self.note(device, now, Fate::Stopped);
-                    }
-                    return self.alarm(device);
-                }
-                Action::Ignore => return self.alarm(device),
-                Action::Finish => {
-                    self.finish(device, now);
-                    return None;
-                }
+            if cohort.life.is_some() {
+                let input = match input {
+                    Input::Alarm => LifeInput::Alarm,
+                    other => LifeInput::Dps(other),
+                };
+                return self.live(device, now, input);
+            }
+            let (own, mut around) = around(&mut self.world.parts, cohort, cell, device);
+            let action = own.step(now, input, &cohort.policy, &mut around);
+            match self.act(device, now, action) {
+                Ok(due) => return due,
+                Err(again) => input = again,
             }
         }
     }
 
+    /// What the wish of a registration leads to: something that is due, or another input at once.
+    fn act(&mut self, device: u32, now: Moment, action: Action) -> Result<Due, Input<'static>> {
+        let cell = &self.cells[device as usize];
+        Ok(match action {
+            Action::Connect { .. } => {
+                let stands = now + self.leg(device, Leg::Connect);
+                self.dispatch(device, stands, Parcel::Connection)
+            }
+            Action::Send { operation, credential, .. } => {
+                let attempt = cell.device.attempts();
+                if let Some(herd) = &mut self.herd
+                    && operation != Operation::Poll
+                {
+                    herd.sent(now, attempt);
+                }
+                let expires_unix_secs = u32::try_from(credential.expires_unix_secs).unwrap_or(u32::MAX);
+                let arrives = now + self.leg(device, Leg::There);
+                let slot = credential.slot;
+                self.dispatch(device, arrives, Parcel::Request { expires_unix_secs, operation, slot })
+            }
+            Action::Answer => {
+                return Err(match self.world.cohorts[usize::from(cell.cohort)].proof {
+                    Proof::Tpm => Input::Answered,
+                    Proof::Derived(_) | Proof::Signed(_) | Proof::Unknown => Input::Broke(Fault::Attestation),
+                });
+            }
+            Action::Wait { .. } => {
+                if cell.device.is_settled() {
+                    self.note(device, now, Fate::Stopped);
+                }
+                self.alarm(device)
+            }
+            Action::Ignore => self.alarm(device),
+            Action::Finish => {
+                self.finish(device, now);
+                None
+            }
+        })
+    }
+
     fn alarm(&self, device: u32) -> Due {
-        Some((self.cells[device as usize].device.alarm()?, Parcel::Time))
+        let cell = &self.cells[device as usize];
+        let at = match &self.world.cohorts[usize::from(cell.cohort)].life {
+            Some(rules) => self.lives[device as usize].alarm(&cell.device, rules)?,
+            None => cell.device.alarm()?,
+        };
+        Some((at, Parcel::Time))
+    }
+
+    /// Whether a device sleeps off a failure, or is done.
+    fn is_settled(&self, device: u32) -> bool {
+        let cell = &self.cells[device as usize];
+        let registering = self.lives.get(device as usize).is_none_or(Life::is_registering);
+        registering && cell.device.is_settled()
     }
 
     /// Sends something on its way to a device or from it, unless the device runs out of patience first.
     fn dispatch(&mut self, device: u32, at: Moment, parcel: Parcel) -> Due {
         let cell = &self.cells[device as usize];
-        let deadline = cell.device.alarm().unwrap_or(Moment::FAR);
+        let deadline = self.alarm(device).map_or(Moment::FAR, |(at, _)| at);
         if at <= deadline {
             return Some((at, parcel));
         }
@@ -554,8 +622,15 @@ impl Simulation<'_> {
     }
 
     fn finish(&mut self, device: u32, now: Moment) {
-        let standing = self.world.recorder.is_assigned(device as usize);
+        let standing = self.world.parts.recorder.is_assigned(device as usize);
         self.note(device, now, if standing { Fate::Assigned } else { Fate::Stopped });
+        // A device that lives on gave its place back when it came to its hub.
+        if !self.lives.get(device as usize).is_some_and(Life::has_been_online) {
+            self.free_place();
+        }
+    }
+
+    fn free_place(&mut self) {
         if let Some(places) = &mut self.places {
             *places += 1;
             self.called = self.queue.pop_front();
@@ -571,7 +646,10 @@ impl Simulation<'_> {
 
     /// How long a leg of the attempt in hand takes.
     fn leg(&self, device: u32, leg: Leg) -> Span {
-        let attempt = self.cells[device as usize].device.attempts();
+        self.weather(device, self.cells[device as usize].device.attempts(), leg)
+    }
+
+    fn weather(&self, device: u32, attempt: u32, leg: Leg) -> Span {
         let delay = match leg {
             Leg::Connect => &self.network.connect,
             Leg::There | Leg::Back => &self.network.hop,

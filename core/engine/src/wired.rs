@@ -21,7 +21,7 @@ use tokio::io::DuplexStream;
 
 use crate::clock::{Alarms, Clock};
 use crate::control::Control;
-use crate::drive::{Cohort, Connect, Shard, drive_all};
+use crate::drive::{Cohort, Connect, HubNames, Shard, drive_all};
 use crate::evidence::Peer;
 use crate::exchange::Carrier;
 use crate::governor::{Governor, Halt};
@@ -63,7 +63,8 @@ pub fn run(plan: Plan, control: &Control) -> Result<Record, RunError> {
     let watch = plan.watch(members.iter().map(|member| member.index));
     let gauges = Arc::default();
     control.show(vec![Arc::clone(&gauges)]);
-    let recorder = Recorder::new(cohort, plan.cohorts.len(), gauges, rest).watching(watch);
+    let recorder =
+        Recorder::new(cohort, plan.cohorts.len(), gauges, rest).with_lives(plan.living()).watching(watch);
     let mut config = resolve(&plan.scenario.mock, &plan.fleet, plan.calendar)?;
     config.seed = Seed(plan.scenario.seed);
     enrol(&plan, &mut config, endorsement_key)?;
@@ -78,6 +79,7 @@ pub fn run(plan: Plan, control: &Control) -> Result<Record, RunError> {
         let alarms = Alarms::of_tokio(clock);
         let cohorts = plan.cohorts.iter().zip(&plan.scenario.cohorts).map(|(planned, cohort)| Cohort {
             policy: planned.policy.clone(),
+            life: planned.life.clone(),
             retry: planned.retry.clone(),
             connect: Pipes {
                 house: Rc::clone(&house),
@@ -99,6 +101,7 @@ pub fn run(plan: Plan, control: &Control) -> Result<Record, RunError> {
             cohorts: cohorts.collect(),
             recorder: recorder.into(),
             governor: Governor::new(None, &Arc::new(AtomicU64::new(0)), 1, brake.clone()),
+            hubs: HubNames::default(),
             // Virtual time stands still while an attestation works.
             aside: None,
         });
@@ -116,7 +119,7 @@ pub fn run(plan: Plan, control: &Control) -> Result<Record, RunError> {
     let shard =
         Rc::try_unwrap(shard).map_err(|_| RunError::Driver("a device outlived its shard".to_owned()))?;
 
-    let findings = Findings::of(vec![shard.recorder.into_inner()]);
+    let findings = Findings::of(vec![shard.recorder.into_inner()], now);
     let outcome = judge::Outcome {
         clock: ClockKind::Wired,
         target: Target {
@@ -146,13 +149,24 @@ impl Connect for Pipes {
     type Stream = DuplexStream;
 
     async fn connect(&self, identity: &Arc<DeviceIdentity>) -> (Result<DuplexStream, Fault>, ConnectTimes) {
+        (Ok(self.pipe(identity, self.transport).await), ConnectTimes::default())
+    }
+
+    async fn connect_hub(&self, _: &str, identity: &Arc<DeviceIdentity>) -> Result<DuplexStream, Fault> {
+        Ok(self.pipe(identity, Transport::Mqtt).await)
+    }
+}
+
+impl Pipes {
+    /// A pipe to the door of a transport.
+    async fn pipe(&self, identity: &Arc<DeviceIdentity>, transport: Transport) -> DuplexStream {
         tokio::time::sleep(HOP).await;
         let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
         // What TLS would have proved.
         let chain = if self.certificates { identity.certificates() } else { Vec::new() };
         let peer = Peer::new(chain.into_iter().map(CertificateDer::from).collect());
         let house = Rc::clone(&self.house);
-        match self.transport {
+        match transport {
             Transport::Https | Transport::MqttWs | Transport::AmqpWs => {
                 tokio::task::spawn_local(serve_http(house, theirs, peer));
             }
@@ -163,6 +177,6 @@ impl Connect for Pipes {
                 tokio::task::spawn_local(async move { serve_amqp(house, theirs, &peer).await });
             }
         }
-        (Ok(ours), ConnectTimes::default())
+        ours
     }
 }

@@ -7,11 +7,13 @@
 //!
 //! The flow is the reference client of `dps-protocol.md` 13.2.
 
+mod life;
 mod machine;
 mod reaction;
 #[cfg(test)]
 mod tests;
 
+pub use life::{Life, LifeAction, LifeEvent, LifeHost, LifeInput, LifePolicy, PowerCut, Return};
 pub use machine::Device;
 pub use reaction::Reactions;
 use schemars::JsonSchema;
@@ -28,6 +30,11 @@ pub enum Input<'a> {
     Boot {
         /// When the device should have booted.
         intended: Moment,
+    },
+    /// A device that has come to its end goes to the service once more, as for a hub that no longer knows it.
+    Again {
+        /// With what: a registration, or a status lookup where the transport has one.
+        operation: Operation,
     },
     /// The connection that [`Action::Connect`] asked for stands.
     Connected,

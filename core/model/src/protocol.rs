@@ -6,6 +6,7 @@
 pub mod amqp;
 pub mod code;
 pub mod http;
+pub mod hub;
 mod id;
 mod message;
 pub mod mqtt;

@@ -41,6 +41,8 @@ pub enum Purpose {
     Watch = 13,
     /// Keys that the service hands to TPMs.
     TpmKey = 20,
+    /// Back-offs and patience at a hub, and when power comes back.
+    Life = 21,
 }
 
 impl Seed {

@@ -8,6 +8,8 @@ mod arrival;
 mod compare;
 mod explain;
 mod file;
+mod hub;
+mod life;
 mod mock;
 mod network;
 mod objective;
@@ -23,10 +25,12 @@ pub use file::{
     Cohort, ConnectionKind, Consent, Fleet, Plugin, Plugins, Scenario, SecretSource, Target, TargetKind,
     TlsVersions,
 };
+pub use hub::{HubChangeFile, HubFile, HubStateFile, SweepFile, TierFile};
+pub use life::{LifeFile, PowerCutFile};
 pub use mock::{
-    AccessPolicyFile, AllocationFile, AssignmentFile, EnrollmentFile, EnrollmentGroupFile, HubFile, Listen,
-    LogFile, MockFile, MqttFile, OverlapFile, PermissionFile, RegionFile, ReprovisionFile, RetryAfterFile,
-    ServerTls, ThrottleFile, WebhookFile,
+    AccessPolicyFile, AllocationFile, AssignmentFile, EnrollmentFile, EnrollmentGroupFile, Listen, LogFile,
+    MockFile, MqttFile, OverlapFile, PermissionFile, RegionFile, ReprovisionFile, RetryAfterFile, ServerTls,
+    ThrottleFile, WebhookFile,
 };
 pub use network::{Delay, Network};
 pub use objective::{Comparison, Metric, Objective, ObjectiveError, Quantity, Timed, What};

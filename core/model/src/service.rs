@@ -12,6 +12,7 @@ pub mod certificate;
 mod config;
 pub mod enrollment;
 pub mod enrollment_api;
+mod hub;
 pub mod log;
 mod machine;
 pub mod metrics;
@@ -23,7 +24,8 @@ mod testing;
 pub mod throttle;
 mod tpm;
 
-pub use config::{Assignment, Config, ConfigError, Hub, Overlap, Region};
+pub use config::{Assignment, Config, ConfigError, Hub, HubState, Overlap, Region, Sweep, Tier};
+pub use hub::{HubCounters, HubEvent, Welcome, device_key};
 pub use machine::{Answer, Answered, Counters, Handled, Query, Service, Ticket};
 pub use placement::{WebhookCall, WebhookReply, WebhookTicket};
 pub use tpm::TpmKeys;

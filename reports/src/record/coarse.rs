@@ -12,6 +12,7 @@ impl Record {
     /// in [`super::Series::step_s`]; a record that has steps already is left as it is.
     pub fn coarsen(&mut self) {
         let metrics = self.metrics.iter().map(|metric| metric.per_second.len());
+        let metrics = metrics.chain(self.life.iter().map(|life| life.online.len()));
         let seconds = metrics.chain([self.series.sent.len(), self.series.in_flight.len()]).max().unwrap_or(0);
         let few = |step: &u32| seconds.div_ceil(*step as usize) <= STEPS_MAX;
         let step = STEPS_S.into_iter().find(few).unwrap_or(600);
@@ -34,12 +35,17 @@ impl Record {
         .into_iter()
         .chain(self.cohorts.iter_mut().map(|cohort| &mut cohort.assigned))
         .chain(self.metrics.iter_mut().map(|metric| &mut metric.per_second))
+        .chain(self.life.iter_mut().map(|life| &mut life.connects))
         {
             *counts =
                 steps(counts, step, |chunk| chunk.iter().fold(0, |sum, count| sum.saturating_add(*count)));
         }
         // A level is what it is at the end of its step.
-        series.in_flight = steps(&series.in_flight, step, |chunk| chunk.last().copied().unwrap_or(0));
+        let level = |counts: &[u32]| steps(counts, step, |chunk| chunk.last().copied().unwrap_or(0));
+        series.in_flight = level(&series.in_flight);
+        if let Some(life) = &mut self.life {
+            life.online = level(&life.online);
+        }
     }
 }
 

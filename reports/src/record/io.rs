@@ -84,6 +84,7 @@ impl Record {
             attempts: BTreeMap::new(),
             retry_after: RetryAfterUse::default(),
             held_back: HeldBack::default(),
+            life: None,
             window_ns: 0,
             heat: Vec::new(),
             journeys: Vec::new(),

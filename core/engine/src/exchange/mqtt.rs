@@ -55,11 +55,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         carrier: &Carrier,
         times: &mut ConnectTimes,
     ) -> Result<Self, Fault> {
-        let clock = carrier.clock;
+        let connect = caller.connect(carrier.keep_alive_secs);
+        Self::open_as(stream, connect, spelling::ANSWERS, carrier.clock, times).await
+    }
+
+    /// The same with any CONNECT and for the topics of one filter.
+    pub(super) async fn open_as(
+        stream: S,
+        connect: Connect,
+        filter: &str,
+        clock: Clock,
+        times: &mut ConnectTimes,
+    ) -> Result<Self, Fault> {
         let mut link = Self {
             packets: Packets::new(stream, PACKET_MAX_BYTES),
             clock,
-            keep_alive: Span::from_secs(u64::from(carrier.keep_alive_secs)),
+            keep_alive: Span::from_secs(u64::from(connect.keep_alive)),
             spoke: clock.now(),
             pinged: false,
             ping: Deadline::default(),
@@ -67,9 +78,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             packet_id: SUBSCRIBE_ID,
         };
         let started = clock.now();
-        let Packet::ConnAck(ConnAck { code, .. }) =
-            link.greet(Packet::Connect(caller.connect(carrier.keep_alive_secs))).await?
-        else {
+        let Packet::ConnAck(ConnAck { code, .. }) = link.greet(Packet::Connect(connect)).await? else {
             return Err(Fault::Protocol);
         };
         let connected = clock.now();
@@ -78,7 +87,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         if let Some(fault) = Connack::of(code as u8).map_or(Some(Fault::Protocol), Connack::fault) {
             return Err(fault);
         }
-        let mut subscribe = Subscribe::new(spelling::ANSWERS, QoS::AtLeastOnce);
+        let mut subscribe = Subscribe::new(filter, QoS::AtLeastOnce);
         subscribe.pkid = SUBSCRIBE_ID;
         let Packet::SubAck(SubAck { pkid: SUBSCRIBE_ID, return_codes }) =
             link.greet(Packet::Subscribe(subscribe)).await?
@@ -173,13 +182,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         }
     }
 
+    /// Queues a publication that nothing waits for.
+    pub(super) fn publish(&mut self, topic: &str, qos: QoS, payload: impl Into<Bytes>) {
+        let mut publish = Publish::from_bytes(topic, qos, payload.into());
+        if qos != QoS::AtMostOnce {
+            self.packet_id = self.packet_id.checked_add(1).unwrap_or(SUBSCRIBE_ID);
+            publish.pkid = self.packet_id;
+        }
+        // A topic of ours can always be spelled; a connection that is gone shows when it is read from.
+        let _ = self.say(&Packet::Publish(publish));
+    }
+
+    /// Sends what is queued.
+    pub(super) fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        self.packets.poll_flush(context)
+    }
+
     fn say(&mut self, packet: &Packet) -> Result<(), Broken> {
         self.spoke = self.clock.now();
         self.packets.queue(packet)
     }
 
     /// The next packet that a server may send to a subscriber, acknowledged. Sends what is queued and the pings.
-    fn poll_packet(&mut self, context: &mut Context<'_>) -> Poll<Result<Packet, Broken>> {
+    pub(super) fn poll_packet(&mut self, context: &mut Context<'_>) -> Poll<Result<Packet, Broken>> {
         loop {
             // What has come counts even if nothing more can be sent, so reading goes first.
             if let Poll::Ready(packet) = self.packets.poll_next(context) {

@@ -1,5 +1,6 @@
 //! Whether an objective held.
 
+use super::life;
 use fleetstorm_model::scenario::{Comparison, Metric, Objective, Quantity, Timed, What};
 use fleetstorm_model::time::Span;
 use fleetstorm_reports::Record;
@@ -37,6 +38,9 @@ pub(super) fn judge(record: &Record, objective: &Objective) -> Judged {
 }
 
 fn observe(record: &Record, objective: &Objective) -> Observed {
+    if let Some(observed) = life::observe(record, objective) {
+        return observed;
+    }
     let totals = match &objective.cohort {
         None => &record.totals,
         Some(name) => match record.cohorts.iter().find(|cohort| cohort.name == *name) {
@@ -77,6 +81,8 @@ fn observe(record: &Record, objective: &Objective) -> Observed {
             booted(totals)?;
             Ok(totals.registers as f64 / totals.booted as f64)
         }
+        // Those of the life after provisioning are observed above.
+        Metric::Online | Metric::CachedReconnects | Metric::NeedlessRegisters => Err(String::new()),
         Metric::Percentile(p, Timed::Attempts) => attempts_percentile(record, *p),
         Metric::Percentile(p, timed) => latency_percentile(record, *p, *timed),
         Metric::Rate(what) => rate(record, *what, objective),

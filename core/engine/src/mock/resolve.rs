@@ -5,14 +5,16 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use fleetstorm_model::random::Seed;
-use fleetstorm_model::scenario::{AllocationFile, MockFile, ReprovisionFile, SecretSource};
+use fleetstorm_model::scenario::{
+    AllocationFile, HubFile, MockFile, ReprovisionFile, SecretSource, TierFile,
+};
 use fleetstorm_model::service::access::{AccessPolicy, OWNER, Permission};
 use fleetstorm_model::service::certificate::CertificateInfo;
 use fleetstorm_model::service::enrollment::{
     Attestation, CaCertificate, CustomAllocation, Enrollment, Group, Individual, SymmetricKey,
 };
-use fleetstorm_model::service::{Config, Hub, Region};
-use fleetstorm_model::time::Calendar;
+use fleetstorm_model::service::{Config, Hub, Region, Sweep, Tier};
+use fleetstorm_model::time::{Calendar, Moment};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use zeroize::Zeroizing;
 
@@ -195,11 +197,30 @@ pub fn resolve(mock: &MockFile, fleet: &FleetIdentity, calendar: Calendar) -> Re
 /// The linked hubs: the file's, or the demo's two.
 pub(crate) fn hubs(mock: &MockFile) -> Vec<Hub> {
     if mock.hubs.is_empty() {
-        ["demo-hub-1", "demo-hub-2"]
-            .map(|name| Hub { host: format!("{name}.azure-devices.net"), weight: 1 })
-            .into()
+        ["demo-hub-1", "demo-hub-2"].map(|name| Hub::new(format!("{name}.azure-devices.net"), 1)).into()
     } else {
-        mock.hubs.iter().map(|hub| Hub { host: hub.host.clone(), weight: hub.weight }).collect()
+        mock.hubs.iter().map(hub).collect()
+    }
+}
+
+fn hub(file: &HubFile) -> Hub {
+    Hub {
+        tier: match file.tier {
+            TierFile::Unlimited => None,
+            TierFile::S1 => Some(Tier::S1),
+            TierFile::S2 => Some(Tier::S2),
+            TierFile::S3 => Some(Tier::S3),
+        },
+        units: file.units,
+        backlog: file.backlog.0,
+        registry_limit: file.registry_limit,
+        states: file.states.iter().map(|change| (Moment::START + change.at.0, change.state.into())).collect(),
+        commands: file
+            .reprovision
+            .iter()
+            .map(|sweep| Sweep { at: Moment::START + sweep.at.0, over: sweep.over.0 })
+            .collect(),
+        ..Hub::new(&*file.host, file.weight)
     }
 }
 

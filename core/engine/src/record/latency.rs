@@ -21,10 +21,16 @@ pub(crate) enum Phase {
     Poll,
     Lookup,
     TimeToAssigned,
+    /// To the hub, from the first packet to its CONNACK.
+    HubConnect,
+    /// From the intended boot to the first connection with a hub.
+    TimeToOnline,
+    /// From the loss of a hub to the next connection with one.
+    Reconnect,
 }
 
 impl Phase {
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 16] = [
         Self::Dns,
         Self::Tcp,
         Self::Tls,
@@ -38,6 +44,9 @@ impl Phase {
         Self::Poll,
         Self::Lookup,
         Self::TimeToAssigned,
+        Self::HubConnect,
+        Self::TimeToOnline,
+        Self::Reconnect,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -55,6 +64,9 @@ impl Phase {
             Self::Poll => "poll",
             Self::Lookup => "lookup",
             Self::TimeToAssigned => "time-to-assigned",
+            Self::HubConnect => "hub-connect",
+            Self::TimeToOnline => "time-to-online",
+            Self::Reconnect => "reconnect",
         }
     }
 }

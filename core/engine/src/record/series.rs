@@ -29,7 +29,7 @@ pub(super) struct Timeline {
 }
 
 /// Two weeks. A longer run counts everything after it in its last second rather than growing without bound.
-const SECONDS_MAX: usize = 14 * 86_400;
+pub(super) const SECONDS_MAX: usize = 14 * 86_400;
 
 /// The second of a moment.
 fn second(moment: Moment) -> usize {

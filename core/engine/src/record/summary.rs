@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use fleetstorm_model::time::{Moment, Span};
 use fleetstorm_reports::record::{
-    Code, Completion, Distribution, Heat, HeldBack, HerdIndex, Journey, Phase as PhaseRecord, RetryAfterUse,
-    Series, Totals,
+    Code, Completion, Distribution, Heat, HeldBack, HerdIndex, Journey, Life, Phase as PhaseRecord,
+    RetryAfterUse, Series, Totals,
 };
 
 use super::codes::Codes;
 use super::heat::Heats;
 use super::herd::Retries;
 use super::latency::Latencies;
+use super::life::Lives;
 use super::matrix::Matrix;
 use super::series::{Timeline, per_second};
 use super::watch::Watch;
@@ -33,6 +34,8 @@ pub(crate) struct Findings {
     pub(crate) exhausted: u64,
     pub(crate) held_back: HeldBack,
     pub(crate) last_settled: Moment,
+    /// Of devices that live on, if any do.
+    pub(crate) life: Option<Life>,
     pub(crate) window_ns: u64,
     pub(crate) heat: Vec<Heat>,
     pub(crate) journeys: Vec<Journey>,
@@ -50,8 +53,8 @@ pub(crate) struct CohortFindings {
 }
 
 impl Findings {
-    /// Merges the shards; there is at least one.
-    pub(crate) fn of(mut shards: Vec<Recorder>) -> Self {
+    /// Merges the shards, of which there is at least one, of a run that ended at `now`.
+    pub(crate) fn of(mut shards: Vec<Recorder>, now: Moment) -> Self {
         let (shift, windows) = level(&mut shards);
         let shards = &*shards;
         let mut latencies = Latencies::default();
@@ -118,6 +121,7 @@ impl Findings {
                     .as_nanos(),
             },
             last_settled: shards.iter().map(|shard| shard.last_settled).max().unwrap_or_default(),
+            life: lives(shards, now),
             window_ns: 1 << shift,
             heat: heats.written(windows),
             journeys: Watch::journeys(shards.iter().map(|shard| &shard.watch)),
@@ -125,6 +129,16 @@ impl Findings {
             checker: Watch::checker(shards.iter().map(|shard| &shard.watch)),
         }
     }
+}
+
+fn lives(shards: &[Recorder], now: Moment) -> Option<Life> {
+    let (living, _) = shards.first()?.lives.as_ref()?;
+    let devices = |shard: &Recorder| -> u64 {
+        let living = shard.cohorts.iter().zip(living).filter(|(_, living)| **living);
+        living.map(|(cohort, _)| cohort.totals.devices).sum()
+    };
+    let all: Vec<&Lives> = shards.iter().filter_map(|shard| Some(&*shard.lives.as_ref()?.1)).collect();
+    Some(Lives::merged(&all, shards.iter().map(devices).sum(), now))
 }
 
 /// Gives the windows of all shards the same length; returns it as a power of two, and how many windows have counts.

@@ -23,7 +23,7 @@ use rumqttc::mqttbytes::{Error as CodecError, QoS};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::sessions::Seat;
-use super::{House, Visit, webhooks};
+use super::{House, Visit, hub, webhooks};
 use crate::evidence::{Peer, Presented};
 use crate::packets::{Broken, Packets};
 
@@ -47,12 +47,24 @@ where
     let mut packets = Packets::new(stream, CONNECT_MAX_BYTES);
     // Boxed, so that a connected client does not carry this state for the rest of its life.
     let greeting = Box::pin(greet(&house, &mut packets));
-    let Ok(Some(guest)) = tokio::time::timeout(house.limits.connect, greeting).await else { return };
+    let Ok(Some(visitor)) = tokio::time::timeout(house.limits.connect, greeting).await else { return };
     packets.allow(PACKET_MAX_BYTES);
+    let guest = match visitor {
+        Visitor::Dps(guest) => guest,
+        Visitor::Hub(connect) => return hub::serve(&house, packets, peer, connect).await,
+    };
     let mut talk =
         Talk { house: &house, peer, guest, packets, granted: None, pending: VecDeque::new(), packet_id: 0 };
     talk.run().await;
     let _ = tokio::time::timeout(house.limits.body, talk.packets.shutdown()).await;
+}
+
+/// Who has knocked.
+enum Visitor {
+    /// A device that was let in to DPS.
+    Dps(Guest),
+    /// A device that wants to its hub.
+    Hub(Connect),
 }
 
 /// Who has been let in.
@@ -66,11 +78,11 @@ struct Guest {
     seat: Seat,
 }
 
-/// Reads the CONNECT and answers it; `None` if the client was not let in.
+/// Reads the CONNECT and answers it, unless it is for a hub; `None` if the client was not let in.
 async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
     house: &Rc<House>,
     packets: &mut Packets<S>,
-) -> Option<Guest> {
+) -> Option<Visitor> {
     if packets.peek().await.ok()? != CONNECT {
         return None;
     }
@@ -82,15 +94,18 @@ async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
         }
         _ => return None,
     };
+    if hub::is_meant(house, &connect) {
+        return Some(Visitor::Hub(connect));
+    }
     let (code, guest) = match judge(house, connect) {
-        Ok(guest) => (Connack::Accepted, Some(guest)),
+        Ok(guest) => (Connack::Accepted, Some(Visitor::Dps(guest))),
         Err(code) => (code, None),
     };
     answer(packets, code).await;
     guest
 }
 
-async fn answer<S: AsyncRead + AsyncWrite + Unpin>(packets: &mut Packets<S>, code: Connack) {
+pub(super) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(packets: &mut Packets<S>, code: Connack) {
     let code = match code {
         Connack::Accepted => ConnectReturnCode::Success,
         Connack::ProtocolVersion => ConnectReturnCode::RefusedProtocolVersion,

@@ -2,7 +2,8 @@
 //!
 //! This is the only place where the simulator meets a strategy.
 
-use fleetstorm_model::device::{Attempt, Decision, Host, Observation};
+use fleetstorm_model::device::{Attempt, Decision, Host, LifeEvent, LifeHost, Observation};
+use fleetstorm_model::protocol::Registration;
 use fleetstorm_model::random::{Purpose, Seed};
 use fleetstorm_model::time::Moment;
 
@@ -18,6 +19,8 @@ pub(super) struct Around<'a> {
     pub(super) wait_max_ns: &'a mut u64,
     pub(super) seed: Seed,
     pub(super) device: u32,
+    /// Hosts of the hubs, by number.
+    pub(super) hubs: &'a [String],
 }
 
 impl Around<'_> {
@@ -59,5 +62,20 @@ impl Host for Around<'_> {
             *self.wait_max_ns = (*self.wait_max_ns).max(wait.as_nanos());
         }
         self.recorder.observe(self.device as usize, now, observation);
+    }
+}
+
+impl LifeHost for Around<'_> {
+    fn hub_number(&mut self, registration: &Registration) -> Option<u16> {
+        let host = registration.assigned_hub.as_deref()?;
+        u16::try_from(self.hubs.iter().position(|hub| hub == host)?).ok()
+    }
+
+    fn chance(&mut self, count: u32) -> u64 {
+        self.seed.draw(Purpose::Life, self.device, count)
+    }
+
+    fn lived(&mut self, now: Moment, event: LifeEvent) {
+        self.recorder.lived(self.device as usize, now, event);
     }
 }

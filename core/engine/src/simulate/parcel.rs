@@ -1,7 +1,8 @@
 //! What is on its way to or from a device, in eight bytes.
 
+use fleetstorm_model::outcome::Fault;
 use fleetstorm_model::protocol::{Operation, RetryAfter, code};
-use fleetstorm_model::service::{Answer, Ticket};
+use fleetstorm_model::service::{Answer, HubEvent, Ticket};
 
 /// What a device's alarm will bring.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,6 +23,14 @@ pub(super) enum Parcel {
     Assigned { registration: u32 },
     /// A rarer answer, by its place on the shelf.
     Shelved(u32),
+    /// The device, at its hub's door.
+    Knock { expires_unix_secs: u32, slot: u8 },
+    /// The hub lets the device in.
+    Welcome,
+    /// The hub does not.
+    HubFault(Fault),
+    /// What a hub does to a connection that stands.
+    News(HubEvent),
 }
 
 /// Answers that do not fit into a parcel.
@@ -71,7 +80,14 @@ impl Shelf {
                 self.free.push(place);
                 *self.answers.get(place as usize)?
             }
-            Parcel::Boot | Parcel::Time | Parcel::Connection | Parcel::Request { .. } => return None,
+            Parcel::Boot
+            | Parcel::Time
+            | Parcel::Connection
+            | Parcel::Request { .. }
+            | Parcel::Knock { .. }
+            | Parcel::Welcome
+            | Parcel::HubFault(_)
+            | Parcel::News(_) => return None,
         })
     }
 }

@@ -159,6 +159,9 @@ impl Device {
     pub fn step(&mut self, now: Moment, input: Input<'_>, policy: &Policy, host: &mut impl Host) -> Action {
         match (self.state, input) {
             (_, Input::Boot { intended }) => self.boot(now, intended, policy, host),
+            (State::Finished | State::Off, Input::Again { operation }) => {
+                self.again(now, operation, policy, host)
+            }
             (State::Waiting, Input::Alarm) if now >= self.until => {
                 self.lag = Short::of(now.since(self.until));
                 self.begin(now, policy, host)
@@ -220,6 +223,34 @@ impl Device {
             Decision::Faulted => self.stop(now, ErrorClass::Throttled, NOTHING, None, true, host),
             _ => self.begin(now, policy, host),
         }
+    }
+
+    /// Attempts are counted on, so that no draw is made twice.
+    fn again(&mut self, now: Moment, operation: Operation, policy: &Policy, host: &mut impl Host) -> Action {
+        let next = if policy.lookups { operation } else { Operation::Register };
+        *self = Self {
+            booted: now,
+            attempts: self.attempts,
+            token_expires_unix_secs: self.token_expires_unix_secs,
+            slot: self.slot,
+            challenged: self.challenged,
+            next,
+            ..Self::new()
+        };
+        self.begin(now, policy, host)
+    }
+
+    /// Forgets everything but how often it has tried.
+    pub(super) fn power_off(&mut self) {
+        *self = Self { attempts: self.attempts, ..Self::new() };
+    }
+
+    /// A credential for a connection that begins now.
+    pub(super) fn fresh_credential(&self, now: Moment, policy: &Policy) -> Credential {
+        let expires = policy.token_lifetime.map_or(0, |lifetime| {
+            self.believed_unix_secs(now, policy).saturating_add(lifetime.as_secs()).max(1)
+        });
+        Credential { slot: self.slot, expires_unix_secs: expires }
     }
 
     /// Starts the next attempt: connects if there is no connection, else sends.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::text::{Duration, Offset, Rate};
-use super::{AlertRule, Arrival, CompareFile, MockFile, Network, RefusalsFile, Transport};
+use super::{AlertRule, Arrival, CompareFile, LifeFile, MockFile, Network, RefusalsFile, Transport};
 use crate::device::{ConnectionUse, Policy};
 use crate::profile::Profile;
 use crate::time::{Calendar, Span};
@@ -161,6 +161,10 @@ pub struct Cohort {
     pub poll_failures: u32,
     /// How long a device that was refused for good sleeps before it tries again.
     pub park: Duration,
+    /// The life after provisioning: devices go on to their hub and stay there, and the run goes on to its horizon.
+    /// Default: a device with a hub is done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub life: Option<LifeFile>,
 }
 
 impl Default for Cohort {
@@ -190,6 +194,7 @@ impl Default for Cohort {
             assign_patience: Duration(policy.assign_patience),
             poll_failures: policy.poll_failures,
             park: Duration(policy.park),
+            life: None,
         }
     }
 }

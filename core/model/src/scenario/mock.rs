@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::SecretSource;
 use super::text::{Duration, Rate};
+use super::{HubFile, SecretSource};
 use crate::service::access::Permission;
 use crate::service::enrollment::{AllocationPolicy, ReprovisionPolicy};
 use crate::service::throttle::{self, Model, RetryAfterMode};
@@ -139,21 +139,6 @@ pub struct ServerTls {
     pub ca_out: Option<String>,
     /// More names for the throw-away certificate.
     pub names: Vec<String>,
-}
-
-/// A linked hub.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct HubFile {
-    /// Its host name.
-    pub host: String,
-    /// Its allocation weight, 1 to 1000.
-    #[serde(default = "one")]
-    pub weight: u32,
-}
-
-const fn one() -> u32 {
-    1
 }
 
 const fn yes() -> bool {

@@ -9,6 +9,10 @@
 //! rate(429) < 50% after 60s             share of answers
 //! count(401) == 0                       a status, a six-digit code, a transport fault, or failed
 //! assigned >= 99% for "sensors"         one cohort
+//! online >= 99% after 15m               share (or number) of living devices at their hub, at the end, `within` a
+//!                                       time or from one on
+//! cached_reconnects >= 99%              share of reconnects made without asking DPS
+//! needless_registers == 0               registrations of devices with a hub that changed nothing
 //! ```
 
 use std::fmt;
@@ -51,6 +55,12 @@ pub enum Metric {
     AttemptsPerDevice,
     /// Registrations and status lookups sent per device.
     RegistersPerDevice,
+    /// Devices connected to their hub.
+    Online,
+    /// Reconnects that were made with the cached assignment.
+    CachedReconnects,
+    /// Registrations of devices with a hub that changed nothing.
+    NeedlessRegisters,
     /// A percentile of a latency or of the attempts.
     Percentile(f64, Timed),
     /// A share of all answers and broken attempts.
@@ -88,12 +98,18 @@ pub enum Timed {
     Lookup,
     /// From the intended boot to the hub.
     TimeToAssigned,
+    /// To the hub, from the first packet to its CONNACK.
+    HubConnect,
+    /// From the intended boot to the first connection with a hub.
+    TimeToOnline,
+    /// From the loss of a hub to the next connection with one.
+    Reconnect,
     /// Attempts of a device: a number, not a time.
     Attempts,
 }
 
 impl Timed {
-    const ALL: [(&'static str, Self); 14] = [
+    const ALL: [(&'static str, Self); 17] = [
         ("dns", Self::Dns),
         ("tcp", Self::Tcp),
         ("tls", Self::Tls),
@@ -107,6 +123,9 @@ impl Timed {
         ("poll", Self::Poll),
         ("lookup", Self::Lookup),
         ("time_to_assigned", Self::TimeToAssigned),
+        ("hub_connect", Self::HubConnect),
+        ("time_to_online", Self::TimeToOnline),
+        ("reconnect", Self::Reconnect),
         ("attempts_per_device", Self::Attempts),
     ];
 
@@ -189,7 +208,7 @@ pub struct ObjectiveError {
     pub help: String,
 }
 
-const METRICS: &str = "assigned, stopped, attempts_per_device, registers_per_device, p50(...) to p99.9(...), rate(...), count(...)";
+const METRICS: &str = "assigned, stopped, online, attempts_per_device, registers_per_device, cached_reconnects, needless_registers, p50(...) to p99.9(...), rate(...), count(...)";
 
 impl std::str::FromStr for Objective {
     type Err = ObjectiveError;
@@ -242,13 +261,14 @@ impl Objective {
             (_, Quantity::Number(_) | Quantity::Percent(_)) if timed => {
                 return refuse("a latency is compared with a time", "write a unit, such as 250ms or 60s");
             }
-            (Metric::Rate(_), Quantity::Number(_)) => {
+            (Metric::Rate(_) | Metric::CachedReconnects, Quantity::Number(_)) => {
                 return refuse("a rate is compared with a share", "write it in percent, such as 50%");
             }
             (
                 Metric::Count(_)
                 | Metric::AttemptsPerDevice
                 | Metric::RegistersPerDevice
+                | Metric::NeedlessRegisters
                 | Metric::Percentile(..),
                 Quantity::Percent(_),
             ) => {
@@ -256,11 +276,13 @@ impl Objective {
             }
             _ => {}
         }
-        let windowed =
-            matches!(self.metric, Metric::Assigned | Metric::Rate(What::Status(429) | What::Failed));
+        let windowed = matches!(
+            self.metric,
+            Metric::Assigned | Metric::Online | Metric::Rate(What::Status(429) | What::Failed)
+        );
         if (self.within.is_some() || self.after.is_some()) && !windowed {
             return refuse(
-                "`within` and `after` go with assigned, rate(429) and rate(failed)",
+                "`within` and `after` go with assigned, online, rate(429) and rate(failed)",
                 "leave the window out",
             );
         }
@@ -315,6 +337,11 @@ fn metric(input: &mut Input<'_>) -> Parsed<Metric> {
         "stopped".value(Metric::Stopped),
         "attempts_per_device".value(Metric::AttemptsPerDevice),
         "registers_per_device".value(Metric::RegistersPerDevice),
+        alt((
+            "online".value(Metric::Online),
+            "cached_reconnects".value(Metric::CachedReconnects),
+            "needless_registers".value(Metric::NeedlessRegisters),
+        )),
         preceded(
             "rate",
             cut_err(within_parentheses(what)).context(expected("(429), (401002), (timeout) or (failed)")),
@@ -434,6 +461,9 @@ impl fmt::Display for Metric {
             Self::Stopped => f.write_str("stopped"),
             Self::AttemptsPerDevice => f.write_str("attempts_per_device"),
             Self::RegistersPerDevice => f.write_str("registers_per_device"),
+            Self::Online => f.write_str("online"),
+            Self::CachedReconnects => f.write_str("cached_reconnects"),
+            Self::NeedlessRegisters => f.write_str("needless_registers"),
             Self::Percentile(p, timed) => write!(f, "p{p}({})", timed.name()),
             Self::Rate(what) => write!(f, "rate({what})"),
             Self::Count(what) => write!(f, "count({what})"),

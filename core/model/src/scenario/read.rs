@@ -421,6 +421,11 @@ impl<'a> Judge<'a> {
                 "write whole seconds up to 1740s; 0s sends no pings",
             );
         }
+        if let Some(life) = &cohort.life
+            && let Err((key, message, help)) = life.check()
+        {
+            self.refuse(&at(&format!("life.{key}")), message, help);
+        }
         if cohort.transport.authenticates_connections() && cohort.attestation.kind == "tpm" {
             let transport = if cohort.transport.is_mqtt() { "MQTT" } else { "AMQP here" };
             self.refuse(
@@ -483,6 +488,13 @@ impl<'a> Judge<'a> {
                         "target",
                         "the real service needs an id scope",
                         "add `id_scope = \"0ne…\"` or `id_scope_env`",
+                    );
+                }
+                if let Some(lives) = scenario.cohorts.iter().position(|cohort| cohort.life.is_some()) {
+                    self.refuse(
+                        &format!("cohort.{lives}.life"),
+                        "devices live on at the mock's hubs only",
+                        "take [cohort.life] out for the real service",
                     );
                 }
                 if target.consent.is_none() {
@@ -553,9 +565,8 @@ impl<'a> Judge<'a> {
             self.refuse(&at("mqtt.user_name"), "this code does not fit", "write 2 to 5");
         }
         for (index, hub) in mock.hubs.iter().enumerate() {
-            if !(1..=1_000).contains(&hub.weight) {
-                let path = at(&format!("hub.{index}.weight"));
-                self.refuse(&path, format!("a weight of {}", hub.weight), "weights are 1 to 1000");
+            if let Err((key, message, help)) = hub.check() {
+                self.refuse(&at(&format!("hub.{index}.{key}")), message, help);
             }
         }
         if matches!(mock.allocation, AllocationFile::Static | AllocationFile::Custom) {

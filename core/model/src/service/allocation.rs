@@ -35,10 +35,8 @@ mod tests {
     use super::*;
 
     fn hubs(weights: &[u32]) -> Vec<Hub> {
-        let hub = |(index, weight): (usize, &u32)| Hub {
-            host: format!("hub-{index}.azure-devices.net"),
-            weight: *weight,
-        };
+        let hub =
+            |(index, weight): (usize, &u32)| Hub::new(format!("hub-{index}.azure-devices.net"), *weight);
         weights.iter().enumerate().map(hub).collect()
     }
 

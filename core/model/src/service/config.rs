@@ -4,7 +4,7 @@ use super::access::AccessPolicy;
 use super::enrollment::{AllocationPolicy, Enrollment, Group, Individual};
 use super::throttle;
 use crate::random::Seed;
-use crate::time::{Calendar, Span};
+use crate::time::{Calendar, Moment, Span};
 
 /// Everything a [`super::Service`] starts with.
 #[derive(Clone, Debug)]
@@ -72,6 +72,68 @@ pub struct Hub {
     pub host: String,
     /// `allocationWeight`, 1 to 1000.
     pub weight: u32,
+    /// What it lets in; `None` for no limit.
+    pub tier: Option<Tier>,
+    /// Units of that tier.
+    pub units: u32,
+    /// A connection that would wait longer than this for its CONNACK is closed instead.
+    pub backlog: Span,
+    /// Whether an assignment waits for the tier's identity registry. Whether the service's does is not documented.
+    pub registry_limit: bool,
+    /// When its state changes, in order. It starts [`HubState::Up`].
+    pub states: Vec<(Moment, HubState)>,
+    /// When it tells its devices to provision again.
+    pub commands: Vec<Sweep>,
+}
+
+impl Hub {
+    /// A hub of one S1 unit that nothing befalls.
+    pub fn new(host: impl Into<String>, weight: u32) -> Self {
+        Self {
+            host: host.into(),
+            weight,
+            tier: Some(Tier::S1),
+            units: 1,
+            // C# waits a minute for a CONNACK, because a hub that shapes its traffic answers late.
+            backlog: Span::from_secs(60),
+            registry_limit: false,
+            states: Vec::new(),
+            commands: Vec::new(),
+        }
+    }
+}
+
+/// Tiers of IoT Hub, as far as their throttles differ (`dps-protocol` 11.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tier {
+    /// Free, B1 and S1.
+    S1,
+    /// B2 and S2.
+    S2,
+    /// B3 and S3.
+    S3,
+}
+
+/// What becomes of a hub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HubState {
+    /// It works.
+    Up,
+    /// It lets nobody in; connections that stand go on.
+    Throttled,
+    /// It is out of order: connections are refused and those that stood are closed.
+    Failing,
+    /// It is no longer linked: DPS assigns nobody to it and it knows no device any more.
+    Unlinked,
+}
+
+/// A direct method that is called at all of a hub's devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sweep {
+    /// When the first device is called.
+    pub at: Moment,
+    /// The devices are called evenly over this time.
+    pub over: Span,
 }
 
 /// The distribution of the time from a register's 202 to `assigned`.

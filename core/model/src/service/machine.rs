@@ -8,6 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 
 use super::config::{Assignment, Config, ConfigError, Overlap};
 use super::enrollment::{AllocationPolicy, Attestation, Enrollment, Group, Individual};
+use super::hub::Hubs;
 use super::metrics::{MetricStatus, Metrics};
 use super::placement::{Choice, Special, WebhookCall};
 use super::record::{Caller, EnrollmentPlace, EnrollmentRef, Records};
@@ -121,6 +122,7 @@ pub struct Service {
     /// What the names of the roster's devices begin with.
     roster_prefix: String,
     pub(super) records: Records,
+    pub(super) hubs: Hubs,
     registrations: Meter,
     operations: Meter,
     /// What few devices have, by the place of their record.
@@ -183,6 +185,7 @@ impl Service {
             groups,
             roster_prefix: String::new(),
             records: Records::default(),
+            hubs: Hubs::new(&config.hubs),
             special: BTreeMap::new(),
             calls: VecDeque::new(),
             counters: Counters::default(),
@@ -444,6 +447,7 @@ impl Service {
         form: &Form<'_>,
         evidence: &impl Evidence,
     ) -> Result<Answer, Refusal> {
+        self.hubs.advance(now);
         if evidence.certificate().is_none()
             && evidence.token() == Token::Absent
             && let Some(challenge) = self.challenge(caller, evidence).transpose()
@@ -534,7 +538,7 @@ impl Service {
     ///
     /// An individual enrollment goes first and is final: a device that fails it does not fall through to a group
     /// (`dps-protocol` 9.2, 14.3).
-    fn admit(
+    pub(super) fn admit(
         &self,
         now: Moment,
         caller: Caller<'_>,

@@ -87,10 +87,7 @@ fn config() -> Config {
     let group = |id: &str, attestation| Group { id: id.into(), enrollment: enrollment(attestation) };
     Config {
         id_scope: SCOPE.into(),
-        hubs: vec![
-            Hub { host: "hub-1.azure-devices.net".into(), weight: 1 },
-            Hub { host: "hub-2.azure-devices.net".into(), weight: 1 },
-        ],
+        hubs: vec![Hub::new("hub-1.azure-devices.net", 1), Hub::new("hub-2.azure-devices.net", 1)],
         individuals: Vec::new(),
         groups: vec![
             group("keys", keys(PRIMARY, Some(SECONDARY))),

@@ -159,7 +159,8 @@ impl Service {
     fn candidates<'a>(&'a self, enrollment: &'a Enrollment) -> impl Iterator<Item = u16> + Clone + 'a {
         (0..).zip(&self.config.hubs).filter_map(|(at, hub)| {
             let named = |host: &String| host.eq_ignore_ascii_case(&hub.host);
-            (enrollment.hubs.is_empty() || enrollment.hubs.iter().any(named)).then_some(at)
+            let wanted = enrollment.hubs.is_empty() || enrollment.hubs.iter().any(named);
+            (wanted && self.hubs.is_linked(at)).then_some(at)
         })
     }
 
@@ -170,7 +171,7 @@ impl Service {
         let Some(enrollment) = self.enrollment(of) else { return Choice::Hub(0) };
         if let Some(hub) = self.current_hub(at) {
             let sticky = api_version.get(..10).is_some_and(|date| date <= LAST_STICKY_VERSION);
-            if sticky || !enrollment.reprovision.update_hub_assignment {
+            if self.hubs.is_linked(hub) && (sticky || !enrollment.reprovision.update_hub_assignment) {
                 return Choice::Hub(hub);
             }
         }
@@ -195,7 +196,8 @@ impl Service {
                 allocation::hashed(near, key)
             }
         };
-        // Every hub that an enrollment names was linked when the enrollment was made, and hubs stay linked.
+        // Every hub that an enrollment names was linked when the enrollment was made; where none is any more, the
+        // device is sent to one that will not know it.
         Choice::Hub(hub.unwrap_or(0))
     }
 
@@ -236,6 +238,10 @@ impl Service {
         }
         let count = self.records.get(at).registrations;
         let took = self.assignment(allocation::hash(name), count.saturating_sub(1));
+        // An identity is made where the device is new to the hub.
+        let made = current != Some(hub);
+        let held = if made { self.hubs.registry_delay(now, hub) } else { Span::ZERO };
+        let took = took.map(|took| took + held);
         let record = self.records.get_mut(at);
         record.substatus = substatus;
         record.hub = hub;

@@ -73,7 +73,7 @@ pub(super) fn config() -> Config {
     let attestation = Attestation::SymmetricKey { primary, secondary: None };
     Config {
         id_scope: SCOPE.into(),
-        hubs: [1, 2, 3].map(|number| Hub { host: hub(number), weight: 1 }).into(),
+        hubs: [1, 2, 3].map(|number| Hub::new(hub(number), 1)).into(),
         individuals: Vec::new(),
         groups: vec![Group { id: "keys".into(), enrollment: Enrollment::new(attestation) }],
         allocation: AllocationPolicy::Hashed,

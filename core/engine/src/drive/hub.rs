@@ -1,0 +1,125 @@
+//! A device at its hub: the part of its loop that comes after DPS.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::task::Poll;
+
+use fleetstorm_model::device::{Credential, LifeEvent, LifeHost};
+use fleetstorm_model::outcome::Fault;
+use fleetstorm_model::protocol::{Registration, hub};
+use fleetstorm_model::random::Purpose;
+use fleetstorm_model::time::Moment;
+
+use super::{Around, Connect, Driven, Event};
+use crate::exchange::hub::{HubLink, News, Passport};
+use crate::record::ConnectTimes;
+
+/// A hostile service could name a new hub for each device; beyond this many an assignment cannot be followed.
+const HUBS_MAX: usize = 4_096;
+
+/// The hubs that a shard's devices were sent to, by number.
+#[derive(Default)]
+pub(crate) struct HubNames {
+    names: RefCell<Vec<Rc<str>>>,
+}
+
+impl HubNames {
+    fn number(&self, host: &str) -> Option<u16> {
+        let mut names = self.names.borrow_mut();
+        if let Some(known) = names.iter().position(|name| name.eq_ignore_ascii_case(host)) {
+            return u16::try_from(known).ok();
+        }
+        if names.len() >= HUBS_MAX {
+            return None;
+        }
+        names.push(host.into());
+        u16::try_from(names.len() - 1).ok()
+    }
+
+    fn name(&self, number: u16) -> Option<Rc<str>> {
+        self.names.borrow().get(usize::from(number)).cloned()
+    }
+}
+
+impl<C: Connect> Driven<'_, C> {
+    /// Connects to the hub of the assignment in hand.
+    pub(super) async fn connect_hub(&mut self, number: u16, credential: Credential) -> Event {
+        self.wire.hang_up();
+        let (shard, cohort) = (self.around.shard, self.around.cohort);
+        let Some(name) = shard.hubs.name(number) else { return Event::HubBroke(Fault::Dns) };
+        let device_id = self.around.device_id.as_deref().unwrap_or(&self.around.registration_id);
+        let token = match self.sign(credential, hub::audience(&name, device_id)).await {
+            Ok(token) => token,
+            Err(Event::Broke(fault)) => return Event::HubBroke(fault),
+            Err(event) => return event,
+        };
+        let deadline = shard.clock.instant(self.alarm().unwrap_or(Moment::FAR));
+        let passport = Passport {
+            hub: &name,
+            device_id,
+            token: token.as_deref(),
+            keep_alive_secs: cohort.carrier.keep_alive_secs,
+        };
+        let attempt = async {
+            let mut times = ConnectTimes::default();
+            let stream = cohort.connect.connect_hub(&name, &self.wire.identity).await?;
+            HubLink::open(stream, &passport, shard.clock, &mut times).await
+        };
+        match tokio::time::timeout_at(deadline, attempt).await {
+            Ok(Ok(link)) => {
+                self.wire.hub = Some(Box::new(link));
+                Event::Welcome
+            }
+            Ok(Err(fault)) => Event::HubBroke(fault),
+            Err(_) => Event::Alarm,
+        }
+    }
+
+    /// Stays connected until the alarm, or until the hub has something to say.
+    pub(super) async fn stay(&mut self) -> Event {
+        let shard = self.around.shard;
+        let at = self.alarm().unwrap_or(Moment::FAR);
+        let Some(link) = &mut self.wire.hub else { return Event::HubBroke(Fault::Closed) };
+        let news = {
+            let mut alarm = std::pin::pin!(shard.alarms.at(at));
+            let mut news = std::pin::pin!(link.news());
+            std::future::poll_fn(|context| {
+                if alarm.as_mut().poll(context).is_ready() {
+                    return Poll::Ready(None);
+                }
+                news.as_mut().poll(context).map(Some)
+            })
+            .await
+        };
+        match news {
+            None => {
+                shard.recorder.borrow_mut().lagged(shard.clock.now().since(at));
+                Event::Alarm
+            }
+            Some(News::Reprovision) => Event::Command,
+            Some(News::Closed) => {
+                self.wire.hub = None;
+                Event::HubBroke(Fault::Lost)
+            }
+        }
+    }
+}
+
+impl<C> LifeHost for Around<'_, C> {
+    fn hub_number(&mut self, registration: &Registration) -> Option<u16> {
+        self.device_id = registration
+            .device_id
+            .as_deref()
+            .filter(|id| *id != &*self.registration_id)
+            .map(|id| id.chars().take(256).collect());
+        self.shard.hubs.number(registration.assigned_hub.as_deref()?)
+    }
+
+    fn chance(&mut self, count: u32) -> u64 {
+        self.shard.seed.draw(Purpose::Life, self.index, count)
+    }
+
+    fn lived(&mut self, now: Moment, event: LifeEvent) {
+        self.shard.recorder.borrow_mut().lived(self.local, now, event);
+    }
+}

@@ -1,0 +1,109 @@
+//! Simulated devices at their hubs.
+//!
+//! A connection is three events: the device knocks, the hub answers, and, where the hub's plan says so, it does something
+//! to the connection. Messages cost none: a device's own alarm sends them.
+
+use std::cell::OnceCell;
+
+use fleetstorm_model::device::{LifeAction, LifeInput};
+use fleetstorm_model::outcome::Fault;
+use fleetstorm_model::service::{HubEvent, Welcome, device_key};
+use fleetstorm_model::time::{Moment, Span};
+
+use super::parcel::Parcel;
+use super::truth::Truth;
+use super::{Due, Fate, Leg, Simulation};
+
+/// Sets the draws of a hub's weather apart from those of DPS's, which are keyed by the attempts of a registration.
+const AT_HUB: u32 = 1 << 29;
+
+impl Simulation<'_> {
+    /// Gives a device that lives on an input and says what its wish leads to.
+    pub(super) fn live(&mut self, device: u32, now: Moment, input: LifeInput<'_>) -> Due {
+        let mut input = input;
+        loop {
+            let cell = &mut self.cells[device as usize];
+            let life = &mut self.lives[device as usize];
+            let before = life.has_been_online();
+            let cohort = &self.world.cohorts[usize::from(cell.cohort)];
+            let Some(rules) = &cohort.life else { return None };
+            let (own, mut around) = super::around(&mut self.world.parts, cohort, cell, device);
+            let action = life.step(own, now, input, (&cohort.policy, rules), &mut around);
+            if life.has_been_online() && !before {
+                self.note(device, now, Fate::Assigned);
+                self.free_place();
+            }
+            return match action {
+                LifeAction::Dps(action) => match self.act(device, now, action) {
+                    Ok(due) => due,
+                    Err(again) => {
+                        input = LifeInput::Dps(again);
+                        continue;
+                    }
+                },
+                LifeAction::ConnectHub { credential, .. } => {
+                    let arrives = now + self.hub_leg(device, Leg::Connect) + self.hub_leg(device, Leg::There);
+                    let expires_unix_secs = u32::try_from(credential.expires_unix_secs).unwrap_or(u32::MAX);
+                    let slot = credential.slot;
+                    self.dispatch(device, arrives, Parcel::Knock { expires_unix_secs, slot })
+                }
+                LifeAction::Heartbeat => {
+                    if let Some(hub) = self.lives[device as usize].hub() {
+                        self.service.hub_heard(hub);
+                    }
+                    self.stay(device, now)
+                }
+                LifeAction::Stay => self.stay(device, now),
+                LifeAction::Sleep => self.alarm(device),
+            };
+        }
+    }
+
+    /// A device knocks at its hub's door.
+    pub(super) fn knock(&mut self, device: u32, now: Moment, expires_unix_secs: u32, slot: u8) -> Due {
+        let Some(hub) = self.lives[device as usize].hub() else { return self.alarm(device) };
+        let cohort = self.cells[device as usize].cohort;
+        let truth = Truth {
+            proof: self.world.cohorts[usize::from(cohort)].proof,
+            slot,
+            expires_unix_secs: u64::from(expires_unix_secs),
+            name: (&self.prefix, device),
+            certificate: OnceCell::new(),
+        };
+        let back = self.hub_leg(device, Leg::Service) + self.hub_leg(device, Leg::Back);
+        match self.service.connect_hub_by_number(now, hub, device, &truth) {
+            Welcome::Accepted { delay } => self.dispatch(device, now + delay + back, Parcel::Welcome),
+            Welcome::Refused(code) => {
+                let fault = code.fault().unwrap_or(Fault::Protocol);
+                self.dispatch(device, now + back, Parcel::HubFault(fault))
+            }
+            Welcome::Closed => self.dispatch(device, now + back, Parcel::HubFault(Fault::Closed)),
+        }
+    }
+
+    /// Stays connected until the device's own alarm or until the hub does something, whichever comes first.
+    fn stay(&mut self, device: u32, now: Moment) -> Due {
+        let alarm = self.alarm(device);
+        let Some(hub) = self.lives[device as usize].hub() else { return alarm };
+        let key = device_key(&format!("{}{device:06}", self.prefix));
+        let Some((at, event)) = self.service.hub_event(now, hub, key) else { return alarm };
+        match alarm {
+            Some((own, _)) if own < at => alarm,
+            // The device learns of it a hop later; what it would have done meanwhile waits for that.
+            _ => Some((at + self.hub_leg(device, Leg::Back), Parcel::News(event))),
+        }
+    }
+
+    /// What a hub did to a connection reaches the device.
+    pub(super) fn hear(&mut self, device: u32, now: Moment, event: HubEvent) -> Due {
+        match event {
+            HubEvent::Command => self.live(device, now, LifeInput::Command),
+            HubEvent::Closed => self.live(device, now, LifeInput::HubBroke(Fault::Lost)),
+        }
+    }
+
+    /// How long a leg of the way to a hub takes.
+    fn hub_leg(&self, device: u32, leg: Leg) -> Span {
+        self.weather(device, AT_HUB | self.lives[device as usize].draws(), leg)
+    }
+}

@@ -1,0 +1,133 @@
+//! The life after provisioning, as real bytes and by direct calls: the same machine meets the same hubs.
+
+use fleetstorm_engine::{Control, Plan, Registry, simulate, wired};
+use fleetstorm_model::scenario::Scenario;
+use fleetstorm_model::time::Calendar;
+use fleetstorm_reports::Record;
+use fleetstorm_reports::record::{End, Life};
+
+fn plan(text: &str) -> Plan {
+    let scenario = Scenario::read(text, "test.toml", &[]).unwrap_or_else(|problems| panic!("{problems}"));
+    let registry = Registry::new(&[
+        &fleetstorm_plugin_retry::ENTRY,
+        &fleetstorm_plugin_symmetric_key::ENTRY,
+        &fleetstorm_plugin_x509::ENTRY,
+    ]);
+    Plan::new(scenario, &registry, Calendar::VIRTUAL).expect("the plan is sound")
+}
+
+fn both(text: &str) -> [(Record, Life); 2] {
+    let runs = [
+        wired::run(plan(text), &Control::default()).expect("the wired run ends"),
+        simulate::run(plan(text), &Control::default()).expect("the simulated run ends"),
+    ];
+    runs.map(|record| {
+        let life = record.life.clone().expect("devices live on");
+        (record, life)
+    })
+}
+
+/// Ways that take as long as those of a wired run.
+const FAST: &str = "[network]\nconnect = { kind = \"constant\", delay = \"1ms\" }\nhop = { kind = \"constant\", \
+                    delay = \"500us\" }\nservice = { kind = \"constant\", delay = \"0s\" }\n";
+
+/// A cohort with a cache and MQTT, one without and HTTPS with certificates; a hub that fails for a second, one that
+/// tells its devices to provision again, and a loss of power.
+const EVENTFUL: &str = "seed = 3\nhorizon = \"90s\"\n[fleet]\ndevices = 80\narrival = { kind = \"all-at-once\", spread = \"1s\" }\n\
+     [[cohort]]\nname = \"keys\"\ntransport = \"mqtt\"\n\
+     life = { heartbeat = \"2s\", power_cuts = [{ at = \"50s\", off = \"1s\", spread = \"1s\" }] }\n\
+     [[cohort]]\nname = \"certificates\"\nattestation = \"x509\"\n\
+     life = { cache = false, heartbeat = \"2s\", power_cuts = [{ at = \"50s\", off = \"1s\", spread = \"1s\" }] }\n\
+     [mock.throttle]\nprofile = \"unlimited\"\n\
+     [[mock.hub]]\nhost = \"a.azure-devices.net\"\nstates = [{ at = \"30s\", state = \"failing\" }, { at = \"31s\", state = \"up\" }]\n\
+     [[mock.hub]]\nhost = \"b.azure-devices.net\"\nreprovision = [{ at = \"10s\", over = \"5s\" }]\n";
+
+#[test]
+fn a_life_is_the_same_as_real_bytes_and_by_direct_calls() {
+    let [(wired, ours), (simulated, theirs)] = both(&format!("{EVENTFUL}{FAST}"));
+    let counts = |life: &Life| {
+        let Life { online, connects, online_share, messages, .. } = life;
+        assert!(online.len() >= 90 && connects.iter().any(|count| *count > 0) && *messages > 0);
+        assert!((0.5..1.0).contains(online_share));
+        Life { online: Vec::new(), connects: Vec::new(), online_share: 0.0, messages: 0, ..life.clone() }
+    };
+    assert_eq!(counts(&ours), counts(&theirs));
+    assert!((ours.online_share - theirs.online_share).abs() < 0.005);
+    assert!(ours.messages.abs_diff(theirs.messages) * 50 <= ours.messages, "{ours:?} {theirs:?}");
+    assert_eq!(wired.totals.registers, simulated.totals.registers);
+    assert_eq!(wired.totals.hubs, simulated.totals.hubs);
+
+    assert_eq!((ours.devices, ours.ever_online, ours.online_at_end), (80, 80, 80));
+    let of_b = wired.totals.hubs["b.azure-devices.net"];
+    let of_a = wired.totals.hubs["a.azure-devices.net"];
+    assert_eq!(ours.commands, of_b, "every device of the second hub was told");
+    assert_eq!(ours.returns["command"], of_b);
+    assert_eq!(ours.power_losses, 80);
+    let forgetful = wired.cohorts[1].totals.devices;
+    assert_eq!((ours.returns["boot"], ours.registrations_needless), (forgetful, forgetful));
+    // Lost by the outage, by the command and by the cut; all came back.
+    assert_eq!(ours.reconnects, of_a + of_b + 80);
+    assert_eq!(ours.reconnects_cached, of_a + (80 - forgetful));
+    assert_eq!(wired.totals.registers, 80 + of_b + forgetful);
+    assert_eq!(wired.end, End::Horizon, "a fleet that lives on is never settled");
+}
+
+#[test]
+fn two_lives_of_a_seed_leave_the_same_bytes() {
+    for run in [wired::run, simulate::run] {
+        let bytes = || {
+            let record = run(plan(EVENTFUL), &Control::default()).expect("the run ends");
+            record.write().expect("a record is JSON")
+        };
+        assert!(bytes() == bytes());
+    }
+}
+
+#[test]
+fn a_fleet_that_connects_at_once_takes_what_the_hubs_quota_takes() {
+    let text = format!(
+        "horizon = \"60s\"\n[fleet]\ndevices = 1000\n[[cohort]]\nretry = \"none\"\nlife = {{ heartbeat = \"0s\" }}\n\
+         [mock]\nassignment = {{ kind = \"constant\", delay = \"1s\" }}\nretry_after_s = 1\n\
+         [mock.throttle]\nprofile = \"unlimited\"\n[[mock.hub]]\nhost = \"a.azure-devices.net\"\n{FAST}"
+    );
+    for (record, life) in both(&text) {
+        assert_eq!((life.online_at_end, life.hub_connections), (1_000, 1_000));
+        let slowest =
+            record.phases.iter().find(|phase| phase.phase == "hub-connect").expect("they connected");
+        // S1: 100 at once, then 100 a second; the polls that precede are spread over a second.
+        let last_s = slowest.intended.max_us as f64 / 1e6;
+        assert!((8.0..=9.1).contains(&last_s), "{last_s}");
+    }
+}
+
+#[test]
+fn devices_of_a_hub_that_is_unlinked_are_at_the_other_one_in_the_end() {
+    let text = format!(
+        "horizon = \"3m\"\n[fleet]\ndevices = 200\n[[cohort]]\ntransport = \"mqtt\"\nlife = {{}}\n[mock.throttle]\n\
+         profile = \"unlimited\"\n[[mock.hub]]\nhost = \"old.azure-devices.net\"\n\
+         states = [{{ at = \"1m\", state = \"unlinked\" }}]\n[[mock.hub]]\nhost = \"new.azure-devices.net\"\n{FAST}"
+    );
+    for (record, life) in both(&text) {
+        assert_eq!(record.totals.hubs["new.azure-devices.net"], 200);
+        assert_eq!(record.totals.hubs["old.azure-devices.net"], 0);
+        assert_eq!(life.online_at_end, 200);
+        assert_eq!(life.moved, life.returns["refused"]);
+        assert_eq!(life.refused["not-authorized"], life.moved);
+        assert!((60..140).contains(&life.moved), "about a half: {}", life.moved);
+        assert_eq!(life.registrations_needless, 0);
+        assert_eq!(record.totals.assigned, 200);
+    }
+}
+
+#[test]
+fn a_limit_of_devices_on_their_way_does_not_hold_those_that_have_arrived() {
+    let text = format!(
+        "horizon = \"2m\"\n[fleet]\ndevices = 60\nmax_concurrent = 10\n[[cohort]]\nlife = {{}}\n[mock.throttle]\n\
+         profile = \"unlimited\"\n{FAST}"
+    );
+    let runs = both(&text);
+    assert_eq!(runs[0].0.held_back.devices, 50, "those without a place at first");
+    for (_, life) in runs {
+        assert_eq!((life.online_at_end, life.reconnects), (60, 0));
+    }
+}
