@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::RunError;
 use crate::drive::Member;
 use crate::identity::FleetIdentity;
+use crate::life::Listener;
 use crate::mock::ResolveError;
 use crate::plugins::{Attestation, Knowledge, Registry, Retry, Scopes};
 use crate::record::Watch;
@@ -41,6 +42,8 @@ pub struct Plan {
     pub(crate) steady: Option<Box<Self>>,
     /// What was seen in it.
     pub(crate) steady_state: Option<SteadyState>,
+    /// Who hears what one device does.
+    pub(crate) listener: Option<Listener>,
 }
 
 pub(crate) struct PlannedCohort {
@@ -105,6 +108,7 @@ impl Plan {
             chaos,
             steady,
             steady_state: None,
+            listener: None,
         })
     }
 
@@ -139,7 +143,14 @@ impl Plan {
 
     /// The devices to be watched among those of a shard, which come with their numbers.
     pub(crate) fn watch(&self, members: impl Iterator<Item = u32>) -> Watch {
-        Watch::new(Seed(self.scenario.seed), self.scenario.fleet.devices, self.profile.clone(), members)
+        let (seed, devices) = (Seed(self.scenario.seed), self.scenario.fleet.devices);
+        Watch::new(seed, devices, self.profile.clone(), self.listener.clone(), members)
+    }
+
+    /// Lets somebody hear what one device does.
+    pub(crate) fn listening(mut self, listener: Listener) -> Self {
+        self.listener = Some(listener);
+        self
     }
 
     /// The plugins that take part, each once.

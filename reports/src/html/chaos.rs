@@ -54,7 +54,7 @@ pub(super) fn section(record: &Record) -> Option<Section> {
                 (clipped(&residue.note, SENTENCE_MAX)) }
         }
     };
-    Some(Section { id: "chaos", title: "Faults", body })
+    Some(Section { id: "chaos", title: "Faults".into(), body })
 }
 
 fn row(fault: &Fault) -> Vec<Markup> {
