@@ -59,7 +59,7 @@ fn options(arguments: &RunArguments) -> Vec<Override> {
 }
 
 /// Names come from files, and may hold anything.
-fn default_directory(scenario: &Scenario) -> PathBuf {
+pub(crate) fn default_directory(scenario: &Scenario) -> PathBuf {
     let safe = |c: char| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '-' };
     let name: String = scenario.name.chars().map(safe).take(80).collect();
     let name = name.trim_matches('.');
