@@ -140,3 +140,43 @@ fn every_shipped_scenario_can_be_forecast() {
         assert_eq!(ended.code, 0, "{name}: {ended:?}");
     }
 }
+
+#[test]
+fn results_of_compare_and_capacity_become_pages() {
+    let bench = Bench::new();
+    let scenario = STORM.replace("devices = 3000", "devices = 400").replace("seeds = 5", "seeds = 3");
+    let scenario = scenario.replace("profile = \"dps-doc\"", "rate = \"20/s\"\nburst = 20");
+    bench.file("s.toml", &scenario);
+    let ended = bench.fleetstorm(&["compare", "s.toml", "--json", "compare.json"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let capacity = [
+        "capacity",
+        "s.toml",
+        "--low",
+        "50",
+        "--high",
+        "5000",
+        "--precision",
+        "0.5",
+        "--json",
+        "capacity.json",
+    ];
+    let ended = bench.fleetstorm(&capacity);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    for (name, words) in [
+        ("compare", ["Time against calls", "Faster than", "bad.hot-loop"]),
+        ("capacity", ["The knee", "The search, step by step", "Headroom"]),
+    ] {
+        for ending in ["html", "md", "txt"] {
+            let (from, to) = (format!("{name}.json"), format!("{name}.{ending}"));
+            let ended = bench.fleetstorm(&["report", &from, "--out", &to]);
+            assert_eq!(ended.code, 0, "{ended:?}");
+        }
+        let page = std::fs::read_to_string(bench.path(&format!("{name}.html"))).unwrap();
+        for words in words {
+            assert!(page.contains(words), "{name}: {words}");
+        }
+        let from = format!("{name}.json");
+        bench.fleetstorm(&["report", &from, "--format", "junit"]).refused(2, &["has no junit"]);
+    }
+}
