@@ -7,7 +7,6 @@ use fleetstorm_engine::capacity::{self, Search, Vary};
 use fleetstorm_engine::rollout::{self, Tried, Wish};
 use fleetstorm_engine::{Control, compare as tournament, fidelity as accuracy, write_whole};
 use fleetstorm_model::scenario::Scenario;
-use fleetstorm_reports::Record;
 use serde::Serialize;
 
 use crate::arguments::{
@@ -16,6 +15,7 @@ use crate::arguments::{
 };
 use crate::failure::Failure;
 use crate::progress::Display;
+use crate::report::read;
 use crate::run::{drive, supervise};
 use crate::{files, plugin, run};
 
@@ -125,11 +125,6 @@ fn watched<T: Send + 'static>(
     let display = Display::new(ProgressChoice::Auto, scenario);
     let (control, scenario) = (Control::default(), scenario.clone());
     supervise(display, &control, move |control| work(&scenario, control))
-}
-
-fn read(path: &Path) -> Result<Record, Failure> {
-    let bytes = std::fs::read(path).map_err(|error| Failure::unreadable("record", path, &error))?;
-    Record::read(&bytes).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
 }
 
 /// Prints a result, and writes it as JSON where that is wanted.

@@ -34,6 +34,7 @@ Examples:
 Exit codes:
   0 passed   1 internal error   2 usage or invalid scenario   10 an objective failed
   11 an objective had no data   12 the run is untrusted (the generator was the limit)
+  13 worse than the baseline (diff --fail-on-regression)
   14 target unreachable or preflight failed   15 a safety ceiling was hit   130 interrupted";
 
 #[derive(Subcommand)]
@@ -41,6 +42,8 @@ pub(crate) enum Command {
     Run(RunArguments),
     Mock(MockArguments),
     Report(ReportArguments),
+    Diff(DiffArguments),
+    Explain(ExplainArguments),
     Forecast(ForecastArguments),
     Compare(CompareArguments),
     Capacity(CapacityArguments),
@@ -274,15 +277,96 @@ pub(crate) struct MockArguments {
     pub(crate) changes: Changes,
 }
 
-/// Render a record (run.json) again, as HTML, Markdown or text.
+/// Render a record (run.json) again, or the result of compare or capacity.
+///
+/// The form is that of --format, else that of the ending of --out, else the text of the terminal.
 #[derive(Args)]
 pub(crate) struct ReportArguments {
-    /// The record
+    /// The record: run.json, or what `compare --json` or `capacity --json` wrote
     pub(crate) record: PathBuf,
 
-    /// File to write; its ending (.html, .md, .txt) chooses the form. Default: text on standard output
+    /// The form
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<FormatChoice>,
+
+    /// File to write; without --format its ending (.html, .md, .json, .csv, .xml, .prom, .txt) chooses the form.
+    /// Default: standard output
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum FormatChoice {
+    /// The page for a review
+    Html,
+    /// A comment on a change
+    Markdown,
+    /// The record itself
+    Json,
+    /// Numbers by name, for a spreadsheet
+    Csv,
+    /// A test case for each objective and best practice
+    Junit,
+    /// Metrics for a collector
+    Prometheus,
+    /// The summary of the terminal
+    Text,
+}
+
+/// Hold a record against an earlier one.
+///
+/// Says first how the two runs differ in what was run, then which quantiles have moved, with intervals, and which codes
+/// have appeared.
+#[derive(Args)]
+pub(crate) struct DiffArguments {
+    /// The earlier record
+    pub(crate) base: PathBuf,
+
+    /// The later record
+    pub(crate) new: PathBuf,
+
+    /// The form
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: DiffFormat,
+
+    /// File to write. Default: standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+
+    /// A change below this share of the base does not matter
+    #[arg(long, value_name = "SHARE", default_value_t = 0.05)]
+    pub(crate) margin: f64,
+
+    /// End with exit code 13 if the later run is worse
+    #[arg(long)]
+    pub(crate) fail_on_regression: bool,
+}
+
+#[derive(Clone, Copy, Default, ValueEnum)]
+pub(crate) enum DiffFormat {
+    /// Text for a terminal
+    #[default]
+    Text,
+    /// JSON
+    Json,
+    /// A page
+    Html,
+}
+
+/// Explain a code (429, 401002, connect-timeout), or tell a device's life (run.json dev-000042).
+///
+/// A life is told by running the record's scenario again in the same virtual time with an eye on that device.
+#[derive(Args)]
+pub(crate) struct ExplainArguments {
+    /// An HTTP status, a six-digit code, the name of a transport error, or a record
+    #[arg(value_name = "CODE | RECORD")]
+    pub(crate) what: String,
+
+    /// The device whose life is told, by its registration id or its number
+    pub(crate) device: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) plugins: PluginOptions,
 }
 
 /// Count what a service has logged: what failed, how often, and for whom.

@@ -4,12 +4,14 @@
 //! assignment times. So runs of a seed are pairs, and what differs between them is the strategy.
 
 mod metrics;
+mod pairs;
 mod text;
 
 use fleetstorm_model::scenario::{CompareFile, Scenario, ThrottleFile};
 use serde::Serialize;
 
 pub use metrics::Metrics;
+pub use pairs::Pair;
 
 use crate::control::Control;
 use crate::statistics::{Difference, a12, holm, median, paired_difference, sign_flip_p};
@@ -42,6 +44,8 @@ pub struct Against {
     pub throttle: String,
     /// In the scenario's order.
     pub strategies: Vec<Standing>,
+    /// Every strategy against every other one.
+    pub pairs: Vec<Pair>,
 }
 
 /// How one strategy did against one throttle.
@@ -210,6 +214,7 @@ fn judge(throttle: String, file: &CompareFile, runs: Vec<Vec<Metrics>>, horizon_
             }
         }
     }
+    let pairs = pairs::pairs(&runs, file.margin, horizon_s);
     let strategies = file
         .strategies
         .iter()
@@ -225,7 +230,7 @@ fn judge(throttle: String, file: &CompareFile, runs: Vec<Vec<Metrics>>, horizon_
             runs,
         })
         .collect();
-    Against { throttle, strategies }
+    Against { throttle, strategies, pairs }
 }
 
 /// A tested number. Without a single hub there is no amplification either: no run is worse.

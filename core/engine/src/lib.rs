@@ -26,6 +26,7 @@ mod gauges;
 mod governor;
 pub mod identity;
 mod judge;
+pub mod life;
 pub mod live;
 mod mock;
 mod octets;
