@@ -6,6 +6,7 @@
 //! cell of a table.
 
 mod draw;
+mod heat;
 mod reduce;
 mod scale;
 mod small;
@@ -14,9 +15,10 @@ mod tests;
 
 use maud::{Markup, html};
 
+pub(crate) use heat::{Cells, heat_legend};
 pub(crate) use reduce::Buckets;
 pub(crate) use scale::{Axis, quantile};
-pub(crate) use small::{Strip, bar};
+pub(crate) use small::{Strip, bar, shares};
 
 /// The palette. Hues are those of Okabe and Ito ("Color Universal Design", 2008), which people with any kind of
 /// colour vision can tell apart, darkened or lightened for contrast with the page.
@@ -28,10 +30,12 @@ pub(crate) enum Ink {
     Vermilion,
     Purple,
     Grey,
+    Sky,
+    Yellow,
 }
 
 impl Ink {
-    const fn class(self) -> &'static str {
+    pub(crate) const fn class(self) -> &'static str {
         match self {
             Self::Blue => "blue",
             Self::Green => "green",
@@ -39,6 +43,8 @@ impl Ink {
             Self::Vermilion => "vermilion",
             Self::Purple => "purple",
             Self::Grey => "grey",
+            Self::Sky => "sky",
+            Self::Yellow => "yellow",
         }
     }
 }
@@ -54,6 +60,10 @@ pub(crate) enum Shape {
     Step,
     /// Likewise without the tint, dashed.
     DashedStep,
+    /// Likewise, with the area below filled: layers that are added up stand in front of each other.
+    Area,
+    /// A dot a point.
+    Dots,
     /// The area above the line is out of reach.
     Beyond,
     /// A line across the chart at the first point's value, with the layer's name on it.
@@ -101,6 +111,8 @@ pub(crate) struct Chart {
     pub(crate) y: Axis,
     pub(crate) layers: Vec<Layer>,
     pub(crate) marks: Vec<Mark>,
+    /// What is counted in cells of both axes, behind the layers.
+    pub(crate) cells: Option<Cells>,
     pub(crate) room: Room,
 }
 

@@ -6,8 +6,12 @@
 //! to nothing where the record has no data for it; [`SECTIONS`] is their order.
 
 mod audit;
+mod capacity;
 mod cohorts;
+mod comparison;
 mod completion;
+mod heat;
+mod journeys;
 mod latency;
 mod life;
 mod load;
@@ -15,7 +19,9 @@ mod method;
 mod monitor;
 mod objectives;
 mod outcomes;
+mod over_time;
 mod part;
+mod practice;
 mod reproduce;
 mod retries;
 #[cfg(test)]
@@ -28,11 +34,16 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest as _, Sha256};
 
 use crate::Record;
+use crate::analysis::{Capacity, Comparison};
 use crate::text::clipped;
-use part::{NAME_MAX, Section};
+use part::NAME_MAX;
 
+pub(crate) use capacity::sentence as capacity_sentence;
+pub(crate) use comparison::{number, ranked, sentence as comparison_sentence};
 pub(crate) use objectives::margin;
 pub(crate) use outcomes::{explained, short, succeeded};
+pub(crate) use part::{Column, Section, table};
+pub(crate) use practice::{status, tally};
 
 const STYLE: &str = include_str!("html/style.css");
 
@@ -44,6 +55,8 @@ const SECTIONS: &[fn(&Record) -> Option<Section>] = &[
     latency::section,
     outcomes::section,
     retries::section,
+    journeys::section,
+    practice::section,
     life::section,
     cohorts::section,
     monitor::section,
@@ -63,6 +76,29 @@ const HALF_POINTS_MAX: usize = 200;
 pub fn html(record: &Record) -> String {
     let sections: Vec<Section> = SECTIONS.iter().filter_map(|section| section(record)).collect();
     let name = clipped(&record.name, NAME_MAX);
+    let title = format!("{name} – {} – Fleetstorm", crate::verdict::word(record.verdict.result));
+    let footer = html! {
+        p { "Made by " (clipped(&record.tool, NAME_MAX)) " from " code { "run.json" }
+            ", which holds every number of this page and renders it again at any time." }
+    };
+    document(&title, &verdict::card(record, &name), &sections, &footer)
+}
+
+/// A comparison as a page of the same kind.
+pub(crate) fn comparison(found: &Comparison) -> String {
+    let title = format!("{} – comparison – Fleetstorm", clipped(&found.name, NAME_MAX));
+    let footer = html! { p { "Made from the result of " code { "fleetstorm compare --json" } "." } };
+    document(&title, &comparison::card(found), &comparison::sections(found), &footer)
+}
+
+/// A search of capacity as a page of the same kind.
+pub(crate) fn capacity(found: &Capacity) -> String {
+    let footer = html! { p { "Made from the result of " code { "fleetstorm capacity --json" } "." } };
+    document("Capacity – Fleetstorm", &capacity::card(found), &capacity::sections(found), &footer)
+}
+
+/// A page: its head, the contents, the card that says it all, the sections.
+pub(crate) fn document(title: &str, card: &Markup, sections: &[Section], footer: &Markup) -> String {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -72,20 +108,17 @@ pub fn html(record: &Record) -> String {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 meta name="referrer" content="no-referrer";
-                title { (name) " – " (crate::verdict::word(record.verdict.result)) " – Fleetstorm" }
+                title { (title) }
                 style { (PreEscaped(STYLE)) }
             }
             body {
                 a.skip href="#report" { "Skip to the report" }
                 div.page {
-                    (contents(&sections))
+                    (contents(sections))
                     main #report {
-                        (verdict::card(record, &name))
-                        @for section in &sections { (section.render()) }
-                        footer {
-                            p { "Made by " (clipped(&record.tool, NAME_MAX)) " from " code { "run.json" }
-                                ", which holds every number of this page and renders it again at any time." }
-                        }
+                        (card)
+                        @for section in sections { (section.render()) }
+                        footer { (footer) }
                     }
                 }
             }

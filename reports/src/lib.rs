@@ -6,9 +6,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod analysis;
 mod bound;
 mod chart;
+pub mod diff;
+mod explain;
 mod fault;
+mod form;
 mod html;
 mod markdown;
 mod number;
@@ -20,6 +24,10 @@ mod testing;
 mod text;
 mod verdict;
 
+pub use analysis::Document;
+pub use diff::Diff;
+pub use explain::explain;
+pub use form::{Form, FormError};
 pub use html::html;
 pub use markdown::markdown;
 pub use record::Record;

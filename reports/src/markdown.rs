@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 
 use crate::Record;
 use crate::chart::Buckets;
-use crate::html::{explained, margin, short, succeeded};
+use crate::html::{explained, margin, short, succeeded, tally};
 use crate::number::{grouped, nanos, percent, ratio};
-use crate::record::{Clock, Code, Objective, ObjectiveStatus, VerdictResult};
+use crate::record::{CheckStatus, Clock, Code, Objective, ObjectiveStatus, VerdictResult};
 use crate::text::clipped;
 use crate::verdict;
 
@@ -33,6 +33,7 @@ pub fn markdown(record: &Record) -> String {
     life(record, &mut out);
     sparkline(record, &mut out);
     codes(record, &mut out);
+    practices(record, &mut out);
     let clock = match record.clock {
         Clock::Live => "wall clock",
         Clock::Wired => "virtual time, real bytes: latencies are the model's",
@@ -77,6 +78,21 @@ fn objectives(objectives: &[Objective], out: &mut String) {
         let _ = writeln!(out, "\n{} more objectives stand in the report.", objectives.len() - OBJECTIVES_MAX);
     }
     out.push('\n');
+}
+
+/// How many best practices were kept, and which were not.
+fn practices(record: &Record, out: &mut String) {
+    if record.practice.checks.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "{}\n", tally(record));
+    let broken = || record.practice.checks.iter().filter(|check| check.status == CheckStatus::Failed);
+    for check in broken().take(OBJECTIVES_MAX) {
+        let _ = writeln!(out, "- **{}**: {}", escaped(&check.title), escaped(&check.evidence));
+    }
+    if broken().next().is_some() {
+        out.push('\n');
+    }
 }
 
 fn numbers(record: &Record, out: &mut String) {

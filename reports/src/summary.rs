@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use fleetstorm_model::protocol::code;
 
 use crate::Record;
+use crate::html::tally;
 use crate::number::{grouped, micros, nanos, percent, ratio};
-use crate::record::{Clock, ObjectiveStatus, VerdictResult};
-use crate::text::printable;
+use crate::record::{CheckStatus, Clock, ObjectiveStatus, VerdictResult};
+use crate::text::{clipped, printable};
 use crate::verdict;
 
 /// How the summary is printed.
@@ -45,7 +46,7 @@ pub fn summary(record: &Record, colour: bool) -> String {
     let word = verdict::word(record.verdict.result).to_uppercase();
     let good = record.verdict.result == VerdictResult::Passed;
     let word = if good { paint.good(&word) } else { paint.bad(&word) };
-    let _ = writeln!(out, "{}  {}", paint.bold(&word), paint.bold(&printable(&record.name)));
+    let _ = writeln!(out, "{}  {}", paint.bold(&word), paint.bold(&clipped(&record.name, 66)));
     for line in wrapped(&printable(&record.verdict.sentence), 78) {
         let _ = writeln!(out, "  {line}");
     }
@@ -53,7 +54,26 @@ pub fn summary(record: &Record, colour: bool) -> String {
     progress(record, paint, &mut out);
     latency(record, paint, &mut out);
     codes(record, paint, &mut out);
+    practices(record, paint, &mut out);
     out
+}
+
+/// The best practices that were broken, and how many were kept.
+fn practices(record: &Record, paint: Paint, out: &mut String) {
+    let checks = &record.practice.checks;
+    if checks.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "\n{}", paint.bold("Best practices"));
+    for line in wrapped(&tally(record), 76) {
+        let _ = writeln!(out, "  {line}");
+    }
+    for check in checks.iter().filter(|check| check.status == CheckStatus::Failed) {
+        let _ = writeln!(out, "  {}  {}", paint.bad("broken"), clipped(&check.title, 66));
+        for line in wrapped(&printable(&check.evidence), 68) {
+            let _ = writeln!(out, "          {}", paint.dim(&line));
+        }
+    }
 }
 
 fn objectives(record: &Record, paint: Paint, out: &mut String) {
@@ -62,7 +82,7 @@ fn objectives(record: &Record, paint: Paint, out: &mut String) {
     }
     let _ = writeln!(out, "\n{}", paint.bold("Objectives"));
     let longest = record.objectives.iter().map(|objective| objective.expression.chars().count()).max();
-    let width = longest.unwrap_or(0).clamp(30, 58);
+    let width = longest.unwrap_or(0).clamp(30, 52);
     for objective in &record.objectives {
         let mark = match objective.status {
             ObjectiveStatus::Passed => paint.good("ok  "),
@@ -72,8 +92,8 @@ fn objectives(record: &Record, paint: Paint, out: &mut String) {
         let _ = writeln!(
             out,
             "  {mark}  {:<width$}  {}",
-            printable(&objective.expression),
-            printable(&objective.observed)
+            clipped(&objective.expression, 51),
+            clipped(&objective.observed, 17)
         );
         if !objective.note.is_empty() {
             for line in wrapped(&printable(&objective.note), 70) {
@@ -172,8 +192,8 @@ fn latency(record: &Record, paint: Paint, out: &mut String) {
         let _ = writeln!(
             out,
             "  {:<18}{:<10}{:>9}{:>10}{:>10}{:>10}{:>10}",
-            printable(&phase.phase),
-            printable(&phase.outcome),
+            clipped(&phase.phase, 17),
+            clipped(&phase.outcome, 9),
             grouped(times.count),
             micros(times.p50_us),
             micros(times.p90_us),
@@ -193,7 +213,7 @@ fn codes(record: &Record, paint: Paint, out: &mut String) {
     for code in bad.iter().take(6) {
         let entry = code::lookup(code.status, code.code);
         let what = match (code.status, code.code) {
-            (0, _) => printable(&code.fault),
+            (0, _) => clipped(&code.fault, 15),
             (status, 0) => status.to_string(),
             (_, code) => code.to_string(),
         };
@@ -202,7 +222,7 @@ fn codes(record: &Record, paint: Paint, out: &mut String) {
             out,
             "  {:>8} x {what:<16} {:<9} {} devices  {title}",
             grouped(code.count),
-            printable(&code.operation),
+            clipped(&code.operation, 9),
             grouped(code.devices)
         );
         if let Some(entry) = entry {

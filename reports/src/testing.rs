@@ -33,6 +33,8 @@ pub(crate) fn record() -> Record {
         phase("time-to-assigned", "ok", 997, 40_000_000),
     ];
     record.codes = codes();
+    over_time(&mut record);
+    record.practice = Practice { watched: 1_000, checks: checks() };
     record.objectives = objectives();
     record.audit = Some(audit());
     record.machine = Some(Machine {
@@ -114,6 +116,89 @@ fn fill_counts(record: &mut Record) {
         window_s: 0.0,
         what: "registration quota: 600 a minute, 200 at once".into(),
     });
+}
+
+/// Latency over time, the ways of four devices and a herd.
+fn over_time(record: &mut Record) {
+    record.window_ns = 5_000_000_000;
+    let heat = |phase: &str, slowest_us: u64| Heat {
+        phase: phase.into(),
+        edges_us: vec![slowest_us / 4, slowest_us / 3, slowest_us / 2, slowest_us],
+        rows: (1..=3u32).map(|row| (0..24).map(|window| (24 - window) * 9 / (row * row)).collect()).collect(),
+    };
+    record.heat = vec![heat("register", 2_400), heat("time-to-assigned", 80_000_000)];
+    let journey = |quantile: &str, device: u32, total_s: u64| Journey {
+        quantile: quantile.into(),
+        device,
+        name: format!("dev-{device:06}"),
+        attempts: 2 + device / 100,
+        total_ns: total_s * 1_000_000_000,
+        connect_ns: 90_000_000,
+        tls_ns: 60_000_000,
+        register_ns: 40_000_000,
+        poll_ns: 10_000_000,
+        polling_ns: 3_000_000_000,
+        back_off_ns: (total_s - 4) * 1_000_000_000,
+        lag_ns: 5_000_000,
+        admission_ns: 795_000_000,
+    };
+    record.journeys = vec![
+        journey("p50", 17, 20),
+        journey("p90", 170, 78),
+        journey("p99", 512, 101),
+        journey("p99.9", 9, 118),
+    ];
+    record.totals.back_offs = 505;
+    record.totals.backed_off_ns = 21_000_000_000_000;
+    record.herd = HerdIndex {
+        retries: 506,
+        synchrony: Some(0.42),
+        period_s: 30,
+        fullest_share: Some(0.061),
+        fullest_ns: 31_200_000_000,
+        folded: (0..60).map(|part| if part < 6 { 60 - part * 9 } else { 4 }).collect(),
+    };
+}
+
+fn checks() -> Vec<Check> {
+    let case = |device: u32, at_ns, what: &str| {
+        Some(Case { device, name: format!("dev-{device:06}"), at_ns, what: what.into() })
+    };
+    let check = |id: &str, title: &str, status, exercised, broken, evidence: &str| Check {
+        id: id.into(),
+        title: title.into(),
+        status,
+        exercised,
+        broken,
+        devices: broken / 2,
+        evidence: evidence.into(),
+        advice: "Wait at least as long as the service says, then add jitter on top.".into(),
+        first: None,
+        worst: None,
+    };
+    let mut broken = check(
+        "retry-after-floor",
+        "Retry-After is never undercut",
+        CheckStatus::Failed,
+        503,
+        23,
+        "broken on 23 of 503 occasions, by 11 devices",
+    );
+    broken.first = case(7, 9_500_000_000, "came back 800ms before the time that Retry-After named");
+    broken.worst = case(512, 40_000_000_000, "came back 4s before the time that Retry-After named");
+    vec![
+        check("poll-pace", "A device polls at most 5 times in 10 s", CheckStatus::Passed, 998, 0, "kept"),
+        broken,
+        check(
+            "unknown-outcome",
+            "A lost answer ends in one assignment",
+            CheckStatus::NotExercised,
+            0,
+            0,
+            "–",
+        ),
+        check("no-herd", "Retries do not come in waves", CheckStatus::Unknown, 506, 1, "Rayleigh R 0.42"),
+    ]
 }
 
 /// A histogram of `samples` times that grow evenly to twice `middle_us`, and of half of each as service times.

@@ -1,6 +1,6 @@
 //! What the verdict's one word stands for.
 
-use crate::record::VerdictResult;
+use crate::record::{ObjectiveStatus, VerdictResult};
 
 /// The word, in lower case.
 pub(crate) fn word(result: VerdictResult) -> &'static str {
@@ -27,5 +27,14 @@ pub(crate) fn meaning(result: VerdictResult) -> &'static str {
         VerdictResult::Interrupted => {
             "The run was stopped by hand; the numbers cover what happened until then."
         }
+    }
+}
+
+/// Whether an objective held, in lower case.
+pub(crate) const fn held(status: ObjectiveStatus) -> &'static str {
+    match status {
+        ObjectiveStatus::Passed => "held",
+        ObjectiveStatus::Failed => "failed",
+        ObjectiveStatus::NoData => "no data",
     }
 }

@@ -4,10 +4,9 @@ use std::fmt::Display as Shown;
 use std::path::Path;
 
 use fleetstorm_engine::capacity::{self, Search, Vary};
-use fleetstorm_engine::rollout::{self, Wish};
+use fleetstorm_engine::rollout::{self, Tried, Wish};
 use fleetstorm_engine::{Control, compare as tournament, fidelity as accuracy, write_whole};
 use fleetstorm_model::scenario::Scenario;
-use fleetstorm_reports::Record;
 use serde::Serialize;
 
 use crate::arguments::{
@@ -16,6 +15,7 @@ use crate::arguments::{
 };
 use crate::failure::Failure;
 use crate::progress::Display;
+use crate::report::read;
 use crate::run::{drive, supervise};
 use crate::{files, plugin, run};
 
@@ -43,7 +43,9 @@ pub(crate) fn forecast(arguments: &ForecastArguments) -> Result<u8, Failure> {
 pub(crate) fn compare(arguments: &CompareArguments) -> Result<u8, Failure> {
     let scenario = files::scenario(&arguments.scenario, &arguments.changes, Vec::new())?;
     let registry = plugin::registry(&arguments.plugins, &scenario.plugins.load)?;
-    let found = watched(&scenario, move |scenario, control| tournament::run(scenario, &registry, control))?;
+    let timing = arguments.clock.timing();
+    let found =
+        watched(&scenario, move |scenario, control| tournament::run(scenario, &registry, timing, control))?;
     told(&found, arguments.json.as_deref())
 }
 
@@ -66,6 +68,7 @@ pub(crate) fn capacity(arguments: &CapacityArguments) -> Result<u8, Failure> {
         high: arguments.high,
         precision: arguments.precision,
         repeats: arguments.repeats,
+        timing: arguments.clock.timing(),
     };
     let found =
         watched(&scenario, move |scenario, control| capacity::search(scenario, &registry, search, control))?;
@@ -98,7 +101,11 @@ pub(crate) fn rollout(arguments: &RolloutArguments) -> Result<u8, Failure> {
         quota_per_minute,
         interval: arguments.interval.0,
     };
-    let plan = rollout::plan(wish).map_err(|impossible| Failure::failed(impossible.to_string()))?;
+    let mut plan = rollout::plan(wish).map_err(|impossible| Failure::failed(impossible.to_string()))?;
+    let scenario = plan.scenario_toml(quota_per_minute, &arguments.strategy);
+    let share = Scenario::read(&scenario, "plan", &[])?;
+    let record = drive(share, ClockChoice::Virtual, None, &arguments.plugins, ProgressChoice::Auto)?;
+    plan.tried = Some(Tried::of(&record, &arguments.strategy));
     let write = |path: Option<&Path>, text: &dyn Fn() -> String| match path {
         Some(path) => {
             write_whole(path, text().as_bytes()).map_err(|error| Failure::internal(error.to_string()))
@@ -106,7 +113,7 @@ pub(crate) fn rollout(arguments: &RolloutArguments) -> Result<u8, Failure> {
         None => Ok(()),
     };
     write(arguments.schedule.as_deref(), &|| plan.schedule_csv())?;
-    write(arguments.scenario.as_deref(), &|| plan.scenario_toml(quota_per_minute))?;
+    write(arguments.scenario.as_deref(), &|| scenario.clone())?;
     told(&plan, arguments.json.as_deref())
 }
 
@@ -118,11 +125,6 @@ fn watched<T: Send + 'static>(
     let display = Display::new(ProgressChoice::Auto, scenario);
     let (control, scenario) = (Control::default(), scenario.clone());
     supervise(display, &control, move |control| work(&scenario, control))
-}
-
-fn read(path: &Path) -> Result<Record, Failure> {
-    let bytes = std::fs::read(path).map_err(|error| Failure::unreadable("record", path, &error))?;
-    Record::read(&bytes).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
 }
 
 /// Prints a result, and writes it as JSON where that is wanted.

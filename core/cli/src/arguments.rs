@@ -9,6 +9,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use fleetstorm_engine::Timing;
 use fleetstorm_model::scenario::{Duration, Rate};
 
 /// Load tester and chaos harness for fleets that register with Azure IoT Hub Device Provisioning Service.
@@ -33,6 +34,7 @@ Examples:
 Exit codes:
   0 passed   1 internal error   2 usage or invalid scenario   10 an objective failed
   11 an objective had no data   12 the run is untrusted (the generator was the limit)
+  13 worse than the baseline (diff --fail-on-regression)
   14 target unreachable or preflight failed   15 a safety ceiling was hit   130 interrupted";
 
 #[derive(Subcommand)]
@@ -40,6 +42,8 @@ pub(crate) enum Command {
     Run(RunArguments),
     Mock(MockArguments),
     Report(ReportArguments),
+    Diff(DiffArguments),
+    Explain(ExplainArguments),
     Forecast(ForecastArguments),
     Compare(CompareArguments),
     Capacity(CapacityArguments),
@@ -275,13 +279,20 @@ pub(crate) struct MockArguments {
     pub(crate) changes: Changes,
 }
 
-/// Render a record (run.json) again, as HTML, Markdown or text.
+/// Render a record (run.json) again, or the result of compare or capacity.
+///
+/// The form is that of --format, else that of the ending of --out, else the text of the terminal.
 #[derive(Args)]
 pub(crate) struct ReportArguments {
-    /// The record
+    /// The record: run.json, or what `compare --json` or `capacity --json` wrote
     pub(crate) record: PathBuf,
 
-    /// File to write; its ending (.html, .md, .txt) chooses the form. Default: text on standard output
+    /// The form
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<FormatChoice>,
+
+    /// File to write; without --format its ending (.html, .md, .json, .csv, .xml, .prom, .txt) chooses the form.
+    /// Default: standard output
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
 }
@@ -361,6 +372,80 @@ pub(crate) struct OperatorOptions {
     pub(crate) rate: Option<Rate>,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum FormatChoice {
+    /// The page for a review
+    Html,
+    /// A comment on a change
+    Markdown,
+    /// The record itself
+    Json,
+    /// Numbers by name, for a spreadsheet
+    Csv,
+    /// A test case for each objective and best practice
+    Junit,
+    /// Metrics for a collector
+    Prometheus,
+    /// The summary of the terminal
+    Text,
+}
+
+/// Hold a record against an earlier one.
+///
+/// Says first how the two runs differ in what was run, then which quantiles have moved, with intervals, and which codes
+/// have appeared.
+#[derive(Args)]
+pub(crate) struct DiffArguments {
+    /// The earlier record
+    pub(crate) base: PathBuf,
+
+    /// The later record
+    pub(crate) new: PathBuf,
+
+    /// The form
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: DiffFormat,
+
+    /// File to write. Default: standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+
+    /// A change below this share of the base does not matter
+    #[arg(long, value_name = "SHARE", default_value_t = 0.05)]
+    pub(crate) margin: f64,
+
+    /// End with exit code 13 if the later run is worse
+    #[arg(long)]
+    pub(crate) fail_on_regression: bool,
+}
+
+#[derive(Clone, Copy, Default, ValueEnum)]
+pub(crate) enum DiffFormat {
+    /// Text for a terminal
+    #[default]
+    Text,
+    /// JSON
+    Json,
+    /// A page
+    Html,
+}
+
+/// Explain a code (429, 401002, connect-timeout), or tell a device's life (run.json dev-000042).
+///
+/// A life is told by running the record's scenario again in the same virtual time with an eye on that device.
+#[derive(Args)]
+pub(crate) struct ExplainArguments {
+    /// An HTTP status, a six-digit code, the name of a transport error, or a record
+    #[arg(value_name = "CODE | RECORD")]
+    pub(crate) what: String,
+
+    /// The device whose life is told, by its registration id or its number
+    pub(crate) device: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) plugins: PluginOptions,
+}
+
 /// Count what a service has logged: what failed, how often, and for whom.
 ///
 /// The file is the mock's own resource log (`[mock.log]` of a scenario, `[log]` of a mock's file) or an export of Azure
@@ -435,11 +520,15 @@ pub(crate) struct ForecastArguments {
 /// Compare retry strategies under several throttles, with statistics.
 ///
 /// Runs a scenario's [compare]: every strategy against every throttle model with the same seeds, in virtual time on all
-/// cores. The run is the replicate; differences come with intervals, and a tie is called a tie.
+/// cores or by the wall clock one after the other. The run is the replicate; differences come with intervals, and a tie is called a tie.
 #[derive(Args)]
 pub(crate) struct CompareArguments {
     /// The scenario file (TOML) with [compare]
     pub(crate) scenario: PathBuf,
+
+    /// Which clock drives the runs
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) clock: TimingChoice,
 
     /// Also write the result as JSON
     #[arg(long, value_name = "FILE")]
@@ -482,6 +571,10 @@ pub(crate) struct CapacityArguments {
     #[arg(long, default_value_t = 9)]
     pub(crate) repeats: u32,
 
+    /// Which clock drives the runs
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) clock: TimingChoice,
+
     /// Also write the result as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -491,6 +584,25 @@ pub(crate) struct CapacityArguments {
 
     #[command(flatten)]
     pub(crate) changes: Changes,
+}
+
+/// The clock of many runs.
+#[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TimingChoice {
+    /// Virtual time, a run on each core
+    #[default]
+    Virtual,
+    /// Real sockets and TLS in real time, one run after the other
+    Wall,
+}
+
+impl TimingChoice {
+    pub(crate) const fn timing(self) -> Timing {
+        match self {
+            Self::Virtual => Timing::Virtual,
+            Self::Wall => Timing::Wall,
+        }
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -524,6 +636,11 @@ pub(crate) struct RolloutArguments {
     #[arg(long, value_name = "TIME", default_value = "1m")]
     pub(crate) interval: Duration,
 
+    /// Retry strategy of the devices, with which the plan is tried in virtual time: a name, or a table such as
+    /// '{ kind = "full-jitter", cap_ms = 60000 }'
+    #[arg(long, value_name = "STRATEGY", default_value = "full-jitter")]
+    pub(crate) strategy: String,
+
     /// Write the schedule as CSV: device, seconds, instance
     #[arg(long, value_name = "FILE")]
     pub(crate) schedule: Option<PathBuf>,
@@ -535,6 +652,9 @@ pub(crate) struct RolloutArguments {
     /// Also write the result as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) plugins: PluginOptions,
 }
 
 /// Say how far a forecast is from a measured run of the same scenario.

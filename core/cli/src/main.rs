@@ -6,6 +6,7 @@ mod analysis;
 mod arguments;
 mod diagnostics;
 mod enroll;
+mod explain;
 mod failure;
 mod files;
 mod logs;
@@ -27,6 +28,8 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Mock(arguments) => mock::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
+        Command::Diff(arguments) => report::diff(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
         Command::Forecast(arguments) => analysis::forecast(&arguments),
         Command::Compare(arguments) => analysis::compare(&arguments),
         Command::Capacity(arguments) => analysis::capacity(&arguments),

@@ -3,13 +3,12 @@
 use std::fmt;
 
 use fleetstorm_model::scenario::{Arrival, Rate, Scenario};
-use fleetstorm_model::time::Calendar;
 use fleetstorm_reports::record::{ObjectiveStatus, VerdictResult};
 use serde::Serialize;
 
-use crate::compare::run_jobs;
 use crate::control::Control;
-use crate::{Plan, Registry, RunError, simulate};
+use crate::trial::{self, Timing, run_jobs};
+use crate::{Registry, RunError};
 
 /// What is varied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -68,6 +67,8 @@ pub struct Search {
     pub precision: f64,
     /// Seeds of a probe on which not all seeds agree; one on which they do takes three.
     pub repeats: u32,
+    /// Which clock drives the runs.
+    pub timing: Timing,
 }
 
 /// What a search found.
@@ -105,7 +106,7 @@ pub struct Probe {
 /// Runs that are made of every probe.
 const FIRST_RUNS: u32 = 3;
 
-/// Searches in virtual time, by bisection on a logarithmic scale.
+/// Searches by bisection on a logarithmic scale.
 ///
 /// # Errors
 /// There is no objective, the scenario has nothing of this kind to vary, the bounds are none, or a run cannot start.
@@ -192,14 +193,14 @@ fn probe(
         let mut scenario = scenario.clone();
         scenario.seed = scenario.seed.wrapping_add(u64::from(seed));
         search.vary.set(&mut scenario, value);
-        let record = simulate::run(Plan::new(scenario, registry, Calendar::VIRTUAL)?, &Control::default())?;
+        let (record, _) = trial::run(scenario, registry, search.timing, control)?;
         let failed = record.objectives.iter().find(|objective| objective.status != ObjectiveStatus::Passed);
         let failed = failed.map(|objective| (objective.expression.clone(), objective.observed.clone()));
         Ok((record.verdict.result == VerdictResult::Passed, failed))
     };
     for (from, to) in [(0, FIRST_RUNS), (FIRST_RUNS, search.repeats.max(FIRST_RUNS))] {
         let seeds: Vec<u32> = (from..to).collect();
-        for result in run_jobs(&seeds, control, run)? {
+        for result in run_jobs(&seeds, search.timing, control, run)? {
             let Some((passed, failed)) = result else { return Ok(None) };
             probe.runs += 1;
             probe.passed += u32::from(passed);

@@ -4,20 +4,19 @@
 //! assignment times. So runs of a seed are pairs, and what differs between them is the strategy.
 
 mod metrics;
+mod pairs;
 mod text;
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
-
 use fleetstorm_model::scenario::{CompareFile, Scenario, ThrottleFile};
-use fleetstorm_model::time::Calendar;
 use serde::Serialize;
 
 pub use metrics::Metrics;
+pub use pairs::Pair;
 
 use crate::control::Control;
 use crate::statistics::{Difference, a12, holm, median, paired_difference, sign_flip_p};
-use crate::{Plan, Registry, RunError, simulate};
+use crate::trial::{self, Timing, run_jobs};
+use crate::{Registry, RunError};
 
 /// A finished comparison.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -45,6 +44,8 @@ pub struct Against {
     pub throttle: String,
     /// In the scenario's order.
     pub strategies: Vec<Standing>,
+    /// Every strategy against every other one.
+    pub pairs: Vec<Pair>,
 }
 
 /// How one strategy did against one throttle.
@@ -97,11 +98,16 @@ const TESTED: [&str; 3] = ["t99_s", "amplification", "retry_peak"];
 /// Adjusted p-values below this are taken for a difference.
 const SIGNIFICANT: f64 = 0.05;
 
-/// Runs a scenario's `[compare]` on all cores.
+/// Runs a scenario's `[compare]`: in virtual time on all cores, by the wall clock one run after the other.
 ///
 /// # Errors
 /// The scenario compares nothing, or one of its runs cannot start.
-pub fn run(scenario: &Scenario, registry: &Registry, control: &Control) -> Result<Comparison, RunError> {
+pub fn run(
+    scenario: &Scenario,
+    registry: &Registry,
+    timing: Timing,
+    control: &Control,
+) -> Result<Comparison, RunError> {
     let Some(file) = &scenario.compare else {
         return Err(RunError::Preflight(
             "the scenario compares nothing: add [compare] with `strategies`".to_owned(),
@@ -118,7 +124,10 @@ pub fn run(scenario: &Scenario, registry: &Registry, control: &Control) -> Resul
             })
         })
         .collect();
-    let results = run_jobs(&jobs, control, |job| job.run(scenario, file, &throttles, registry))?;
+    let results = run_jobs(&jobs, timing, control, |job| {
+        let (record, herd) = trial::run(job.scenario(scenario, file, &throttles), registry, timing, control)?;
+        Ok(Metrics::of(&record, herd.as_ref(), scenario.horizon.0))
+    })?;
 
     let width = throttles.len() * file.strategies.len();
     let finished = results.iter().take_while(|result| result.is_some()).count() / width;
@@ -151,58 +160,14 @@ struct Job {
 }
 
 impl Job {
-    fn run(
-        self,
-        scenario: &Scenario,
-        file: &CompareFile,
-        throttles: &[ThrottleFile],
-        registry: &Registry,
-    ) -> Result<Metrics, RunError> {
+    fn scenario(self, scenario: &Scenario, file: &CompareFile, throttles: &[ThrottleFile]) -> Scenario {
         let mut scenario = scenario.clone();
         scenario.seed = scenario.seed.wrapping_add(u64::from(self.seed));
         scenario.mock.throttle = throttles[self.throttle].clone();
         for cohort in &mut scenario.cohorts {
             cohort.retry = file.strategies[self.strategy].clone();
         }
-        let horizon = scenario.horizon.0;
-        let plan = Plan::new(scenario, registry, Calendar::VIRTUAL)?;
-        let (record, herd) = simulate::run_in_detail(plan, &Control::default())?;
-        Ok(Metrics::of(&record, &herd, horizon))
-    }
-}
-
-/// Runs jobs on all cores until they are done or the brake is pulled; results are in the order of the jobs.
-pub(crate) fn run_jobs<J: Copy + Sync, R: Send>(
-    jobs: &[J],
-    control: &Control,
-    run: impl Fn(J) -> Result<R, RunError> + Sync,
-) -> Result<Vec<Option<R>>, RunError> {
-    let results: Mutex<Vec<Option<R>>> = Mutex::new(jobs.iter().map(|_| None).collect());
-    let (next, failed) = (AtomicUsize::new(0), Mutex::new(None));
-    let worker = || {
-        while control.brake.held().is_none() {
-            let index = next.fetch_add(1, Relaxed);
-            let Some(&job) = jobs.get(index) else { break };
-            match run(job) {
-                Ok(result) => {
-                    results.lock().unwrap_or_else(PoisonError::into_inner)[index] = Some(result);
-                }
-                Err(error) => {
-                    next.store(jobs.len(), Relaxed);
-                    failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                }
-            }
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 1..crate::audit::cpus() {
-            scope.spawn(worker);
-        }
-        worker();
-    });
-    match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        Some(error) => Err(error),
-        None => Ok(results.into_inner().unwrap_or_else(PoisonError::into_inner)),
+        scenario
     }
 }
 
@@ -249,6 +214,7 @@ fn judge(throttle: String, file: &CompareFile, runs: Vec<Vec<Metrics>>, horizon_
             }
         }
     }
+    let pairs = pairs::pairs(&runs, file.margin, horizon_s);
     let strategies = file
         .strategies
         .iter()
@@ -264,7 +230,7 @@ fn judge(throttle: String, file: &CompareFile, runs: Vec<Vec<Metrics>>, horizon_
             runs,
         })
         .collect();
-    Against { throttle, strategies }
+    Against { throttle, strategies, pairs }
 }
 
 /// A tested number. Without a single hub there is no amplification either: no run is worse.

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::RunError;
 use crate::drive::Member;
 use crate::identity::FleetIdentity;
+use crate::life::Listener;
 use crate::mock::ResolveError;
 use crate::plugins::{Attestation, Knowledge, Registry, Retry, Scopes};
 use crate::record::Watch;
@@ -34,6 +35,8 @@ pub struct Plan {
     pub(crate) membership: Vec<u16>,
     pub(crate) id_scope: Arc<str>,
     pub(crate) calendar: Calendar,
+    /// Who hears what one device does.
+    pub(crate) listener: Option<Listener>,
 }
 
 pub(crate) struct PlannedCohort {
@@ -83,7 +86,17 @@ impl Plan {
         let arrivals = scenario.fleet.arrival.schedule(scenario.fleet.devices, seed);
         let membership = membership(&scenario.cohort_sizes(), seed);
         let id_scope = id_scope(&scenario)?.into();
-        Ok(Self { scenario, profile, fleet, cohorts, arrivals, membership, id_scope, calendar })
+        Ok(Self {
+            scenario,
+            profile,
+            fleet,
+            cohorts,
+            arrivals,
+            membership,
+            id_scope,
+            calendar,
+            listener: None,
+        })
     }
 
     /// The devices of shard `shard` out of `shards`, with their identities.
@@ -122,7 +135,14 @@ impl Plan {
 
     /// The devices to be watched among those of a shard, which come with their numbers.
     pub(crate) fn watch(&self, members: impl Iterator<Item = u32>) -> Watch {
-        Watch::new(Seed(self.scenario.seed), self.scenario.fleet.devices, self.profile.clone(), members)
+        let (seed, devices) = (Seed(self.scenario.seed), self.scenario.fleet.devices);
+        Watch::new(seed, devices, self.profile.clone(), self.listener.clone(), members)
+    }
+
+    /// Lets somebody hear what one device does.
+    pub(crate) fn listening(mut self, listener: Listener) -> Self {
+        self.listener = Some(listener);
+        self
     }
 
     /// The plugins that take part, each once.

@@ -3,6 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use fleetstorm_model::time::Span;
+use fleetstorm_reports::Record;
 use serde::Serialize;
 
 /// The documented limits (`dps-protocol` 11.1 and 11.3).
@@ -52,6 +53,36 @@ pub struct Rollout {
     pub billed: u32,
     /// The arithmetic, one step a line.
     pub because: Vec<String>,
+    /// What came of it in virtual time, if it was tried.
+    pub tried: Option<Tried>,
+}
+
+/// A run of one instance's share of a plan.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Tried {
+    /// The retry strategy.
+    pub strategy: String,
+    /// Devices of the share.
+    pub devices: u64,
+    /// Those that had their hub in the end.
+    pub assigned: u64,
+    /// When 99 % of them had it, in seconds.
+    pub t99_s: Option<f64>,
+    /// Registrations a device: 1 if nobody was throttled.
+    pub registers_per_device: f64,
+}
+
+impl Tried {
+    /// What a record of the plan's scenario says.
+    pub fn of(record: &Record, strategy: &str) -> Self {
+        Self {
+            strategy: strategy.to_owned(),
+            devices: record.devices,
+            assigned: record.totals.assigned,
+            t99_s: record.completion.t99_ns.map(|ns| ns as f64 / 1e9),
+            registers_per_device: record.totals.registers as f64 / record.devices.max(1) as f64,
+        }
+    }
 }
 
 /// Why a wish cannot be had.
@@ -125,6 +156,7 @@ pub fn plan(wish: Wish) -> Result<Rollout, Impossible> {
         units,
         billed: devices,
         because,
+        tried: None,
     })
 }
 
@@ -162,14 +194,17 @@ impl Rollout {
         csv
     }
 
-    /// A scenario of one instance and its share of the fleet, which reproduces the schedule.
-    pub fn scenario_toml(&self, quota_per_minute: f64) -> String {
+    /// A scenario of one instance and its share of the fleet, which reproduces the schedule. `strategy` is the devices'
+    /// retry strategy: its name, or a TOML table.
+    pub fn scenario_toml(&self, quota_per_minute: f64, strategy: &str) -> String {
+        let strategy = strategy.trim();
+        let strategy = if strategy.starts_with('{') { strategy.to_owned() } else { format!("{strategy:?}") };
         let devices = self.devices.div_ceil(self.instances);
         let rate = f64::from(self.batch) / f64::from(self.instances) / self.interval_s * 60.0;
         format!(
             "# One of {} DPS instances and its share of {} devices: does the planned stagger keep below the quota?\n\n\
              horizon = \"{}s\"\nobjectives = [\"assigned == 100%\", \"registers_per_device <= 1\"]\n\n[fleet]\ndevices = {devices}\n\
-             arrival = {{ kind = \"constant\", rate = \"{rate}/min\" }}\n\n[mock.throttle]\nprofile = \"dps-smooth\"\n\
+             arrival = {{ kind = \"constant\", rate = \"{rate}/min\" }}\n\n[[cohort]]\nretry = {strategy}\n\n[mock.throttle]\nprofile = \"dps-smooth\"\n\
              rate = \"{quota_per_minute}/min\"\n",
             self.instances,
             self.devices,
@@ -192,7 +227,17 @@ impl fmt::Display for Rollout {
             self.units,
             self.billed
         )?;
-        self.because.iter().try_for_each(|step| writeln!(f, "  {step}"))
+        self.because.iter().try_for_each(|step| writeln!(f, "  {step}"))?;
+        let Some(tried) = &self.tried else { return Ok(()) };
+        write!(
+            f,
+            "Tried in virtual time with {}: {} of {} devices assigned, {:.2} registrations a device",
+            tried.strategy, tried.assigned, tried.devices, tried.registers_per_device
+        )?;
+        match tried.t99_s {
+            Some(t99_s) => writeln!(f, ", 99 % of them within {}", Span::from_secs_f64(t99_s.ceil())),
+            None => writeln!(f),
+        }
     }
 }
 
@@ -248,7 +293,7 @@ mod tests {
         let csv = rollout.schedule_csv();
         assert_eq!(csv.lines().count(), 2_001);
         assert_eq!(csv.lines().nth(901), Some("900,60.000,0"));
-        let scenario = Scenario::read(&rollout.scenario_toml(1_000.0), "plan.toml", &[]).unwrap();
+        let scenario = Scenario::read(&rollout.scenario_toml(1_000.0, "slots"), "plan.toml", &[]).unwrap();
         let arrivals = scenario.fleet.arrival.schedule(2_000, fleetstorm_model::random::Seed(1));
         assert!((arrivals[900].as_secs_f64() - 60.0).abs() < 1e-6);
     }

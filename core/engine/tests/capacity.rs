@@ -1,7 +1,7 @@
 //! Searches with known answers, and a forecast of what was measured.
 
-use fleetstorm_engine::Control;
 use fleetstorm_engine::capacity::{self, Search, Vary};
+use fleetstorm_engine::{Control, Timing};
 use fleetstorm_engine::{Plan, Registry, RunError, fidelity, simulate, wired};
 use fleetstorm_model::scenario::Scenario;
 use fleetstorm_model::time::Calendar;
@@ -21,7 +21,14 @@ const BURST: &str = "objectives = [\"assigned == 100%\"]\nhorizon = \"2m\"\n[fle
 
 #[test]
 fn the_largest_fleet_is_the_burst() {
-    let search = Search { vary: Vary::Devices, low: 1.0, high: 5_000.0, precision: 1e-3, repeats: 5 };
+    let search = Search {
+        vary: Vary::Devices,
+        low: 1.0,
+        high: 5_000.0,
+        precision: 1e-3,
+        repeats: 5,
+        timing: Timing::Virtual,
+    };
     let found =
         capacity::search(&scenario(BURST), &registry(), search, &Control::default()).expect("it runs");
     assert_eq!((found.holds, found.breaks), (Some(50.0), Some(51.0)), "{found}");
@@ -40,7 +47,14 @@ fn the_smallest_quota_is_the_rate() {
     let text = "objectives = [\"assigned == 100%\"]\nhorizon = \"5m\"\n[fleet]\ndevices = 1000\narrival = { kind = \
                 \"constant\", rate = \"600/min\" }\n[[cohort]]\nretry = \"none\"\n[mock.throttle]\nprofile = \"dps-doc\"\nburst \
                 = 2\n[network]\nhop = { kind = \"constant\", delay = \"10ms\" }\nconnect = { kind = \"constant\", delay = \"10ms\" }\n";
-    let search = Search { vary: Vary::Quota, low: 10.0, high: 10_000.0, precision: 0.01, repeats: 5 };
+    let search = Search {
+        vary: Vary::Quota,
+        low: 10.0,
+        high: 10_000.0,
+        precision: 0.01,
+        repeats: 5,
+        timing: Timing::Virtual,
+    };
     let found = capacity::search(&scenario(text), &registry(), search, &Control::default()).expect("it runs");
     let holds = found.holds.expect("a quota that is enough");
     assert!((590.0..=610.0).contains(&holds), "{found}");
@@ -48,7 +62,8 @@ fn the_smallest_quota_is_the_rate() {
 
 #[test]
 fn a_search_without_sense_is_refused() {
-    let search = Search { vary: Vary::Rate, low: 1.0, high: 5.0, precision: 0.1, repeats: 3 };
+    let search =
+        Search { vary: Vary::Rate, low: 1.0, high: 5.0, precision: 0.1, repeats: 3, timing: Timing::Virtual };
     for (text, search) in [
         ("", search),
         (BURST, search),

@@ -1,7 +1,7 @@
 //! A whole comparison, and the data it leaves.
 
-use fleetstorm_engine::Control;
 use fleetstorm_engine::compare::{self, Finding, Metrics};
+use fleetstorm_engine::{Control, Timing};
 use fleetstorm_engine::{Registry, RunError};
 use fleetstorm_model::scenario::Scenario;
 
@@ -20,7 +20,8 @@ const TEXT: &str = "horizon = \"10m\"\n[fleet]\ndevices = 120\n[compare]\nseeds 
 
 #[test]
 fn strategies_are_told_apart_and_equals_are_not() {
-    let found = compare::run(&scenario(TEXT), &registry(), &Control::default()).expect("it runs");
+    let found =
+        compare::run(&scenario(TEXT), &registry(), Timing::Virtual, &Control::default()).expect("it runs");
     assert_eq!((found.seeds, found.partial, found.throttles.len()), (8, false, 2));
     let throttled = &found.throttles[0].strategies;
     // The same strategy spelled twice meets the same chance and does the same.
@@ -39,7 +40,10 @@ fn strategies_are_told_apart_and_equals_are_not() {
     // The same weather: without a throttle no strategy ever acts, so every run of a seed is the same.
     assert!(free.iter().all(|standing| standing.runs == free[0].runs));
 
-    assert_eq!(found, compare::run(&scenario(TEXT), &registry(), &Control::default()).expect("again"));
+    assert_eq!(
+        found,
+        compare::run(&scenario(TEXT), &registry(), Timing::Virtual, &Control::default()).expect("again")
+    );
     let json = serde_json::to_value(&found).expect("it is data");
     assert_eq!(json["throttles"][0]["strategies"][3]["median"]["t99_s"], serde_json::Value::Null);
     let median = json["throttles"][0]["strategies"][0]["median"].as_object().unwrap();
@@ -50,11 +54,13 @@ fn strategies_are_told_apart_and_equals_are_not() {
 
 #[test]
 fn nothing_to_compare_and_interruptions_are_told() {
-    let error = compare::run(&scenario(""), &registry(), &Control::default()).expect_err("nothing");
+    let error =
+        compare::run(&scenario(""), &registry(), Timing::Virtual, &Control::default()).expect_err("nothing");
     assert!(matches!(error, RunError::Preflight(_)), "{error}");
     let control = Control::default();
     control.interrupt();
-    let found = compare::run(&scenario(TEXT), &registry(), &control).expect("a partial result");
+    let found =
+        compare::run(&scenario(TEXT), &registry(), Timing::Virtual, &control).expect("a partial result");
     assert!(found.partial && found.seeds == 0);
     assert!(found.to_string().contains("PARTIAL"));
 }
@@ -66,4 +72,16 @@ fn the_shipped_comparison_is_as_wide_as_it_says() {
     assert_eq!((compare.strategies.len(), compare.throttles.len(), compare.seeds), (20, 4, 20));
     let models = compare.strategies.iter().filter(|strategy| strategy.kind.starts_with("sdk-"));
     assert_eq!(models.count(), 6);
+}
+
+#[test]
+fn strategies_are_compared_by_the_wall_clock_as_well() {
+    let text = "horizon = \"20s\"\n[fleet]\ndevices = 12\n[compare]\nseeds = 2\nstrategies = [{ kind = \"fixed\", base_ms = 50, retry_after = \"ignore\", \
+                max_attempts = 2 }, \"none\"]\n[mock.throttle]\nprofile = \"dps-doc\"\nrate = \"1/h\"\nburst = 8\n";
+    let found =
+        compare::run(&scenario(text), &registry(), Timing::Wall, &Control::default()).expect("it runs");
+    let [against] = &found.throttles[..] else { panic!("{found:?}") };
+    let none = &against.strategies[1].median;
+    assert_eq!((found.seeds, none.given_up), (2, Some(4.0 / 12.0)), "{none:?}");
+    assert_eq!((none.mean_wait_s, none.fairness), (None, None), "only virtual time keeps devices one by one");
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use maud::{Markup, PreEscaped, html};
 
 use super::scale::Tick;
-use super::{Chart, Layer, Mark, Room, Shape};
+use super::{Chart, Layer, Mark, Room, Shape, heat};
 
 /// A drawing's size in pixels.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,7 +34,7 @@ const RIGHT: f64 = 14.0;
 const BOTTOM: f64 = 38.0;
 
 /// Where the data go.
-struct Area<'a> {
+pub(super) struct Area<'a> {
     chart: &'a Chart,
     left: f64,
     right: f64,
@@ -43,11 +43,11 @@ struct Area<'a> {
 }
 
 impl Area<'_> {
-    fn x(&self, value: f64) -> f64 {
+    pub(super) fn x(&self, value: f64) -> f64 {
         self.left + self.chart.x.scale.position(value) * (self.right - self.left)
     }
 
-    fn y(&self, value: f64) -> f64 {
+    pub(super) fn y(&self, value: f64) -> f64 {
         self.bottom - self.chart.y.scale.position(value) * (self.bottom - self.top)
     }
 }
@@ -65,6 +65,7 @@ pub(super) fn svg(chart: &Chart, frame: Frame) -> Markup {
             title id=(id("title")) { (chart.title) }
             desc id=(id("desc")) { (chart.description) }
             (axes(&area, height))
+            @if let Some(cells) = &chart.cells { (heat::drawn(&area, cells)) }
             @for layer in &chart.layers { (drawn(&area, layer)) }
             @for mark in &marks { (mark_of(&area, mark)) }
         }
@@ -135,6 +136,7 @@ fn drawn(area: &Area<'_>, layer: &Layer) -> Markup {
         return match (layer.shape, layer.points.first()) {
             (Shape::Rule, Some(&(_, y))) => rule(area, layer, y),
             (Shape::Bars, Some(_)) => bars(area, layer),
+            (Shape::Dots, Some(_)) => dots(area, layer),
             _ => html! {},
         };
     };
@@ -151,6 +153,11 @@ fn drawn(area: &Area<'_>, layer: &Layer) -> Markup {
                 path class={ "line " (ink) } d=(stairs) {}
             }
         }
+        Shape::Area => {
+            let stairs = stairs(area, &layer.points);
+            html! { path class={ "area " (ink) } d={ (stairs) "V" (round(area.bottom)) "H" (from) "Z" } {} }
+        }
+        Shape::Dots => dots(area, layer),
         Shape::Beyond => {
             let edge = lines(area, &layer.points);
             let top = round(area.top);
@@ -172,6 +179,14 @@ fn rule(area: &Area<'_>, layer: &Layer, value: f64) -> Markup {
         line class={ "line dashed " (layer.ink.class()) } x1=(round(area.left)) y1=(round(y))
             x2=(round(area.right)) y2=(round(y)) {}
         text.halo text-anchor="end" x=(round(area.right - 3.0)) y=(round(name)) { (layer.name) }
+    }
+}
+
+fn dots(area: &Area<'_>, layer: &Layer) -> Markup {
+    html! {
+        g class={ "dots " (layer.ink.class()) } {
+            @for &(x, y) in &layer.points { circle cx=(round(area.x(x))) cy=(round(area.y(y))) r="5" {} }
+        }
     }
 }
 
@@ -271,6 +286,8 @@ pub(super) fn swatch(layer: &Layer) -> Markup {
                     path class={ "tint " (ink) } d="M0 2H22V10H0Z" {}
                     path class={ "line " (ink) } d="M0 2H22" {}
                 }
+                Shape::Area => path class={ "area " (ink) } d="M0 0H22V10H0Z" {},
+                Shape::Dots => g class={ "dots " (ink) } { circle cx="11" cy="5" r="4" {} },
                 Shape::Beyond => path class={ "beyond " (ink) } d="M0 0H22V10H0Z" {},
                 Shape::Bars => g class={ "bars " (ink) } { rect x="6" y="0" width="10" height="10" {} },
             }

@@ -119,9 +119,20 @@ impl Axis {
             let to = round_factor(max);
             return Self::new(Scale::LogCount { to }, Unit::Count, &format!("{label}, log scale"));
         }
+        Self::linear(label, max)
+    }
+
+    /// Counts from 0 to a round number that is not below `max`: for what is stacked, whose heights must add up.
+    pub(crate) fn linear(label: &str, max: f64) -> Self {
         let step = round_step(max / 4.0);
         let to = (max / step).ceil() * step;
-        Self::new(Scale::Linear { from: 0.0, to }, Unit::Count, label)
+        Self::new(Scale::Linear { from: 0.0, to: if to > 0.0 { to } else { 1.0 } }, Unit::Count, label)
+    }
+
+    /// Things between `from` and `to`, by equal factors.
+    pub(crate) fn log(label: &str, from: f64, to: f64) -> Self {
+        let from = from.max(1e-3);
+        Self::new(Scale::Log { from, to: to.max(from * 2.0) }, Unit::Count, &format!("{label}, log scale"))
     }
 
     /// Times between the round ones around `min_us` and `max_us`.
@@ -166,6 +177,7 @@ impl Axis {
                 }
                 all.into_iter().map(|at| Tick { at, label: compact(at) }).collect()
             }
+            (Scale::Log { from, to }, Unit::Count) => count_ticks(from, to, count),
             (Scale::Log { from, to }, _) => {
                 let within = |fine| {
                     let all = latency_ticks(fine).into_iter();
@@ -181,6 +193,16 @@ impl Axis {
                 .collect(),
         }
     }
+}
+
+/// Powers of ten, and the numbers between them while there is room.
+fn count_ticks(from: f64, to: f64, count: usize) -> Vec<Tick> {
+    let digits: &[f64] = if (to / from).log10() * 3.0 <= count as f64 { &[1.0, 2.0, 5.0] } else { &[1.0] };
+    (-3..=12)
+        .flat_map(|exponent| digits.iter().map(move |digit| digit * 10f64.powi(exponent)))
+        .filter(|at| *at >= from && *at <= to)
+        .map(|at| Tick { at, label: compact(at) })
+        .collect()
 }
 
 fn steps(from: f64, to: f64, step: f64, label: impl Fn(f64) -> String) -> Vec<Tick> {
@@ -256,7 +278,8 @@ fn latency_ticks(fine: bool) -> Vec<Tick> {
     add(1e6 * HOUR, "h", hours, &[1.0]);
     add(1e6 * DAY, "d", if fine { &[2.0, 5.0] } else { &[] }, &[1.0]);
     add(1e6 * DAY, "d", decade, &[10.0]);
-    all.retain(|tick| tick.at != 50e6 || fine);
+    // It would stand on the minute's toes.
+    all.retain(|tick| tick.at != 50e6);
     all
 }
 

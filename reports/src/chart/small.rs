@@ -19,6 +19,27 @@ pub(crate) fn bar(share: f64, ink: Ink) -> Markup {
     }
 }
 
+/// Shares of a whole as parts of one bar, as wide as its place. The numbers stand beside it.
+pub(crate) fn shares(parts: &[(f64, Ink)]) -> Markup {
+    let whole: f64 = parts.iter().map(|(part, _)| part).sum();
+    let ends = parts.iter().scan(0.0, |end, (part, _)| {
+        *end += part;
+        Some(*end)
+    });
+    let place = |value: f64| if whole > 0.0 { value / whole * 1_000.0 } else { 0.0 };
+    html! {
+        svg.shares viewBox="0 0 1000 20" preserveAspectRatio="none" aria-hidden="true" {
+            rect.track x="0" y="0" width="1000" height="20" {}
+            @for (end, (part, ink)) in ends.zip(parts) {
+                @if *part > 0.0 {
+                    rect class={ "fill " (ink.class()) } x=(round(place(end - part))) y="0"
+                        width=(round(place(*part))) height="20" {}
+                }
+            }
+        }
+    }
+}
+
 /// Moments on a line that all rows of a table share.
 pub(crate) struct Strip {
     /// The moment at its end, in seconds.

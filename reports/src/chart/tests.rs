@@ -13,6 +13,7 @@ fn chart(x: Axis, y: Axis, layers: Vec<Layer>) -> Chart {
         y,
         layers,
         marks: Vec::new(),
+        cells: None,
         room: Room::Half,
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn section(record: &Record) -> Option<Section> {
              of every intended latency."
         }
     };
-    Some(Section { id: "audit", title: "Generator self-audit", body })
+    Some(Section { id: "audit", title: "Generator self-audit".into(), body })
 }
 
 fn measures(audit: &Audit, machine: Option<&Machine>) -> Markup {

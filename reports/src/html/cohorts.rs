@@ -40,7 +40,7 @@ pub(super) fn section(record: &Record) -> Option<Section> {
         (table("How each cohort behaves", &settings, shown().map(behaviour)))
         (more(SHOWN_MAX, record.cohorts.len(), "cohorts"))
     };
-    Some(Section { id: "cohorts", title: "Cohorts", body })
+    Some(Section { id: "cohorts", title: "Cohorts".into(), body })
 }
 
 fn outcome(cohort: &Cohort, strip: &Strip) -> Vec<Markup> {

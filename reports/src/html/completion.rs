@@ -8,7 +8,7 @@ use crate::Record;
 use crate::bound;
 use crate::chart::{Axis, Buckets, Chart, Ink, Layer, Mark, Room, Shape};
 use crate::number::{grouped, percent};
-use crate::record::{Bound, Completion};
+use crate::record::{Bound, Cohort, Completion};
 use crate::text::clipped;
 
 pub(super) fn section(record: &Record) -> Option<Section> {
@@ -21,7 +21,7 @@ pub(super) fn section(record: &Record) -> Option<Section> {
         (curve(record, until_s))
         (pace(record, until_s))
     };
-    Some(Section { id: "completion", title: "Fleet completion", body })
+    Some(Section { id: "completion", title: "Fleet completion".into(), body })
 }
 
 /// Where the axes of time end.
@@ -87,6 +87,7 @@ fn curve(record: &Record, until_s: f64) -> Markup {
             points: bound::curve(bound, record.devices, until_s, 100),
         });
     }
+    layers.extend(cohorts(record));
     layers.push(Layer { name: "assigned".to_owned(), ink: Ink::Blue, shape: Shape::Line, points });
     let chart = Chart {
         id: "completion-curve".to_owned(),
@@ -102,6 +103,7 @@ fn curve(record: &Record, until_s: f64) -> Markup {
         y: Axis::share("share of the fleet"),
         layers,
         marks,
+        cells: None,
         room: Room::Whole { height: 320 },
     };
     let mut note = reduced(buckets, "the number at its end");
@@ -116,6 +118,26 @@ fn curve(record: &Record, until_s: f64) -> Markup {
         .map(|(end_s, assigned)| vec![seconds(end_s), grouped(assigned), percent(assigned, record.devices)]);
     let columns = [Column::Number("Until"), Column::Number("Assigned"), Column::Number("Share")];
     chart.figure(note.trim(), &table("Devices with a hub over time", &columns, rows))
+}
+
+/// Each cohort's own curve, where there are several but not too many to tell apart.
+fn cohorts(record: &Record) -> Vec<Layer> {
+    const INKS: [Ink; 5] = [Ink::Green, Ink::Orange, Ink::Vermilion, Ink::Purple, Ink::Sky];
+    if !(2..=INKS.len()).contains(&record.cohorts.len()) {
+        return Vec::new();
+    }
+    let step_s = record.series.step_s;
+    let curve = |(cohort, ink): (&Cohort, Ink)| {
+        let buckets = Buckets::new(cohort.assigned.len(), step_s, HALF_POINTS_MAX);
+        let mut assigned = 0u64;
+        let mut points = vec![(0.0, 0.0)];
+        points.extend(buckets.sums(&cohort.assigned).into_iter().enumerate().map(|(index, sum)| {
+            assigned = assigned.saturating_add(sum);
+            (buckets.end_s(index), (assigned as f64 / cohort.totals.devices.max(1) as f64).min(1.0))
+        }));
+        Layer { name: clipped(&cohort.name, NAME_MAX), ink, shape: Shape::Dashed, points }
+    };
+    record.cohorts.iter().zip(INKS).filter(|(cohort, _)| !cohort.assigned.is_empty()).map(curve).collect()
 }
 
 /// The end of each bucket and how many devices had their hub then.
@@ -215,6 +237,7 @@ impl Panel<'_> {
             y,
             layers: std::iter::once(line).chain(self.rule).collect(),
             marks: Vec::new(),
+            cells: None,
             room: Room::Half,
         };
         chart.figure(&reduced(buckets, how), &numbers)

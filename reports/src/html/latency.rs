@@ -3,6 +3,7 @@
 use hdrhistogram::Histogram;
 use maud::{Markup, html};
 
+use super::heat;
 use super::part::{Column, NAME_MAX, Section, micros, table};
 use crate::Record;
 use crate::chart::{Axis, Chart, Ink, Layer, Room, Shape, quantile};
@@ -37,6 +38,7 @@ pub(super) fn section(record: &Record) -> Option<Section> {
         @if !figures.is_empty() {
             div.pair { @for figure in &figures { (figure) } }
         }
+        @if let Some(figures) = heat::figures(record) { (figures) }
         (phases(record))
         p.note {
             "Intended counts from the instant at which a device should have acted, so that a stalled generator or \
@@ -45,7 +47,7 @@ pub(super) fn section(record: &Record) -> Option<Section> {
              for p99.9."
         }
     };
-    Some(Section { id: "latency", title: "Latency", body })
+    Some(Section { id: "latency", title: "Latency".into(), body })
 }
 
 fn figure(phase: &Phase) -> Option<Markup> {
@@ -84,6 +86,7 @@ fn figure(phase: &Phase) -> Option<Markup> {
         y: Axis::latency(least, most),
         layers,
         marks: Vec::new(),
+        cells: None,
         room: Room::Half,
     };
     let note = if service.is_none() { "Intended and service time are the same here." } else { "" };
@@ -91,7 +94,7 @@ fn figure(phase: &Phase) -> Option<Markup> {
     Some(chart.figure(note, &numbers(&intended, service.as_ref())))
 }
 
-fn title(phase: &str) -> String {
+pub(super) fn title(phase: &str) -> String {
     match phase {
         "time-to-assigned" => "Time to assigned".to_owned(),
         "register" => "Register, accepted".to_owned(),

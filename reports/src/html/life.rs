@@ -21,7 +21,7 @@ pub(super) fn section(record: &Record) -> Option<Section> {
         p.note { "A connection is made with the cache if the device did not ask DPS since it lost the one before. A \
             registration was not needed if DPS named the hub that the device had and nobody had told it to ask." }
     };
-    Some(Section { id: "life", title: "Life after provisioning", body })
+    Some(Section { id: "life", title: "Life after provisioning".into(), body })
 }
 
 /// The middle and the end of a latency, where it was measured.
@@ -83,6 +83,7 @@ fn online(record: &Record, life: &Life) -> Markup {
             points: buckets.stairs(points),
         }],
         marks: Vec::new(),
+        cells: None,
         room: Room::Whole { height: 260 },
     };
     let rows = Buckets::new(life.online.len(), step_s, ROWS_MAX);

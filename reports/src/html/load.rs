@@ -41,7 +41,7 @@ pub(super) fn section(record: &Record) -> Option<Section> {
                 limit of their own for each device." }
         }
     };
-    Some(Section { id: "load", title: "Load", body })
+    Some(Section { id: "load", title: "Load".into(), body })
 }
 
 struct Line<'a> {
@@ -87,6 +87,7 @@ fn figure(record: &Record, id: &str, title: &str, what: &str, lines: &[Line<'_>]
         y: Axis::counts("requests/s", values),
         layers,
         marks: Vec::new(),
+        cells: None,
         room: Room::Whole { height: 230 },
     };
     chart.figure(&format!("{what} {note}"), &numbers(lines, entries, step_s))

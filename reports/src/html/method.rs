@@ -55,5 +55,5 @@ pub(super) fn section(_: &Record) -> Option<Section> {
         h3 { "How the numbers are made" }
         ul.methods { @for method in METHODS { li { (method) } } }
     };
-    Some(Section { id: "method", title: "Glossary and method", body })
+    Some(Section { id: "method", title: "Glossary and method".into(), body })
 }

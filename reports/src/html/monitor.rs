@@ -21,7 +21,7 @@ pub(super) fn section(record: &Record) -> Option<Section> {
         p.note { "As the mock counts them. Alerts decide nothing about the verdict: they say when an operator would have \
             been called." }
     };
-    Some(Section { id: "monitor", title: "What Azure Monitor would show", body })
+    Some(Section { id: "monitor", title: "What Azure Monitor would show".into(), body })
 }
 
 fn metrics(record: &Record) -> Markup {

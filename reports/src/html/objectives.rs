@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::part::{Column, NAME_MAX, SENTENCE_MAX, Section, more, table};
+use super::part::{Column, NAME_MAX, SENTENCE_MAX, Section, more, nanos, table};
 use crate::Record;
 use crate::record::{Objective, ObjectiveStatus};
 use crate::text::clipped;
@@ -18,14 +18,16 @@ pub(super) fn section(record: &Record) -> Option<Section> {
         Column::Words("Status"),
         Column::Number("Observed"),
         Column::Number("Margin"),
+        Column::Words("Worst window"),
     ];
     let rows = record.objectives.iter().take(SHOWN_MAX).map(row);
     let body = html! {
         (table("Objectives and what was observed", &columns, rows))
         (more(SHOWN_MAX, record.objectives.len(), "objectives"))
-        p.note { "The margin is the distance to the bound as a share of the bound; positive is headroom." }
+        p.note { "The margin is the distance to the bound as a share of the bound; positive is headroom. \
+            The worst window is that in which the objective was farthest from holding, for those that are about moments." }
     };
-    Some(Section { id: "objectives", title: "Objectives", body })
+    Some(Section { id: "objectives", title: "Objectives".into(), body })
 }
 
 fn row(objective: &Objective) -> Vec<Markup> {
@@ -42,6 +44,15 @@ fn row(objective: &Objective) -> Vec<Markup> {
         html! { span class={ "state " (class) } { span aria-hidden="true" { (sign) " " } (word) } },
         html! { (clipped(&objective.observed, NAME_MAX)) },
         html! { (margin(objective.margin)) },
+        html! {
+            @match &objective.worst {
+                Some(worst) => {
+                    (clipped(&worst.observed, NAME_MAX))
+                    span.under { (nanos(worst.from_ns)) " to " (nanos(worst.to_ns)) }
+                }
+                None => "–",
+            }
+        },
     ]
 }
 

@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use fleetstorm_model::protocol::code;
 use maud::{Markup, html};
 
+use super::over_time;
 use super::part::{Column, NAME_MAX, Section, more, name, nanos, table, text};
 use crate::Record;
 use crate::chart::{Ink, bar};
@@ -25,9 +26,10 @@ pub(super) fn section(record: &Record) -> Option<Section> {
             @if record.devices > 0 { (rest(record)) }
             @if record.totals.hubs.len() > 1 { (hubs(record)) }
         }
+        @if let Some(figure) = over_time::figure(record) { (figure) }
         @if !record.codes.is_empty() { (codes(record)) }
     };
-    Some(Section { id: "outcomes", title: "Outcomes", body })
+    Some(Section { id: "outcomes", title: "Outcomes".into(), body })
 }
 
 /// Where the devices are at the end.

@@ -1,5 +1,7 @@
 //! What sections are made of.
 
+use std::borrow::Cow;
+
 use maud::{Markup, Render, html};
 
 use crate::number;
@@ -11,10 +13,10 @@ pub(super) const NAME_MAX: usize = 80;
 pub(super) const SENTENCE_MAX: usize = 300;
 
 /// A part of the page with a heading that can be linked.
-pub(super) struct Section {
-    pub(super) id: &'static str,
-    pub(super) title: &'static str,
-    pub(super) body: Markup,
+pub(crate) struct Section {
+    pub(crate) id: &'static str,
+    pub(crate) title: Cow<'static, str>,
+    pub(crate) body: Markup,
 }
 
 impl Section {
@@ -62,14 +64,14 @@ pub(super) fn facts(facts: &[Fact]) -> Markup {
 
 /// How a column is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Column {
+pub(crate) enum Column<'a> {
     /// Words, on the left.
-    Words(&'static str),
+    Words(&'a str),
     /// Numbers, on the right.
-    Number(&'static str),
+    Number(&'a str),
 }
 
-impl Column {
+impl Column<'_> {
     const fn class(self) -> Option<&'static str> {
         match self {
             Self::Words(_) => None,
@@ -81,9 +83,9 @@ impl Column {
 /// A table. The first cell of a row names it.
 ///
 /// It may be wider than a phone, so it scrolls in a region of its own, which the keyboard can reach.
-pub(super) fn table<C: Render>(
+pub(crate) fn table<C: Render>(
     caption: &str,
-    columns: &[Column],
+    columns: &[Column<'_>],
     rows: impl IntoIterator<Item = Vec<C>>,
 ) -> Markup {
     html! {

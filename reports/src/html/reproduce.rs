@@ -31,7 +31,7 @@ pub(super) fn section(record: &Record) -> Option<Section> {
         (environment(record))
         @if !record.plugins.is_empty() { (plugins(&record.plugins)) }
     };
-    Some(Section { id: "reproduce", title: "Reproduce", body })
+    Some(Section { id: "reproduce", title: "Reproduce".into(), body })
 }
 
 fn command(clock: Clock) -> &'static str {

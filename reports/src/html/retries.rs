@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 
-use super::part::{Column, Fact, Section, facts, table, text};
+use super::ROWS_MAX;
+use super::part::{Column, Fact, Section, facts, nanos, seconds, table, text};
 use crate::Record;
 use crate::chart::{Axis, Chart, Ink, Layer, Room, Shape, bar};
 use crate::number::{grouped, percent, ratio};
+use crate::record::HerdIndex;
 
 pub(super) fn section(record: &Record) -> Option<Section> {
     let totals = &record.totals;
@@ -24,13 +26,68 @@ pub(super) fn section(record: &Record) -> Option<Section> {
                 format!("{} a device that booted", ratio(totals.billable, totals.booted))),
             Fact::new("Connections a success", ratio(totals.connections, totals.assigned),
                 format!("{} tried", grouped(totals.connections))),
+            Fact::new("Time lost in back-off", nanos(totals.backed_off_ns.checked_div(totals.booted).unwrap_or(0)),
+                format!("a device; {} waits", grouped(totals.back_offs))),
         ]))
         div.pair {
             @if !record.attempts.is_empty() { (attempts(&record.attempts)) }
+            @if let Some(figure) = herd(&record.herd) { (figure) }
             @if record.retry_after.given > 0 { (retry_after(record)) }
         }
     };
-    Some(Section { id: "retries", title: "Retries", body })
+    Some(Section { id: "retries", title: "Retries".into(), body })
+}
+
+/// Whether retries fell together.
+fn herd(herd: &HerdIndex) -> Option<Markup> {
+    let (synchrony, share) = (herd.synchrony?, herd.fullest_share?);
+    if herd.folded.is_empty() || herd.period_s == 0 {
+        return None;
+    }
+    let period_s = f64::from(herd.period_s);
+    let width_s = period_s / herd.folded.len() as f64;
+    let mut points: Vec<(f64, f64)> = herd
+        .folded
+        .iter()
+        .enumerate()
+        .map(|(part, count)| (part as f64 * width_s, f64::from(*count)))
+        .collect();
+    let max = points.iter().map(|point| point.1).fold(0.0, f64::max);
+    points.extend(points.last().map(|last| (period_s, last.1)));
+    let verdict = match synchrony {
+        ..0.1 => "no rhythm",
+        0.1..0.3 => "a weak rhythm",
+        _ => "they come in waves",
+    };
+    let told = format!(
+        "Rayleigh R {synchrony:.2} at a period of {period_s} s: {verdict}. The fullest 100 ms, at {}, hold {:.1} % of \
+         {} retries.",
+        nanos(herd.fullest_ns),
+        share * 100.0,
+        grouped(herd.retries)
+    );
+    let chart = Chart {
+        id: "herd".to_owned(),
+        title: "Herd index: retries folded on their strongest period".to_owned(),
+        description: told.clone(),
+        x: Axis { label: "within the period".to_owned(), ..Axis::elapsed(period_s) },
+        y: Axis::linear("retries", max),
+        layers: vec![Layer { name: "retries".to_owned(), ink: Ink::Vermilion, shape: Shape::Step, points }],
+        marks: Vec::new(),
+        cells: None,
+        room: Room::Half,
+    };
+    let rows = herd
+        .folded
+        .iter()
+        .enumerate()
+        .take(ROWS_MAX)
+        .map(|(part, count)| vec![seconds(part as f64 * width_s), grouped((*count).into())]);
+    let columns = [Column::Number("From"), Column::Number("Retries")];
+    Some(chart.figure(
+        &format!("{told} 0 is even, 1 is lockstep."),
+        &table("Retries by part of the period", &columns, rows),
+    ))
 }
 
 fn attempts(attempts: &BTreeMap<u64, u64>) -> Markup {
@@ -52,6 +109,7 @@ fn attempts(attempts: &BTreeMap<u64, u64>) -> Markup {
         y: Axis::counts("devices", points.iter().map(|point| point.1)),
         layers: vec![Layer { name: "devices".to_owned(), ink: Ink::Blue, shape: Shape::Bars, points }],
         marks: Vec::new(),
+        cells: None,
         room: Room::Half,
     };
     let rows = groups.iter().map(|group| {

@@ -210,6 +210,8 @@ fn sections_without_data_are_left_out() {
         "latency",
         "outcomes",
         "retries",
+        "time",
+        "practice",
         "cohorts",
         "audit",
         "reproduce",
@@ -254,6 +256,18 @@ fn everywhere(text: &str) -> Record {
     let it = || text.to_owned();
     (record.tool, record.name, record.scenario) = (it(), it(), it());
     record.target = Target { kind: it(), address: it(), id_scope: it(), throttle: Some(it()) };
+    for journey in &mut record.journeys {
+        (journey.quantile, journey.name) = (it(), it());
+    }
+    for check in &mut record.practice.checks {
+        (check.id, check.title, check.evidence, check.advice) = (it(), it(), it(), it());
+        for case in [&mut check.first, &mut check.worst].into_iter().flatten() {
+            (case.name, case.what) = (it(), it());
+        }
+    }
+    for heat in &mut record.heat {
+        heat.phase = it();
+    }
     record.plugins = vec![Plugin { kind: it(), id: it(), version: it(), sha256: Some(it()) }; 50];
     record.end = End::Ceiling { ceiling: it() };
     let mut cohort = record.cohorts[0].clone();

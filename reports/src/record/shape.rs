@@ -10,7 +10,7 @@ use super::Series;
 pub struct Heat {
     /// `connect`, `register`, `poll` or `time-to-assigned`, however they ended.
     pub phase: String,
-    /// The edges of the buckets in microseconds, one more than there are rows: two to a doubling.
+    /// The edges of the buckets in microseconds, one more than there are rows: four to a doubling.
     pub edges_us: Vec<u64>,
     /// One row a bucket, the fastest first; one count a window.
     pub rows: Vec<Vec<u32>>,
@@ -53,7 +53,7 @@ pub struct HerdIndex {
     /// Register and lookup requests that were not their device's first.
     pub retries: u64,
     /// Rayleigh's R of them, the largest over whole seconds up to 120 and to a quarter of the time that retries took: 0 is
-    /// no rhythm, 1 is lockstep. Absent with less than two.
+    /// no rhythm, 1 is lockstep. A load that fades has no peak at any period and counts as none. Absent with less than two.
     pub synchrony: Option<f64>,
     /// The period of that R in seconds.
     pub period_s: u32,

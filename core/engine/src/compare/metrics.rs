@@ -2,7 +2,7 @@
 
 use fleetstorm_model::time::Span;
 use fleetstorm_reports::Record;
-use fleetstorm_reports::record::Bound;
+use fleetstorm_reports::record::{Bound, Series};
 use serde::Serialize;
 
 use crate::simulate::{Fate, Herd};
@@ -72,12 +72,63 @@ impl Metrics {
         ("cohort_gap", |metrics| metrics.cohort_gap),
     ];
 
-    /// The numbers of one run up to its horizon.
-    pub(super) fn of(record: &Record, herd: &Herd, horizon: Span) -> Self {
+    /// The numbers of one run up to its horizon; some are known only of a fleet whose devices were kept one by one.
+    pub(super) fn of(record: &Record, herd: Option<&Herd>, horizon: Span) -> Self {
         let secs = |ns: Option<u64>| ns.map(|ns| ns as f64 / 1e9);
         let ratio = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
         let completion = &record.completion;
         let t99_s = secs(completion.t99_ns);
+        let fates = herd.map(|herd| Fates::of(herd, horizon));
+        let quota = record.bound.as_ref().map(|bound| bound.rate_per_s);
+        let (first, later) = match herd {
+            Some(herd) => (second_peak(&herd.first), second_peak(&herd.later)),
+            None => peaks(&record.series),
+        };
+        let peak = |most: f64| quota.filter(|quota| *quota > 0.0).map(|quota| most / quota);
+        let cohorts: Vec<Option<f64>> =
+            record.cohorts.iter().map(|cohort| secs(cohort.completion.t99_ns)).collect();
+        let cohorts: Option<Vec<f64>> = cohorts.into_iter().collect();
+        Self {
+            t50_s: secs(completion.t50_ns),
+            t90_s: secs(completion.t90_ns),
+            t99_s,
+            t100_s: secs(completion.t100_ns),
+            efficiency: record
+                .bound
+                .as_ref()
+                .zip(t99_s)
+                .map(|(bound, t99_s)| ideal_s(bound, record.devices as f64 * 0.99) / t99_s),
+            mean_wait_s: fates.as_ref().map(|fates| fates.mean_wait_s),
+            given_up: match fates {
+                Some(fates) => fates.given_up,
+                None => ratio(record.totals.stopped, record.devices),
+            },
+            amplification: ratio(record.totals.registers, record.totals.assigned),
+            billable: ratio(record.totals.billable, record.devices),
+            throttled: ratio(record.totals.throttled, record.totals.requests),
+            first_peak: peak(first),
+            retry_peak: peak(later),
+            synchrony: record.herd.synchrony,
+            fullest_slot: record.herd.fullest_share,
+            wait_max_s: herd.map(|herd| herd.wait_max_ns as f64 / 1e9),
+            fairness: herd.and_then(|herd| jain(herd.attempts.iter().map(|&attempts| f64::from(attempts)))),
+            cohort_gap: cohorts.and_then(|cohorts| {
+                let slowest = cohorts.iter().copied().reduce(f64::max)?;
+                let fastest = cohorts.iter().copied().reduce(f64::min)?;
+                (fastest > 0.0).then_some(slowest / fastest)
+            }),
+        }
+    }
+}
+
+/// What survival analysis makes of what became of the devices.
+struct Fates {
+    mean_wait_s: f64,
+    given_up: Option<f64>,
+}
+
+impl Fates {
+    fn of(herd: &Herd, horizon: Span) -> Self {
         let endings: Vec<(f64, Ending)> = herd
             .fates
             .iter()
@@ -104,39 +155,19 @@ impl Metrics {
                 Ending::Censored => (at, Ending::Censored),
             })
             .collect();
-        let quota = record.bound.as_ref().map(|bound| bound.rate_per_s);
-        let peak = |slots: &[u32]| quota.filter(|quota| *quota > 0.0).map(|quota| second_peak(slots) / quota);
-        let cohorts: Vec<Option<f64>> =
-            record.cohorts.iter().map(|cohort| secs(cohort.completion.t99_ns)).collect();
-        let cohorts: Option<Vec<f64>> = cohorts.into_iter().collect();
         Self {
-            t50_s: secs(completion.t50_ns),
-            t90_s: secs(completion.t90_ns),
-            t99_s,
-            t100_s: secs(completion.t100_ns),
-            efficiency: record
-                .bound
-                .as_ref()
-                .zip(t99_s)
-                .map(|(bound, t99_s)| ideal_s(bound, record.devices as f64 * 0.99) / t99_s),
-            mean_wait_s: Some(restricted_mean(&kaplan_meier(&waiting), horizon.as_secs_f64())),
+            mean_wait_s: restricted_mean(&kaplan_meier(&waiting), horizon.as_secs_f64()),
             given_up: cumulative_incidence(&gave_up).last().map(|step| step.value),
-            amplification: ratio(record.totals.registers, record.totals.assigned),
-            billable: ratio(record.totals.billable, record.devices),
-            throttled: ratio(record.totals.throttled, record.totals.requests),
-            first_peak: peak(&herd.first),
-            retry_peak: peak(&herd.later),
-            synchrony: record.herd.synchrony,
-            fullest_slot: record.herd.fullest_share,
-            wait_max_s: Some(herd.wait_max_ns as f64 / 1e9),
-            fairness: jain(herd.attempts.iter().map(|&attempts| f64::from(attempts))),
-            cohort_gap: cohorts.and_then(|cohorts| {
-                let slowest = cohorts.iter().copied().reduce(f64::max)?;
-                let fastest = cohorts.iter().copied().reduce(f64::min)?;
-                (fastest > 0.0).then_some(slowest / fastest)
-            }),
         }
     }
+}
+
+/// Most first attempts and most later ones in a second of the record.
+fn peaks(series: &Series) -> (f64, f64) {
+    let step = f64::from(series.step_s.max(1));
+    let most = |counts: &mut dyn Iterator<Item = u32>| f64::from(counts.max().unwrap_or(0)) / step;
+    let later = series.registers.iter().zip(&series.first).map(|(all, first)| all.saturating_sub(*first));
+    (most(&mut series.first.iter().copied()), most(&mut { later }))
 }
 
 /// The earliest time at which `k` registrations can have passed a quota.

@@ -56,18 +56,18 @@ impl Heats {
     }
 }
 
-/// Two buckets to a doubling: [1, 1.5) and [1.5, 2) times a power of two.
+/// Four buckets to a doubling, each a quarter of a power of two wide.
 fn bucket(us: u64) -> usize {
     let us = us.max(1);
     let doubling = us.ilog2();
-    let upper_half = if doubling == 0 { 0 } else { (us >> (doubling - 1)) & 1 };
-    2 * doubling as usize + upper_half as usize
+    let quarter = ((us << 2) >> doubling) & 3;
+    4 * doubling as usize + quarter as usize
 }
 
-/// Where a bucket begins, in microseconds.
+/// Where a bucket begins, in microseconds, rounded up to whole ones.
 fn edge_us(bucket: usize) -> u64 {
-    let power = 1u64 << (bucket / 2).min(62);
-    if bucket.is_multiple_of(2) { power } else { power + power / 2 }
+    let power = 1u64 << (bucket / 4).min(60);
+    power + (power * (bucket % 4) as u64).div_ceil(4)
 }
 
 #[cfg(test)]
@@ -78,9 +78,7 @@ mod tests {
     fn a_sample_lies_between_the_edges_of_its_bucket() {
         for us in (0..200).chain([999, 1_000, 65_535, 65_536, 98_304, 86_400_000_000]) {
             let bucket = bucket(us);
-            assert!(edge_us(bucket) <= us.max(1), "{us} in {bucket}");
-            // One microsecond has no upper half.
-            assert!(us.max(1) < edge_us(bucket + 1) || us <= 1, "{us} in {bucket}");
+            assert!(edge_us(bucket) <= us.max(1) && us.max(1) < edge_us(bucket + 1), "{us} in {bucket}");
         }
     }
 

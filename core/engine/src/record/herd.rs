@@ -48,13 +48,10 @@ impl Retries {
         let slots_between = |(first, last): (&(usize, u32), &(usize, u32))| last.0 - first.0;
         let span = present.first().zip(present.last()).map_or(0, slots_between);
         let longest = u32::try_from(span / SLOTS_A_SECOND / PERIODS_MIN).unwrap_or(PERIOD_MAX_S);
-        let (mut synchrony, mut period_s) = (-1.0, 1);
-        for period in 1..=longest.clamp(1, PERIOD_MAX_S) {
-            let r = rayleigh(&folded(&present, period), retries);
-            if r > synchrony {
-                (synchrony, period_s) = (r, period);
-            }
-        }
+        let longest = longest.clamp(1, PERIOD_MAX_S);
+        let rs: Vec<f64> =
+            (1..=reach(longest)).map(|period| rayleigh(&folded(&present, period), retries)).collect();
+        let (synchrony, period_s) = strongest(&rs, longest);
         let fullest = present.iter().max_by_key(|(slot, count)| (*count, std::cmp::Reverse(*slot)));
         let (slot, count) = fullest.copied().unwrap_or_default();
         HerdIndex {
@@ -66,6 +63,28 @@ impl Retries {
             folded: thinned(&folded(&present, period_s)),
         }
     }
+}
+
+/// How far above its surroundings a peak must stand.
+const PROMINENCE: f64 = 0.02;
+
+/// The longest period that must be known to tell whether `period` is a peak.
+fn reach(period: u32) -> u32 {
+    period + (period / 10).max(1)
+}
+
+/// The largest R that is a peak, and its period. A load that fades makes R grow with the period without end: that is a
+/// slope and no rhythm.
+fn strongest(rs: &[f64], longest: u32) -> (f64, u32) {
+    let at = |period: u32| rs.get(period as usize - 1).copied().unwrap_or(0.0);
+    let is_peak = |period: &u32| {
+        let apart = reach(*period) - period;
+        let around = at(period.saturating_sub(apart).max(1)).max(at(period + apart));
+        at(*period) > around + PROMINENCE
+    };
+    let peaks = (2..=longest).filter(is_peak).chain([1]);
+    let best = peaks.max_by(|a, b| at(*a).total_cmp(&at(*b)).then(b.cmp(a))).unwrap_or(1);
+    (at(best), best)
 }
 
 /// The slots of every period on top of each other. A period is a whole number of slots, so nothing is lost.
@@ -115,7 +134,7 @@ mod tests {
         let instants: Vec<f64> = (0..400).map(|n| f64::from(n) * 30.0 + 2.0 * jitter(n)).collect();
         let found = index(instants.iter().copied());
         let slotted: Vec<(f64, f64)> = instants.iter().map(|at| ((at * 10.0).floor() / 10.0, 1.0)).collect();
-        let (r, period) = (1..=PERIOD_MAX_S)
+        let (r, period) = (1..PERIOD_MAX_S)
             .map(|period| (rayleigh_r(&slotted, f64::from(period)).unwrap(), period))
             .max_by(|a, b| a.0.total_cmp(&b.0))
             .unwrap();
@@ -128,6 +147,8 @@ mod tests {
 
     #[test]
     fn scattered_retries_have_no_rhythm_and_one_retry_has_no_index() {
+        let fading = index((0..5_000).map(|n| 400.0 * (f64::from(n) / 5_000.0).powi(3)));
+        assert!(fading.synchrony.unwrap() < 0.2, "{fading:?}");
         let scattered = index((0..5_000).map(|n| Seed(2).fraction(Purpose::Resample, n, 0) * 3_000.0));
         assert!(scattered.synchrony.unwrap() < 0.1, "{scattered:?}");
         assert!(scattered.fullest_share.unwrap() < 0.01);

@@ -13,6 +13,7 @@ use fleetstorm_reports::record::Journey;
 
 use super::ConnectTimes;
 use crate::judge::checks::{Checker, Life};
+use crate::life::Listener;
 
 /// Fleets up to this size are watched whole.
 const WHOLE: u32 = 10_000;
@@ -25,6 +26,7 @@ pub(crate) struct Watch {
     locals: Vec<u32>,
     watched: Vec<Watched>,
     checker: Checker,
+    listener: Option<Listener>,
 }
 
 struct Watched {
@@ -73,7 +75,7 @@ impl Watch {
     /// Watches none.
     pub(crate) fn nobody() -> Self {
         let checker = Checker::new(Profile::default());
-        Self { locals: Vec::new(), watched: Vec::new(), checker }
+        Self { locals: Vec::new(), watched: Vec::new(), checker, listener: None }
     }
 
     /// Watches devices of a fleet of so many and holds them against a profile; `members` are the shard's, by their
@@ -82,10 +84,13 @@ impl Watch {
         seed: Seed,
         devices: u32,
         profile: Profile,
+        listener: Option<Listener>,
         members: impl Iterator<Item = u32>,
     ) -> Self {
         let share = f64::from(SAMPLE) / f64::from(devices.max(1));
-        let is_drawn = |number| devices <= WHOLE || seed.fraction(Purpose::Watch, number, 0) < share;
+        let is_heard = |number| listener.as_ref().is_some_and(|listener| listener.device() == number);
+        let is_drawn =
+            |number| devices <= WHOLE || seed.fraction(Purpose::Watch, number, 0) < share || is_heard(number);
         let mut watch = Self { checker: Checker::new(profile), ..Self::nobody() };
         for (local, number) in (0u32..).zip(members) {
             if is_drawn(number) {
@@ -94,6 +99,7 @@ impl Watch {
             }
         }
         watch.checker.watch(watch.locals.len() as u64);
+        watch.listener = listener;
         watch
     }
 
@@ -124,6 +130,11 @@ impl Watch {
     pub(super) fn observe(&mut self, local: usize, now: Moment, event: &Observation<'_>) {
         let Ok(at) = self.locals.binary_search(&(local as u32)) else { return };
         let Watched { number, life, way } = &mut self.watched[at];
+        if let Some(listener) = &self.listener
+            && listener.device() == *number
+        {
+            listener.hear(now, event);
+        }
         self.checker.see(life, *number, now, event);
         way.take(now, event);
     }

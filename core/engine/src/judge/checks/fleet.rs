@@ -37,7 +37,7 @@ pub(crate) const RULES: &[Rule] = &[
     Rule {
         id: "staggered-start",
         title: "First registrations are staggered to the quota",
-        advice: "Boot in batches that fit the quota, or jitter first attempts over devices ÷ quota; `fleetstorm plan` \
+        advice: "Boot in batches that fit the quota, or jitter first attempts over devices ÷ quota; fleetstorm plan \
                  works a schedule out.",
         look: staggered_start,
     },

@@ -1,0 +1,101 @@
+//! The differences for a terminal, in 80 columns.
+
+use std::fmt;
+
+use super::{Diff, Direction, Shift, Turned};
+use crate::number::nanos;
+use crate::text::clipped;
+
+/// A number of a shift as people write it.
+pub(super) fn shown(value: Option<f64>, unit: &str, name: &str) -> String {
+    match value {
+        None => "–".to_owned(),
+        Some(value) if unit == "s" => nanos((value.max(0.0) * 1e9) as u64),
+        Some(value) if name.starts_with("share") => format!("{:.2} %", value * 100.0),
+        Some(value) => format!("{value:.2}"),
+    }
+}
+
+/// The change in percent, with its sign.
+pub(super) fn change(shift: &Shift) -> String {
+    shift
+        .change()
+        .filter(|change| change.is_finite())
+        .map_or(String::new(), |change| format!("{:+.1} %", change * 100.0))
+}
+
+pub(super) const fn word(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Better => "better",
+        Direction::Worse => "worse",
+        Direction::Same => "same",
+        Direction::Unknown => "–",
+    }
+}
+
+impl fmt::Display for Diff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "base  {}: {}", clipped(&self.base.name, 40), self.base.verdict)?;
+        writeln!(f, "new   {}: {}", clipped(&self.new.name, 40), self.new.verdict)?;
+        writeln!(f, "\nRun differently")?;
+        if self.environment.is_empty() {
+            writeln!(f, "  nothing: the same scenario, seed, plugins and machine")?;
+        }
+        for changed in &self.environment {
+            let (base, new) = (clipped(&changed.base, 70), clipped(&changed.new, 70));
+            match (base.is_empty(), new.is_empty()) {
+                (false, false) => writeln!(f, "  {}: {base} -> {new}", changed.what)?,
+                (false, true) => writeln!(f, "- {}: {base}", changed.what)?,
+                (true, _) => writeln!(f, "+ {}: {new}", changed.what)?,
+            }
+        }
+        writeln!(f, "\n{:<26}{:>12}{:>12}{:>12}  verdict", "Number", "base", "new", "change")?;
+        for shift in self.shifts.iter().filter(|shift| shift.verdict != Direction::Unknown) {
+            let (base, new) =
+                (shown(shift.base, &shift.unit, &shift.name), shown(shift.new, &shift.unit, &shift.name));
+            writeln!(
+                f,
+                "  {:<24}{base:>12}{new:>12}{:>12}  {}",
+                shift.name,
+                change(shift),
+                word(shift.verdict)
+            )?;
+        }
+        turned(f, "Objectives that turned", &self.objectives)?;
+        turned(f, "Best practices that turned", &self.practices)?;
+        if !self.codes.is_empty() {
+            writeln!(f, "\nCodes that only one run has")?;
+        }
+        for code in &self.codes {
+            let sign = if code.base == 0 { '+' } else { '-' };
+            let count = code.base.max(code.new);
+            writeln!(
+                f,
+                "{sign} {} on {}: {count} times",
+                clipped(&code.code, 30),
+                clipped(&code.operation, 12)
+            )?;
+        }
+        writeln!(f, "\nBelow {:.0} % a change does not matter. {NOTE}", self.margin * 100.0)
+    }
+}
+
+/// What an interval of two runs is worth.
+pub(super) const NOTE: &str = "Latency verdicts need an interval beyond that;\nit covers the samples of these two runs, \
+                               not the chance between runs: use\nfleetstorm compare for that.";
+
+fn turned(f: &mut fmt::Formatter<'_>, heading: &str, list: &[Turned]) -> fmt::Result {
+    if !list.is_empty() {
+        writeln!(f, "\n{heading}")?;
+    }
+    for turned in list {
+        writeln!(
+            f,
+            "  {}: {} -> {}",
+            clipped(&turned.what, 50),
+            clipped(&turned.base, 30),
+            clipped(&turned.new, 30)
+        )?;
+    }
+    Ok(())
+}

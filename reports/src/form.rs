@@ -1,0 +1,132 @@
+//! The forms that a document can take, and which of them a file's ending stands for.
+
+mod csv;
+mod junit;
+mod prometheus;
+mod words;
+
+use std::fmt;
+use std::path::Path;
+
+use crate::analysis::Document;
+use crate::{html, markdown, summary};
+
+/// A form of a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// The page for a review.
+    Html,
+    /// A comment on a change.
+    Markdown,
+    /// The document itself, written anew.
+    Json,
+    /// Numbers by name, for a spreadsheet.
+    Csv,
+    /// One test case an objective and a practice, for a pipeline.
+    Junit,
+    /// Metrics as text, for a collector.
+    Prometheus,
+    /// The summary on a terminal, without colour.
+    Text,
+}
+
+/// Why a document has no such form.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FormError {
+    /// It is made of other things.
+    #[error("a {document} has no {form}: it is shown as html, markdown or text")]
+    None {
+        /// What the document is.
+        document: &'static str,
+        /// The form that was asked for.
+        form: Form,
+    },
+    /// A writer refused it.
+    #[error("the {form} cannot be written: {why}")]
+    Writer {
+        /// The form that was asked for.
+        form: Form,
+        /// What the writer said.
+        why: String,
+    },
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Html => "html",
+            Self::Markdown => "markdown",
+            Self::Json => "json",
+            Self::Csv => "csv",
+            Self::Junit => "junit",
+            Self::Prometheus => "prometheus",
+            Self::Text => "text",
+        })
+    }
+}
+
+impl Form {
+    /// The endings that stand for a form, for a person.
+    pub const ENDINGS: &'static str = ".html, .md, .json, .csv, .xml (junit), .prom or .txt";
+
+    /// The form that a file's ending stands for.
+    pub fn of_path(path: &Path) -> Option<Self> {
+        Some(match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+            "html" | "htm" => Self::Html,
+            "md" | "markdown" => Self::Markdown,
+            "json" => Self::Json,
+            "csv" => Self::Csv,
+            "xml" => Self::Junit,
+            "prom" => Self::Prometheus,
+            "txt" => Self::Text,
+            _ => return None,
+        })
+    }
+
+    /// The document in this form.
+    ///
+    /// # Errors
+    /// It has no such form, or the form's writer refuses it.
+    pub fn render(self, document: &Document) -> Result<String, FormError> {
+        let writer = |why: String| FormError::Writer { form: self, why };
+        match (document, self) {
+            (Document::Run(record), Self::Html) => Ok(html(record)),
+            (Document::Run(record), Self::Markdown) => Ok(markdown(record)),
+            (Document::Run(record), Self::Text) => Ok(summary(record, false)),
+            (Document::Run(record), Self::Json) => {
+                let bytes = record.write().map_err(|error| writer(error.to_string()))?;
+                String::from_utf8(bytes).map_err(|error| writer(error.to_string()))
+            }
+            (Document::Run(record), Self::Csv) => csv::csv(record).map_err(writer),
+            (Document::Run(record), Self::Junit) => junit::junit(record).map_err(writer),
+            (Document::Run(record), Self::Prometheus) => prometheus::prometheus(record).map_err(writer),
+            (Document::Comparison(comparison), Self::Html) => Ok(html::comparison(comparison)),
+            (Document::Comparison(comparison), Self::Markdown) => Ok(words::comparison(comparison, true)),
+            (Document::Comparison(comparison), Self::Text) => Ok(words::comparison(comparison, false)),
+            (Document::Capacity(capacity), Self::Html) => Ok(html::capacity(capacity)),
+            (Document::Capacity(capacity), Self::Markdown | Self::Text) => Ok(words::capacity(capacity)),
+            (Document::Comparison(_), form) => Err(FormError::None { document: "comparison", form }),
+            (Document::Capacity(_), form) => Err(FormError::None { document: "capacity search", form }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endings_stand_for_forms() {
+        for (name, form) in [
+            ("a/report.HTML", Some(Form::Html)),
+            ("x.md", Some(Form::Markdown)),
+            ("junit.xml", Some(Form::Junit)),
+            ("node.prom", Some(Form::Prometheus)),
+            ("x.png", None),
+            ("html", None),
+        ] {
+            assert_eq!(Form::of_path(Path::new(name)), form, "{name}");
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! A record as test results: one case an objective, one a best practice.
+
+use std::time::Duration;
+
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+
+use crate::Record;
+use crate::record::{Check, CheckStatus, Objective, ObjectiveStatus, VerdictResult};
+use crate::text::clipped;
+
+const TEXT_MAX: usize = 500;
+
+/// The record as JUnit XML.
+pub(super) fn junit(record: &Record) -> Result<String, String> {
+    let mut report = Report::new(clipped(&record.name, TEXT_MAX));
+    report.set_time(Duration::from_nanos(record.duration_ns));
+    let mut run = TestSuite::new("run");
+    run.add_test_case(verdict(record));
+    let mut objectives = TestSuite::new("objectives");
+    objectives.add_test_cases(record.objectives.iter().map(objective));
+    let mut practices = TestSuite::new("best-practices");
+    practices.add_test_cases(record.practice.checks.iter().map(practice));
+    report.add_test_suites([run, objectives, practices]);
+    report.to_string().map_err(|error| error.to_string())
+}
+
+fn case(name: &str, suite: &str, status: TestCaseStatus) -> TestCase {
+    let mut case = TestCase::new(clipped(name, TEXT_MAX), status);
+    case.set_classname(format!("fleetstorm.{suite}"));
+    case
+}
+
+/// Whether the run as a whole can be believed: what no single objective says.
+fn verdict(record: &Record) -> TestCase {
+    let sentence = clipped(&record.verdict.sentence, TEXT_MAX);
+    let status = match record.verdict.result {
+        VerdictResult::Passed | VerdictResult::Failed | VerdictResult::Vacuous => TestCaseStatus::success(),
+        VerdictResult::Untrusted | VerdictResult::Ceiling | VerdictResult::Interrupted => {
+            let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+            status.set_type(crate::verdict::word(record.verdict.result)).set_message(sentence.clone());
+            status
+        }
+    };
+    let mut case = case("the run can be believed", "run", status);
+    case.set_system_out(sentence);
+    case
+}
+
+fn objective(objective: &Objective) -> TestCase {
+    let observed = format!("observed {}. {}", objective.observed, objective.note);
+    let status = match objective.status {
+        ObjectiveStatus::Passed => TestCaseStatus::success(),
+        ObjectiveStatus::Failed | ObjectiveStatus::NoData => {
+            let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+            status.set_type(crate::verdict::held(objective.status)).set_message(clipped(&observed, TEXT_MAX));
+            status
+        }
+    };
+    let mut case = case(&objective.expression, "objectives", status);
+    case.set_system_out(clipped(&observed, TEXT_MAX));
+    case
+}
+
+fn practice(check: &Check) -> TestCase {
+    let mut told = check.evidence.clone();
+    for (which, case) in [("first", &check.first), ("worst", &check.worst)] {
+        if let Some(case) = case {
+            let at_s = case.at_ns as f64 / 1e9;
+            told.push_str(&format!("; {which}: {} at {at_s:.3} s {}", case.name, case.what));
+        }
+    }
+    let told = clipped(&told, TEXT_MAX);
+    let status = match check.status {
+        CheckStatus::Passed => TestCaseStatus::success(),
+        CheckStatus::Failed => {
+            let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+            status.set_type("practice").set_message(told.clone());
+            status.set_description(clipped(&check.advice, TEXT_MAX));
+            status
+        }
+        CheckStatus::NotExercised | CheckStatus::Unknown => {
+            let mut status = TestCaseStatus::skipped();
+            status.set_message(told.clone());
+            status
+        }
+    };
+    let mut case = case(&check.id, "best-practices", status);
+    case.set_system_out(format!("{}: {told}", clipped(&check.title, TEXT_MAX)));
+    case
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    fn read(record: &Record) -> junit_parser::TestSuites {
+        let text = junit(record).unwrap();
+        junit_parser::from_reader(text.as_bytes()).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+
+    #[test]
+    fn another_reader_finds_a_case_for_each_objective_and_practice() {
+        let record = testing::record();
+        let read = read(&record);
+        let suite = |name: &str| read.suites.iter().find(|suite| suite.name == name).unwrap();
+        let objectives = suite("objectives");
+        assert_eq!(objectives.cases.len(), record.objectives.len());
+        assert_eq!((objectives.tests, objectives.failures, objectives.skipped), (3, 1, 0));
+        let failed = &objectives.cases[0];
+        assert_eq!(failed.name, "fleetstorm.objectives::assigned >= 99.9% within 2m");
+        assert!(failed.status.is_failure() && failed.status.failure_as_ref().message.contains("99.7 %"));
+        let practices = suite("best-practices");
+        assert_eq!((practices.tests, practices.failures, practices.skipped), (4, 1, 2));
+        let broken = practices.cases.iter().find(|case| case.status.is_failure()).unwrap();
+        assert!(broken.name == "fleetstorm.best-practices::retry-after-floor", "{broken:?}");
+        assert!(broken.status.failure_as_ref().message.contains("dev-000512"));
+        assert_eq!((read.failures, read.errors), (2, 0));
+    }
+
+    #[test]
+    fn a_run_that_cannot_be_believed_is_an_error_and_hostile_names_are_text() {
+        let mut record = testing::record();
+        record.verdict.result = VerdictResult::Untrusted;
+        record.name = "]]><x>\u{1b}&amp;".into();
+        record.objectives[0].expression = "a < b && \"c\" ]]>\u{0}".into();
+        record.practice.checks[0].evidence = "]]> <!--".into();
+        let read = read(&record);
+        assert_eq!(read.errors, 1);
+        let objectives = read.suites.iter().find(|suite| suite.name == "objectives").unwrap();
+        assert_eq!(objectives.cases[0].name, "fleetstorm.objectives::a < b && \"c\" ]]>?");
+    }
+}

@@ -1,0 +1,315 @@
+//! Strategies side by side: ranking, front, pairs and curves.
+
+use maud::{Markup, html};
+
+use super::part::{Column, Fact, NAME_MAX, SENTENCE_MAX, Section, facts, rate, seconds, table, text};
+use crate::analysis::{Against, Comparison, Effect, Finding, Standing};
+use crate::chart::{Axis, Chart, Ink, Layer, Mark, Room, Shape};
+use crate::number::{grouped, percent};
+use crate::text::clipped;
+
+/// More throttles or strategies than this are no comparison that a person reads.
+const THROTTLES_MAX: usize = 8;
+const STRATEGIES_MAX: usize = 24;
+
+/// The card at the top.
+pub(super) fn card(comparison: &Comparison) -> Markup {
+    let strategies = comparison.throttles.first().map_or(0, |against| against.strategies.len());
+    html! {
+        header.verdict.good #verdict {
+            p.eyebrow { "Fleetstorm comparison" }
+            h1 { (clipped(&comparison.name, NAME_MAX)) }
+            p.sentence { (sentence(comparison)) }
+            (facts(&[
+                Fact::new("Strategies", strategies.to_string(), "the first one is the baseline"),
+                Fact::new("Throttles", comparison.throttles.len().to_string(), "each with the same seeds"),
+                Fact::new("Seeds", comparison.seeds.to_string(), "a run is the replicate"),
+                Fact::new("Devices", grouped(comparison.devices), "in each run"),
+            ]))
+            @if comparison.partial {
+                p { "Interrupted: only whole seeds count." }
+            }
+        }
+    }
+}
+
+/// Who leads against each throttle.
+pub(crate) fn sentence(comparison: &Comparison) -> String {
+    let lead = |against: &Against| {
+        let fastest = ranked(against).into_iter().find(|standing| t99(standing).is_some())?;
+        Some(format!(
+            "against {} {} is fastest (99 % after {})",
+            clipped(&against.throttle, NAME_MAX),
+            clipped(&fastest.strategy, NAME_MAX),
+            seconds(t99(fastest)?)
+        ))
+    };
+    let leads: Vec<String> = comparison.throttles.iter().take(THROTTLES_MAX).filter_map(lead).collect();
+    if leads.is_empty() {
+        return "No strategy got 99 % of the fleet to its hub.".to_owned();
+    }
+    format!("Of medians over {} seeds: {}.", comparison.seeds, leads.join("; "))
+}
+
+pub(super) fn sections(comparison: &Comparison) -> Vec<Section> {
+    const IDS: [&str; THROTTLES_MAX] = [
+        "throttle-1",
+        "throttle-2",
+        "throttle-3",
+        "throttle-4",
+        "throttle-5",
+        "throttle-6",
+        "throttle-7",
+        "throttle-8",
+    ];
+    let mut all: Vec<Section> = comparison
+        .throttles
+        .iter()
+        .zip(IDS)
+        .map(|(against, id)| Section {
+            id,
+            title: clipped(&against.throttle, NAME_MAX).into(),
+            body: body(against, id),
+        })
+        .collect();
+    all.push(Section { id: "method", title: "Method".into(), body: method(comparison) });
+    all
+}
+
+/// By T99, those that were not reached last.
+pub(crate) fn ranked(against: &Against) -> Vec<&Standing> {
+    let mut ranked: Vec<&Standing> = against.strategies.iter().take(STRATEGIES_MAX).collect();
+    let key = |standing: &Standing| t99(standing).unwrap_or(f64::INFINITY);
+    ranked.sort_by(|a, b| key(a).total_cmp(&key(b)));
+    ranked
+}
+
+pub(crate) fn number(standing: &Standing, name: &str) -> Option<f64> {
+    standing.median.get(name).copied().flatten().filter(|value| value.is_finite())
+}
+
+pub(crate) fn t99(standing: &Standing) -> Option<f64> {
+    number(standing, "t99_s")
+}
+
+fn body(against: &Against, id: &str) -> Markup {
+    html! {
+        (ranking(against))
+        div.pair { (scatter(against, id)) (matrix(against)) }
+        h3 { "Completion of each strategy" }
+        div.pair { @for (place, standing) in ranked(against).into_iter().enumerate() { (curve(against, standing, id, place)) } }
+    }
+}
+
+fn ranking(against: &Against) -> Markup {
+    let columns = [
+        Column::Words("Strategy"),
+        Column::Number("99 % after"),
+        Column::Number("Against the baseline"),
+        Column::Number("half after"),
+        Column::Number("Efficiency"),
+        Column::Number("Registers a success"),
+        Column::Number("Retry peak, × quota"),
+        Column::Number("Gave up"),
+        Column::Words("Front"),
+    ];
+    let shown = |value: Option<f64>, of: fn(f64) -> String| value.map_or("–".to_owned(), of);
+    let rows = ranked(against).into_iter().map(|standing| {
+        let effect = standing.effects.iter().find(|effect| effect.metric == "t99_s");
+        vec![
+            html! {
+                (clipped(&standing.strategy, NAME_MAX))
+                @if standing.unreached > 0 {
+                    span.under { "99 % not reached in " (standing.unreached) " of " (standing.runs.len()) " runs" }
+                }
+            },
+            text(&shown(t99(standing), seconds)),
+            effect.map_or_else(|| text("baseline"), change),
+            text(&shown(number(standing, "t50_s"), seconds)),
+            text(&shown(number(standing, "efficiency"), |value| format!("{value:.2}"))),
+            text(&shown(number(standing, "amplification"), |value| format!("{value:.2}"))),
+            text(&shown(number(standing, "retry_peak"), rate)),
+            text(&shown(number(standing, "given_up"), |value| format!("{:.1} %", value * 100.0))),
+            text(if standing.pareto { "★" } else { "" }),
+        ]
+    });
+    html! {
+        (table("Strategies by the time until 99 % of the fleet had a hub", &columns, rows))
+        p.note { "★ marks the Pareto front: no other strategy is at least as good in all of 99 % after, registers a \
+            success and retry peak, and better in one." }
+    }
+}
+
+const fn word(finding: Finding) -> (&'static str, &'static str) {
+    match finding {
+        Finding::Better => ("better", "better"),
+        Finding::Worse => ("worse", "worse"),
+        Finding::NoClearDifference => ("", "no clear difference"),
+    }
+}
+
+fn change(effect: &Effect) -> Markup {
+    let (class, word) = word(effect.verdict);
+    html! {
+        span class=(class) { (word) }
+        span.under { (interval(effect.difference.median, effect.difference.low, effect.difference.high)) }
+    }
+}
+
+fn interval(median: f64, low: f64, high: f64) -> String {
+    if ![median, low, high].into_iter().all(f64::is_finite) {
+        return "–".to_owned();
+    }
+    format!("{median:+.1} s [{low:+.1}, {high:+.1}]")
+}
+
+/// Time against calls: what lies to the left of and below all others is best.
+fn scatter(against: &Against, id: &str) -> Markup {
+    let points: Vec<(&Standing, f64, f64)> = ranked(against)
+        .into_iter()
+        .filter_map(|standing| Some((standing, t99(standing)?, number(standing, "amplification")?)))
+        .collect();
+    let dots = |front: bool, name: &str, ink| Layer {
+        name: name.to_owned(),
+        ink,
+        shape: Shape::Dots,
+        points: points
+            .iter()
+            .filter(|point| point.0.pareto == front)
+            .map(|point| (point.1, point.2))
+            .collect(),
+    };
+    let layers: Vec<Layer> = [dots(true, "on the front", Ink::Blue), dots(false, "beaten", Ink::Grey)]
+        .into_iter()
+        .filter(|layer| !layer.points.is_empty())
+        .collect();
+    let max = |of: fn(&(&Standing, f64, f64)) -> f64| points.iter().map(of).fold(0.0, f64::max);
+    let marks = points
+        .iter()
+        .filter(|point| point.0.pareto)
+        .map(|(standing, x, y)| Mark { x: *x, y: *y, label: clipped(&standing.strategy, 22) })
+        .collect();
+    let chart = Chart {
+        id: format!("{id}-front"),
+        title: "Time against calls".to_owned(),
+        description: format!(
+            "{} strategies by the time until 99 % online and the registers that a success took.",
+            points.len()
+        ),
+        x: Axis { label: "99 % online after".to_owned(), ..Axis::elapsed(max(|point| point.1) * 1.05) },
+        y: Axis::linear("registers a success", max(|point| point.2)),
+        layers,
+        marks,
+        cells: None,
+        room: Room::Half,
+    };
+    let columns =
+        [Column::Words("Strategy"), Column::Number("99 % after"), Column::Number("Registers a success")];
+    let rows = points
+        .iter()
+        .map(|(standing, x, y)| vec![clipped(&standing.strategy, NAME_MAX), seconds(*x), format!("{y:.2}")]);
+    chart.figure("Left and low is good.", &table("Time and calls of each strategy", &columns, rows))
+}
+
+/// Every strategy against every other one.
+fn matrix(against: &Against) -> Markup {
+    let names: Vec<String> = against
+        .strategies
+        .iter()
+        .take(STRATEGIES_MAX)
+        .map(|standing| clipped(&standing.strategy, NAME_MAX))
+        .collect();
+    if against.pairs.is_empty() || names.len() < 2 {
+        return html! {};
+    }
+    let numbers: Vec<String> = (1..=names.len()).map(|number| number.to_string()).collect();
+    let mut columns = vec![Column::Words("Faster than")];
+    columns.extend(numbers.iter().map(|number| Column::Words(number)));
+    let rows = names.iter().enumerate().map(|(one, name)| {
+        let mut row = vec![html! { (one + 1) " " (name) }];
+        row.extend((0..names.len()).map(|other| cell(against, one, other)));
+        row
+    });
+    html! {
+        div {
+            (table("Which strategy reached 99 % faster than which", &columns, rows))
+            p.note { "✓ clearly faster than the strategy of that number, ✕ clearly slower, = no clear difference \
+                (randomisation test for pairs, Holm-adjusted over all pairs). The small number is the adjusted p." }
+        }
+    }
+}
+
+fn cell(against: &Against, one: usize, other: usize) -> Markup {
+    let known = against.pairs.iter().find_map(|pair| match (pair.one, pair.other) {
+        places if places == (one, other) => Some((pair.verdict, pair.p)),
+        places if places == (other, one) => Some((opposite(pair.verdict), pair.p)),
+        _ => None,
+    });
+    let Some((verdict, p)) = known else { return text("·") };
+    let (class, sign, word) = match verdict {
+        Finding::Better => ("better", "✓", "faster"),
+        Finding::Worse => ("worse", "✕", "slower"),
+        Finding::NoClearDifference => ("", "=", "no clear difference"),
+    };
+    html! {
+        span class=(class) aria-label=(word) { (sign) }
+        span.under { (if p < 0.001 { "<0.001".to_owned() } else { format!("{p:.3}") }) }
+    }
+}
+
+const fn opposite(finding: Finding) -> Finding {
+    match finding {
+        Finding::Better => Finding::Worse,
+        Finding::Worse => Finding::Better,
+        Finding::NoClearDifference => Finding::NoClearDifference,
+    }
+}
+
+/// One of the small multiples: the same axes for every strategy.
+fn curve(against: &Against, standing: &Standing, id: &str, place: usize) -> Markup {
+    const SHARES: [(&str, f64); 4] = [("t50_s", 0.5), ("t90_s", 0.9), ("t99_s", 0.99), ("t100_s", 1.0)];
+    let until_s = against
+        .strategies
+        .iter()
+        .flat_map(|standing| SHARES.iter().filter_map(|(name, _)| number(standing, name)))
+        .fold(1.0, f64::max);
+    let reached: Vec<(f64, f64)> =
+        SHARES.iter().filter_map(|(name, share)| Some((number(standing, name)?, *share))).collect();
+    let points = std::iter::once((0.0, 0.0)).chain(reached.iter().copied()).collect();
+    let chart = Chart {
+        id: format!("{id}-curve-{place}"),
+        title: clipped(&standing.strategy, NAME_MAX),
+        description: format!(
+            "The medians of the times until 50, 90, 99 and 100 % had a hub; {} were reached.",
+            reached.len()
+        ),
+        x: Axis::elapsed(until_s),
+        y: Axis::share("share of the fleet"),
+        layers: vec![Layer {
+            name: "assigned".to_owned(),
+            ink: if standing.pareto { Ink::Blue } else { Ink::Grey },
+            shape: Shape::Line,
+            points,
+        }],
+        marks: Vec::new(),
+        cells: None,
+        room: Room::Half,
+    };
+    let rows = reached.iter().map(|(at, share)| vec![percent((share * 1_000.0) as u64, 1_000), seconds(*at)]);
+    chart.figure("", &table("Medians", &[Column::Number("Share"), Column::Number("After")], rows))
+}
+
+fn method(comparison: &Comparison) -> Markup {
+    html! {
+        ul.methods {
+            li { "Every strategy ran against every throttle with the same seeds, in virtual time: the same boots, network \
+                and assignment times. Runs of a seed are pairs, and what differs is the strategy. Latencies are the \
+                model's." }
+            li { "Differences are medians of paired runs with a 95 % bootstrap interval. A difference counts if its \
+                interval lies beyond " (format!("{:.0}", comparison.margin * 100.0)) " % of the baseline and the \
+                randomisation test, adjusted after Holm, rejects equality. Else it is a tie." }
+            li { "A run that did not reach 99 % counts as the horizon, so that its true difference is at least as large." }
+            li { "The baseline is " (clipped(&comparison.baseline, SENTENCE_MAX)) "." }
+        }
+    }
+}
