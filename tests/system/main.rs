@@ -13,6 +13,7 @@ mod error_table;
 mod harness;
 mod interruption;
 mod lives;
+mod metrics;
 mod mock;
 mod mqtt;
 mod mqtt_wire;
