@@ -11,6 +11,7 @@ Where that, or a client, cannot be had, its cases are skipped, and it says why. 
 import concurrent.futures
 import contextlib
 import hashlib
+import http.server
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -28,10 +30,11 @@ ROOT = HERE.parents[1]
 FLEETSTORM = Path(os.environ.get("FLEETSTORM", ROOT / "target/debug/fleetstorm"))
 INSTALLED = ROOT / "target/conformance"
 HOST, SCOPE = "global.azure-devices-provisioning.net", "0ne00C04F04"
+WEBHOOK = 8444
 INSIDE = "CONFORMANCE_INSIDE"
 KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4vMDEyMzQ1Njc4OTo7PD0+Pw=="
 WRONG_KEY = "//79/Pv6+fj39vX08/Lx8O/u7ezr6uno5+bl5OPi4eDf3t3c29rZ2NfW1dTT0tHQz87NzMvKycjHxsXEw8LBwA=="
-CLIENTS = {"python": ("mqtt", "mqtt-ws"), "node": ("https", "mqtt", "mqtt-ws")}
+CLIENTS = {"python": ("mqtt", "mqtt-ws"), "node": ("https", "mqtt", "mqtt-ws", "amqp", "amqp-ws")}
 # Who comes at the same time as others: a second connection under an id would end the first.
 VISITORS = [f"{client}-{transport}" for client, transports in CLIENTS.items() for transport in transports]
 
@@ -147,23 +150,55 @@ def process(command, directory, ready, **more):
 
 
 @contextlib.contextmanager
+def webhook(directory):
+    """A custom allocation that names no hub, which fails the assignment."""
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", WEBHOOK), Answer)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(directory / "server.pem", directory / "server.key")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    serving = threading.Thread(target=server.serve_forever)
+    serving.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        serving.join()
+        server.server_close()
+
+
+@contextlib.contextmanager
 def mock(directory, throttle):
     (directory / "key").write_text(KEY)
+    kinds = {"key": "", "disabled": "enabled = false",
+             "failed": f'allocation = "custom"\n        webhook_url = "https://localhost:{WEBHOOK}/"'}
     enrollments = "".join(f"""
         [[enrollment]]
         registration_id = "{kind}-{visitor}"
         device_id = "device-{visitor}"
-        enabled = {"true" if kind == "key" else "false"}
-        primary_key = {{ file = "key" }}""" for kind in ("key", "disabled") for visitor in VISITORS)
+        primary_key = {{ file = "key" }}
+        {more}""" for kind, more in kinds.items() for visitor in VISITORS)
     (directory / "mock.toml").write_text(f"""
         id_scope = "{SCOPE}"
         retry_after_s = 1
         overlap = "reuse"
         hub = [{{ host = "hub-1.azure-devices.net" }}]
-        listen = {{ https = "127.0.0.1:443", mqtt = "127.0.0.1:8883" }}
+        listen = {{ https = "127.0.0.1:443", mqtt = "127.0.0.1:8883", amqp = "127.0.0.1:5671" }}
         tls = {{ certificate = "server.pem", key = "server.key" }}
         assignment = {{ kind = "constant", delay = "500ms" }}
         throttle = {throttle}
+        webhook = {{ ca_file = "ca.pem" }}
         {enrollments}
         [[enrollment_group]]
         id = "certificates"
@@ -205,14 +240,19 @@ def reports(found, wanted):
 
 def refusal(client, transport, kind):
     """How the unmodified clients report it."""
-    unknown = "Not found" if transport == "https" else "Server unavailable"
+    amqp = transport.startswith("amqp")
+    unknown = {"error": "Error", "says": "Not found" if transport == "https" else "Server unavailable"}
     return {
         ("python", "wrong key"): {"error": "ServiceError", "says": "401"},
         ("python", "disabled"): {"error": "ServiceError", "says": "status disabled"},
         ("python", "unknown scope"): {"error": "ConnectionFailedError", "says": "broker unavailable"},
-        ("node", "wrong key"): {"error": "UnauthorizedError"},
+        ("python", "failed assignment"): {"error": "ServiceError", "says": "failed"},
+        ("node", "wrong key"): {"error": "amqp:unauthorized-access", "says": "401"} if amqp else
+                               {"error": "UnauthorizedError"},
         ("node", "disabled"): {"error": "SyntaxError", "says": "status is disabled"},
-        ("node", "unknown scope"): {"error": "Error", "says": unknown},
+        # That a link is refused after it was attached does not reach this client's caller: it waits until it gives up.
+        ("node", "unknown scope"): {"error": "TimeoutError"} if amqp else unknown,
+        ("node", "failed assignment"): {"error": "ProvisioningRegistrationFailedError", "code": 400208},
         ("node", "throttled"): {"error": "ThrottlingError"},
     }[client, kind]
 
@@ -229,6 +269,7 @@ def cases(directory, client, transport):
         "a certificate": (certificate, {**assigned, "device": f"x509-{visitor}"}),
         "wrong key": ({"key": WRONG_KEY}, None),
         "disabled": ({"registration_id": f"disabled-{visitor}"}, None),
+        "failed assignment": ({"registration_id": f"failed-{visitor}"}, None),
         "unknown scope": ({"id_scope": "0ne00FFFFFF"}, None),
     }
     for kind, (case, wanted) in kinds.items():
@@ -388,7 +429,7 @@ def main():
             for client, transports in CLIENTS.items() for transport in transports
         ]
         if any(visits):
-            with mock(directory, '{ profile = "unlimited", polls_per_10s = 0 }'), \
+            with webhook(directory), mock(directory, '{ profile = "unlimited", polls_per_10s = 0 }'), \
                  concurrent.futures.ThreadPoolExecutor(len(visits)) as pool:
                 for done in pool.map(lambda visit: [tally.run(*case) for case in visit], visits):
                     del done

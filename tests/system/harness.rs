@@ -182,18 +182,22 @@ pub(crate) struct Wire {
 }
 
 impl Mock {
-    /// A TLS connection to one of its doors.
-    pub(crate) fn tls(&self, address: SocketAddr) -> Tls {
+    /// TLS that trusts it, without a client certificate.
+    pub(crate) fn trusting(&self) -> rustls::ClientConfig {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(self.ca()).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider)
+        rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_root_certificates(roots)
-            .with_no_client_auth();
+            .with_no_client_auth()
+    }
+
+    /// A TLS connection to one of its doors.
+    pub(crate) fn tls(&self, address: SocketAddr) -> Tls {
         let name = ServerName::try_from("global.azure-devices-provisioning.net").unwrap();
-        let connection = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+        let connection = rustls::ClientConnection::new(Arc::new(self.trusting()), name).unwrap();
         let socket = TcpStream::connect(address).unwrap();
         socket.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
         rustls::StreamOwned::new(connection, socket)

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod alerts;
+mod amqp;
+mod amqp_captures;
 mod analysis;
 mod bad_input;
 mod bad_target;
@@ -20,6 +22,7 @@ mod mqtt_wire;
 mod pkcs11;
 mod plugins;
 mod report;
+mod rumqttc;
 mod runs;
 mod scenario_files;
 mod service_log;

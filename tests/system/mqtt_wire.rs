@@ -40,14 +40,19 @@ pub(crate) type Packet = (u8, Vec<u8>);
 impl MqttWire {
     pub(crate) fn open(mock: &Mock, way: Way) -> Self {
         match way {
-            Way::Tls => Self { stream: mock.tls(mock.mqtt()), cut: None, rest: Vec::new() },
+            Way::Tls => Self::over(mock.tls(mock.mqtt()), None),
             Way::WebSocket { path, protocol, cut } => {
                 let (status, head, stream) = upgrade(mock, path, protocol);
                 assert_eq!(status, 101, "{head}");
                 assert!(head.contains(&format!("sec-websocket-protocol: {protocol}\r\n")), "{head}");
-                Self { stream, cut: Some(cut), rest: Vec::new() }
+                Self::over(stream, Some(cut))
             }
         }
+    }
+
+    /// Over a stream that is there; with `cut`, in WebSocket messages of so many bytes.
+    pub(crate) fn over(stream: Tls, cut: Option<usize>) -> Self {
+        Self { stream, cut, rest: Vec::new() }
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) {
@@ -72,7 +77,8 @@ impl MqttWire {
         self.stream.flush().unwrap();
     }
 
-    fn read(&mut self, length: usize) -> Option<Vec<u8>> {
+    /// So many bytes; `None` once the connection has ended.
+    pub(crate) fn read(&mut self, length: usize) -> Option<Vec<u8>> {
         if self.cut.is_none() {
             let mut bytes = vec![0; length];
             return self.stream.read_exact(&mut bytes).ok().map(|()| bytes);

@@ -11,6 +11,8 @@ const transports = {
   https: () => require('azure-iot-provisioning-device-http').Http,
   mqtt: () => require('azure-iot-provisioning-device-mqtt').Mqtt,
   'mqtt-ws': () => require('azure-iot-provisioning-device-mqtt').MqttWs,
+  amqp: () => require('azure-iot-provisioning-device-amqp').Amqp,
+  'amqp-ws': () => require('azure-iot-provisioning-device-amqp').AmqpWs,
 };
 const security = argument.certificate
   ? new X509Security(argument.registration_id, {
@@ -28,11 +30,17 @@ function finish(answer) {
   fs.writeSync(1, JSON.stringify(answer) + '\n');
   process.exit(0);
 }
+// Over AMQP a rejection comes as it is: a condition and a description, without a name and a message.
+const failure = (error) => ({
+  error: error.name || error.condition,
+  message: error.message || error.description,
+  code: error.result && error.result.registrationState && error.result.registrationState.errorCode,
+});
 // Some failures of this client escape its callback.
-process.on('uncaughtException', (error) => finish({ error: error.name, message: error.message }));
+process.on('uncaughtException', (error) => finish(failure(error)));
 client.register((error, result) => {
   if (error) {
-    finish({ error: error.name, message: error.message });
+    finish(failure(error));
   }
   finish({ status: result.status, hub: result.assignedHub, device: result.deviceId });
 });
