@@ -16,6 +16,7 @@ mod error_table;
 mod harness;
 mod interruption;
 mod lives;
+mod metrics;
 mod mock;
 mod mqtt;
 mod mqtt_wire;

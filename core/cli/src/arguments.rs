@@ -6,6 +6,7 @@
     reason = "a terminal shows this text as it stands"
 )]
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -114,6 +115,10 @@ pub(crate) struct RunArguments {
     /// Threads that drive devices. Default: all cores, less one for an embedded mock
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) shards: Option<u32>,
+
+    /// Serve the live numbers to a Prometheus while the run lasts, such as at 127.0.0.1:9464
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) metrics: Option<SocketAddr>,
 
     #[command(flatten)]
     pub(crate) plugins: PluginOptions,

@@ -10,6 +10,7 @@ mod explain;
 mod failure;
 mod files;
 mod logs;
+mod metrics;
 mod mock;
 mod plugin;
 mod progress;
