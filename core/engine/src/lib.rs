@@ -19,6 +19,7 @@ mod connect;
 mod control;
 mod deadline;
 mod drive;
+pub mod enroll;
 mod evidence;
 mod exchange;
 pub mod fidelity;
