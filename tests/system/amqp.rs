@@ -1,8 +1,6 @@
 //! The AMQP door, byte for byte: captured frames of real clients, and every row of the error table that AMQP has. Whatever
 //! a client says over TLS it says over WebSocket too.
 
-use std::time::Duration;
-
 use crate::amqp_captures::{C, NODE};
 use crate::harness::{Bench, Mock, Wire};
 use crate::mqtt_wire::{MqttWire, upgrade};
@@ -28,7 +26,7 @@ fn mock(bench: &Bench, more: &str) -> Mock {
         bench,
         &format!(
             "id_scope = \"0ne00000000\"\noverlap = \"reuse\"\nhub = [{{ host = \"hub-1.azure-devices.net\" }}]\n\
-             assignment = {{ kind = \"constant\", delay = \"1ms\" }}\n{more}\n{enrollments}"
+             assignment = {{ kind = \"constant\", delay = \"0s\" }}\n{more}\n{enrollments}"
         ),
     )
 }
@@ -215,7 +213,6 @@ fn captured_clients_get_their_hubs_frame_by_frame() {
             assert_eq!(contains(&answer, correlation), client.id == NODE_ID);
             wire.send(&bytes(client.captured("disposition", 0)));
 
-            std::thread::sleep(Duration::from_millis(20));
             wire.send(&poll(client.captured("transfer", 1), body["operationId"].as_str().unwrap()));
             wire.expect(ACCEPTED[1]);
             let body = json(&wire.frame(0x14));
