@@ -215,8 +215,8 @@ impl TlsDialler {
     }
 
     /// A connection without a certificate.
-    pub(crate) async fn anonymous(&self) -> Result<Weathered<TlsStream<TcpStream>>, Fault> {
-        self.open(&self.dial, self.dial.server_name.clone(), None, None).await.0
+    pub(crate) async fn anonymous(&self) -> Result<TlsStream<TcpStream>, Fault> {
+        self.open(&self.dial, self.dial.server_name.clone(), None, None).await.0.map(Weathered::into_inner)
     }
 
     /// Where hubs are dialled: a mock has them all behind its MQTT port.

@@ -89,6 +89,11 @@ impl<S> Weathered<S> {
     pub(crate) fn new(inner: S, weather: Option<Weather>) -> Self {
         Self { inner, weather }
     }
+
+    /// The stream without its faults.
+    pub(crate) fn into_inner(self) -> S {
+        self.inner
+    }
 }
 
 impl State {
