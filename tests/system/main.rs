@@ -27,6 +27,7 @@ mod rumqttc;
 mod runs;
 mod scenario_files;
 mod service_log;
+mod shrink;
 mod tpm;
 mod transports;
 mod webhook;

@@ -1,13 +1,17 @@
 //! `fleetstorm chaos`, and faults that options add.
 
-use fleetstorm_engine::Plan;
 use fleetstorm_engine::chaos::schedule;
+use fleetstorm_engine::shrink::{self, Search, ShrinkError};
+use fleetstorm_engine::{Control, Plan, write_whole};
 use fleetstorm_model::chaos::parse_short;
 use fleetstorm_model::scenario::{Problem, Problems, Scenario};
 use fleetstorm_model::time::Calendar;
 
-use crate::arguments::ChaosPlanArguments;
+use crate::arguments::{ChaosPlanArguments, ChaosShrinkArguments, ProgressChoice};
 use crate::failure::Failure;
+use crate::progress::Display;
+use crate::report::read;
+use crate::run::supervise;
 use crate::{files, plugin};
 
 pub(crate) fn plan(arguments: &ChaosPlanArguments) -> Result<u8, Failure> {
@@ -23,6 +27,36 @@ pub(crate) fn plan(arguments: &ChaosPlanArguments) -> Result<u8, Failure> {
         print!("{schedule}");
     }
     Ok(0)
+}
+
+/// Interrupted, and what there is was written.
+const INTERRUPTED: u8 = 130;
+
+pub(crate) fn shrink(arguments: &ChaosShrinkArguments) -> Result<u8, Failure> {
+    let path = &arguments.record;
+    let record = read(path)?;
+    let scenario = Scenario::read(&record.scenario, &path.display().to_string(), &[])?;
+    let registry = plugin::registry(&arguments.plugins, &scenario.plugins.load)?;
+    let search = Search { keep: arguments.keep.clone(), runs_max: arguments.runs };
+    let (quiet, control) = (arguments.quiet, Control::default());
+    let display = Display::new(ProgressChoice::None, &scenario);
+    let found = supervise(display, &control, move |control| {
+        let mut tell = |line: &str| {
+            if !quiet {
+                eprintln!("{line}");
+            }
+        };
+        Ok(shrink::shrink(&record, &registry, &search, control, &mut tell))
+    })?;
+    let shrunk = found.map_err(|error| match error {
+        ShrinkError::Run(error) => error.into(),
+        error => Failure::usage(format!("{} cannot be shrunk: {error}", path.display())),
+    })?;
+    let out = arguments.out.clone().unwrap_or_else(|| path.with_file_name("shrunk.toml"));
+    write_whole(&out, shrunk.scenario_toml().as_bytes()).map_err(|error| Failure::unwritable(&error))?;
+    print!("{shrunk}");
+    println!("Scenario  {}", out.display());
+    Ok(if control.is_interrupted() { INTERRUPTED } else { 0 })
 }
 
 /// Adds faults in their short form to a scenario, which is then checked as if they stood in its file.

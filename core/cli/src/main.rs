@@ -51,6 +51,7 @@ fn main() -> ExitCode {
         Command::PluginProbe { arguments } => return fleetstorm_engine::plugins::serve_probe(&arguments),
         Command::Chaos { command } => match command {
             ChaosCommand::Plan(arguments) => chaos::plan(&arguments),
+            ChaosCommand::Shrink(arguments) => chaos::shrink(&arguments),
         },
         Command::Scenario { command } => match command {
             ScenarioCommand::Check(arguments) => scenario::check(&arguments),

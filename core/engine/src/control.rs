@@ -24,6 +24,11 @@ impl Control {
         self.brake.pull(Halt::Interrupted);
     }
 
+    /// Whether [`Control::interrupt`] was called before the run had ended by itself.
+    pub fn is_interrupted(&self) -> bool {
+        self.brake.held() == Some(Halt::Interrupted)
+    }
+
     /// The live numbers; `None` before the first device can boot.
     pub fn snapshot(&self) -> Option<Snapshot> {
         Some(Snapshot::of(self.gauges.get()?.iter().map(|gauges| &**gauges)))

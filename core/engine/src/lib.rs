@@ -39,6 +39,7 @@ mod record;
 pub mod rollout;
 mod serve;
 pub mod service_log;
+pub mod shrink;
 pub mod simulate;
 pub mod statistics;
 mod trial;

@@ -44,7 +44,7 @@ pub(crate) fn run(
 }
 
 /// Makes a run with a control of its own, since a run that ends pulls its brake, and hands an interruption on to it.
-fn interruptible<T>(control: &Control, run: impl FnOnce(&Control) -> T) -> T {
+pub(crate) fn interruptible<T>(control: &Control, run: impl FnOnce(&Control) -> T) -> T {
     let own = Control::default();
     let (done, ended) = mpsc::channel::<()>();
     std::thread::scope(|scope| {

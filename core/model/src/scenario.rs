@@ -6,6 +6,7 @@
 mod alert;
 mod arrival;
 mod compare;
+mod concise;
 mod explain;
 mod file;
 mod guardrail;
