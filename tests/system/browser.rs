@@ -77,6 +77,24 @@ fn look(bench: &Bench, width: u32, more: &[&str]) -> Value {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
+/// What must hold for every page, whatever it was made from: wide, on a phone and in the dark.
+#[track_caller]
+fn is_whole(bench: &Bench, words: &[&str]) -> Value {
+    let wide = look(bench, 1_200, &["--window-size=1300,1000"]);
+    let text = wide["text"].as_str().unwrap().to_lowercase();
+    for words in words {
+        assert!(text.contains(&words.to_lowercase()), "`{words}` is not on the page: {text}");
+    }
+    assert_eq!(wide["unnamed"], 0, "every chart has a title for a screen reader");
+    assert_eq!(wide["scripts"], 0);
+    assert_eq!(wide["links"], serde_json::json!([]), "every link leads somewhere");
+    assert_eq!(wide["overflow"], 0);
+    let phone = look(bench, 390, &["--window-size=500,1000", "--blink-settings=preferredColorScheme=0"]);
+    assert_eq!(phone["overflow"], 0, "nothing sticks out on a phone");
+    assert_ne!(phone["background"], wide["background"], "the dark is dark");
+    wide
+}
+
 fn has(list: &Value, wanted: &str) -> bool {
     list.as_array().unwrap().iter().any(|entry| entry == wanted)
 }
@@ -132,4 +150,98 @@ fn the_report_prints() {
     chromium(&bench, &[&to, "--no-pdf-header-footer"], "out/report.html");
     let pdf = std::fs::read(bench.path("report.pdf")).unwrap();
     assert!(pdf.starts_with(b"%PDF") && pdf.len() > 20_000, "{} bytes", pdf.len());
+}
+
+#[test]
+fn runs_of_every_kind_have_a_whole_page() {
+    let bench = Bench::new();
+    let passed = "name = \"calm\"\nobjectives = [\"assigned == 100%\"]\n[fleet]\ndevices = 60\n[mock]\nretry_after_s = 1\n";
+    assert_eq!(bench.run(passed, &["--clock", "wired"]).code, 0);
+    is_whole(
+        &bench,
+        &["passed", "every objective held", "Best practices", "Where the time went", "Latency over time"],
+    );
+
+    // Nobody has booted when the horizon comes.
+    let empty = "horizon = \"10ms\"\nobjectives = [\"assigned == 100%\"]\n[fleet]\ndevices = 3\n\
+                 arrival = { kind = \"all-at-once\", spread = \"1h\" }\n";
+    assert_eq!(bench.run(empty, &["--clock", "virtual"]).code, 11);
+    is_whole(&bench, &["no data", "no device booted"]);
+}
+
+#[test]
+fn interrupted_and_untrusted_runs_say_so_on_the_page() {
+    let bench = Bench::new();
+    bench.file(
+        "scenario.toml",
+        "horizon = \"10m\"\nobjectives = [\"assigned == 100%\"]\n[fleet]\ndevices = 200\n\
+         arrival = { kind = \"constant\", rate = \"20/s\" }\n",
+    );
+    let child =
+        bench.command().args(["run", "scenario.toml", "--out", "out", "--progress", "none"]).spawn().unwrap();
+    std::thread::park_timeout(std::time::Duration::from_millis(3_500));
+    crate::harness::signal(&child, rustix::process::Signal::INT);
+    let mut child = child;
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    is_whole(&bench, &["interrupted", "Generator self-audit"]);
+
+    // Whether this machine keeps up is not for a test to choose: the verdict of the same run is set.
+    let mut record = bench.record();
+    record.audit.as_mut().unwrap().untrusted = vec!["p99 of the send lag is 80 ms, above 20 ms".into()];
+    record.verdict.result = fleetstorm_reports::record::VerdictResult::Untrusted;
+    std::fs::write(bench.path("out/run.json"), record.write().unwrap()).unwrap();
+    assert_eq!(bench.fleetstorm(&["report", "out/run.json", "--out", "out/report.html"]).code, 0);
+    is_whole(&bench, &["untrusted", "p99 of the send lag is 80 ms"]);
+}
+
+#[test]
+fn comparisons_searches_and_differences_have_a_whole_page() {
+    let bench = Bench::new();
+    let scenario = "horizon = \"20m\"\nobjectives = [\"assigned == 100% within 1m\"]\n[fleet]\ndevices = 200\n\
+                    [mock.throttle]\nrate = \"10/s\"\nburst = 20\n\
+                    [compare]\nseeds = 3\nstrategies = [\"full-jitter\", \"exponential\", \"fixed\"]\n";
+    bench.run(scenario, &["--clock", "virtual"]);
+    let page = |arguments: &[&str]| {
+        let ended = bench.fleetstorm(&[arguments, &["--out", "out/report.html"]].concat());
+        assert_eq!(ended.code, 0, "{ended:?}");
+    };
+    assert_eq!(bench.fleetstorm(&["compare", "scenario.toml", "--json", "compare.json"]).code, 0);
+    page(&["report", "compare.json", "--format", "html"]);
+    let found =
+        is_whole(&bench, &["Fleetstorm comparison", "Time against calls", "Completion of each strategy"]);
+    assert!(found["charts"].as_u64().unwrap() >= 4, "the scatter and one curve a strategy");
+
+    let search = [
+        "capacity",
+        "scenario.toml",
+        "--low",
+        "20",
+        "--high",
+        "2000",
+        "--precision",
+        "0.5",
+        "--json",
+        "capacity.json",
+    ];
+    assert_eq!(bench.fleetstorm(&search).code, 0);
+    page(&["report", "capacity.json", "--format", "html"]);
+    is_whole(&bench, &["The knee", "The search, step by step"]);
+
+    page(&["diff", "out/run.json", "out/run.json", "--format", "html"]);
+    is_whole(&bench, &["The later run is not worse"]);
+}
+
+#[test]
+fn a_fleet_of_hundreds_of_thousands_has_a_small_record_and_a_whole_page() {
+    let bench = Bench::new();
+    let scenario =
+        "horizon = \"6h\"\n[fleet]\ndevices = 200000\narrival = { kind = \"constant\", rate = \"16/s\" }\n";
+    assert_eq!(bench.run(scenario, &["--clock", "virtual"]).code, 0);
+    let size = |name: &str| std::fs::metadata(bench.path(name)).unwrap().len();
+    assert!(size("out/run.json") < 2_000_000, "{} bytes", size("out/run.json"));
+    assert!(size("out/report.html") < 1_000_000, "{} bytes", size("out/report.html"));
+    let record = bench.record();
+    assert!(record.series.step_s > 1, "a run of hours is kept in steps");
+    assert!(record.practice.watched < 20_000, "a sample is watched");
+    is_whole(&bench, &["200,000", "drawn by the seed"]);
 }

@@ -35,6 +35,7 @@ pub(crate) fn forecast(arguments: &ForecastArguments) -> Result<u8, Failure> {
         clock: ClockChoice::Virtual,
         progress: arguments.progress,
         shards: None,
+        metrics: None,
         plugins: arguments.plugins.clone(),
         changes,
     })
@@ -77,8 +78,9 @@ pub(crate) fn capacity(arguments: &CapacityArguments) -> Result<u8, Failure> {
 
 pub(crate) fn fidelity(arguments: &FidelityArguments) -> Result<u8, Failure> {
     let scenario = files::scenario(&arguments.scenario, &arguments.changes, Vec::new())?;
-    let once =
-        |clock, scenario: Scenario| drive(scenario, clock, None, &arguments.plugins, ProgressChoice::Auto);
+    let once = |clock, scenario: Scenario| {
+        drive(scenario, clock, None, &arguments.plugins, ProgressChoice::Auto, &Control::default())
+    };
     let measured = match &arguments.measured {
         Some(path) => read(path)?,
         None => once(ClockChoice::Wall, scenario.clone())?,
@@ -104,7 +106,14 @@ pub(crate) fn rollout(arguments: &RolloutArguments) -> Result<u8, Failure> {
     let mut plan = rollout::plan(wish).map_err(|impossible| Failure::failed(impossible.to_string()))?;
     let scenario = plan.scenario_toml(quota_per_minute, &arguments.strategy);
     let share = Scenario::read(&scenario, "plan", &[])?;
-    let record = drive(share, ClockChoice::Virtual, None, &arguments.plugins, ProgressChoice::Auto)?;
+    let record = drive(
+        share,
+        ClockChoice::Virtual,
+        None,
+        &arguments.plugins,
+        ProgressChoice::Auto,
+        &Control::default(),
+    )?;
     plan.tried = Some(Tried::of(&record, &arguments.strategy));
     let write = |path: Option<&Path>, text: &dyn Fn() -> String| match path {
         Some(path) => {

@@ -5,10 +5,12 @@
 mod analysis;
 mod arguments;
 mod diagnostics;
+mod enroll;
 mod explain;
 mod failure;
 mod files;
 mod logs;
+mod metrics;
 mod mock;
 mod plugin;
 mod progress;
@@ -35,6 +37,8 @@ fn main() -> ExitCode {
         Command::Plan(arguments) => analysis::rollout(&arguments),
         Command::Fidelity(arguments) => analysis::fidelity(&arguments),
         Command::Calibrate(arguments) => analysis::calibrate(&arguments),
+        Command::Enroll(arguments) => enroll::enroll(&arguments),
+        Command::Clean(arguments) => enroll::clean(&arguments),
         Command::Logs(arguments) => logs::logs(&arguments),
         Command::Reconcile(arguments) => logs::compare(&arguments),
         Command::Plugin { command } => match command {

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use crate::arguments::{ClockChoice, PluginOptions, ProgressChoice, RunArguments};
 use crate::failure::Failure;
 use crate::progress::Display;
-use crate::{files, plugin, terminal};
+use crate::{files, metrics, plugin, terminal};
 
 pub(crate) fn run(arguments: &RunArguments) -> Result<u8, Failure> {
     let scenario = files::scenario(&arguments.scenario, &arguments.changes, options(arguments))?;
@@ -22,7 +22,12 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<u8, Failure> {
     write_whole(&out.join(".fleetstorm-probe"), b"").map_err(|error| Failure::unwritable(&error))?;
     let _ = std::fs::remove_file(out.join(".fleetstorm-probe"));
 
-    let record = drive(scenario, arguments.clock, arguments.shards, &arguments.plugins, arguments.progress)?;
+    let control = Control::default();
+    if let Some(address) = arguments.metrics {
+        metrics::serve(address, scenario.fleet.devices, control.clone())?;
+    }
+    let (clock, shards) = (arguments.clock, arguments.shards);
+    let record = drive(scenario, clock, shards, &arguments.plugins, arguments.progress, &control)?;
     let written = leave(&record, &out);
     print!("{}", fleetstorm_reports::summary(&record, terminal::colours(&std::io::stdout())));
     let written = written?;
@@ -59,7 +64,7 @@ fn options(arguments: &RunArguments) -> Vec<Override> {
 }
 
 /// Names come from files, and may hold anything.
-fn default_directory(scenario: &Scenario) -> PathBuf {
+pub(crate) fn default_directory(scenario: &Scenario) -> PathBuf {
     let safe = |c: char| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '-' };
     let name: String = scenario.name.chars().map(safe).take(80).collect();
     let name = name.trim_matches('.');
@@ -73,6 +78,7 @@ pub(crate) fn drive(
     shards: Option<u32>,
     plugins: &PluginOptions,
     progress: ProgressChoice,
+    control: &Control,
 ) -> Result<Record, Failure> {
     let calendar = match clock {
         ClockChoice::Wall => live::calendar(),
@@ -80,7 +86,7 @@ pub(crate) fn drive(
     };
     let registry = plugin::registry(plugins, &scenario.plugins.load)?;
     let display = Display::new(progress, &scenario);
-    supervise(display, &Control::default(), move |control| {
+    supervise(display, control, move |control| {
         let plan = Plan::new(scenario, &registry, calendar)?;
         match clock {
             ClockChoice::Wall => live::run(plan, live::Machine { shards }, control),

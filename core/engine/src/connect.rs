@@ -209,7 +209,12 @@ impl TlsDialler {
 impl TlsDialler {
     /// Connects once without a certificate, to see that somebody is there.
     pub(crate) async fn probe(&self) -> Result<(), Fault> {
-        self.open(&self.dial, self.dial.server_name.clone(), None).await.0.map(drop)
+        self.anonymous().await.map(drop)
+    }
+
+    /// A connection without a certificate.
+    pub(crate) async fn anonymous(&self) -> Result<TlsStream<TcpStream>, Fault> {
+        self.open(&self.dial, self.dial.server_name.clone(), None).await.0
     }
 
     /// Where hubs are dialled: a mock has them all behind its MQTT port.

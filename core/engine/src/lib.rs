@@ -18,6 +18,7 @@ mod connect;
 mod control;
 mod deadline;
 mod drive;
+pub mod enroll;
 mod evidence;
 mod exchange;
 pub mod fidelity;

@@ -107,6 +107,11 @@ impl Plan {
             .collect()
     }
 
+    /// What its devices should do.
+    pub fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
     /// Which cohorts live on.
     pub(crate) fn living(&self) -> Vec<bool> {
         self.cohorts.iter().map(|cohort| cohort.life.is_some()).collect()

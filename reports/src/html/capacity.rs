@@ -88,7 +88,12 @@ fn knee(capacity: &Capacity) -> Markup {
         x: Axis::log(&clipped(unit(capacity), NAME_MAX), low, high),
         y: Axis::share("share of the runs"),
         layers: vec![
-            Layer { name: "line".to_owned(), ink: Ink::Grey, shape: Shape::Dashed, points: points.clone() },
+            Layer {
+                name: "between them".to_owned(),
+                ink: Ink::Grey,
+                shape: Shape::Dashed,
+                points: points.clone(),
+            },
             Layer { name: "probes".to_owned(), ink: Ink::Blue, shape: Shape::Dots, points },
         ],
         marks,

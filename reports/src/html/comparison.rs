@@ -38,10 +38,11 @@ pub(crate) fn sentence(comparison: &Comparison) -> String {
     let lead = |against: &Against| {
         let fastest = ranked(against).into_iter().find(|standing| t99(standing).is_some())?;
         Some(format!(
-            "against {} {} is fastest (99 % after {})",
+            "against {} {} is fastest (99 % after {}, {:.1} registrations a success)",
             clipped(&against.throttle, NAME_MAX),
             clipped(&fastest.strategy, NAME_MAX),
-            seconds(t99(fastest)?)
+            seconds(t99(fastest)?),
+            number(fastest, "amplification").unwrap_or_default()
         ))
     };
     let leads: Vec<String> = comparison.throttles.iter().take(THROTTLES_MAX).filter_map(lead).collect();
@@ -197,7 +198,7 @@ fn scatter(against: &Against, id: &str) -> Markup {
             points.len()
         ),
         x: Axis { label: "99 % online after".to_owned(), ..Axis::elapsed(max(|point| point.1) * 1.05) },
-        y: Axis::linear("registers a success", max(|point| point.2)),
+        y: calls_axis(points.iter().map(|point| point.2)),
         layers,
         marks,
         cells: None,
@@ -209,6 +210,17 @@ fn scatter(against: &Against, id: &str) -> Markup {
         .iter()
         .map(|(standing, x, y)| vec![clipped(&standing.strategy, NAME_MAX), seconds(*x), format!("{y:.2}")]);
     chart.figure("Left and low is good.", &table("Time and calls of each strategy", &columns, rows))
+}
+
+/// A strategy that hammers would press all others to the ground, so then factors are equally far apart.
+fn calls_axis(values: impl Iterator<Item = f64>) -> Axis {
+    let (least, most) =
+        values.fold((f64::INFINITY, 0.0f64), |(least, most), value| (least.min(value), most.max(value)));
+    if least > 0.0 && most > 8.0 * least {
+        Axis::log("registers a success", least * 0.8, most * 1.2)
+    } else {
+        Axis::linear("registers a success", most)
+    }
 }
 
 /// Every strategy against every other one.
