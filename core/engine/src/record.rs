@@ -319,7 +319,7 @@ impl Recorder {
                     count_hub(&mut tally.totals.hubs, hub);
                 }
                 self.timeline.at(now).assigned += 1;
-                self.gauges.assigned();
+                self.gauges.assigned(self.devices[device].cohort);
                 self.settle(device, now, Standing::Assigned);
             }
             Observation::Stopped { class, faulted, .. } => {
