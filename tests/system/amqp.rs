@@ -1,8 +1,6 @@
 //! The AMQP door, byte for byte: captured frames of real clients, and every row of the error table that AMQP has. Whatever
 //! a client says over TLS it says over WebSocket too.
 
-use std::time::Duration;
-
 use crate::amqp_captures::{C, NODE};
 use crate::harness::{Bench, Mock, Wire};
 use crate::mqtt_wire::{MqttWire, upgrade};
@@ -28,12 +26,12 @@ fn mock(bench: &Bench, more: &str) -> Mock {
         bench,
         &format!(
             "id_scope = \"0ne00000000\"\noverlap = \"reuse\"\nhub = [{{ host = \"hub-1.azure-devices.net\" }}]\n\
-             assignment = {{ kind = \"constant\", delay = \"1ms\" }}\n{more}\n{enrollments}"
+             assignment = {{ kind = \"constant\", delay = \"0s\" }}\n{more}\n{enrollments}"
         ),
     )
 }
 
-fn bytes(hex: &str) -> Vec<u8> {
+pub(crate) fn bytes(hex: &str) -> Vec<u8> {
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
     hex.as_bytes().chunks(2).map(byte).collect()
 }
@@ -49,13 +47,11 @@ fn init(id: &str, token: &str) -> Vec<u8> {
     let fields =
         [b"\xa3\x05PLAIN\xa0", &[u8::try_from(response.len()).unwrap()][..], &response, b"\xa1\x09localhost"]
             .concat();
-    let length = |length: usize| u32::try_from(length).unwrap().to_be_bytes();
-    let list = [&b"\x00\x53\x41\xd0"[..], &length(fields.len() + 4), &length(3), &fields].concat();
-    [&length(list.len() + 8)[..], b"\x02\x01\0\0", &list].concat()
+    sasl(0x41, 3, &fields)
 }
 
 /// A captured poll that asks for another operation; its sizes grow with it.
-fn poll(captured: &str, operation: &str) -> Vec<u8> {
+pub(crate) fn poll(captured: &str, operation: &str) -> Vec<u8> {
     let mut frame = bytes(captured);
     let at = frame.windows(CAPTURED_OPERATION.len()).position(|window| window == CAPTURED_OPERATION).unwrap();
     let more = u8::try_from(operation.len() - CAPTURED_OPERATION.len()).unwrap();
@@ -69,17 +65,28 @@ fn poll(captured: &str, operation: &str) -> Vec<u8> {
     frame
 }
 
+/// SASL's outcome 0.
+pub(crate) const WELCOME: &str = "0000001602010000005344d000000006000000015000";
+
+/// A frame of SASL with one list.
+pub(crate) fn sasl(descriptor: u8, count: u32, fields: &[u8]) -> Vec<u8> {
+    let length = |length: usize| u32::try_from(length).unwrap().to_be_bytes();
+    let list = [&[0x00, 0x53, descriptor, 0xd0][..], &length(fields.len() + 4), &count.to_be_bytes(), fields]
+        .concat();
+    [&length(list.len() + 8)[..], b"\x02\x01\0\0", &list].concat()
+}
+
 /// How a client comes to the door.
 #[derive(Clone, Copy, Debug)]
-enum Way {
+pub(crate) enum Way {
     Tls,
     WebSocket,
 }
 
-struct AmqpWire(MqttWire);
+pub(crate) struct AmqpWire(MqttWire);
 
 impl AmqpWire {
-    fn open(mock: &Mock, way: Way) -> Self {
+    pub(crate) fn open(mock: &Mock, way: Way) -> Self {
         Self(match way {
             Way::Tls => MqttWire::over(mock.tls(mock.amqp()), None),
             Way::WebSocket => {
@@ -91,7 +98,7 @@ impl AmqpWire {
         })
     }
 
-    fn send(&mut self, bytes: &[u8]) {
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.0.send(bytes);
     }
 
@@ -108,14 +115,14 @@ impl AmqpWire {
 
     /// The next unit must be these bytes.
     #[track_caller]
-    fn expect(&mut self, expected: &str) {
+    pub(crate) fn expect(&mut self, expected: &str) {
         let unit = self.unit().expect("the connection has ended");
         assert_eq!(hex(&unit), expected, "{:?}", String::from_utf8_lossy(&unit));
     }
 
     /// The next frame must have this descriptor.
     #[track_caller]
-    fn frame(&mut self, descriptor: u8) -> Vec<u8> {
+    pub(crate) fn frame(&mut self, descriptor: u8) -> Vec<u8> {
         let unit = self.unit().expect("the connection has ended");
         assert_eq!(unit[8..11], [0x00, 0x53, descriptor], "{:?}", String::from_utf8_lossy(&unit));
         unit
@@ -126,14 +133,19 @@ impl AmqpWire {
         let mut wire = Self::open(mock, way);
         wire.send(b"AMQP\x03\x01\0\0");
         wire.expect("414d515003010000");
-        // PLAIN, EXTERNAL and ANONYMOUS.
         let mechanisms = wire.frame(0x40);
-        for name in ["PLAIN", "EXTERNAL", "ANONYMOUS"] {
+        for name in ["PLAIN", "EXTERNAL", "ANONYMOUS", "TPM"] {
             assert!(contains(&mechanisms, name.as_bytes()), "{name} is not offered");
         }
         wire.send(&init(client.id, client.token));
-        // Outcome 0.
-        wire.expect("0000001602010000005344d000000006000000015000");
+        wire.expect(WELCOME);
+        wire.links(client);
+        wire
+    }
+
+    /// Everything from the connection itself to its links.
+    pub(crate) fn links(&mut self, client: &Client) {
+        let wire = self;
         wire.send(b"AMQP\0\x01\0\0");
         wire.expect("414d515000010000");
         for (kind, frame) in &client.frames[..5] {
@@ -153,7 +165,6 @@ impl AmqpWire {
         // Credit for the client's own link, number 1.
         let flow = wire.frame(0x13);
         assert!(hex(&flow).contains("5201435210"), "handle 1, nothing delivered, 16 wanted: {}", hex(&flow));
-        wire
     }
 }
 
@@ -162,19 +173,19 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
 }
 
 /// The JSON in a frame.
-fn json(frame: &[u8]) -> serde_json::Value {
+pub(crate) fn json(frame: &[u8]) -> serde_json::Value {
     let (from, to) =
         (frame.iter().position(|byte| *byte == b'{'), frame.iter().rposition(|byte| *byte == b'}'));
     serde_json::from_slice(&frame[from.unwrap()..=to.unwrap()]).unwrap()
 }
 
-struct Client {
-    id: &'static str,
+pub(crate) struct Client {
+    pub(crate) id: &'static str,
     token: &'static str,
     frames: &'static [(&'static str, &'static str)],
 }
 
-const CLIENTS: [Client; 2] = [
+pub(crate) const CLIENTS: [Client; 2] = [
     Client { id: NODE_ID, token: NODE_TOKEN, frames: &NODE },
     Client { id: C_ID, token: C_TOKEN, frames: &C },
 ];
@@ -190,7 +201,7 @@ const DETACHED: [&str; 2] =
     ["0000001702000000005316d00000000700000002520141", "0000001602000000005316d000000006000000024341"];
 
 impl Client {
-    fn captured(&self, kind: &str, number: usize) -> &'static str {
+    pub(crate) fn captured(&self, kind: &str, number: usize) -> &'static str {
         self.frames.iter().filter(|(known, _)| *known == kind).nth(number).unwrap().1
     }
 }
@@ -215,7 +226,6 @@ fn captured_clients_get_their_hubs_frame_by_frame() {
             assert_eq!(contains(&answer, correlation), client.id == NODE_ID);
             wire.send(&bytes(client.captured("disposition", 0)));
 
-            std::thread::sleep(Duration::from_millis(20));
             wire.send(&poll(client.captured("transfer", 1), body["operationId"].as_str().unwrap()));
             wire.expect(ACCEPTED[1]);
             let body = json(&wire.frame(0x14));

@@ -11,6 +11,7 @@ mod bad_target;
 mod browser;
 mod conformance;
 mod door;
+mod enroll;
 mod error_table;
 mod harness;
 mod interruption;

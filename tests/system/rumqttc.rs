@@ -64,7 +64,7 @@ fn mock(bench: &Bench) -> Mock {
         id_scope = "0ne00ABCDEF"
         retry_after_s = 1
         hub = [{ host = "hub-1.azure-devices.net" }]
-        assignment = { kind = "constant", delay = "1ms" }
+        assignment = { kind = "constant", delay = "0s" }
         [[enrollment]]
         registration_id = "dev-0001"
         primary_key = { file = "key" }
@@ -83,7 +83,6 @@ async fn rumqttc_next_gets_its_hub() {
         (&*topic, &body["status"]),
         ("$dps/registrations/res/202/?$rid=1&retry-after=1", &"assigning".into())
     );
-    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     let operation = body["operationId"].as_str().unwrap();
     let poll = format!("$dps/registrations/GET/iotdps-get-operationstatus/?$rid=2&operationId={operation}");
     let (topic, body) = device.ask(poll, " ").await;

@@ -1,4 +1,5 @@
-//! TPM attestation over HTTPS: a fleet of software TPMs, and a TPM 2.0 that others wrote: swtpm, driven with tpm2-tools.
+//! TPM attestation: a fleet of software TPMs over HTTPS, and over HTTPS and AMQP a TPM 2.0 that others wrote: swtpm,
+//! driven with tpm2-tools.
 //!
 //! Needs the Debian packages `swtpm` and `tpm2-tools`.
 
@@ -8,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
+use crate::amqp::{self, AmqpWire, Way};
 use crate::harness::{Bench, Mock, Response, Wire, scenarios};
 
 /// A running emulator; it ends with the test.
@@ -191,6 +193,66 @@ fn a_real_tpm_registers_over_https_and_takes_the_key_for_its_hub() {
         401,
         "the hub's key is the hub's"
     );
+}
+
+/// SASL's mechanism TPM, step by step as Node's client takes it; the links and messages are azure-iot-sdk-c's, captured.
+#[test]
+fn a_real_tpm_registers_over_amqp() {
+    let tpm = Emulator::start();
+    let [ek, srk] = tpm.provision();
+    let (bench, client) = (Bench::new(), &amqp::CLIENTS[1]);
+    let file = format!(
+        "id_scope = \"0ne00000000\"\nassignment = {{ kind = \"constant\", delay = \"0s\" }}\n\
+         [[enrollment]]\nregistration_id = \"{}\"\nendorsement_key = \"{}\"\n",
+        client.id,
+        BASE64_STANDARD.encode(&ek)
+    );
+    let mock = Mock::start(&bench, &file);
+    let binary =
+        |bytes: &[u8]| [&[0xb0][..], &u32::try_from(bytes.len()).unwrap().to_be_bytes(), bytes].concat();
+    let greet = |keys: [&[u8]; 2]| {
+        let mut wire = AmqpWire::open(&mock, Way::Tls);
+        wire.send(b"AMQP\x03\x01\0\0");
+        wire.expect("414d515003010000");
+        wire.frame(0x40);
+        let who = [b"\x000ne00000000\0", client.id.as_bytes(), b"\0", keys[0]].concat();
+        wire.send(&amqp::sasl(0x41, 2, &[b"\xa3\x03TPM", &binary(&who)[..]].concat()));
+        // A byte of zero asks for the storage root key.
+        assert!(wire.frame(0x42).ends_with(&[0xa0, 1, 0]));
+        wire.send(&amqp::sasl(0x43, 1, &binary(&[b"\0", keys[1]].concat())));
+        wire
+    };
+    // What follows the list's head and the size of a binary in a challenge.
+    let part = |frame: &[u8]| {
+        let at = if frame[20] == 0xa0 { 22 } else { 25 };
+        (frame[at], frame[at + 1..].to_vec())
+    };
+
+    let mut wire = greet([&ek, &srk]);
+    let (first, mut challenge) = part(&wire.frame(0x42));
+    wire.send(&amqp::sasl(0x43, 1, &binary(&[0])));
+    let (last, rest) = part(&wire.frame(0x42));
+    assert_eq!((first, last), (0x80, 0xc1));
+    challenge.extend(rest);
+    tpm.take_up(&challenge);
+    let token = tpm.token(&format!("0ne00000000/registrations/{}", client.id));
+    wire.send(&amqp::sasl(0x43, 1, &binary(&[b"\0", token.as_bytes()].concat())));
+    wire.expect(amqp::WELCOME);
+    wire.links(client);
+    wire.send(&amqp::bytes(client.captured("transfer", 0)));
+    wire.frame(0x15);
+    let assigning = amqp::json(&wire.frame(0x14));
+    wire.send(&amqp::poll(client.captured("transfer", 1), assigning["operationId"].as_str().unwrap()));
+    wire.frame(0x15);
+    let state = amqp::json(&wire.frame(0x14));
+    assert_eq!(state["status"], "assigned", "{state}");
+    tpm.take_up(&key_in(&state["registrationState"]["tpm"]));
+
+    // Another TPM's endorsement key: outcome 1.
+    let mut other = ek.clone();
+    other[100] ^= 1;
+    let mut wire = greet([&other, &srk]);
+    assert_eq!(wire.frame(0x44).last(), Some(&1));
 }
 
 #[test]

@@ -51,6 +51,8 @@ pub(crate) enum Command {
     Plan(RolloutArguments),
     Fidelity(FidelityArguments),
     Calibrate(CalibrateArguments),
+    Enroll(EnrollArguments),
+    Clean(CleanArguments),
     Logs(LogsArguments),
     Reconcile(ReconcileArguments),
     /// List, describe and check retry strategies and attestations
@@ -63,6 +65,11 @@ pub(crate) enum Command {
     PluginProbe {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
+    },
+    /// Plan faults
+    Chaos {
+        #[command(subcommand)]
+        command: ChaosCommand,
     },
     /// Check, explain or describe scenario files
     Scenario {
@@ -97,6 +104,12 @@ pub(crate) struct RunArguments {
     /// PEM file with the CA of the target, such as the one that `fleetstorm mock` writes
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
+
+    /// Add a fault to the scenario's, such as 'register @60s..105s 5%/request -> 429(retry-after=30)'; may be
+    /// repeated. Before the arrow: register, poll, lookup or any; when; and, if wanted, a chance with its unit (device,
+    /// connection, request), a ceiling (x20) and `first 2/device`
+    #[arg(long, value_name = "FAULT")]
+    pub(crate) chaos: Vec<String>,
 
     /// How every cohort speaks to the service: https, mqtt, mqtt-ws, amqp or amqp-ws
     #[arg(long, value_name = "TRANSPORT")]
@@ -298,6 +311,81 @@ pub(crate) struct ReportArguments {
     /// Default: standard output
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
+}
+
+/// Create the enrollments that a scenario's fleet needs, in a mock or in the real service.
+///
+/// Groups for devices with keys and certificates, an enrollment each for devices with a TPM. Everything that is made is
+/// listed in a ledger, line by line: work that is cut off goes on where it was, and `fleetstorm clean` removes exactly
+/// what the ledger lists. Enrollments that were there before are left alone.
+#[derive(Args)]
+pub(crate) struct EnrollArguments {
+    /// The scenario file (TOML)
+    pub(crate) scenario: PathBuf,
+
+    /// The service endpoint, https://HOST:PORT: a mock, or https://NAME.azure-devices-provisioning.net, which also needs
+    /// [target.consent] in the scenario. Default: the scenario's target
+    #[arg(long, value_name = "TARGET")]
+    pub(crate) target: Option<String>,
+
+    /// Only say what would be made
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    /// An enrollment for each device with a symmetric key, rather than a group for all of them
+    #[arg(long)]
+    pub(crate) individual: bool,
+
+    /// The ledger. Default: fleetstorm-out/<name of the scenario>/enrolled.jsonl
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ledger: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) operator: OperatorOptions,
+
+    #[command(flatten)]
+    pub(crate) plugins: PluginOptions,
+
+    #[command(flatten)]
+    pub(crate) changes: Changes,
+}
+
+/// Remove what `fleetstorm enroll` has made, with the registrations of its devices.
+#[derive(Args)]
+pub(crate) struct CleanArguments {
+    /// The ledger that `fleetstorm enroll` has left
+    pub(crate) ledger: PathBuf,
+
+    /// Only say what would be removed
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    #[command(flatten)]
+    pub(crate) operator: OperatorOptions,
+}
+
+/// Who speaks to the enrollment API. Keys come from files or the environment, never from the command line.
+#[derive(Args)]
+pub(crate) struct OperatorOptions {
+    /// PEM file with the CA of the service. Default: the scenario's, or the system's roots
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+
+    /// The shared access policy
+    #[arg(long, value_name = "NAME", default_value = "provisioningserviceowner")]
+    pub(crate) policy: String,
+
+    /// Environment variable that holds the policy's key, base64. Default on this machine: the demo's public key
+    #[arg(long, value_name = "VARIABLE", conflicts_with = "key_file")]
+    pub(crate) key_env: Option<String>,
+
+    /// File that holds the policy's key, base64
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+
+    /// The service's quota of operations; four fifths of it are used. Default: the policy profile's
+    #[arg(long, value_name = "RATE")]
+    pub(crate) rate: Option<Rate>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -611,6 +699,32 @@ pub(crate) struct FidelityArguments {
 pub(crate) struct CalibrateArguments {
     /// The record
     pub(crate) record: PathBuf,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ChaosCommand {
+    Plan(ChaosPlanArguments),
+}
+
+/// Print when each fault of a scenario will be on, and whom it can hit, without running anything.
+#[derive(Args)]
+pub(crate) struct ChaosPlanArguments {
+    /// The scenario file (TOML)
+    pub(crate) scenario: PathBuf,
+
+    /// Add a fault, as for `run`; may be repeated
+    #[arg(long, value_name = "FAULT")]
+    pub(crate) chaos: Vec<String>,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) plugins: PluginOptions,
+
+    #[command(flatten)]
+    pub(crate) changes: Changes,
 }
 
 #[derive(Subcommand)]

@@ -4,7 +4,9 @@
 
 mod analysis;
 mod arguments;
+mod chaos;
 mod diagnostics;
+mod enroll;
 mod explain;
 mod failure;
 mod files;
@@ -20,7 +22,7 @@ mod terminal;
 
 use std::process::ExitCode;
 
-use arguments::{Arguments, Command, PluginCommand, ScenarioCommand};
+use arguments::{Arguments, ChaosCommand, Command, PluginCommand, ScenarioCommand};
 use clap::Parser as _;
 
 fn main() -> ExitCode {
@@ -36,6 +38,8 @@ fn main() -> ExitCode {
         Command::Plan(arguments) => analysis::rollout(&arguments),
         Command::Fidelity(arguments) => analysis::fidelity(&arguments),
         Command::Calibrate(arguments) => analysis::calibrate(&arguments),
+        Command::Enroll(arguments) => enroll::enroll(&arguments),
+        Command::Clean(arguments) => enroll::clean(&arguments),
         Command::Logs(arguments) => logs::logs(&arguments),
         Command::Reconcile(arguments) => logs::compare(&arguments),
         Command::Plugin { command } => match command {
@@ -45,6 +49,9 @@ fn main() -> ExitCode {
             PluginCommand::New(arguments) => plugin::new(&arguments),
         },
         Command::PluginProbe { arguments } => return fleetstorm_engine::plugins::serve_probe(&arguments),
+        Command::Chaos { command } => match command {
+            ChaosCommand::Plan(arguments) => chaos::plan(&arguments),
+        },
         Command::Scenario { command } => match command {
             ScenarioCommand::Check(arguments) => scenario::check(&arguments),
             ScenarioCommand::Explain(arguments) => scenario::explain(&arguments),

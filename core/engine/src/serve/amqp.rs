@@ -7,9 +7,13 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use fleetstorm_model::protocol::amqp::{Guest, Heard, Refusal, RequestCall, Server, frame, read_request};
-use fleetstorm_model::protocol::http::{API_VERSIONS, read_submission, write_reply};
-use fleetstorm_model::protocol::{OperationId, RetryAfter, Status};
+use fleetstorm_model::protocol::amqp::{
+    Guest, Heard, Refusal, RequestCall, Server, Tpm, frame, read_request,
+};
+use fleetstorm_model::protocol::http::{
+    API_VERSION, API_VERSIONS, read_submission, read_tpm, tpm_keys, write_reply,
+};
+use fleetstorm_model::protocol::{Body, OperationId, RetryAfter, Status};
 use fleetstorm_model::service::log::What;
 use fleetstorm_model::service::{Call, Handled, Request as Asked, Submission};
 use fleetstorm_model::time::{Moment, Span};
@@ -31,6 +35,7 @@ where
         peer,
         server: Server::new(idle_ms),
         frames: Frames::new(stream),
+        keys: None,
         pending: VecDeque::new(),
         heard: now,
         spoke: now,
@@ -61,6 +66,8 @@ struct Talk<'a, S> {
     peer: &'a Peer,
     server: Server,
     frames: Frames<S>,
+    /// The keys of a TPM that has come through SASL, as the body of a registration has them.
+    keys: Option<Box<str>>,
     /// In the order of the requests.
     pending: VecDeque<Answer>,
     /// When the last frame came, and when the last one was sent.
@@ -169,6 +176,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
             Ok(Heard::Request { delivery, settled, message }) => {
                 self.request((delivery, settled), &message).await
             }
+            Ok(Heard::Tpm) => {
+                let tpm = self.server.tpm()?;
+                let keys = format!("{{{}}}", tpm_keys(&tpm.endorsement_key, &tpm.storage_root_key));
+                let challenge = challenge(house, peer, tpm, &keys);
+                self.keys = Some(keys.into());
+                let mut out = Vec::new();
+                self.server.challenge(challenge.as_deref(), &mut out);
+                self.say(&out);
+                (!self.server.is_over()).then_some(())
+            }
             Ok(Heard::Over) | Err(_) => None,
         }
     }
@@ -204,7 +221,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
             registration_id: &guest.registration_id,
             call,
         };
-        let (now, handled) = ask(self.house, self.peer, self.server.token(), &asked);
+        // The keys that a TPM has proved itself with need not be named again.
+        let keys = self.keys.as_deref().filter(|_| read_tpm(&request.body).is_none());
+        let named = keys.map_or(&*request.body, str::as_bytes);
+        let presented = Presented::new(self.peer, self.server.token()).with_body(named);
+        let (now, handled) = ask(self.house, self.peer, &presented, &asked);
         let mut body = Vec::with_capacity(256);
         write_reply(&handled.reply, &guest.registration_id, poll, &mut body);
         self.pending.push_back(Answer {
@@ -255,17 +276,34 @@ fn admit(house: &Rc<House>, peer: &Peer, guest: &Guest) -> Result<(), Refusal> {
         registration_id: &guest.registration_id,
         call: Call::Register(Submission::Read { registration_id: None, csr: false, payload: None }),
     };
-    let (_, handled) = ask(house, peer, None, &asked);
+    let (_, handled) = ask(house, peer, &Presented::new(peer, None), &asked);
     let mut body = Vec::with_capacity(256);
     write_reply(&handled.reply, &guest.registration_id, false, &mut body);
     let description = String::from_utf8_lossy(&body).into_owned();
     Err(Refusal { status: handled.reply.status, description })
 }
 
+/// What the service challenges a TPM with: it is asked as over HTTPS, by a registration that names the keys and shows no
+/// token. `None` if it does not know the TPM.
+fn challenge(house: &Rc<House>, peer: &Peer, tpm: &Tpm, keys: &str) -> Option<Box<[u8]>> {
+    let asked = Asked {
+        // The version is told with the links, which come later.
+        api_version: Some(API_VERSION),
+        id_scope: &tpm.id_scope,
+        registration_id: &tpm.registration_id,
+        call: Call::Register(read_submission(None, keys.as_bytes())),
+    };
+    let presented = Presented::new(peer, None).with_body(keys.as_bytes());
+    match ask(house, peer, &presented, &asked).1.reply.body {
+        Body::Challenge(challenge) => Some(challenge),
+        _ => None,
+    }
+}
+
 /// Asks the service, and writes the log.
-fn ask(house: &Rc<House>, peer: &Peer, token: Option<&str>, asked: &Asked<'_>) -> (Moment, Handled) {
+fn ask(house: &Rc<House>, peer: &Peer, presented: &Presented<'_>, asked: &Asked<'_>) -> (Moment, Handled) {
     let now = house.clock.now();
-    let handled = house.service.borrow_mut().handle(now, asked, &Presented::new(peer, token));
+    let handled = house.service.borrow_mut().handle(now, asked, presented);
     webhooks::ask_all(house);
     let visit = Visit { protocol: "Amqp", began: now, took: handled.delay, api_version: asked.api_version };
     house.log(peer, &visit, || What::device(asked, &handled));

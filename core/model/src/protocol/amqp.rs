@@ -12,6 +12,7 @@ mod message;
 mod performative;
 mod sasl;
 mod server;
+mod tpm;
 mod value;
 
 use percent_encoding::percent_decode_str;
@@ -20,6 +21,7 @@ use super::{RetryAfter, Status};
 pub use client::{Client, Said, Terms};
 pub use message::{Request, RequestCall, read_request};
 pub use server::{Guest, Heard, Refusal, Server};
+pub use tpm::Tpm;
 use value::{Compound, Items, Value};
 
 /// Why bytes are no AMQP of DPS.
@@ -74,17 +76,20 @@ pub(crate) enum Mechanism {
     External,
     /// Nothing; the certificate of the TLS connection, if there is one, counts.
     Anonymous,
+    /// A challenge that only one TPM can take up, and a token signed with what was in it.
+    Tpm,
 }
 
 impl Mechanism {
     /// Every mechanism, in the order in which a server offers them.
-    const ALL: [Self; 3] = [Self::Plain, Self::External, Self::Anonymous];
+    const ALL: [Self; 4] = [Self::Plain, Self::External, Self::Anonymous, Self::Tpm];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Plain => "PLAIN",
             Self::External => "EXTERNAL",
             Self::Anonymous => "ANONYMOUS",
+            Self::Tpm => "TPM",
         }
     }
 

@@ -100,6 +100,7 @@ impl Pair {
                 Heard::Request { delivery, settled, message } => {
                     self.requests.push((delivery, settled, message.into_owned()));
                 }
+                Heard::Tpm => panic!("a client here has no TPM"),
                 Heard::Over => self.server_over = true,
             }
             rest = after;
@@ -360,6 +361,61 @@ fn another_protocol_is_told_what_is_spoken_here() {
     assert_eq!(out, b"AMQP\x03\x01\0\0");
 }
 
+/// What Node's client says with mechanism TPM, captured, with shorter keys; what the service says as its notes have it.
+#[test]
+fn a_tpm_is_asked_for_its_keys_challenged_in_two_parts_and_let_in_with_its_token() {
+    let mut server = Server::new(240_000);
+    let say = |server: &mut Server, sasl: Sasl<'_>| {
+        let (mut body, mut out) = (Vec::new(), Vec::new());
+        sasl::write(&sasl, &mut body);
+        let heard = server.take(&Unit::Sasl(&body), &mut |_| Ok(()), &mut out).unwrap();
+        // A layer of SASL carries no message that would have to be kept.
+        (if heard == Heard::Tpm { Heard::Tpm } else { Heard::Nothing }, out)
+    };
+    let challenge = |bytes: &[u8]| {
+        let mut out = Vec::new();
+        write_sasl(&mut out, |out| sasl::write(&Sasl::Challenge(bytes), out));
+        out
+    };
+    server.take(&Unit::Header(Some(Protocol::Sasl)), &mut |_| Ok(()), &mut Vec::new()).unwrap();
+    let init = Sasl::Init {
+        mechanism: "TPM",
+        initial_response: Some(b"\x000ne00000000\0tpm-node-amqp\0\x01\x3a\0\x01"),
+        hostname: Some("localhost"),
+    };
+    assert_eq!(say(&mut server, init), (Heard::Nothing, challenge(&[0])));
+    assert_eq!(say(&mut server, Sasl::Response(b"\0\x01\x1a\0\x02")), (Heard::Tpm, Vec::new()));
+    let tpm = server.tpm().unwrap();
+    assert_eq!((&*tpm.id_scope, &*tpm.registration_id), ("0ne00000000", "tpm-node-amqp"));
+    assert_eq!((&*tpm.endorsement_key, &*tpm.storage_root_key), (&[1, 0x3a, 0, 1][..], &[1, 0x1a, 0, 2][..]));
+    let mut out = Vec::new();
+    server.challenge(Some(&[1, 2, 3, 4, 5]), &mut out);
+    assert_eq!(out, challenge(&[0x80, 1, 2]));
+    assert_eq!(say(&mut server, Sasl::Response(&[0])), (Heard::Nothing, challenge(&[0xc1, 3, 4, 5])));
+    let (heard, out) = say(&mut server, Sasl::Response(b"\0SharedAccessSignature sr=x"));
+    let mut welcome = Vec::new();
+    write_sasl(&mut welcome, |out| sasl::write(&Sasl::Outcome(0), out));
+    assert_eq!((heard, out, server.token()), (Heard::Nothing, welcome, Some(TOKEN)));
+}
+
+#[test]
+fn a_tpm_that_is_not_known_fails_the_sasl_layer() {
+    let mut server = Server::new(240_000);
+    let mut out = Vec::new();
+    server.take(&Unit::Header(Some(Protocol::Sasl)), &mut |_| Ok(()), &mut out).unwrap();
+    for sasl in [
+        Sasl::Init { mechanism: "TPM", initial_response: Some(b"\0s\0d\0k"), hostname: None },
+        Sasl::Response(b"\0k"),
+    ] {
+        let mut body = Vec::new();
+        sasl::write(&sasl, &mut body);
+        server.take(&Unit::Sasl(&body), &mut |_| Ok(()), &mut out).unwrap();
+    }
+    out.clear();
+    server.challenge(None, &mut out);
+    assert_eq!((out.last(), server.is_over()), (Some(&1), true));
+}
+
 /// Frames that a client may send, in any order.
 fn any_unit() -> impl Strategy<Value = Vec<u8>> {
     let frame = |performative: Performative<'_>| {
@@ -435,7 +491,7 @@ proptest! {
                         waiting -= 1;
                     }
                 }
-                Ok(Heard::Nothing) => prop_assert!(!over),
+                Ok(Heard::Nothing | Heard::Tpm) => prop_assert!(!over),
                 Ok(Heard::Over) | Err(_) => over = true,
             }
         }

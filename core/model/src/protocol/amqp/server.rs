@@ -12,6 +12,7 @@ use super::performative::{
     Attach, Begin, Detach, Disposition, Error, Open, Performative, State, Terminus, read, write,
 };
 use super::sasl::{self, Sasl};
+use super::tpm::{self, Tpm};
 use super::{Malformed, Mechanism, Role, condition, condition_of, read_address};
 use crate::protocol::{RetryAfter, Status};
 
@@ -49,6 +50,8 @@ pub enum Heard<'a> {
         /// The message; see [`super::read_request`].
         message: Cow<'a, [u8]>,
     },
+    /// A TPM wants to prove itself; answer with [`Server::challenge`].
+    Tpm,
     /// The connection is over once what was written is sent.
     Over,
 }
@@ -58,6 +61,10 @@ enum Stage {
     /// Nothing was said yet.
     Start,
     SaslInit,
+    /// What a TPM is asked for: its storage root key, that it has the first part of the challenge, its token.
+    TpmStorageKey,
+    TpmPart,
+    TpmToken,
     /// The SASL layer is over.
     Authenticated,
     Open,
@@ -88,6 +95,8 @@ const IDLE_MIN_MS: u32 = 1_000;
 pub struct Server {
     stage: Stage,
     token: Option<Box<str>>,
+    /// The TPM that proves itself, and the last part of its challenge.
+    tpm: Option<Box<(Tpm, Vec<u8>)>>,
     guest: Option<Box<Guest>>,
     sending: Sending,
     /// Whether the link to the client is attached.
@@ -106,6 +115,7 @@ impl Server {
         Self {
             stage: Stage::Start,
             token: None,
+            tpm: None,
             guest: None,
             sending: Sending::new(),
             attached: false,
@@ -227,11 +237,31 @@ impl Server {
 
     /// What is wrong with a token the client is told with its first answer; here it only has to be one.
     fn sasl(&mut self, sasl: Sasl<'_>, out: &mut Vec<u8>) -> Result<Heard<'static>, Malformed> {
-        let (Stage::SaslInit, Sasl::Init { mechanism, initial_response, .. }) = (self.stage, sasl) else {
-            return Err(Malformed::Frame);
-        };
-        let admitted = match Mechanism::of(mechanism) {
-            Some(Mechanism::Plain) => match initial_response.and_then(sasl::read_plain) {
+        match (self.stage, sasl) {
+            (Stage::SaslInit, Sasl::Init { mechanism, initial_response, .. }) => {
+                Ok(self.init(Mechanism::of(mechanism), initial_response.unwrap_or_default(), out))
+            }
+            (Stage::TpmStorageKey, Sasl::Response(response)) => {
+                let good = self.tpm.as_mut().is_some_and(|tpm| tpm.0.take_storage_root_key(response));
+                Ok(if good { Heard::Tpm } else { self.outcome(false, out) })
+            }
+            (Stage::TpmPart, Sasl::Response(_)) => {
+                let last = self.tpm.take().map(|tpm| tpm.1).unwrap_or_default();
+                write_sasl(out, |out| sasl::write(&Sasl::Challenge(&last), out));
+                self.stage = Stage::TpmToken;
+                Ok(Heard::Nothing)
+            }
+            (Stage::TpmToken, Sasl::Response(response)) => {
+                self.token = tpm::read_token(response).map(Into::into);
+                Ok(self.outcome(self.token.is_some(), out))
+            }
+            _ => Err(Malformed::Frame),
+        }
+    }
+
+    fn init(&mut self, mechanism: Option<Mechanism>, response: &[u8], out: &mut Vec<u8>) -> Heard<'static> {
+        let admitted = match mechanism {
+            Some(Mechanism::Plain) => match sasl::read_plain(response) {
                 Some((user, token)) if read_address(user).is_some() => {
                     self.token = Some(token.into());
                     true
@@ -239,11 +269,44 @@ impl Server {
                 _ => false,
             },
             Some(Mechanism::External | Mechanism::Anonymous) => true,
+            Some(Mechanism::Tpm) => {
+                if let Some(tpm) = Tpm::read(response) {
+                    self.tpm = Some(Box::new((tpm, Vec::new())));
+                    write_sasl(out, |out| sasl::write(&Sasl::Challenge(&tpm::STORAGE_KEY_PLEASE), out));
+                    self.stage = Stage::TpmStorageKey;
+                    return Heard::Nothing;
+                }
+                false
+            }
             None => false,
         };
+        self.outcome(admitted, out)
+    }
+
+    /// Ends the SASL layer. Outcome 1 says that it is the credentials that are wrong.
+    fn outcome(&mut self, admitted: bool, out: &mut Vec<u8>) -> Heard<'static> {
         write_sasl(out, |out| sasl::write(&Sasl::Outcome(u8::from(!admitted)), out));
         self.stage = if admitted { Stage::Authenticated } else { Stage::Over };
-        Ok(if admitted { Heard::Nothing } else { Heard::Over })
+        if admitted { Heard::Nothing } else { Heard::Over }
+    }
+
+    /// The TPM that wants to prove itself.
+    pub fn tpm(&self) -> Option<&Tpm> {
+        self.tpm.as_deref().map(|(tpm, _)| tpm)
+    }
+
+    /// Challenges it; without a challenge it is refused.
+    pub fn challenge(&mut self, challenge: Option<&[u8]>, out: &mut Vec<u8>) {
+        match (challenge.map(tpm::parts), &mut self.tpm) {
+            (Some([first, last]), Some(tpm)) => {
+                tpm.1 = last;
+                write_sasl(out, |out| sasl::write(&Sasl::Challenge(&first), out));
+                self.stage = Stage::TpmPart;
+            }
+            _ => {
+                self.outcome(false, out);
+            }
+        }
     }
 
     fn perform<'a>(

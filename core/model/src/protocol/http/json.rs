@@ -330,6 +330,12 @@ struct WireTpmKeys<'a> {
     storage_root_key: Option<Cow<'a, str>>,
 }
 
+/// The keys of a TPM as a member of a registration's body.
+pub fn tpm_keys(endorsement_key: &[u8], storage_root_key: &[u8]) -> String {
+    let [endorsement, storage] = [endorsement_key, storage_root_key].map(|key| BASE64_STANDARD.encode(key));
+    format!(r#""tpm":{{"endorsementKey":"{endorsement}","storageRootKey":"{storage}"}}"#)
+}
+
 /// Reads which TPM the body of a register request names; `None` where it names none, or none that can be read.
 pub fn read_tpm(body: &[u8]) -> Option<TpmKeys> {
     let WireNamed { tpm } = serde_json::from_slice(body).ok()?;

@@ -1,0 +1,239 @@
+//! The enrollment API as an operator's client: one connection, one request at a time, evenly paced.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use fleetstorm_model::protocol::{RetryAfter, sas};
+use fleetstorm_model::scenario::TlsVersions;
+use fleetstorm_model::time::{Moment, Span};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, RETRY_AFTER};
+use http::{Method, Request};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::client::conn::http1::SendRequest;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::{EnrollError, Key, Operator, TRIES, interval, unix_secs};
+use crate::RunError;
+use crate::clock::Clock;
+use crate::connect::{Dial, TlsDialler, Trust, client_config};
+use crate::identity::FleetIdentity;
+use crate::mock::ResolveError;
+
+const API_VERSION: &str = "2021-10-01";
+const CONTINUATION: HeaderName = HeaderName::from_static("x-ms-continuation");
+/// How long a token holds; a new one is made for every connection and request.
+const TOKEN_SECS: u64 = 3_600;
+/// Longest time for a request and its answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Longest answer: a page of registrations.
+const ANSWER_MAX_BYTES: usize = 4 << 20;
+/// Longest wait that a service can ask for.
+const WAIT_MAX: Span = Span::from_secs(120);
+
+/// What the service answered.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    /// Whether an earlier try of the same request may have come through.
+    pub(super) repeated: bool,
+    body: Bytes,
+    retry_after: RetryAfter,
+    continuation: Option<String>,
+}
+
+impl Answer {
+    /// What the service said, short enough for a line.
+    pub(super) fn message(&self) -> String {
+        let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();
+        let text = body["message"].as_str().or(body["Message"].as_str()).unwrap_or_default();
+        text.chars().filter(|c| !c.is_control()).take(160).collect()
+    }
+
+    /// The ids in a page of registrations.
+    pub(super) fn registration_ids(&self) -> Vec<String> {
+        let page: Vec<Value> = serde_json::from_slice(&self.body).unwrap_or_default();
+        page.iter().filter_map(|item| item["registrationId"].as_str().map(str::to_owned)).collect()
+    }
+}
+
+/// A client.
+pub(super) struct Api {
+    dialler: TlsDialler,
+    address: String,
+    authority: HeaderValue,
+    host: String,
+    policy: String,
+    key: Zeroizing<Vec<u8>>,
+    clock: Clock,
+    interval: Span,
+    /// When the next operation may leave.
+    next: Moment,
+    sender: Option<SendRequest<Full<Bytes>>>,
+}
+
+impl Api {
+    pub(super) fn new(operator: &Operator) -> Result<Self, RunError> {
+        let dial = Dial::read(&operator.address, None)?;
+        let trust = match &operator.ca_file {
+            Some(name) => Trust::Ca { name: name.clone(), pem: crate::mock_file(name)? },
+            None => Trust::System,
+        };
+        let key = match &operator.key {
+            Key::Secret(source) => {
+                let text = crate::mock_secret(source)?;
+                let decoded = BASE64_STANDARD.decode(text.as_bytes());
+                decoded.map_err(|_| ResolveError::new("the policy's key", "it is not base64"))?
+            }
+            Key::Demo(_) if !dial.is_loopback() => {
+                let why =
+                    "a service that is not this machine needs one: name it with --key-env or --key-file";
+                return Err(ResolveError::new("the policy's key", why).into());
+            }
+            Key::Demo(seed) => FleetIdentity::from_seed(*seed)?.owner_keys()[0].expose().to_vec(),
+        };
+        let clock = Clock::start();
+        let config = Arc::new(client_config(&trust, TlsVersions::Any, true)?);
+        let authority = HeaderValue::from_str(&dial.host_header())
+            .map_err(|_| RunError::Driver("the host name cannot be a header".to_owned()))?;
+        Ok(Self {
+            authority,
+            host: dial.server_name.to_str().into_owned(),
+            dialler: TlsDialler::new(Arc::new(dial), config, clock, false),
+            address: operator.address.clone(),
+            policy: operator.policy.clone(),
+            key: Zeroizing::new(key),
+            clock,
+            interval: interval(operator.operations_per_s),
+            next: Moment::START,
+            sender: None,
+        })
+    }
+
+    /// Makes a request until there is an answer that says something.
+    pub(super) async fn ask(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: Option<&[u8]>,
+        what: &str,
+    ) -> Result<Answer, EnrollError> {
+        self.ask_from(method, path, body, None, what).await
+    }
+
+    /// A page of the registrations of a group, and where the next one begins.
+    pub(super) async fn registrations_page(
+        &mut self,
+        group: &str,
+        token: Option<&str>,
+        what: &str,
+    ) -> Result<(Answer, Option<String>), EnrollError> {
+        let path = format!("/registrations/{}/query", super::ledger::escaped(group));
+        let body = br#"{"query":"SELECT * FROM enrollments"}"#;
+        let mut answer = self.ask_from("POST", &path, Some(body), token, what).await?;
+        let next = answer.continuation.take().filter(|token| !token.is_empty());
+        Ok((answer, next))
+    }
+
+    async fn ask_from(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: Option<&[u8]>,
+        continuation: Option<&str>,
+        what: &str,
+    ) -> Result<Answer, EnrollError> {
+        let mut repeated = false;
+        for attempt in 0..TRIES {
+            let now = self.clock.now();
+            if self.next > now {
+                tokio::time::sleep(self.next.since(now).into()).await;
+            }
+            self.next = self.clock.now() + self.interval;
+            let request = self.request(method, path, body, continuation);
+            let request = request.map_err(|error| RunError::Driver(error.to_string()))?;
+            let answered = tokio::time::timeout(PATIENCE, self.exchange(request)).await.ok().flatten();
+            let back_off = Span::from_secs(1 << attempt.min(5));
+            let wait = match answered {
+                Some(answer) if answer.status == 429 => {
+                    answer.retry_after.wait(unix_secs()).unwrap_or(back_off).min(WAIT_MAX)
+                }
+                Some(answer) if answer.status >= 500 => back_off,
+                Some(answer) => return Ok(Answer { repeated, ..answer }),
+                None => {
+                    // Whether it came through is not known.
+                    self.sender = None;
+                    repeated = true;
+                    back_off
+                }
+            };
+            self.next = self.clock.now() + wait.max(self.interval);
+        }
+        Err(EnrollError::Unreachable { what: what.to_owned(), address: self.address.clone() })
+    }
+
+    fn request(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&[u8]>,
+        continuation: Option<&str>,
+    ) -> Result<Request<Full<Bytes>>, http::Error> {
+        let mut token = String::new();
+        let sign = |text: &[u8]| {
+            let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &self.key), text);
+            let mut bytes = [0; 32];
+            bytes.copy_from_slice(tag.as_ref());
+            bytes
+        };
+        sas::write_token(&self.host, unix_secs() + TOKEN_SECS, &self.policy, sign, &mut token);
+        let mut authorization = HeaderValue::from_str(&token)?;
+        authorization.set_sensitive(true);
+        let mut request = Request::builder()
+            .method(Method::from_bytes(method.as_bytes())?)
+            .uri(format!("{path}?api-version={API_VERSION}"))
+            .header(HOST, self.authority.clone())
+            .header(AUTHORIZATION, authorization);
+        if body.is_some() {
+            request = request.header(CONTENT_TYPE, "application/json; charset=utf-8");
+        }
+        if let Some(token) = continuation {
+            request = request.header(CONTINUATION, token);
+        }
+        request.body(Full::new(Bytes::copy_from_slice(body.unwrap_or_default())))
+    }
+
+    /// One request and its answer; `None` where it did not come to one.
+    async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Option<Answer> {
+        let mut sender = match self.sender.take().filter(|sender| !sender.is_closed()) {
+            Some(sender) => sender,
+            None => {
+                let stream = self.dialler.anonymous().await.ok()?;
+                let (sender, connection) =
+                    hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
+                // It ends with its sender.
+                tokio::spawn(connection);
+                sender
+            }
+        };
+        sender.ready().await.ok()?;
+        let response = sender.send_request(request).await.ok()?;
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, ANSWER_MAX_BYTES).collect().await.ok()?.to_bytes();
+        self.sender = Some(sender);
+        let values = head.headers.get_all(RETRY_AFTER);
+        let continuation = head.headers.get(CONTINUATION).and_then(|value| value.to_str().ok());
+        Some(Answer {
+            status: head.status.as_u16(),
+            repeated: false,
+            body,
+            retry_after: RetryAfter::read(values.iter().map(HeaderValue::as_bytes)),
+            continuation: continuation.map(str::to_owned),
+        })
+    }
+}
