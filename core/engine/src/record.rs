@@ -355,7 +355,7 @@ impl Recorder {
             Observation::Assigned { booted, attempts, registration, .. } => {
                 let again = self.devices[device].standing == Standing::Again;
                 if again {
-                    self.gauges.assigned();
+                    self.gauges.assigned(self.devices[device].cohort);
                 }
                 let hub = registration.assigned_hub.as_deref().unwrap_or_default();
                 if self.reassigned(device, hub) || again {
