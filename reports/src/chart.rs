@@ -70,6 +70,8 @@ pub(crate) enum Shape {
     Rule,
     /// A bar a point, each a unit wide and centred on its x.
     Bars,
+    /// From each point's x to the next one's, two by two, the chart is shaded from top to bottom.
+    Bands,
 }
 
 /// One set of points.

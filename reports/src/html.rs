@@ -7,6 +7,7 @@
 
 mod audit;
 mod capacity;
+mod chaos;
 mod cohorts;
 mod comparison;
 mod completion;
@@ -52,6 +53,7 @@ const SECTIONS: &[fn(&Record) -> Option<Section>] = &[
     objectives::section,
     completion::section,
     load::section,
+    chaos::section,
     latency::section,
     outcomes::section,
     retries::section,

@@ -23,7 +23,10 @@ pub fn markdown(record: &Record) -> String {
     let sign = match record.verdict.result {
         VerdictResult::Passed => "✅",
         VerdictResult::Failed | VerdictResult::Vacuous => "❌",
-        VerdictResult::Untrusted | VerdictResult::Ceiling | VerdictResult::Interrupted => "⚠️",
+        VerdictResult::Unknown
+        | VerdictResult::Untrusted
+        | VerdictResult::Ceiling
+        | VerdictResult::Interrupted => "⚠️",
     };
     let word = verdict::word(record.verdict.result);
     let _ = writeln!(out, "### {sign} Fleetstorm: {} {word}\n", escaped(&record.name));

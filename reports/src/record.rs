@@ -4,6 +4,7 @@
 //! the same run always gives the same bytes.
 
 mod audit;
+mod chaos;
 mod coarse;
 mod io;
 mod shape;
@@ -11,6 +12,7 @@ mod shape;
 use std::collections::BTreeMap;
 
 pub use audit::{Case, Check, CheckStatus, Practice};
+pub use chaos::{Chaos, Fault, FaultStatus, FaultWindow, Guardrail, Residue, SteadyState};
 use fleetstorm_model::profile::Profile;
 pub use io::ReadError;
 use schemars::JsonSchema;
@@ -102,6 +104,9 @@ pub struct Record {
     /// The embedded mock's resource log; absent without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_log: Option<ServiceLog>,
+    /// Faults and what came of them.
+    #[serde(default, skip_serializing_if = "Chaos::is_empty")]
+    pub chaos: Chaos,
     /// The verdict and the exit code that goes with it.
     pub verdict: Verdict,
 }
@@ -152,6 +157,11 @@ pub enum End {
     Settled,
     /// The horizon came first.
     Horizon,
+    /// A guardrail was breached for too long.
+    Guardrail {
+        /// Which one.
+        rule: String,
+    },
     /// The user stopped it.
     Interrupted,
     /// A safety ceiling stopped it.
@@ -573,6 +583,8 @@ pub enum VerdictResult {
     Failed,
     /// An objective had no data, or a fault never fired.
     Vacuous,
+    /// Nothing failed, and not all could be judged: a guardrail ended the run, or the run ended before a fleet came back.
+    Unknown,
     /// The generator could not keep up: the numbers say little about the target.
     Untrusted,
     /// A safety ceiling ended the run.

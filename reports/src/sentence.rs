@@ -2,7 +2,7 @@
 
 use crate::Record;
 use crate::number::{grouped, nanos, percent, ratio};
-use crate::record::{End, ObjectiveStatus};
+use crate::record::{End, FaultStatus, ObjectiveStatus};
 
 /// What happened, in one sentence that stands alone in a review or a chat.
 pub fn sentence(record: &Record) -> String {
@@ -41,7 +41,14 @@ pub fn sentence(record: &Record) -> String {
         End::Settled => {}
         End::Horizon => parts.push("the horizon ended it".to_owned()),
         End::Interrupted => parts.push("it was interrupted".to_owned()),
+        End::Guardrail { rule } => parts.push(format!("it was aborted by the guardrail {rule}")),
         End::Ceiling { ceiling } => parts.push(format!("it was stopped by the ceiling {ceiling}")),
+    }
+    for fault in &record.chaos.faults {
+        match fault.status {
+            FaultStatus::Passed => {}
+            _ => parts.push(format!("fault {}: {}", fault.name, fault.note)),
+        }
     }
     if let Some(why) = record.audit.as_ref().and_then(|audit| audit.untrusted.first()) {
         parts.push(format!("not to be trusted: {why}"));

@@ -8,6 +8,7 @@ pub(crate) fn word(result: VerdictResult) -> &'static str {
         VerdictResult::Passed => "passed",
         VerdictResult::Failed => "failed",
         VerdictResult::Vacuous => "no data",
+        VerdictResult::Unknown => "unknown",
         VerdictResult::Untrusted => "untrusted",
         VerdictResult::Ceiling => "ceiling",
         VerdictResult::Interrupted => "interrupted",
@@ -19,7 +20,12 @@ pub(crate) fn meaning(result: VerdictResult) -> &'static str {
     match result {
         VerdictResult::Passed => "Every objective held.",
         VerdictResult::Failed => "At least one objective did not hold.",
-        VerdictResult::Vacuous => "An objective had nothing to be judged by, so it counts as not held.",
+        VerdictResult::Vacuous => {
+            "An objective had nothing to be judged by, or a fault hit less often than it had to: neither passes."
+        }
+        VerdictResult::Unknown => {
+            "Nothing failed, and not all could be judged: see what is said of the faults."
+        }
         VerdictResult::Untrusted => {
             "The machine that played the fleet could not keep up: the numbers say little about the target."
         }

@@ -31,6 +31,7 @@ pub(crate) fn forecast(arguments: &ForecastArguments) -> Result<u8, Failure> {
         seed: arguments.seed,
         target: None,
         ca: None,
+        chaos: Vec::new(),
         transport: None,
         clock: ClockChoice::Virtual,
         progress: arguments.progress,

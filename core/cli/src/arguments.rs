@@ -66,6 +66,11 @@ pub(crate) enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Plan faults
+    Chaos {
+        #[command(subcommand)]
+        command: ChaosCommand,
+    },
     /// Check, explain or describe scenario files
     Scenario {
         #[command(subcommand)]
@@ -99,6 +104,12 @@ pub(crate) struct RunArguments {
     /// PEM file with the CA of the target, such as the one that `fleetstorm mock` writes
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
+
+    /// Add a fault to the scenario's, such as 'register @60s..105s 5%/request -> 429(retry-after=30)'; may be
+    /// repeated. Before the arrow: register, poll, lookup or any; when; and, if wanted, a chance with its unit (device,
+    /// connection, request), a ceiling (x20) and `first 2/device`
+    #[arg(long, value_name = "FAULT")]
+    pub(crate) chaos: Vec<String>,
 
     /// How every cohort speaks to the service: https, mqtt, mqtt-ws, amqp or amqp-ws
     #[arg(long, value_name = "TRANSPORT")]
@@ -688,6 +699,32 @@ pub(crate) struct FidelityArguments {
 pub(crate) struct CalibrateArguments {
     /// The record
     pub(crate) record: PathBuf,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ChaosCommand {
+    Plan(ChaosPlanArguments),
+}
+
+/// Print when each fault of a scenario will be on, and whom it can hit, without running anything.
+#[derive(Args)]
+pub(crate) struct ChaosPlanArguments {
+    /// The scenario file (TOML)
+    pub(crate) scenario: PathBuf,
+
+    /// Add a fault, as for `run`; may be repeated
+    #[arg(long, value_name = "FAULT")]
+    pub(crate) chaos: Vec<String>,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) plugins: PluginOptions,
+
+    #[command(flatten)]
+    pub(crate) changes: Changes,
 }
 
 #[derive(Subcommand)]

@@ -4,6 +4,7 @@
 
 mod analysis;
 mod arguments;
+mod chaos;
 mod diagnostics;
 mod enroll;
 mod explain;
@@ -21,7 +22,7 @@ mod terminal;
 
 use std::process::ExitCode;
 
-use arguments::{Arguments, Command, PluginCommand, ScenarioCommand};
+use arguments::{Arguments, ChaosCommand, Command, PluginCommand, ScenarioCommand};
 use clap::Parser as _;
 
 fn main() -> ExitCode {
@@ -48,6 +49,9 @@ fn main() -> ExitCode {
             PluginCommand::New(arguments) => plugin::new(&arguments),
         },
         Command::PluginProbe { arguments } => return fleetstorm_engine::plugins::serve_probe(&arguments),
+        Command::Chaos { command } => match command {
+            ChaosCommand::Plan(arguments) => chaos::plan(&arguments),
+        },
         Command::Scenario { command } => match command {
             ScenarioCommand::Check(arguments) => scenario::check(&arguments),
             ScenarioCommand::Explain(arguments) => scenario::explain(&arguments),

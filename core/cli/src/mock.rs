@@ -31,6 +31,7 @@ pub(crate) fn run(arguments: &MockArguments) -> Result<u8, Failure> {
     // Whoever reads the ready line may interrupt at once.
     let interruption = run::Interruption::listen()?;
     let mock = RunningMock::start(MockOptions {
+        faults: None,
         service,
         https,
         mqtt,

@@ -13,10 +13,11 @@ use tokio::sync::oneshot;
 use crate::arguments::{ClockChoice, PluginOptions, ProgressChoice, RunArguments};
 use crate::failure::Failure;
 use crate::progress::Display;
-use crate::{files, metrics, plugin, terminal};
+use crate::{chaos, files, metrics, plugin, terminal};
 
 pub(crate) fn run(arguments: &RunArguments) -> Result<u8, Failure> {
     let scenario = files::scenario(&arguments.scenario, &arguments.changes, options(arguments))?;
+    let scenario = chaos::add(scenario, &arguments.chaos)?;
     let out = arguments.out.clone().unwrap_or_else(|| default_directory(&scenario));
     // A disk that refuses results is told before the fleet has run, not after.
     write_whole(&out.join(".fleetstorm-probe"), b"").map_err(|error| Failure::unwritable(&error))?;

@@ -2,6 +2,7 @@
 
 mod fault;
 mod key;
+mod weather;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::plugins::DeviceIdentity;
 use crate::record::ConnectTimes;
 
 pub(crate) use fault::{of_handshake as fault_when_connecting, of_request as fault_under_request};
+pub(crate) use weather::{Weather, Weathered};
 
 /// Where to dial and whom to expect there.
 #[derive(Clone, Debug)]
@@ -214,7 +216,7 @@ impl TlsDialler {
 
     /// A connection without a certificate.
     pub(crate) async fn anonymous(&self) -> Result<TlsStream<TcpStream>, Fault> {
-        self.open(&self.dial, self.dial.server_name.clone(), None).await.0
+        self.open(&self.dial, self.dial.server_name.clone(), None, None).await.0.map(Weathered::into_inner)
     }
 
     /// Where hubs are dialled: a mock has them all behind its MQTT port.
@@ -227,7 +229,8 @@ impl TlsDialler {
         dial: &Dial,
         server_name: ServerName<'static>,
         identity: Option<&Arc<DeviceIdentity>>,
-    ) -> (Result<TlsStream<TcpStream>, Fault>, ConnectTimes) {
+        weather: Option<Weather>,
+    ) -> (Result<Weathered<TlsStream<TcpStream>>, Fault>, ConnectTimes) {
         let mut times = ConnectTimes::default();
         let mut mark = self.clock.now();
         let mut lap = || -> Span {
@@ -254,7 +257,7 @@ impl TlsDialler {
         match self.handshake(stream, server_name, identity.filter(|_| self.certificates)).await {
             Ok(stream) => {
                 times.tls = Some(lap());
-                (Ok(stream), times)
+                (Ok(Weathered::new(stream, weather)), times)
             }
             Err(error) => (Err(fault::of_handshake(&error)), times),
         }
@@ -287,16 +290,20 @@ impl TlsDialler {
 }
 
 impl Connect for TlsDialler {
-    type Stream = TlsStream<TcpStream>;
+    type Stream = Weathered<TlsStream<TcpStream>>;
 
-    async fn connect(&self, identity: &Arc<DeviceIdentity>) -> (Result<Self::Stream, Fault>, ConnectTimes) {
-        self.open(&self.dial, self.dial.server_name.clone(), Some(identity)).await
+    async fn connect(
+        &self,
+        identity: &Arc<DeviceIdentity>,
+        weather: Option<Weather>,
+    ) -> (Result<Self::Stream, Fault>, ConnectTimes) {
+        self.open(&self.dial, self.dial.server_name.clone(), Some(identity), weather).await
     }
 
     async fn connect_hub(&self, hub: &str, identity: &Arc<DeviceIdentity>) -> Result<Self::Stream, Fault> {
         let name = ServerName::try_from(hub.to_owned()).map_err(|_| Fault::Dns)?;
         let dial = self.hubs.as_ref().ok_or(Fault::Unreachable)?;
-        self.open(dial, name, Some(identity)).await.0
+        self.open(dial, name, Some(identity), None).await.0
     }
 }
 

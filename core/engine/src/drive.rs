@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
+use fleetstorm_model::chaos::{Cut, Deciding, Exchanging, Occasion};
 use fleetstorm_model::device::{
     Action, Attempt, Credential, Decision, Device, Host, Input, Life, LifeAction, LifeInput, LifePolicy,
     Observation, Policy,
@@ -17,11 +18,13 @@ use fleetstorm_model::device::{
 use fleetstorm_model::outcome::Fault;
 use fleetstorm_model::protocol::{Body, Operation, OperationId, Reply};
 use fleetstorm_model::random::{Purpose, Seed};
-use fleetstorm_model::time::Moment;
+use fleetstorm_model::time::{Moment, Span};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::aside::Aside;
+use crate::chaos::ShardChaos;
 use crate::clock::{Alarms, Clock};
+use crate::connect::Weather;
 use crate::deadline::Deadline;
 use crate::exchange::hub::HubLink;
 use crate::exchange::{Caller, Carrier, Link};
@@ -38,7 +41,13 @@ pub(crate) trait Connect {
 
     /// Opens a connection on which the device proves itself with `identity`, as far as its transport does that when
     /// connecting. The times are those of the phases that were finished.
-    async fn connect(&self, identity: &Arc<DeviceIdentity>) -> (Result<Self::Stream, Fault>, ConnectTimes);
+    ///
+    /// Faults of the network act on the stream through `weather`.
+    async fn connect(
+        &self,
+        identity: &Arc<DeviceIdentity>,
+        weather: Option<Weather>,
+    ) -> (Result<Self::Stream, Fault>, ConnectTimes);
 
     /// Opens a connection to the IoT hub of this name.
     async fn connect_hub(&self, hub: &str, identity: &Arc<DeviceIdentity>) -> Result<Self::Stream, Fault>;
@@ -73,6 +82,8 @@ pub(crate) struct Shard<C> {
     pub(crate) seed: Seed,
     pub(crate) cohorts: Vec<Cohort<C>>,
     pub(crate) recorder: RefCell<Recorder>,
+    /// Faults of the devices and their network, if there are any.
+    pub(crate) chaos: Option<Rc<ShardChaos>>,
     pub(crate) governor: Governor,
     pub(crate) hubs: HubNames,
     /// Where attestations work that may wait for hardware; `None` where nobody is held up by that.
@@ -87,7 +98,17 @@ pub(crate) async fn drive_all<C: Connect + 'static>(
     shard: Rc<Shard<C>>,
     members: Vec<Member>,
     limit: Option<usize>,
+    horizon: Moment,
 ) {
+    if let Some(chaos) = shard.chaos.clone().filter(|chaos| chaos.has_outages()) {
+        let rest = shard.recorder.borrow().rest();
+        rest.hold();
+        let shard = Rc::clone(&shard);
+        tokio::task::spawn_local(async move {
+            chaos.watch_power(shard.clock, &shard.alarms, horizon).await;
+            rest.release();
+        });
+    }
     let places = limit.map(|limit| Rc::new(tokio::sync::Semaphore::new(limit)));
     // Local indices are the order of `members`; boots follow the schedule.
     let mut order: Vec<(usize, Member)> = members.into_iter().enumerate().collect();
@@ -113,11 +134,56 @@ pub(crate) async fn drive_all<C: Connect + 'static>(
         }
         let shard = Rc::clone(&shard);
         tasks.spawn_local(async move {
-            Driven::new(&shard, local, &member, place).run(boot).await;
+            match &shard.chaos {
+                Some(chaos) if chaos.has_outages() => {
+                    powered(&shard, chaos, local, &member, place, boot).await;
+                }
+                _ => drop(Driven::new(&shard, local, &member, place).run(boot).await),
+            }
         });
         while tasks.try_join_next().is_some() {}
     }
     while tasks.join_next().await.is_some() {}
+}
+
+/// Drives a device whose power can fail. What it holds in memory is lost with the power.
+async fn powered<C: Connect>(
+    shard: &Shard<C>,
+    chaos: &ShardChaos,
+    local: usize,
+    member: &Member,
+    place: Option<Place>,
+    mut boot: Moment,
+) {
+    let mut socket = chaos.socket();
+    let holds = || shard.recorder.borrow().is_assigned(local);
+    let mut connections = 0;
+    // Given back for good when the power fails: a device that boots again is not held back.
+    let mut place = place;
+    loop {
+        let mut driven = Driven::new(shard, local, member, place.take());
+        driven.wire.connections = connections;
+        let back = tokio::select! {
+            biased;
+            Some(back) = socket.fails(chaos, member.index, holds) => Some(back),
+            seen = driven.run(boot) => {
+                connections = seen;
+                None
+            }
+        };
+        let back = match back {
+            Some(back) => back,
+            None => match socket.fails(chaos, member.index, holds).await {
+                Some(back) => back,
+                None => return,
+            },
+        };
+        // The numbers of connections stay apart although nobody counted those before the power failed.
+        connections += 1 << 16;
+        shard.recorder.borrow_mut().powered_off(local, shard.clock.now());
+        shard.alarms.at(back).await;
+        boot = back;
+    }
 }
 
 /// A place among the devices on their way, given back when dropped.
@@ -163,6 +229,11 @@ struct Wire<S: AsyncRead + AsyncWrite + Unpin + 'static> {
     presented: Option<Credential>,
     challenge: Option<Box<[u8]>>,
     deadline: Deadline,
+    /// Connections that were opened, and when the last one was.
+    connections: u32,
+    connected: Moment,
+    /// What faults do to the open connection, if there are any of the network.
+    weather: Option<Weather>,
 }
 
 /// What a device asks of its surroundings.
@@ -213,6 +284,9 @@ impl<'a, C: Connect> Driven<'a, C> {
                 presented: None,
                 challenge: None,
                 deadline: Deadline::default(),
+                connections: 0,
+                connected: Moment::START,
+                weather: None,
             },
             around: Around {
                 shard,
@@ -227,7 +301,8 @@ impl<'a, C: Connect> Driven<'a, C> {
         }
     }
 
-    async fn run(mut self, arrival: Moment) {
+    /// Runs the device from its boot to its end. Returns how many connections it opened.
+    async fn run(mut self, arrival: Moment) -> u32 {
         let shard = self.around.shard;
         let now = shard.clock.now();
         {
@@ -238,7 +313,10 @@ impl<'a, C: Connect> Driven<'a, C> {
         let mut action = self.step(LifeInput::Dps(Input::Boot { intended: arrival }));
         loop {
             let event = match action {
-                LifeAction::Dps(Action::Finish) => return self.wire.hang_up(),
+                LifeAction::Dps(Action::Finish) => {
+                    self.wire.hang_up();
+                    return self.wire.connections;
+                }
                 LifeAction::Dps(action) => self.register(action).await,
                 // Boxed, so that devices which only register do not carry this state.
                 LifeAction::ConnectHub { hub, credential } => {
@@ -298,18 +376,37 @@ impl<'a, C: Connect> Driven<'a, C> {
     fn step(&mut self, input: LifeInput<'_>) -> LifeAction {
         let now = self.around.shard.clock.now();
         let cohort = self.around.cohort;
+        let off = self
+            .around
+            .shard
+            .chaos
+            .as_ref()
+            .and_then(|chaos| chaos.policy(&Occasion::of(now, self.around.index, None), &cohort.policy));
+        let policy = off.as_ref().unwrap_or(&cohort.policy);
         match (&mut self.life, &cohort.life, input) {
             (Some(life), Some(rules), input) => {
-                life.step(&mut self.device, now, input, (&cohort.policy, rules), &mut self.around)
+                life.step(&mut self.device, now, input, (policy, rules), &mut self.around)
             }
             (_, _, LifeInput::Dps(input)) => {
-                LifeAction::Dps(self.device.step(now, input, &cohort.policy, &mut self.around))
+                LifeAction::Dps(self.device.step(now, input, policy, &mut self.around))
             }
             (_, _, LifeInput::Alarm) => {
-                LifeAction::Dps(self.device.step(now, Input::Alarm, &cohort.policy, &mut self.around))
+                LifeAction::Dps(self.device.step(now, Input::Alarm, policy, &mut self.around))
             }
             // A device that does not live on has no hub that could say these.
             _ => LifeAction::Dps(Action::Ignore),
+        }
+    }
+
+    /// What is happening, for the rules about faults.
+    fn occasion(&self, operation: Option<Operation>) -> Occasion {
+        let now = self.around.shard.clock.now();
+        Occasion {
+            now,
+            device: self.around.index,
+            operation,
+            connection: self.wire.connections,
+            connected: if operation.is_some() { self.wire.connected } else { now },
         }
     }
 
@@ -330,9 +427,22 @@ impl<'a, C: Connect> Driven<'a, C> {
             return event;
         }
         let deadline = shard.clock.instant(self.alarm().unwrap_or(Moment::FAR));
+        self.wire.connections = self.wire.connections.wrapping_add(1);
+        let verdict = shard.chaos.as_ref().map(|chaos| chaos.connect(&self.occasion(None)));
+        let verdict = verdict.unwrap_or_default();
+        let reached = shard.chaos.as_ref().is_some_and(|chaos| chaos.reaches_streams());
+        self.wire.weather = reached.then(Weather::default);
         // Boxed, so that a connected device does not carry the handshake's state for the rest of its life.
         let attempt = Box::pin(async {
-            match cohort.connect.connect(&self.wire.identity).await {
+            if verdict.delay > Span::ZERO {
+                shard.alarms.at(shard.clock.now() + verdict.delay).await;
+            }
+            match verdict.cut {
+                Some(Cut::Silence) => std::future::pending().await,
+                Some(Cut::Broke(fault)) => return (Err(fault), ConnectTimes::default()),
+                None => {}
+            }
+            match cohort.connect.connect(&self.wire.identity, self.wire.weather.clone()).await {
                 (Ok(stream), mut times) => {
                     let link = Link::open(stream, &cohort.carrier, &self.wire.caller, &mut times).await;
                     (link, times)
@@ -348,6 +458,7 @@ impl<'a, C: Connect> Driven<'a, C> {
         match result {
             Ok(link) => {
                 self.wire.link = Some(link);
+                self.wire.connected = shard.clock.now();
                 Event::Connected
             }
             Err(fault) => Event::Broke(fault),
@@ -364,6 +475,11 @@ impl<'a, C: Connect> Driven<'a, C> {
                 return Event::Broke(Fault::Closed);
             }
         } else if let Err(event) = self.present(credential).await {
+            return event;
+        }
+        if let Some(weather) = self.wire.weather.clone()
+            && let Some(event) = self.weather(&weather, operation, deadline).await
+        {
             return event;
         }
         let wire = &mut self.wire;
@@ -388,6 +504,27 @@ impl<'a, C: Connect> Driven<'a, C> {
                 Event::Alarm
             }
         }
+    }
+
+    /// Lets faults of the network act on the request that is about to leave; returns what it comes to if they end it.
+    async fn weather(&mut self, weather: &Weather, operation: Operation, deadline: Moment) -> Option<Event> {
+        let shard = self.around.shard;
+        let chaos = shard.chaos.as_ref()?;
+        let (sending, exchanging) = chaos.send(&self.occasion(Some(operation)));
+        if let Exchanging { cut: Some(Cut::Broke(fault)), reaches_service: false, .. } = exchanging {
+            self.wire.link = None;
+            return Some(Event::Broke(fault));
+        }
+        if sending.delay > Span::ZERO {
+            let until = shard.clock.now() + sending.delay;
+            shard.alarms.at(until.min(deadline)).await;
+            if until >= deadline {
+                self.wire.link = None;
+                return Some(Event::Alarm);
+            }
+        }
+        weather.set(sending, exchanging);
+        None
     }
 
     async fn answer(&mut self) -> Event {
@@ -495,17 +632,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Wire<S> {
 
 impl<C> Host for Around<'_, C> {
     fn admit(&mut self, attempt: &Attempt) -> Decision {
-        let (hash, random) = (self.hash(), self.random());
+        let (hash, random) = (self.hash(), self.random(self.deciding(attempt).equal_seeds));
         self.cohort.retry.admit(&mut self.session, hash, random, attempt)
     }
 
     fn decide(&mut self, attempt: &Attempt) -> Decision {
-        let (hash, random) = (self.hash(), self.random());
-        self.cohort.retry.decide(&mut self.session, hash, random, attempt)
+        let deciding = self.deciding(attempt);
+        if let Some(wait) = deciding.wait {
+            return Decision::Wait(wait);
+        }
+        let (hash, random) = (self.hash(), self.random(deciding.equal_seeds));
+        let failures = attempt.failures.saturating_add(deciding.failures);
+        self.cohort.retry.decide(&mut self.session, hash, random, &Attempt { failures, ..*attempt })
     }
 
     fn settled(&mut self, attempt: &Attempt) {
-        let (hash, random) = (self.hash(), self.random());
+        let (hash, random) = (self.hash(), self.random(false));
         self.cohort.retry.settled(&mut self.session, hash, random, attempt);
     }
 
@@ -518,17 +660,28 @@ impl<C> Host for Around<'_, C> {
     }
 
     fn observe(&mut self, now: Moment, observation: Observation<'_>) {
+        if let (Some(chaos), Observation::Assigned { .. }) = (&self.shard.chaos, observation) {
+            chaos.assigned(now);
+        }
         self.shard.recorder.borrow_mut().observe(self.local, now, observation);
     }
 }
 
 impl<C> Around<'_, C> {
-    /// The draws of this device's strategy, in the order in which it is asked.
-    fn random(&mut self) -> [u64; 2] {
+    /// What faults make of the device's own decision.
+    fn deciding(&self, attempt: &Attempt) -> Deciding {
+        let occasion = || Occasion::of(attempt.now, self.index, Some(attempt.operation));
+        self.shard.chaos.as_ref().map(|chaos| chaos.decide(&occasion())).unwrap_or_default()
+    }
+
+    /// The draws of this device's strategy, in the order in which it is asked. With `equal_seeds` they are those of
+    /// device 0.
+    fn random(&mut self, equal_seeds: bool) -> [u64; 2] {
         let count = self.draws;
         self.draws = self.draws.wrapping_add(1);
         let seed = self.shard.seed;
-        [seed.draw(Purpose::Retry, self.index, count), seed.draw(Purpose::RetryMore, self.index, count)]
+        let device = if equal_seeds { 0 } else { self.index };
+        [seed.draw(Purpose::Retry, device, count), seed.draw(Purpose::RetryMore, device, count)]
     }
 
     /// A number that stays with the device from run to run.

@@ -48,6 +48,19 @@ impl Gauges {
         bump(&self.woken);
     }
 
+    /// A device on its way lost its power: it is neither on its way nor at rest.
+    pub(crate) fn went_dark(&self) {
+        self.settled();
+        self.woken();
+    }
+
+    /// A device with a hub lost it.
+    pub(crate) fn lost_hub(&self) {
+        let less = self.assigned.load(Relaxed).saturating_sub(1);
+        self.assigned.store(less, Relaxed);
+        self.woken();
+    }
+
     pub(crate) fn settled(&self) {
         bump(&self.settled);
     }

@@ -29,6 +29,8 @@ pub(crate) enum Halt {
     Settled,
     /// A ceiling was reached.
     Ceiling(String),
+    /// A guardrail was breached for too long.
+    Guardrail(String),
     /// The user asked.
     Interrupted,
     /// The horizon came.

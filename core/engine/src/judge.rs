@@ -4,6 +4,7 @@
 //! so are forecasts and comparisons.
 
 mod alert;
+mod chaos;
 pub(crate) mod checks;
 mod life;
 mod objective;
@@ -12,8 +13,8 @@ mod worst;
 use fleetstorm_model::service::metrics::Metrics;
 use fleetstorm_model::time::Moment;
 use fleetstorm_reports::record::{
-    Audit, Clock, Cohort, End, Machine, ObjectiveStatus, Practice, ServiceLog, Target, VERSION, Verdict,
-    VerdictResult,
+    Audit, Chaos, Clock, Cohort, End, FaultStatus, Guardrail, Machine, ObjectiveStatus, Practice, ServiceLog,
+    Target, VERSION, Verdict, VerdictResult,
 };
 use fleetstorm_reports::{Record, sentence};
 
@@ -41,6 +42,7 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
         Halt::Settled => End::Settled,
         Halt::Horizon => End::Horizon,
         Halt::Interrupted => End::Interrupted,
+        Halt::Guardrail(rule) => End::Guardrail { rule: rule.clone() },
         Halt::Ceiling(ceiling) => End::Ceiling { ceiling: ceiling.clone() },
     };
     let ended = if end == End::Settled { findings.last_settled } else { outcome.now };
@@ -94,6 +96,7 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
         metrics: Vec::new(),
         alerts: Vec::new(),
         service_log: outcome.service_log,
+        chaos: Chaos::default(),
         verdict: Verdict { result: VerdictResult::Passed, sentence: String::new(), exit_code: 0 },
     };
     // Until the end of the second in which the run ended.
@@ -107,6 +110,11 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
         .iter()
         .map(|objective| objective::judge(&record, objective))
         .collect();
+    record.chaos.steady_state.clone_from(&plan.steady_state);
+    record.chaos.guardrails = guardrails(plan, &outcome.halt, outcome.now);
+    if let Some(timeline) = &plan.chaos {
+        record.chaos.faults = chaos::faults(timeline, &record, outcome.now);
+    }
     let name = |device| plan.scenario.registration_id(device);
     for journey in &mut record.journeys {
         journey.name = name(journey.device);
@@ -121,9 +129,20 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
     record
 }
 
-/// Interruptions first, then what makes the numbers worthless, then the numbers.
+fn guardrails(plan: &Plan, halt: &Halt, now: Moment) -> Vec<Guardrail> {
+    let breached = |rule: &str| *halt == Halt::Guardrail(rule.to_owned());
+    let told = |rule: String| {
+        let breached_ns = breached(&rule).then_some(now.as_nanos());
+        Guardrail { rule, breached_ns }
+    };
+    plan.scenario.guardrails.iter().map(|rule| told(rule.to_string())).collect()
+}
+
+/// Interruptions first, then what makes the numbers worthless, then the numbers: what failed goes before what had no
+/// data, and that before what is unknown.
 fn verdict(record: &Record) -> (VerdictResult, u8) {
     let any = |status| record.objectives.iter().any(|objective| objective.status == status);
+    let fault = |status| record.chaos.faults.iter().any(|fault| fault.status == status);
     match record.end {
         End::Interrupted => (VerdictResult::Interrupted, 130),
         End::Ceiling { .. } => (VerdictResult::Ceiling, 15),
@@ -132,8 +151,10 @@ fn verdict(record: &Record) -> (VerdictResult, u8) {
         }
         // A broken strategy must never look like a failing service, nor like a passing one.
         _ if record.totals.plugin_faults > 0 => (VerdictResult::Failed, 1),
-        _ if any(ObjectiveStatus::Failed) => (VerdictResult::Failed, 10),
-        _ if any(ObjectiveStatus::NoData) => (VerdictResult::Vacuous, 11),
+        _ if any(ObjectiveStatus::Failed) || fault(FaultStatus::Failed) => (VerdictResult::Failed, 10),
+        _ if any(ObjectiveStatus::NoData) || fault(FaultStatus::Vacuous) => (VerdictResult::Vacuous, 11),
+        End::Guardrail { .. } => (VerdictResult::Unknown, 12),
+        _ if fault(FaultStatus::Unknown) => (VerdictResult::Unknown, 12),
         End::Settled | End::Horizon => (VerdictResult::Passed, 0),
     }
 }

@@ -12,6 +12,7 @@ mod audit;
 #[cfg(feature = "bench")]
 pub mod bench;
 pub mod capacity;
+pub mod chaos;
 mod clock;
 pub mod compare;
 mod connect;
@@ -97,6 +98,17 @@ pub enum RunError {
     /// The run needs more than the machine has.
     #[error("{0}")]
     Preflight(String),
+    /// The target was not in its steady state before the first fault.
+    #[error(
+        "the steady state does not hold before any fault: of {devices} devices, {failed}; mend the scenario or the \
+         target first, since faults would prove nothing"
+    )]
+    Unsteady {
+        /// Devices that were looked at.
+        devices: u64,
+        /// The objectives that did not hold.
+        failed: String,
+    },
     /// The target does not answer as a DPS would.
     #[error("the target {address} cannot be used: {why}")]
     Unreachable {
@@ -133,7 +145,7 @@ impl RunError {
             | Self::Livelock { .. }
             | Self::OtherConsent { .. } => 2,
             Self::Mock(MockError::Service(_) | MockError::Resolve(_)) => 2,
-            Self::Mock(_) | Self::Preflight(_) | Self::Unreachable { .. } => 14,
+            Self::Mock(_) | Self::Preflight(_) | Self::Unreachable { .. } | Self::Unsteady { .. } => 14,
             Self::Identity(_) | Self::Driver(_) => 1,
         }
     }

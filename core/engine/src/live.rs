@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use fleetstorm_model::chaos::Layer;
 use fleetstorm_model::outcome::Fault;
 use fleetstorm_model::random::Seed;
 use fleetstorm_model::scenario::{self, TargetKind, Transport};
@@ -18,12 +19,13 @@ use fleetstorm_reports::record::{Clock as ClockKind, Target};
 
 use crate::aside::{Aside, THREADS_MAX};
 use crate::audit::{self, Auditor};
+use crate::chaos::{Guards, ShardChaos, steady};
 use crate::clock::{Alarms, Clock};
 use crate::connect::{Dial, TlsDialler, Trust, client_config};
 use crate::control::Control;
 use crate::drive::{Cohort, HubNames, Member, Shard, drive_all};
 use crate::exchange::Carrier;
-use crate::gauges::Gauges;
+use crate::gauges::{Gauges, Snapshot};
 use crate::governor::{Brake, Ceilings, Governor, Halt};
 use crate::identity::ServerIdentity;
 use crate::mock::{MockOptions, RunningMock, endorsement_key, enrol, resolve};
@@ -49,7 +51,8 @@ pub fn calendar() -> Calendar {
 ///
 /// # Errors
 /// The run cannot start: the target does not answer, the machine is too small, consent is missing.
-pub fn run(plan: Plan, machine: Machine, control: &Control) -> Result<Record, RunError> {
+pub fn run(mut plan: Plan, machine: Machine, control: &Control) -> Result<Record, RunError> {
+    steady::check(&mut plan, |small, control| run(small, machine, control))?;
     let embedded = plan.scenario.target.kind == TargetKind::Mock;
     let cpus = audit::cpus();
     let shards = machine.shards.unwrap_or(if embedded { cpus.saturating_sub(1) } else { cpus }).max(1);
@@ -88,11 +91,15 @@ pub fn run(plan: Plan, machine: Machine, control: &Control) -> Result<Record, Ru
     let clock = mock.as_ref().map_or_else(Clock::start, |(_, clock)| *clock);
     // A mock that was started before the identities were made has an older clock: boots count from here.
     let offset = clock.now().since(Moment::START);
+    if let Some(timeline) = &plan.chaos {
+        timeline.service_clock_is_ahead(offset);
+    }
     let mut auditor = Auditor::start(shards + u32::from(embedded));
     let started_unix_ns = plan.calendar.unix_nanos(clock.now());
     let clock = clock.later(offset);
     control.show(gauges.clone());
 
+    let mut guards = Guards::new(&plan.scenario.guardrails);
     let (done, finished) = mpsc::channel();
     let mut recorders = Vec::new();
     std::thread::scope(|scope| -> Result<(), RunError> {
@@ -126,6 +133,10 @@ pub fn run(plan: Plan, machine: Machine, control: &Control) -> Result<Record, Ru
             match finished.recv_timeout(Duration::from_millis(250)) {
                 Ok(recorder) => recorders.push(recorder?),
                 Err(mpsc::RecvTimeoutError::Timeout) => {
+                    if let Some(guards) = &mut guards {
+                        let counts = Snapshot::of(gauges.iter().map(|gauges| &**gauges));
+                        guards.look(clock.now(), counts, &control.brake);
+                    }
                     auditor.sample(Duration::from_nanos(clock.now().as_nanos()));
                 }
                 Err(mpsc::RecvTimeoutError::Disconnected) => {
@@ -231,6 +242,7 @@ impl ShardWork<'_> {
             seed: Seed(self.plan.scenario.seed),
             cohorts,
             recorder: recorder.into(),
+            chaos: self.plan.chaos.as_ref().map(|timeline| Rc::new(ShardChaos::new(timeline))),
             governor: self.governor,
             hubs: HubNames::default(),
             aside: Some(aside),
@@ -243,7 +255,7 @@ impl ShardWork<'_> {
                 biased;
                 () = self.brake.pulled() => {}
                 () = alarms.at(horizon) => self.brake.pull(Halt::Horizon),
-                () = drive_all(Rc::clone(&shard), members, limit) => {}
+                () = drive_all(Rc::clone(&shard), members, limit, horizon) => {}
             }
             // Others may still be on their way when this shard's devices have all ended.
             self.brake.pulled().await;
@@ -318,6 +330,10 @@ fn target(plan: &Plan) -> Result<Targeted, RunError> {
         let spoken = |transport| plan.scenario.cohorts.iter().any(|cohort| cohort.transport == transport);
         let mock = RunningMock::start(MockOptions {
             service,
+            faults: plan
+                .chaos
+                .as_ref()
+                .map(|timeline| (timeline.rules(&[Layer::Service]), plan.scenario.fleet.id_prefix.clone())),
             https: free,
             mqtt: plan.scenario.cohorts.iter().any(needs_mqtt).then_some(free),
             amqp: spoken(Transport::Amqp).then_some(free),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
+use fleetstorm_model::chaos::Rules;
 use fleetstorm_model::scenario::{LogFile, MqttFile, WebhookFile};
 use fleetstorm_model::service::metrics::Metrics;
 use fleetstorm_model::service::{Config, ConfigError, Counters, Service};
@@ -33,6 +34,8 @@ pub(crate) use tpm::{endorsement_key, enrol};
 pub struct MockOptions {
     /// The service behind the doors.
     pub service: Config,
+    /// Rules about faults of the service, and the prefix of the names of the devices that they are about.
+    pub faults: Option<(Rules, String)>,
     /// Where to listen for HTTPS, and for MQTT and AMQP over WebSocket; port 0 takes a free one.
     pub https: SocketAddr,
     /// Where to listen for MQTT, if at all; port 0 takes a free one.
@@ -103,8 +106,12 @@ impl RunningMock {
     /// # Errors
     /// It cannot listen, or its configuration is contradictory.
     pub fn start(options: MockOptions) -> Result<Self, MockError> {
-        let MockOptions { service, https, mqtt, amqp, refusals, identity, webhook, log, clock } = options;
-        let service = Service::new(service)?;
+        let MockOptions { service, faults, https, mqtt, amqp, refusals, identity, webhook, log, clock } =
+            options;
+        let mut service = Service::new(service)?;
+        if let Some((rules, prefix)) = faults {
+            service.disturb(rules, &prefix);
+        }
         let webhooks = Webhooks::new(&webhook)?;
         let log = ServiceLog::start(log.as_ref(), false)?;
         let ca_pem = identity.ca_pem.clone();

@@ -30,11 +30,13 @@ pub(crate) struct Octets<S> {
     stream: S,
     pub(crate) incoming: BytesMut,
     pub(crate) outgoing: BytesMut,
+    /// What was written has not been flushed: a stream with a buffer of its own may take several turns.
+    unflushed: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Octets<S> {
     pub(crate) fn new(stream: S) -> Self {
-        Self { stream, incoming: BytesMut::new(), outgoing: BytesMut::new() }
+        Self { stream, incoming: BytesMut::new(), outgoing: BytesMut::new(), unflushed: false }
     }
 
     /// Gives up the buffer of what came, if all of it is read.
@@ -60,9 +62,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Octets<S> {
     }
 
     pub(crate) fn poll_flush<M>(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Broken<M>>> {
-        if self.outgoing.is_empty() {
+        if self.outgoing.is_empty() && !self.unflushed {
             return Poll::Ready(Ok(()));
         }
+        self.unflushed = true;
         while !self.outgoing.is_empty() {
             let written = ready!(Pin::new(&mut self.stream).poll_write(context, &self.outgoing));
             match written.map_err(Broken::Failed)? {
@@ -71,7 +74,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Octets<S> {
             }
         }
         self.outgoing = BytesMut::new();
-        Pin::new(&mut self.stream).poll_flush(context).map_err(Broken::Failed)
+        ready!(Pin::new(&mut self.stream).poll_flush(context)).map_err(Broken::Failed)?;
+        self.unflushed = false;
+        Poll::Ready(Ok(()))
     }
 
     /// Sends what is said and ends the stream in order.
@@ -84,5 +89,46 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Octets<S> {
     #[cfg(test)]
     pub(crate) fn held(&self) -> (usize, usize) {
         (self.incoming.capacity(), self.outgoing.capacity())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A stream whose flush takes two turns.
+    struct Buffered {
+        flushes: u32,
+    }
+
+    impl AsyncRead for Buffered {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Buffered {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.flushes += 1;
+            if self.flushes < 2 { Poll::Pending } else { Poll::Ready(Ok(())) }
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn a_flush_that_takes_two_turns_is_asked_for_twice() {
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        let mut octets = Octets::new(Buffered { flushes: 0 });
+        octets.outgoing.extend_from_slice(b"ping");
+        assert!(octets.poll_flush::<()>(&mut context).is_pending());
+        assert!(octets.poll_flush::<()>(&mut context).is_ready());
+        assert_eq!(octets.stream.flushes, 2);
     }
 }

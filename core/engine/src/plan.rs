@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use fleetstorm_model::chaos::Timeline;
 use fleetstorm_model::device::{LifePolicy, Policy};
 use fleetstorm_model::profile::Profile;
 use fleetstorm_model::random::{Purpose, Seed};
 use fleetstorm_model::scenario::{Arrival, Cohort, Scenario, SecretSource, TargetKind};
 use fleetstorm_model::service::throttle::Model;
 use fleetstorm_model::time::{Calendar, Moment};
-use fleetstorm_reports::record::{Bound, Plugin as UsedPlugin};
+use fleetstorm_reports::record::{Bound, Plugin as UsedPlugin, SteadyState};
 use serde_json::{Value, json};
 
 use crate::RunError;
@@ -35,6 +36,12 @@ pub struct Plan {
     pub(crate) membership: Vec<u16>,
     pub(crate) id_scope: Arc<str>,
     pub(crate) calendar: Calendar,
+    /// The faults, if there are any.
+    pub(crate) chaos: Option<Arc<Timeline>>,
+    /// The look at the steady state, until it has been had.
+    pub(crate) steady: Option<Box<Self>>,
+    /// What was seen in it.
+    pub(crate) steady_state: Option<SteadyState>,
     /// Who hears what one device does.
     pub(crate) listener: Option<Listener>,
 }
@@ -86,6 +93,9 @@ impl Plan {
         let arrivals = scenario.fleet.arrival.schedule(scenario.fleet.devices, seed);
         let membership = membership(&scenario.cohort_sizes(), seed);
         let id_scope = id_scope(&scenario)?.into();
+        let chaos = Timeline::new(&scenario, &membership);
+        let steady = crate::chaos::steady::scenario(&scenario);
+        let steady = steady.map(|small| Self::new(small, registry, calendar).map(Box::new)).transpose()?;
         Ok(Self {
             scenario,
             profile,
@@ -95,6 +105,9 @@ impl Plan {
             membership,
             id_scope,
             calendar,
+            chaos,
+            steady,
+            steady_state: None,
             listener: None,
         })
     }

@@ -61,8 +61,18 @@ pub(crate) struct ConnectTimes {
 enum Standing {
     Off,
     Running,
+    /// On its way again, after it had a hub once.
+    Again,
     Assigned,
     Stopped(ErrorClass),
+    /// Without power, and whether it had a hub once.
+    Dark(bool),
+}
+
+impl Standing {
+    const fn is_on_its_way(self) -> bool {
+        matches!(self, Self::Running | Self::Again)
+    }
 }
 
 /// What is kept of one device, side by side: a million of them are written at random.
@@ -121,6 +131,16 @@ impl Rest {
     /// Whether every device is at rest.
     pub(crate) fn is_still(&self) -> bool {
         self.restless.load(Relaxed) == 0
+    }
+
+    /// Keeps the run from ending although every device is at rest.
+    pub(crate) fn hold(&self) {
+        self.woke();
+    }
+
+    /// Lets it end again.
+    pub(crate) fn release(&self) {
+        self.settled();
     }
 
     fn settled(&self) {
@@ -205,13 +225,39 @@ impl Recorder {
         if self.is_watched(device) {
             self.watch.booted(device);
         }
-        let before = std::mem::replace(&mut self.devices[device].standing, Standing::Running);
+        let standing = &mut self.devices[device].standing;
+        let again = matches!(standing, Standing::Again | Standing::Dark(true));
+        let before = std::mem::replace(standing, if again { Standing::Again } else { Standing::Running });
         if before == Standing::Off {
             self.tally(device).totals.booted += 1;
         }
-        if before != Standing::Running {
+        if !before.is_on_its_way() {
             self.timeline.at(now).entered += 1;
             self.gauges.entered();
+        }
+    }
+
+    /// A device lost its power, and what it knew with it.
+    pub(crate) fn powered_off(&mut self, device: usize, now: Moment) {
+        let standing = &mut self.devices[device].standing;
+        let had_hub = matches!(standing, Standing::Again | Standing::Assigned | Standing::Dark(true));
+        if *standing == Standing::Off {
+            return;
+        }
+        match std::mem::replace(standing, Standing::Dark(had_hub)) {
+            Standing::Running | Standing::Again => {
+                self.timeline.at(now).left += 1;
+                self.gauges.went_dark();
+            }
+            Standing::Assigned => {
+                self.gauges.lost_hub();
+                self.rest.woke();
+            }
+            Standing::Stopped(_) => {
+                self.gauges.woken();
+                self.rest.woke();
+            }
+            Standing::Off | Standing::Dark(_) => {}
         }
     }
 
@@ -307,7 +353,13 @@ impl Recorder {
             }
             Observation::TokenRenewed => self.tally(device).totals.tokens_renewed += 1,
             Observation::Assigned { booted, attempts, registration, .. } => {
-                if self.reassigned(device, registration.assigned_hub.as_deref().unwrap_or_default()) {
+                let again = self.devices[device].standing == Standing::Again;
+                if again {
+                    self.gauges.assigned();
+                }
+                let hub = registration.assigned_hub.as_deref().unwrap_or_default();
+                if self.reassigned(device, hub) || again {
+                    // What a fleet needs to come online is told by first assignments.
                     return self.settle(device, now, Standing::Assigned);
                 }
                 self.latencies.add(Phase::TimeToAssigned, Ending::Ok, now.since(booted), now.since(booted));
@@ -364,7 +416,7 @@ impl Recorder {
     }
 
     fn settle(&mut self, device: usize, now: Moment, standing: Standing) {
-        if std::mem::replace(&mut self.devices[device].standing, standing) == Standing::Running {
+        if std::mem::replace(&mut self.devices[device].standing, standing).is_on_its_way() {
             self.timeline.at(now).left += 1;
             self.last_settled = self.last_settled.max(now);
             self.gauges.settled();
@@ -419,6 +471,16 @@ impl Recorder {
     /// When the last device came to rest.
     pub(crate) fn last_settled(&self) -> Moment {
         self.last_settled
+    }
+
+    /// What counts the devices that are not at rest.
+    pub(crate) fn rest(&self) -> Rest {
+        self.rest.clone()
+    }
+
+    /// Whether a device has been given power at all.
+    pub(crate) fn has_booted(&self, device: usize) -> bool {
+        self.devices[device].standing != Standing::Off
     }
 
     /// Whether a device has its hub.

@@ -6,6 +6,7 @@
 //! its device's patience is the only other thing that can be under way.
 
 mod around;
+mod faults;
 mod herd;
 mod living;
 mod parcel;
@@ -15,6 +16,7 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use fleetstorm_model::chaos::{Connecting, Cut, Layer};
 use fleetstorm_model::device::{Action, Device, Input, Life, LifeInput, LifePolicy, Policy};
 use fleetstorm_model::outcome::Fault;
 use fleetstorm_model::protocol::{Operation, OperationId};
@@ -30,8 +32,9 @@ pub use herd::{Fate, Herd, SLOT_NS};
 pub(crate) use truth::Proof;
 
 use crate::audit;
+use crate::chaos::{Guards, steady};
 use crate::control::Control;
-use crate::gauges::Gauges;
+use crate::gauges::{Gauges, Snapshot};
 use crate::governor::{Brake, Halt};
 use crate::mock::{MockError, enrol, resolve};
 use crate::plan::Plan;
@@ -40,6 +43,7 @@ use crate::record::{Findings, Recorder, Rest, Watch};
 use crate::serve::webhooks;
 use crate::{RunError, judge};
 use around::Around;
+use faults::Faults;
 use parcel::{Parcel, Shelf};
 use truth::Truth;
 
@@ -78,13 +82,19 @@ fn simulate(
     line: impl Iterator<Item = u32>,
     foresight: Span,
 ) -> Result<(Record, Option<Herd>), RunError> {
+    steady::check(&mut plan, run)?;
     preflight(&plan)?;
     let devices = plan.scenario.fleet.devices;
     let mut config = resolve(&plan.scenario.mock, &plan.fleet, plan.calendar)?;
     config.seed = Seed(plan.scenario.seed);
     enrol(&plan, &mut config, |_, device| Ok(Some(truth::endorsement_key(device))))?;
     let prefix = plan.scenario.fleet.id_prefix.clone();
-    let service = Service::with_roster(config, &prefix, devices).map_err(MockError::from)?;
+    let mut service = Service::with_roster(config, &prefix, devices).map_err(MockError::from)?;
+    let horizon = Moment::START + plan.scenario.horizon.0;
+    let faults = plan.chaos.as_ref().map(|timeline| {
+        service.disturb(timeline.rules(&[Layer::Service]), &prefix);
+        Box::new(Faults::new(timeline, devices, horizon))
+    });
 
     // Whoever asks for the herd looks at the fleet as a whole.
     let watch = if herd.is_some() { Watch::nobody() } else { plan.watch(0..devices) };
@@ -99,6 +109,7 @@ fn simulate(
     let cells: Vec<Cell> = membership.iter().map(cell).collect();
     let gauges: Arc<Gauges> = Arc::default();
     control.show(vec![Arc::clone(&gauges)]);
+    let guards = Guards::new(&plan.scenario.guardrails).map(|guards| (guards, Arc::clone(&gauges)));
     // A device that is ahead of the others may be the last on its way before one of them wakes: the brake is this
     // driver's to pull.
     let rest = Rest::new(u64::from(devices), Brake::new());
@@ -136,6 +147,7 @@ fn simulate(
                 seed: Seed(plan.scenario.seed),
                 wait_max_ns: 0,
                 hubs: service.hub_hosts().map(str::to_owned).collect(),
+                faults,
             },
             cohorts,
         },
@@ -145,12 +157,19 @@ fn simulate(
         places: plan.scenario.fleet.max_concurrent,
         queue: VecDeque::new(),
         called: None,
-        foresight,
+        // What looks at all devices, rather than at each, must meet them in the order of time.
+        foresight: if guards.is_some()
+            || plan.chaos.as_ref().is_some_and(|timeline| timeline.meets_in_order())
+        {
+            Span::ZERO
+        } else {
+            foresight
+        },
         frontier: Moment::START,
         furthest: Moment::START,
         herd,
+        guards,
     };
-    let horizon = Moment::START + plan.scenario.horizon.0;
     simulation.drive(horizon, &rest, control)?;
     let now = simulation.now;
     let Simulation { world, herd, cells, wheel, service, .. } = simulation;
@@ -189,6 +208,11 @@ fn preflight(plan: &Plan) -> Result<(), RunError> {
              wired"
                 .to_owned(),
         ));
+    }
+    if let Some(kind) = plan.chaos.as_ref().and_then(|timeline| faults::without_bytes(timeline).pop()) {
+        return Err(RunError::Preflight(format!(
+            "a simulation has no bytes that {kind} could act on: take the fault out, or use --clock wired"
+        )));
     }
     for (planned, cohort) in plan.cohorts.iter().zip(&plan.scenario.cohorts) {
         if let Proof::Unknown = planned.proof {
@@ -273,6 +297,8 @@ struct Simulation<'a> {
     /// The latest moment to which a device has lived alone.
     furthest: Moment,
     herd: Option<Herd>,
+    /// What aborts the run, and the counts that it looks at.
+    guards: Option<(Guards, Arc<Gauges>)>,
 }
 
 /// When something happens to a device, and what; nothing more if its life is over.
@@ -292,6 +318,15 @@ struct Parts {
     wait_max_ns: u64,
     /// Hosts of the hubs, by number.
     hubs: Vec<String>,
+    /// Faults of the fleet and its network, if there are any.
+    faults: Option<Box<Faults>>,
+}
+
+impl Parts {
+    /// A device's policy with its clock put off, if a fault does that now.
+    fn policy(&mut self, now: Moment, device: u32, policy: &Policy) -> Option<Policy> {
+        self.faults.as_mut()?.policy(now, device, policy)
+    }
 }
 
 /// A device and what it asks and tells.
@@ -309,6 +344,7 @@ fn around<'a>(
         wait_max_ns: &mut parts.wait_max_ns,
         seed: parts.seed,
         device,
+        faults: parts.faults.as_deref_mut(),
         hubs: &parts.hubs,
     };
     (&mut cell.device, around)
@@ -330,20 +366,37 @@ impl Simulation<'_> {
         let patience = 64 * self.cells.len() as u64 + 10_000;
         let (mut events, mut stood) = (0u64, 0u64);
         let mut end = horizon;
+        let mut held = self.expects_outages();
+        if held {
+            rest.hold();
+        }
         loop {
+            if held && !self.expects_outages() {
+                held = false;
+                rest.release();
+            }
             events += 1;
             if events.is_multiple_of(4_096) && end == horizon && control.brake.held().is_some() {
                 // Some devices are ahead of others: the run ends where all of them stand.
                 end = self.furthest.max(self.now);
             }
-            self.frontier = end.min(self.now + self.foresight);
+            let outage = self.world.parts.faults.as_ref().and_then(|faults| faults.next_outage());
+            self.frontier = end.min(self.now + self.foresight).min(outage.unwrap_or(Moment::FAR));
             // While nobody is on the way, only a device that wakes before the last one came to rest matters.
             let last = if rest.is_still() { end.min(self.world.parts.recorder.last_settled()) } else { end };
             let ghost = self.ghosts.first_key_value().map(|(key, _)| key.0);
-            let until = ghost.map_or(last, |ghost| last.min(ghost));
+            let until = [ghost, outage].into_iter().flatten().fold(last, Moment::min);
             let before = self.now;
             if let Some((at, device)) = self.wheel.pop(until) {
                 self.now = self.now.max(at);
+                if let Some((guards, gauges)) = &mut self.guards
+                    && self.now >= guards.next()
+                {
+                    guards.look(self.now, Snapshot::of(std::iter::once(&**gauges)), &control.brake);
+                    if control.brake.held().is_some() {
+                        break;
+                    }
+                }
                 self.fetch();
                 stood = if self.now > before { 0 } else { stood + 1 };
                 if stood > patience {
@@ -352,10 +405,9 @@ impl Simulation<'_> {
                     return Err(RunError::Livelock { strategy: cohort.retry.used.id.clone(), at });
                 }
                 self.ring(device);
-                while let Some((next, intended)) = self.called.take() {
-                    let due = self.boot(next, self.now, intended);
-                    self.follow(next, due);
-                }
+                self.call();
+            } else if outage.is_some_and(|outage| outage <= until) {
+                self.cut_power();
             } else if ghost.is_some_and(|ghost| ghost <= last) {
                 self.haunt();
             } else {
@@ -380,6 +432,14 @@ impl Simulation<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Boots the devices that have just been given their place.
+    fn call(&mut self) {
+        while let Some((next, intended)) = self.called.take() {
+            let due = self.boot(next, self.now, intended);
+            self.follow(next, due);
+        }
     }
 
     /// Asks for the memory of devices that will soon be needed. A million of them do not fit into the caches, and
@@ -428,6 +488,7 @@ impl Simulation<'_> {
                 // A device that wakes up after the last one came to rest has no run to return to.
                 Parcel::Time => !together && !cell.device.is_settled(),
                 Parcel::Connection => true,
+                Parcel::Broken(_) => !together,
                 Parcel::Boot
                 | Parcel::Request { .. }
                 | Parcel::Knock { .. }
@@ -452,7 +513,13 @@ impl Simulation<'_> {
                 }
                 self.step(device, now, Input::Alarm)
             }
-            Parcel::Connection => self.step(device, now, Input::Connected),
+            Parcel::Connection => {
+                if let Some(faults) = &mut self.world.parts.faults {
+                    faults.connected(now, device);
+                }
+                self.step(device, now, Input::Connected)
+            }
+            Parcel::Broken(fault) => self.step(device, now, Input::Broke(fault)),
             Parcel::Request { expires_unix_secs, operation, slot } => {
                 self.serve(device, now, expires_unix_secs, operation, slot)
             }
@@ -495,8 +562,9 @@ impl Simulation<'_> {
                 };
                 return self.live(device, now, input);
             }
+            let off = self.world.parts.policy(now, device, &cohort.policy);
             let (own, mut around) = around(&mut self.world.parts, cohort, cell, device);
-            let action = own.step(now, input, &cohort.policy, &mut around);
+            let action = own.step(now, input, off.as_ref().unwrap_or(&cohort.policy), &mut around);
             match self.act(device, now, action) {
                 Ok(due) => return due,
                 Err(again) => input = again,
@@ -510,7 +578,12 @@ impl Simulation<'_> {
         Ok(match action {
             Action::Connect { .. } => {
                 let stands = now + self.leg(device, Leg::Connect);
-                self.dispatch(device, stands, Parcel::Connection)
+                match self.world.parts.faults.as_mut().map(|faults| faults.connect(now, device)) {
+                    None => self.dispatch(device, stands, Parcel::Connection),
+                    Some(Connecting { delay, cut }) => {
+                        self.dispatch_cut(device, stands + delay, Parcel::Connection, cut)
+                    }
+                }
             }
             Action::Send { operation, credential, .. } => {
                 let attempt = cell.device.attempts();
@@ -522,7 +595,14 @@ impl Simulation<'_> {
                 let expires_unix_secs = u32::try_from(credential.expires_unix_secs).unwrap_or(u32::MAX);
                 let arrives = now + self.leg(device, Leg::There);
                 let slot = credential.slot;
-                self.dispatch(device, arrives, Parcel::Request { expires_unix_secs, operation, slot })
+                let request = Parcel::Request { expires_unix_secs, operation, slot };
+                match self.world.parts.faults.as_mut().map(|faults| faults.send(now, device, operation)) {
+                    None => self.dispatch(device, arrives, request),
+                    Some((sending, exchanging)) => {
+                        let cut = exchanging.cut.filter(|_| !exchanging.reaches_service);
+                        self.dispatch_cut(device, arrives + sending.delay, request, cut)
+                    }
+                }
             }
             Action::Answer => {
                 return Err(match self.world.cohorts[usize::from(cell.cohort)].proof {
@@ -579,6 +659,15 @@ impl Simulation<'_> {
         Some((deadline, Parcel::Time))
     }
 
+    /// As [`Self::dispatch`], unless a fault cuts it off.
+    fn dispatch_cut(&mut self, device: u32, at: Moment, parcel: Parcel, cut: Option<Cut>) -> Due {
+        match cut {
+            None => self.dispatch(device, at, parcel),
+            Some(Cut::Broke(fault)) => self.dispatch(device, at, Parcel::Broken(fault)),
+            Some(Cut::Silence) => self.alarm(device),
+        }
+    }
+
     /// A device's request reaches the service.
     fn serve(
         &mut self,
@@ -600,6 +689,9 @@ impl Simulation<'_> {
         let Answered { answer, delay } = self.service.ask(now, device, query, &truth);
         webhooks::forbid(&mut self.service, now);
         let returns = now + delay + self.leg(device, Leg::Service) + self.leg(device, Leg::Back);
+        if let Some(cut) = self.world.parts.faults.as_mut().and_then(|faults| faults.cut(device)) {
+            return self.dispatch_cut(device, returns, Parcel::Time, Some(cut));
+        }
         let parcel = self.shelf.pack(device, answer);
         self.dispatch(device, returns, parcel)
     }
@@ -619,6 +711,41 @@ impl Simulation<'_> {
         };
         self.service.ask(self.now, device, query, &truth);
         webhooks::forbid(&mut self.service, self.now);
+    }
+
+    fn expects_outages(&self) -> bool {
+        self.world.parts.faults.as_ref().is_some_and(|faults| faults.expects_outages())
+    }
+
+    /// An outage begins: devices lose what they hold in memory, and boot when the power is back. What they had sent is
+    /// lost with them.
+    fn cut_power(&mut self) {
+        let parts = &mut self.world.parts;
+        let Some(faults) = &mut parts.faults else { return };
+        self.now = faults.next_outage().map_or(self.now, |at| self.now.max(at));
+        let Some((fault, window)) = faults.begin_outage() else { return };
+        for device in 0..self.cells.len() as u32 {
+            let parts = &mut self.world.parts;
+            let lost = parts.faults.as_mut().and_then(|faults| faults.power(fault, window, device));
+            let Some((back, remembers)) = lost else { continue };
+            let holds = parts.recorder.is_assigned(device as usize);
+            let cell = &mut self.cells[device as usize];
+            if (remembers && holds) || !parts.recorder.has_booted(device as usize) {
+                continue;
+            }
+            let on_its_way = cell.device.alarm().is_some();
+            self.shelf.unpack(device, cell.parcel);
+            (cell.device, cell.parcel) = (Device::new(), Parcel::Boot);
+            let session_bytes = self.world.cohorts[usize::from(cell.cohort)].session_bytes;
+            parts.sessions.get_mut(device as usize, session_bytes).fill(0);
+            parts.recorder.powered_off(device as usize, self.now);
+            self.note(device, self.now, Fate::Unfinished);
+            self.wheel.set(device, back.max(self.now));
+            if on_its_way {
+                self.free_place();
+                self.call();
+            }
+        }
     }
 
     fn finish(&mut self, device: u32, now: Moment) {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use fleetstorm_model::chaos::Layer;
 use fleetstorm_model::outcome::Fault;
 use fleetstorm_model::random::Seed;
 use fleetstorm_model::scenario::{TargetKind, Transport};
@@ -19,12 +20,15 @@ use fleetstorm_reports::record::{Clock as ClockKind, Target};
 use rustls::pki_types::CertificateDer;
 use tokio::io::DuplexStream;
 
+use crate::chaos::{Guards, ShardChaos, steady};
 use crate::clock::{Alarms, Clock};
+use crate::connect::{Weather, Weathered};
 use crate::control::Control;
 use crate::drive::{Cohort, Connect, HubNames, Shard, drive_all};
 use crate::evidence::Peer;
 use crate::exchange::Carrier;
-use crate::governor::{Governor, Halt};
+use crate::gauges::{Gauges, Snapshot};
+use crate::governor::{Brake, Governor, Halt};
 use crate::mock::{MockError, endorsement_key, enrol, resolve};
 use crate::plan::Plan;
 use crate::plugins::DeviceIdentity;
@@ -43,7 +47,8 @@ const PIPE_BYTES: usize = 8 * 1024;
 ///
 /// # Errors
 /// The scenario's target is not the embedded mock, or the mock's configuration is contradictory.
-pub fn run(plan: Plan, control: &Control) -> Result<Record, RunError> {
+pub fn run(mut plan: Plan, control: &Control) -> Result<Record, RunError> {
+    steady::check(&mut plan, run)?;
     if plan.scenario.target.kind != TargetKind::Mock {
         return Err(RunError::Preflight(
             "virtual time needs the embedded mock: a real server does not wait for it; use --clock wall"
@@ -61,14 +66,18 @@ pub fn run(plan: Plan, control: &Control) -> Result<Record, RunError> {
     let rest = Rest::new(u64::from(plan.scenario.fleet.devices), brake.clone());
     let cohort = members.iter().map(|member| member.cohort).collect();
     let watch = plan.watch(members.iter().map(|member| member.index));
-    let gauges = Arc::default();
+    let gauges: Arc<Gauges> = Arc::default();
+    let guards = Guards::new(&plan.scenario.guardrails).map(|guards| (guards, Arc::clone(&gauges)));
     control.show(vec![Arc::clone(&gauges)]);
     let recorder =
         Recorder::new(cohort, plan.cohorts.len(), gauges, rest).with_lives(plan.living()).watching(watch);
     let mut config = resolve(&plan.scenario.mock, &plan.fleet, plan.calendar)?;
     config.seed = Seed(plan.scenario.seed);
     enrol(&plan, &mut config, endorsement_key)?;
-    let service = Service::new(config).map_err(MockError::from)?;
+    let mut service = Service::new(config).map_err(MockError::from)?;
+    if let Some(timeline) = &plan.chaos {
+        service.disturb(timeline.rules(&[Layer::Service]), &plan.scenario.fleet.id_prefix);
+    }
     // Virtual time outruns any disk: here the log waits for it instead of dropping lines.
     let log = ServiceLog::start(plan.scenario.mock.log.as_ref(), true)?;
 
@@ -100,6 +109,7 @@ pub fn run(plan: Plan, control: &Control) -> Result<Record, RunError> {
             seed: Seed(plan.scenario.seed),
             cohorts: cohorts.collect(),
             recorder: recorder.into(),
+            chaos: plan.chaos.as_ref().map(|timeline| Rc::new(ShardChaos::new(timeline))),
             governor: Governor::new(None, &Arc::new(AtomicU64::new(0)), 1, brake.clone()),
             hubs: HubNames::default(),
             // Virtual time stands still while an attestation works.
@@ -111,7 +121,8 @@ pub fn run(plan: Plan, control: &Control) -> Result<Record, RunError> {
             biased;
             () = brake.pulled() => {}
             () = alarms.at(horizon) => brake.pull(Halt::Horizon),
-            () = drive_all(Rc::clone(&shard), members, limit) => {}
+            () = guarded(guards, clock, &alarms, &brake) => {}
+            () = drive_all(Rc::clone(&shard), members, limit, horizon) => {}
         }
         (shard, clock.now(), house)
     });
@@ -138,6 +149,15 @@ pub fn run(plan: Plan, control: &Control) -> Result<Record, RunError> {
     Ok(judge::record(&plan, findings, outcome))
 }
 
+/// Looks at the guardrails once a second; never returns.
+async fn guarded(guards: Option<(Guards, Arc<Gauges>)>, clock: Clock, alarms: &Alarms, brake: &Brake) {
+    let Some((mut guards, gauges)) = guards else { return std::future::pending().await };
+    loop {
+        alarms.at(guards.next()).await;
+        guards.look(clock.now(), Snapshot::of(std::iter::once(&*gauges)), brake);
+    }
+}
+
 /// Connects devices to the door by pipes.
 struct Pipes {
     house: Rc<House>,
@@ -146,14 +166,18 @@ struct Pipes {
 }
 
 impl Connect for Pipes {
-    type Stream = DuplexStream;
+    type Stream = Weathered<DuplexStream>;
 
-    async fn connect(&self, identity: &Arc<DeviceIdentity>) -> (Result<DuplexStream, Fault>, ConnectTimes) {
-        (Ok(self.pipe(identity, self.transport).await), ConnectTimes::default())
+    async fn connect(
+        &self,
+        identity: &Arc<DeviceIdentity>,
+        weather: Option<Weather>,
+    ) -> (Result<Self::Stream, Fault>, ConnectTimes) {
+        (Ok(Weathered::new(self.pipe(identity, self.transport).await, weather)), ConnectTimes::default())
     }
 
-    async fn connect_hub(&self, _: &str, identity: &Arc<DeviceIdentity>) -> Result<DuplexStream, Fault> {
-        Ok(self.pipe(identity, Transport::Mqtt).await)
+    async fn connect_hub(&self, _: &str, identity: &Arc<DeviceIdentity>) -> Result<Self::Stream, Fault> {
+        Ok(Weathered::new(self.pipe(identity, Transport::Mqtt).await, None))
     }
 }
 

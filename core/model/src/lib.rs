@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod chaos;
 pub mod device;
 pub mod outcome;
 pub mod profile;

@@ -8,6 +8,7 @@ mod arrival;
 mod compare;
 mod explain;
 mod file;
+mod guardrail;
 mod hub;
 mod life;
 mod mock;
@@ -25,6 +26,7 @@ pub use file::{
     Cohort, ConnectionKind, Consent, Fleet, Plugin, Plugins, Scenario, SecretSource, Target, TargetKind,
     TlsVersions,
 };
+pub use guardrail::{GuardrailFile, Measure, SteadyStateFile};
 pub use hub::{HubChangeFile, HubFile, HubStateFile, SweepFile, TierFile};
 pub use life::{LifeFile, PowerCutFile};
 pub use mock::{

@@ -9,6 +9,7 @@
 pub mod access;
 mod allocation;
 pub mod certificate;
+mod chaos;
 mod config;
 pub mod enrollment;
 pub mod enrollment_api;

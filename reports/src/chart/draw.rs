@@ -168,6 +168,7 @@ fn drawn(area: &Area<'_>, layer: &Layer) -> Markup {
         }
         Shape::Rule => rule(area, layer, first.1),
         Shape::Bars => bars(area, layer),
+        Shape::Bands => bands(area, layer),
     }
 }
 
@@ -199,6 +200,19 @@ fn bars(area: &Area<'_>, layer: &Layer) -> Markup {
                 @let height = if y > 0.0 { (area.bottom - area.y(y)).max(1.0) } else { 0.0 };
                 rect x=(round(area.x(x) - wide / 2.0)) y=(round(area.bottom - height)) width=(round(wide))
                     height=(round(height)) {}
+            }
+        }
+    }
+}
+
+fn bands(area: &Area<'_>, layer: &Layer) -> Markup {
+    let (top, height) = (round(area.top), round(area.bottom - area.top));
+    html! {
+        g class={ "bands " (layer.ink.class()) } {
+            @for pair in layer.points.chunks_exact(2) {
+                @let (from, to) = (area.x(pair[0].0), area.x(pair[1].0));
+                // What is there at all can be seen.
+                rect x=(round(from)) y=(top) width=(round((to - from).max(1.0))) height=(height) {}
             }
         }
     }
@@ -289,6 +303,7 @@ pub(super) fn swatch(layer: &Layer) -> Markup {
                 Shape::Area => path class={ "area " (ink) } d="M0 0H22V10H0Z" {},
                 Shape::Dots => g class={ "dots " (ink) } { circle cx="11" cy="5" r="4" {} },
                 Shape::Beyond => path class={ "beyond " (ink) } d="M0 0H22V10H0Z" {},
+                Shape::Bands => g class={ "bands " (ink) } { rect x="3" y="0" width="16" height="10" {} },
                 Shape::Bars => g class={ "bars " (ink) } { rect x="6" y="0" width="10" height="10" {} },
             }
         }

@@ -35,7 +35,10 @@ fn verdict(record: &Record) -> TestCase {
     let sentence = clipped(&record.verdict.sentence, TEXT_MAX);
     let status = match record.verdict.result {
         VerdictResult::Passed | VerdictResult::Failed | VerdictResult::Vacuous => TestCaseStatus::success(),
-        VerdictResult::Untrusted | VerdictResult::Ceiling | VerdictResult::Interrupted => {
+        VerdictResult::Unknown
+        | VerdictResult::Untrusted
+        | VerdictResult::Ceiling
+        | VerdictResult::Interrupted => {
             let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
             status.set_type(crate::verdict::word(record.verdict.result)).set_message(sentence.clone());
             status

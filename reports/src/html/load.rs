@@ -65,6 +65,7 @@ fn figure(record: &Record, id: &str, title: &str, what: &str, lines: &[Line<'_>]
             points: buckets.stairs(buckets.rates_per_s(line.counts)),
         })
         .collect();
+    layers.extend(super::chaos::bands(record));
     layers.extend(record.bound.as_ref().map(quota));
     let peaks: Vec<String> = lines
         .iter()

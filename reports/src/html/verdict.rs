@@ -14,7 +14,10 @@ pub(super) fn card(record: &Record, name: &str) -> Markup {
     let (class, sign) = match verdict.result {
         VerdictResult::Passed => ("good", "✓"),
         VerdictResult::Failed | VerdictResult::Vacuous => ("bad", "✕"),
-        VerdictResult::Untrusted | VerdictResult::Ceiling | VerdictResult::Interrupted => ("warn", "!"),
+        VerdictResult::Unknown
+        | VerdictResult::Untrusted
+        | VerdictResult::Ceiling
+        | VerdictResult::Interrupted => ("warn", "!"),
     };
     html! {
         header #verdict class={ "verdict " (class) } {
@@ -92,6 +95,7 @@ fn circumstances(record: &Record) -> Markup {
         End::Settled => "when every device was settled".to_owned(),
         End::Horizon => "at the horizon".to_owned(),
         End::Interrupted => "by hand".to_owned(),
+        End::Guardrail { rule } => format!("by the guardrail {}", clipped(rule, NAME_MAX)),
         End::Ceiling { ceiling } => format!("by the ceiling {}", clipped(ceiling, NAME_MAX)),
     };
     html! {

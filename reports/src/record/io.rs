@@ -97,6 +97,7 @@ impl Record {
             metrics: Vec::new(),
             alerts: Vec::new(),
             service_log: None,
+            chaos: Chaos::default(),
             verdict: Verdict { result: VerdictResult::Passed, sentence: String::new(), exit_code: 0 },
         }
     }

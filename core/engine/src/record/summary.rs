@@ -169,7 +169,7 @@ fn cohort_totals(shards: &[Recorder], cohort: usize) -> Totals {
                     totals.stopped += 1;
                     *totals.stopped_by.entry(class_name(*class)).or_default() += 1;
                 }
-                Standing::Off | Standing::Running => {}
+                Standing::Off | Standing::Running | Standing::Again | Standing::Dark(_) => {}
             }
         }
     }

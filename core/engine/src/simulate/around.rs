@@ -2,11 +2,13 @@
 //!
 //! This is the only place where the simulator meets a strategy.
 
+use fleetstorm_model::chaos::Deciding;
 use fleetstorm_model::device::{Attempt, Decision, Host, LifeEvent, LifeHost, Observation};
 use fleetstorm_model::protocol::Registration;
 use fleetstorm_model::random::{Purpose, Seed};
 use fleetstorm_model::time::Moment;
 
+use super::faults::Faults;
 use crate::plugins::Retry;
 use crate::record::Recorder;
 
@@ -19,16 +21,25 @@ pub(super) struct Around<'a> {
     pub(super) wait_max_ns: &'a mut u64,
     pub(super) seed: Seed,
     pub(super) device: u32,
+    pub(super) faults: Option<&'a mut Faults>,
     /// Hosts of the hubs, by number.
     pub(super) hubs: &'a [String],
 }
 
 impl Around<'_> {
     /// The draws of this device's strategy, in the order in which it is asked.
-    fn random(&mut self) -> [u64; 2] {
+    /// With `equal_seeds` they are those of device 0.
+    fn random(&mut self, equal_seeds: bool) -> [u64; 2] {
         let count = *self.draws;
         *self.draws = count.wrapping_add(1);
-        [Purpose::Retry, Purpose::RetryMore].map(|purpose| self.seed.draw(purpose, self.device, count))
+        let device = if equal_seeds { 0 } else { self.device };
+        [Purpose::Retry, Purpose::RetryMore].map(|purpose| self.seed.draw(purpose, device, count))
+    }
+
+    /// What faults make of the device's own decision.
+    fn deciding(&mut self, attempt: &Attempt) -> Deciding {
+        let device = self.device;
+        self.faults.as_mut().map(|faults| faults.decide(attempt, device)).unwrap_or_default()
     }
 
     /// A number that stays with the device from run to run.
@@ -39,17 +50,23 @@ impl Around<'_> {
 
 impl Host for Around<'_> {
     fn admit(&mut self, attempt: &Attempt) -> Decision {
-        let (hash, random) = (self.hash(), self.random());
+        let equal_seeds = self.deciding(attempt).equal_seeds;
+        let (hash, random) = (self.hash(), self.random(equal_seeds));
         self.retry.admit(self.session, hash, random, attempt)
     }
 
     fn decide(&mut self, attempt: &Attempt) -> Decision {
-        let (hash, random) = (self.hash(), self.random());
-        self.retry.decide(self.session, hash, random, attempt)
+        let deciding = self.deciding(attempt);
+        if let Some(wait) = deciding.wait {
+            return Decision::Wait(wait);
+        }
+        let (hash, random) = (self.hash(), self.random(deciding.equal_seeds));
+        let failures = attempt.failures.saturating_add(deciding.failures);
+        self.retry.decide(self.session, hash, random, &Attempt { failures, ..*attempt })
     }
 
     fn settled(&mut self, attempt: &Attempt) {
-        let (hash, random) = (self.hash(), self.random());
+        let (hash, random) = (self.hash(), self.random(false));
         self.retry.settled(self.session, hash, random, attempt);
     }
 
@@ -60,6 +77,9 @@ impl Host for Around<'_> {
     fn observe(&mut self, now: Moment, observation: Observation<'_>) {
         if let Observation::BackedOff { wait, .. } = observation {
             *self.wait_max_ns = (*self.wait_max_ns).max(wait.as_nanos());
+        }
+        if let (Some(faults), Observation::Assigned { .. }) = (&mut self.faults, observation) {
+            faults.assigned(now);
         }
         self.recorder.observe(self.device as usize, now, observation);
     }

@@ -27,8 +27,10 @@ impl Simulation<'_> {
             let before = life.has_been_online();
             let cohort = &self.world.cohorts[usize::from(cell.cohort)];
             let Some(rules) = &cohort.life else { return None };
+            let off = self.world.parts.policy(now, device, &cohort.policy);
+            let policy = off.as_ref().unwrap_or(&cohort.policy);
             let (own, mut around) = super::around(&mut self.world.parts, cohort, cell, device);
-            let action = life.step(own, now, input, (&cohort.policy, rules), &mut around);
+            let action = life.step(own, now, input, (policy, rules), &mut around);
             if life.has_been_online() && !before {
                 self.note(device, now, Fate::Assigned);
                 self.free_place();

@@ -13,6 +13,8 @@ pub(super) enum Parcel {
     Time,
     /// A connection that stands.
     Connection,
+    /// A connection or a request that broke.
+    Broken(Fault),
     /// The device's request, at the service.
     Request { expires_unix_secs: u32, operation: Operation, slot: u8 },
     /// 429 with a number of seconds.
@@ -83,6 +85,7 @@ impl Shelf {
             Parcel::Boot
             | Parcel::Time
             | Parcel::Connection
+            | Parcel::Broken(_)
             | Parcel::Request { .. }
             | Parcel::Knock { .. }
             | Parcel::Welcome

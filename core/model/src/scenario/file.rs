@@ -6,7 +6,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::text::{Duration, Offset, Rate};
-use super::{AlertRule, Arrival, CompareFile, LifeFile, MockFile, Network, RefusalsFile, Transport};
+use super::{
+    AlertRule, Arrival, CompareFile, GuardrailFile, LifeFile, MockFile, Network, RefusalsFile,
+    SteadyStateFile, Transport,
+};
+use crate::chaos::{ChaosFile, Layer};
 use crate::device::{ConnectionUse, Policy};
 use crate::profile::Profile;
 use crate::time::{Calendar, Span};
@@ -47,6 +51,15 @@ pub struct Scenario {
     /// What `compare` compares.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compare: Option<CompareFile>,
+    /// What must hold before the first fault, or the run does not start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steady_state: Option<SteadyStateFile>,
+    /// What aborts the run.
+    #[serde(rename = "guardrail", skip_serializing_if = "Vec::is_empty")]
+    pub guardrails: Vec<GuardrailFile>,
+    /// Faults, and when they happen.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub chaos: Vec<ChaosFile>,
 }
 
 impl Default for Scenario {
@@ -66,6 +79,9 @@ impl Default for Scenario {
             plugins: Plugins::default(),
             network: Network::default(),
             compare: None,
+            steady_state: None,
+            guardrails: Vec::new(),
+            chaos: Vec::new(),
         }
     }
 }
@@ -427,4 +443,7 @@ pub struct Consent {
     pub max_registrations: u64,
     /// Most registrations and status lookups per unit of time; the run stops when a request would exceed it.
     pub max_rate: Rate,
+    /// The layers at which the scenario may make faults: `network` (of the devices) and `fleet`. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chaos: Vec<Layer>,
 }

@@ -83,7 +83,7 @@ impl Delay {
     }
 
     /// What is wrong with the numbers.
-    pub(super) fn check(&self) -> Result<(), &'static str> {
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
         match self {
             Self::Uniform { min, max } if max < min => Err("`max` is below `min`"),
             Self::Lognormal { sigma, .. } if !(0.0..=10.0).contains(sigma) => {

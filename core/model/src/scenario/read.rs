@@ -363,6 +363,9 @@ impl<'a> Judge<'a> {
             }
         }
         self.alerts(scenario);
+        for complaint in crate::chaos::check(scenario) {
+            self.refuse(&complaint.path, complaint.message, complaint.help);
+        }
         self.target(scenario);
         self.mock(&scenario.mock, "mock.");
         if let Some(compare) = &scenario.compare {

@@ -11,6 +11,7 @@ use super::machine::Service;
 use super::record::Caller;
 use super::throttle::{Meter, Model, Verdict};
 use super::{Certificate, Evidence, Resource, Token};
+use crate::chaos::Serving;
 use crate::protocol::mqtt::Connack;
 use crate::protocol::sas;
 use crate::random::fraction;
@@ -262,7 +263,7 @@ impl Service {
             return false;
         }
         let audience = Audience { evidence, resource: || format!("{host}/devices/{device_id}") };
-        self.admit(now, caller, &audience).is_ok()
+        self.admit(now, caller, &audience, &Serving::default()).is_ok()
     }
 
     fn welcome(&mut self, now: Moment, hub: u16, genuine: bool) -> Welcome {

@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, VecDeque};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
+use super::chaos::Disturbance;
 use super::config::{Assignment, Config, ConfigError, Overlap};
-use super::enrollment::{AllocationPolicy, Attestation, Enrollment, Group, Individual};
+use super::enrollment::{AllocationPolicy, Attestation, Enrollment, Group, Individual, SymmetricKey};
 use super::hub::Hubs;
 use super::metrics::{MetricStatus, Metrics};
 use super::placement::{Choice, Special, WebhookCall};
@@ -15,6 +16,7 @@ use super::record::{Caller, EnrollmentPlace, EnrollmentRef, Records};
 use super::store::Book;
 use super::throttle::{Meter, RetryAfterMode, Verdict};
 use super::{Call, Evidence, Request, Resource, Submission, Token};
+use crate::chaos::Serving;
 use crate::protocol::{
     Body, Enrolment, ErrorBody, Malformed, OperationId, Registration, RegistrationId, RegistrationState,
     Reply, RetryAfter, Status, code, http, sas,
@@ -133,6 +135,8 @@ pub struct Service {
     pub(super) metrics: Metrics,
     /// Counts answers; keys tracking ids and jitter.
     answers: u32,
+    /// Faults, if there are any.
+    pub(super) disturbance: Option<Box<Disturbance>>,
 }
 
 /// Why a request is refused: the six-digit code, and a wait where the refusal names one.
@@ -191,6 +195,7 @@ impl Service {
             counters: Counters::default(),
             metrics: Metrics::default(),
             answers: 0,
+            disturbance: None,
             config,
         })
     }
@@ -235,7 +240,7 @@ impl Service {
         let caller = self.caller(request.registration_id);
         let Answered { answer, delay } = self.answer(|service, delay| {
             let (query, form) = service.understand(request)?;
-            service.judge(now, caller, query, form, evidence, delay)
+            service.attend(now, caller, query, form, evidence, delay)
         });
         let handled = Handled { reply: self.reply(now, &answer), delay, request_id: self.request_id() };
         self.seal(now, &answer, handled, evidence)
@@ -258,7 +263,7 @@ impl Service {
                 return Err(Refusal::new(code::UNAUTHORIZED));
             }
             let form = Form { api_version: http::API_VERSION, payload: None };
-            service.judge(now, caller, query, Ok(form), evidence, delay)
+            service.attend(now, caller, query, Ok(form), evidence, delay)
         })
     }
 
@@ -331,7 +336,8 @@ impl Service {
         Ok((query, payload.map(|payload| Form { api_version, payload })))
     }
 
-    fn judge(
+    /// Judges a request, as far as faults let it.
+    fn attend(
         &mut self,
         now: Moment,
         caller: Caller<'_>,
@@ -340,14 +346,39 @@ impl Service {
         evidence: &impl Evidence,
         delay: &mut Span,
     ) -> Result<Answer, Refusal> {
-        if let Query::Poll(id) = query {
-            return self.poll(now, caller, id, evidence);
+        let Some(serving) = self.disturbed(now, caller, query) else {
+            return self.judge(now, caller, query, form, evidence, (delay, &Serving::default()));
+        };
+        let mut queued = Span::ZERO;
+        let answer = match serving.answered(query) {
+            Ok(None) => self.judge(now, caller, query, form, evidence, (&mut queued, &serving)),
+            Ok(Some(answer)) => Ok(answer),
+            Err(refusal) => Err(refusal),
+        };
+        *delay = serving.delayed(queued);
+        if let (Query::Register, Ok(answer)) = (query, &answer) {
+            self.hold(&serving, *answer);
         }
-        *delay = self.meter(now)?;
+        answer
+    }
+
+    fn judge(
+        &mut self,
+        now: Moment,
+        caller: Caller<'_>,
+        query: Query<'_>,
+        form: Result<Form<'_>, Refusal>,
+        evidence: &impl Evidence,
+        (delay, serving): (&mut Span, &Serving),
+    ) -> Result<Answer, Refusal> {
+        if let Query::Poll(id) = query {
+            return self.poll(now, caller, id, evidence, serving);
+        }
+        *delay = self.meter(now, serving.quota)?;
         let form = form?;
         match query {
-            Query::Register => self.register(now, caller, &form, evidence),
-            Query::Lookup | Query::Poll(_) => self.lookup(now, caller, evidence),
+            Query::Register => self.register(now, caller, &form, evidence, serving),
+            Query::Lookup | Query::Poll(_) => self.lookup(now, caller, evidence, serving),
         }
     }
 
@@ -408,8 +439,8 @@ impl Service {
     }
 
     /// The registration quota: registrations and status lookups count (`dps-protocol` 11.1).
-    fn meter(&mut self, now: Moment) -> Result<Span, Refusal> {
-        match self.registrations.admit(now) {
+    fn meter(&mut self, now: Moment, share: f64) -> Result<Span, Refusal> {
+        match self.registrations.admit_share(now, share) {
             Verdict::Admit { delay } => Ok(delay),
             Verdict::Reject { until_token } => Err(self.throttled(now, until_token)),
         }
@@ -446,6 +477,7 @@ impl Service {
         caller: Caller<'_>,
         form: &Form<'_>,
         evidence: &impl Evidence,
+        serving: &Serving,
     ) -> Result<Answer, Refusal> {
         self.hubs.advance(now);
         if evidence.certificate().is_none()
@@ -457,7 +489,7 @@ impl Service {
             }
             return challenge;
         }
-        let admitted = self.admit(now, caller, evidence);
+        let admitted = self.admit(now, caller, evidence, serving);
         self.metrics.attested(now, admitted.is_ok());
         let enrollment = admitted?;
         if !self.enrollment(enrollment).is_some_and(|enrollment| enrollment.enabled) {
@@ -474,7 +506,7 @@ impl Service {
         }
         let name = self.name(caller);
         // Before the record says that it was asked again: the choice depends on what it was before.
-        let choice = self.choose(at, &name, enrollment, form.api_version);
+        let choice = self.choose(at, &name, enrollment, form.api_version, serving.without_hub.as_deref());
         let record = self.records.get_mut(at);
         record.registrations += 1;
         record.enrollment = enrollment;
@@ -493,6 +525,7 @@ impl Service {
         caller: Caller<'_>,
         operation: &OperationId,
         evidence: &impl Evidence,
+        serving: &Serving,
     ) -> Result<Answer, Refusal> {
         let at = self.records.find(caller).ok_or(Refusal::new(code::REGISTRATION_NOT_FOUND))?;
         if let Some(limit) = self.config.throttle.polls_per_window {
@@ -501,7 +534,7 @@ impl Service {
                 return Err(self.throttled(now, wait));
             }
         }
-        self.admit(now, caller, evidence)?;
+        self.admit(now, caller, evidence, serving)?;
         let ticket = self.ticket(at);
         if self.operation_id(ticket) != *operation {
             return Err(Refusal::new(code::REGISTRATION_NOT_FOUND));
@@ -522,8 +555,9 @@ impl Service {
         now: Moment,
         caller: Caller<'_>,
         evidence: &impl Evidence,
+        serving: &Serving,
     ) -> Result<Answer, Refusal> {
-        self.admit(now, caller, evidence)?;
+        self.admit(now, caller, evidence, serving)?;
         let at = self.records.find(caller).ok_or(Refusal::new(code::REGISTRATION_NOT_FOUND))?;
         Ok(Answer::Known(self.ticket(at), now < self.records.get(at).ready_at))
     }
@@ -543,9 +577,11 @@ impl Service {
         now: Moment,
         caller: Caller<'_>,
         evidence: &impl Evidence,
+        serving: &Serving,
     ) -> Result<EnrollmentRef, Refusal> {
         let id = &*self.name(caller);
-        let unix_secs = self.config.calendar.unix_secs(now);
+        let unix_ns = self.config.calendar.unix_nanos(now).saturating_add_signed(serving.clock_offset_ns);
+        let unix_secs = unix_ns / 1_000_000_000;
         if let Some(leaf) = evidence.certificate() {
             let invalid = Refusal::new(code::INVALID_CERTIFICATE);
             let dated = i64::try_from(unix_secs)
@@ -553,7 +589,7 @@ impl Service {
             if !leaf.common_name.eq_ignore_ascii_case(id) || !dated {
                 return Err(invalid);
             }
-            return self.by_certificate(id, leaf.sha256, unix_secs, evidence).ok_or(invalid);
+            return self.by_certificate(id, leaf.sha256, unix_secs, evidence, serving).ok_or(invalid);
         }
         let unauthorized = Refusal::new(code::UNAUTHORIZED);
         match evidence.token() {
@@ -568,7 +604,7 @@ impl Service {
                 if expires_unix_secs < unix_secs || !covered() {
                     return Err(unauthorized);
                 }
-                self.by_key(caller, id, evidence).ok_or(unauthorized)
+                self.by_key(caller, id, evidence, serving).ok_or(unauthorized)
             }
         }
     }
@@ -579,11 +615,13 @@ impl Service {
         sha256: [u8; 32],
         unix_secs: u64,
         evidence: &impl Evidence,
+        serving: &Serving,
     ) -> Option<EnrollmentRef> {
+        let primary_stands = !serving.primary_refused;
         if let Some(at) = self.individuals.find(id) {
             return match &self.individuals.get(at)?.value.enrollment.attestation {
                 Attestation::Leaf { primary, secondary }
-                    if primary.sha256 == sha256
+                    if (primary_stands && primary.sha256 == sha256)
                         || secondary.as_ref().is_some_and(|other| other.sha256 == sha256) =>
                 {
                     Some(EnrollmentRef::individual(at))
@@ -593,7 +631,7 @@ impl Service {
         }
         let nearest = |(at, group): (u32, &Group)| match &group.enrollment.attestation {
             Attestation::Signer { primary, secondary } => {
-                let depth = [Some(primary), secondary.as_ref()]
+                let depth = [Some(primary).filter(|_| primary_stands), secondary.as_ref()]
                     .into_iter()
                     .flatten()
                     .filter_map(|ca| evidence.signed_by(ca, unix_secs))
@@ -605,12 +643,21 @@ impl Service {
         self.groups.iter().filter_map(nearest).min().map(|(_, at)| EnrollmentRef::group(at))
     }
 
-    fn by_key(&self, caller: Caller<'_>, id: &str, evidence: &impl Evidence) -> Option<EnrollmentRef> {
+    fn by_key(
+        &self,
+        caller: Caller<'_>,
+        id: &str,
+        evidence: &impl Evidence,
+        serving: &Serving,
+    ) -> Option<EnrollmentRef> {
+        let stands = |_: &&SymmetricKey| !serving.primary_refused;
         let signed = |attestation: &Attestation, derived_for: Option<&str>| match attestation {
-            Attestation::SymmetricKey { primary, secondary } => [Some(primary), secondary.as_ref()]
-                .into_iter()
-                .flatten()
-                .any(|key| evidence.signed_with(key, derived_for)),
+            Attestation::SymmetricKey { primary, secondary } => {
+                [Some(primary).filter(stands), secondary.as_ref()]
+                    .into_iter()
+                    .flatten()
+                    .any(|key| evidence.signed_with(key, derived_for))
+            }
             Attestation::Leaf { .. } | Attestation::Signer { .. } | Attestation::Tpm { .. } => false,
         };
         if let Some(at) = self.individuals.find(id) {

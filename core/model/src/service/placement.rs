@@ -166,12 +166,25 @@ impl Service {
 
     /// Decides how a registration gets its hub. The enrollment's policy goes before the instance's (`dps-protocol`
     /// 14.5), and a policy that keeps devices where they are before both (14.6).
-    pub(super) fn choose(&self, at: usize, name: &str, of: EnrollmentRef, api_version: &str) -> Choice {
+    ///
+    /// A hub that is `unlinked` by a fault does not come into question where there is another one.
+    pub(super) fn choose(
+        &self,
+        at: usize,
+        name: &str,
+        of: EnrollmentRef,
+        api_version: &str,
+        unlinked: Option<&str>,
+    ) -> Choice {
+        let linked = |hub: u16| {
+            let host = &self.config.hubs[usize::from(hub)].host;
+            self.hubs.is_linked(hub) && unlinked.is_none_or(|unlinked| !unlinked.eq_ignore_ascii_case(host))
+        };
         // A deleted enrollment admits nobody.
         let Some(enrollment) = self.enrollment(of) else { return Choice::Hub(0) };
         if let Some(hub) = self.current_hub(at) {
             let sticky = api_version.get(..10).is_some_and(|date| date <= LAST_STICKY_VERSION);
-            if self.hubs.is_linked(hub) && (sticky || !enrollment.reprovision.update_hub_assignment) {
+            if linked(hub) && (sticky || !enrollment.reprovision.update_hub_assignment) {
                 return Choice::Hub(hub);
             }
         }
@@ -180,7 +193,10 @@ impl Service {
             None => self.config.allocation,
         };
         let key = allocation::hash(name);
-        let candidates = self.candidates(enrollment).map(|at| (at, &self.config.hubs[usize::from(at)]));
+        let all = self.candidates(enrollment);
+        let some = all.clone().any(&linked);
+        let candidates =
+            all.filter(|&at| !some || linked(at)).map(|at| (at, &self.config.hubs[usize::from(at)]));
         let hub = match enrollment.allocation.unwrap_or(usual) {
             AllocationPolicy::Custom => return Choice::Webhook,
             AllocationPolicy::Hashed => allocation::hashed(candidates, key),
@@ -291,6 +307,12 @@ impl Service {
         });
         self.records.get_mut(at).ready_at = Moment::FAR;
         self.calls.extend(call);
+    }
+
+    /// Lets a running assignment come to nothing when its time is over.
+    pub(super) fn fail_assignment(&mut self, at: usize, code: u32) {
+        let message = crate::protocol::http::text_of(code).to_owned();
+        self.special.entry(at as u32).or_default().failure = Some((code, message));
     }
 
     /// The code and the text of a registration that has failed.

@@ -75,10 +75,21 @@ impl Meter {
 
     /// Judges one request. Moments must not go backwards; one that does counts as the last one.
     pub fn admit(&mut self, now: Moment) -> Verdict {
+        self.admit_share(now, 1.0)
+    }
+
+    /// Judges one request while the quota is this share of the usual one: what is saved up, what comes in and what
+    /// fits are scaled alike, because credit is kept as time and a request takes more or less of it.
+    pub fn admit_share(&mut self, now: Moment, share: f64) -> Verdict {
         let admit = Verdict::Admit { delay: Span::ZERO };
+        let price = |cost: &i128| if share == 1.0 { *cost } else { (*cost as f64 / share) as i128 };
+        let fits = |limit: &u32| {
+            if share == 1.0 { *limit } else { (f64::from(*limit) * share).round() as u32 }
+        };
         match &mut self.0 {
             State::Unlimited => admit,
             State::Bucket { cost, capacity, penalty, credit, at } => {
+                let (cost, penalty) = (&price(cost), &price(penalty));
                 *credit = (*credit + fine(now.since(*at))).min(*capacity);
                 *at = now.max(*at);
                 if *credit >= *cost {
@@ -90,6 +101,7 @@ impl Meter {
                 reject(coarse(*cost - *credit))
             }
             State::Gcra { cost, tolerance, tat } => {
+                let cost = &price(cost);
                 let now = fine(now.since(Moment::START));
                 let early = *tat - *tolerance - now;
                 if early > 0 {
@@ -103,7 +115,7 @@ impl Meter {
                 if current != *index {
                     (*index, *count) = (current, 0);
                 }
-                if *count < *limit {
+                if *count < fits(limit) {
                     *count += 1;
                     return admit;
                 }
@@ -114,7 +126,7 @@ impl Meter {
                 while admitted.front().is_some_and(|&first| now.since(first) >= *length) {
                     admitted.pop_front();
                 }
-                if admitted.len() < *limit as usize {
+                if admitted.len() < fits(limit) as usize {
                     admitted.push_back(now.max(admitted.back().copied().unwrap_or(now)));
                     return admit;
                 }
@@ -122,6 +134,7 @@ impl Meter {
                 reject(free.since(now))
             }
             State::Queue { cost, tolerance, depth, tat } => {
+                let cost = &price(cost);
                 let now = fine(now.since(Moment::START));
                 let delay = (*tat - *tolerance - now).max(0);
                 if delay > *depth {
@@ -325,5 +338,35 @@ mod tests {
             assert!(admitted(&mut meter, 5_000_000_000));
             assert!(!admitted(&mut meter, 4_000_000_000), "{model:?}");
         }
+    }
+
+    /// Requests every 10 ms for two minutes: how many pass in each minute.
+    fn passed(model: Model, shares: [f64; 2]) -> [u32; 2] {
+        let mut meter = Meter::new(model);
+        let mut passed = [0; 2];
+        for tick in 0..12_000u64 {
+            let minute = (tick / 6_000) as usize;
+            let verdict = meter.admit_share(Moment::from_nanos(tick * 10_000_000), shares[minute]);
+            passed[minute] += u32::from(matches!(verdict, Verdict::Admit { .. }));
+        }
+        passed
+    }
+
+    #[test]
+    fn a_share_of_a_quota_scales_all_of_it() {
+        let minute = Span::from_secs(60);
+        for model in [
+            Model::TokenBucket { rate_per_s: 10.0, burst: 100.0 },
+            Model::Gcra { rate_per_s: 10.0, burst: 100.0 },
+            Model::Shaped { rate_per_s: 10.0, burst: 50.0, depth: 50.0 },
+        ] {
+            let [first, second] = passed(model, [0.5, 1.0]);
+            assert!(first.abs_diff(350) <= 2, "half of 100 at once and 600 in the minute: {model:?} {first}");
+            assert!(second.abs_diff(600) <= 2, "{model:?} {second}");
+        }
+        let window = Model::FixedWindow { limit: 600, window: minute };
+        assert_eq!(passed(window, [0.5, 1.0]), [300, 600]);
+        let [first, _] = passed(Model::SlidingWindow { limit: 600, window: minute }, [0.5, 1.0]);
+        assert_eq!(first, 300);
     }
 }

@@ -1,0 +1,11 @@
+//! Faults in a run: the schedule they are given, and how the drivers ask about them.
+
+mod guard;
+pub(crate) mod power;
+mod schedule;
+mod shard;
+pub(crate) mod steady;
+
+pub(crate) use guard::Guards;
+pub use schedule::{Entry, Occurrence, Schedule, schedule};
+pub(crate) use shard::{ShardChaos, off};

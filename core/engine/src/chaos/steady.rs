@@ -1,0 +1,50 @@
+//! The steady state: before the first fault a few devices must come online without any.
+
+use fleetstorm_model::scenario::{Arrival, Scenario};
+use fleetstorm_reports::Record;
+use fleetstorm_reports::record::{ObjectiveStatus, SteadyState};
+
+use crate::plan::Plan;
+use crate::{Control, RunError};
+
+/// The scenario of the look before: the same fleet in small, at once, and nothing that goes wrong on purpose.
+pub(crate) fn scenario(of: &Scenario) -> Option<Scenario> {
+    let steady = of.steady_state.as_ref()?;
+    let mut small = of.clone();
+    small.fleet.devices = steady.devices.min(of.fleet.devices);
+    small.fleet.arrival = Arrival::default();
+    small.horizon = steady.within;
+    small.objectives.clone_from(&steady.expect);
+    (small.chaos, small.steady_state) = (Vec::new(), None);
+    (small.guardrails, small.alerts, small.compare) = (Vec::new(), Vec::new(), None);
+    // What is written belongs to the run itself.
+    small.mock.log = None;
+    Some(small)
+}
+
+/// Looks whether the plan's target is in its steady state, with the driver that will run the plan.
+///
+/// # Errors
+/// It is not, or it could not be seen.
+pub(crate) fn check(
+    plan: &mut Plan,
+    run: impl FnOnce(Plan, &Control) -> Result<Record, RunError>,
+) -> Result<(), RunError> {
+    let Some(small) = plan.steady.take() else { return Ok(()) };
+    let record = run(*small, &Control::default())?;
+    if let Some(consent) = &mut plan.scenario.target.consent {
+        // What was asked for now is not asked for again.
+        consent.max_registrations = consent.max_registrations.saturating_sub(record.totals.registers);
+    }
+    let failed: Vec<String> = record
+        .objectives
+        .iter()
+        .filter(|objective| objective.status != ObjectiveStatus::Passed)
+        .map(|objective| format!("{} (seen: {})", objective.expression, objective.observed))
+        .collect();
+    if !failed.is_empty() {
+        return Err(RunError::Unsteady { devices: record.devices, failed: failed.join(", ") });
+    }
+    plan.steady_state = Some(SteadyState { devices: record.devices, objectives: record.objectives });
+    Ok(())
+}

@@ -1,0 +1,213 @@
+//! Faults of the network, at the stream that a device speaks over: what TLS makes of a socket, or a pipe.
+//!
+//! A stream without faults costs one look at an empty option for each read and write.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use fleetstorm_model::chaos::{Cut, Exchanging, Sending};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+/// Most bytes that a stream under faults reads at once.
+const CHUNK_BYTES: usize = 4 * 1024;
+
+/// A stream under faults.
+pub(crate) struct Weathered<S> {
+    inner: S,
+    weather: Option<Weather>,
+}
+
+/// The faults of one connection, held by its stream and by the device that speaks over it.
+#[derive(Clone, Default)]
+pub(crate) struct Weather(Rc<RefCell<State>>);
+
+#[derive(Default)]
+struct State {
+    sending: Sending,
+    cut: Option<Cutting>,
+    /// Something was written since the cut was ordered.
+    wrote: bool,
+    read_pause: Pause,
+    write_pause: Pause,
+}
+
+/// How the exchange in hand is cut off.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cutting {
+    /// What is written vanishes, and nothing comes.
+    Void,
+    /// What is written arrives, and nothing comes.
+    Deaf,
+    /// The peer resets the connection instead of answering.
+    Reset,
+    /// Likewise, in the middle of the answer.
+    Torn,
+    /// It has been reset.
+    Over,
+}
+
+/// A time in which nothing moves.
+#[derive(Default)]
+struct Pause(Option<Pin<Box<Sleep>>>);
+
+impl Pause {
+    #[allow(clippy::disallowed_methods, reason = "the stream is the driver's, and so is its clock")]
+    fn start(&mut self, span: Duration) {
+        self.0 = Some(Box::pin(tokio::time::sleep_until(Instant::now() + span)));
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if let Some(sleep) = &mut self.0 {
+            ready!(sleep.as_mut().poll(context));
+            self.0 = None;
+        }
+        Poll::Ready(())
+    }
+}
+
+impl Weather {
+    /// What the next exchange meets.
+    pub(crate) fn set(&self, sending: Sending, exchanging: Exchanging) {
+        let mut state = self.0.borrow_mut();
+        state.sending = sending;
+        state.wrote = false;
+        state.cut = exchanging.cut.map(|cut| match (cut, exchanging.reaches_service) {
+            (Cut::Silence, false) => Cutting::Void,
+            (Cut::Silence, true) => Cutting::Deaf,
+            (Cut::Broke(_), _) if exchanging.torn => Cutting::Torn,
+            (Cut::Broke(_), _) => Cutting::Reset,
+        });
+    }
+}
+
+impl<S> Weathered<S> {
+    pub(crate) fn new(inner: S, weather: Option<Weather>) -> Self {
+        Self { inner, weather }
+    }
+
+    /// The stream without its faults.
+    pub(crate) fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl State {
+    /// How many bytes may be written or read at once.
+    fn piece(&self) -> usize {
+        let slice = self.sending.slice.unwrap_or(u32::MAX);
+        // A tenth of a second's worth at a time, so that a slow connection is slow rather than jerky.
+        let pace = self.sending.bytes_per_s.map_or(u32::MAX, |rate| (rate / 10).max(1));
+        slice.min(pace).max(1) as usize
+    }
+
+    fn reading_piece(&self) -> usize {
+        let drip = self.sending.drip.map_or(u32::MAX, |(bytes, _)| bytes);
+        self.piece().min(drip.max(1) as usize)
+    }
+
+    /// How long nothing moves after so many bytes.
+    fn rest(&self, bytes: usize) -> Duration {
+        let pace = self.sending.bytes_per_s.map(|rate| bytes as f64 / f64::from(rate.max(1)));
+        Duration::from_secs_f64(pace.unwrap_or(0.0))
+    }
+
+    fn moved(&mut self, bytes: usize, reading: bool) {
+        let mut rest = self.rest(bytes);
+        if reading && let Some((_, every)) = self.sending.drip {
+            rest = rest.max(every.into());
+        }
+        if !rest.is_zero() {
+            let pause = if reading { &mut self.read_pause } else { &mut self.write_pause };
+            pause.start(rest);
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Weathered<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let Some(Weather(state)) = &this.weather else {
+            return Pin::new(&mut this.inner).poll_read(context, buffer);
+        };
+        let state = &mut *state.borrow_mut();
+        ready!(state.read_pause.poll(context));
+        if state.wrote && matches!(state.cut, Some(Cutting::Void | Cutting::Deaf)) {
+            // The device's own patience wakes it.
+            return Poll::Pending;
+        }
+        if state.cut == Some(Cutting::Over) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        let mut chunk = [0; CHUNK_BYTES];
+        let piece = state.reading_piece().min(buffer.remaining()).min(CHUNK_BYTES);
+        let mut part = ReadBuf::new(&mut chunk[..piece]);
+        ready!(Pin::new(&mut this.inner).poll_read(context, &mut part))?;
+        let read = part.filled().len();
+        // The answer has come, so the service has done what it was asked for.
+        let answered = state.wrote && read > 0;
+        if answered && state.cut == Some(Cutting::Reset) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        let arrives = if answered && state.cut == Some(Cutting::Torn) {
+            state.cut = Some(Cutting::Over);
+            read.div_ceil(2)
+        } else {
+            read
+        };
+        buffer.put_slice(&part.filled()[..arrives]);
+        state.moved(read, true);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Weathered<S> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let Some(Weather(state)) = &this.weather else {
+            return Pin::new(&mut this.inner).poll_write(context, bytes);
+        };
+        let state = &mut *state.borrow_mut();
+        ready!(state.write_pause.poll(context));
+        state.wrote = true;
+        if state.cut == Some(Cutting::Void) {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        let piece = state.piece().min(bytes.len());
+        let written = ready!(Pin::new(&mut this.inner).poll_write(context, &bytes[..piece]))?;
+        state.moved(written, false);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().inner).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().inner).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.weather.is_none() {
+            return Pin::new(&mut self.get_mut().inner).poll_write_vectored(context, slices);
+        }
+        let first = slices.iter().find(|slice| !slice.is_empty()).map_or(&[][..], |slice| &**slice);
+        self.poll_write(context, first)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.weather.is_none() && self.inner.is_write_vectored()
+    }
+}

@@ -1,0 +1,276 @@
+//! What came of each fault: whether it hit, when it was felt, and whether the fleet came back.
+//!
+//! Judged on the seconds of the record alone. A fault is felt when a larger share of the attempts goes wrong than in
+//! the half minute before it. The fleet has come back when as many devices come to rest as the quota lets through, or
+//! as are waiting (`retry-and-chaos` C-RECOVERY); it has locked up if for five minutes fewer than half of those do
+//! (C-METASTABLE).
+
+use fleetstorm_model::chaos::{Fault as Rule, Timeline, Window};
+use fleetstorm_model::time::{Moment, Span};
+use fleetstorm_reports::Record;
+use fleetstorm_reports::record::{Fault, FaultStatus, FaultWindow};
+
+/// How long before a fault it is looked at what is usual.
+const BEFORE_S: usize = 30;
+/// How much more has to go wrong than usual, as a share of the attempts.
+const FELT: f64 = 0.05;
+/// How long a fleet must drain well to have come back.
+const STEADY_S: usize = 60;
+/// How well: this share of what could be drained.
+const WELL: f64 = 0.95;
+/// How long a fleet may drain badly without having locked up.
+const PATIENCE_S: usize = 300;
+/// How badly: less than this share of the quota.
+const BADLY: f64 = 0.5;
+/// Occurrences of one fault that a record keeps.
+const WINDOWS_MAX: usize = 1_000;
+
+/// Judges every fault of a run that ended at `now`.
+pub(super) fn faults(timeline: &Timeline, record: &Record, now: Moment) -> Vec<Fault> {
+    let course = Course::of(record);
+    timeline.faults().iter().map(|rule| judge(rule, &course, now)).collect()
+}
+
+fn judge(rule: &Rule, course: &Course, now: Moment) -> Fault {
+    let tally = rule.tally.snapshot();
+    let begun = rule.begins();
+    let windows: Vec<FaultWindow> =
+        rule.windows(begun, now).take(WINDOWS_MAX).map(|window| course.judge(window, now)).collect();
+    let (status, note) = status(rule, tally.fired, &windows, course);
+    Fault {
+        name: rule.name.clone(),
+        kind: rule.kind.name().to_owned(),
+        layer: rule.kind.layer().name().to_owned(),
+        eligible: tally.eligible,
+        fired: tally.fired,
+        min_fired: rule.min_fired,
+        devices: tally.devices,
+        first_ns: tally.first.map(Moment::as_nanos),
+        last_ns: tally.last.map(Moment::as_nanos),
+        windows,
+        status,
+        note,
+    }
+}
+
+fn status(rule: &Rule, fired: u64, windows: &[FaultWindow], course: &Course) -> (FaultStatus, String) {
+    if let Some(window) = windows.iter().find(|window| window.locked_up) {
+        let ended = Span::from_nanos(window.until_ns.unwrap_or_default());
+        let note = format!(
+            "the fleet locked up after the fault ended at {ended}: devices wait and few come through"
+        );
+        return (FaultStatus::Failed, note);
+    }
+    let late = |window: &&FaultWindow| {
+        let after = window.recovered_after_ns.map(Span::from_nanos);
+        rule.recover_within.is_some_and(|within| after.is_some_and(|after| after > within))
+    };
+    if let (Some(within), Some(window)) = (rule.recover_within, windows.iter().find(late)) {
+        let after = Span::from_nanos(window.recovered_after_ns.unwrap_or_default());
+        return (FaultStatus::Failed, format!("the fleet came back after {after}, not within {within}"));
+    }
+    // It had all the time it was given, and did not come back in it.
+    let overdue = |window: &&FaultWindow| {
+        let left = window.until_ns.map(|until_ns| course.end().since(Moment::from_nanos(until_ns)));
+        let within = rule.recover_within;
+        window.recovered_after_ns.is_none()
+            && within.zip(left).is_some_and(|(within, left)| left > within + Span::from_secs(STEADY_S as u64))
+    };
+    if let (Some(within), true) = (rule.recover_within, windows.iter().any(|window| overdue(&window))) {
+        return (FaultStatus::Failed, format!("the fleet had not come back {within} after the fault ended"));
+    }
+    if fired < rule.min_fired {
+        let note = match (windows.is_empty(), rule.waits_for()) {
+            (true, Some(devices)) => {
+                format!("it waited for {devices} devices with a hub, which there never were")
+            }
+            (true, None) => "the run ended before it began".to_owned(),
+            (false, _) => format!("it hit {fired} times and had to hit {}", rule.min_fired),
+        };
+        return (FaultStatus::Vacuous, note);
+    }
+    let open = |window: &FaultWindow| window.until_ns.is_some() && window.recovered_after_ns.is_none();
+    if windows.iter().any(open) {
+        return (
+            FaultStatus::Unknown,
+            "the run ended before it was seen whether the fleet came back".to_owned(),
+        );
+    }
+    (FaultStatus::Passed, String::new())
+}
+
+/// How the fleet fared, by the second.
+struct Course {
+    /// Attempts that ended, and those that went wrong.
+    ended: Vec<u32>,
+    wrong: Vec<u32>,
+    /// Devices that came to rest in that second, and those on their way at its end.
+    drained: Vec<u64>,
+    waiting: Vec<u32>,
+    /// Devices that the quota lets through in a second.
+    quota_per_s: Option<f64>,
+}
+
+impl Course {
+    fn of(record: &Record) -> Self {
+        let series = &record.series;
+        let sum = |lists: &[&Vec<u32>]| -> Vec<u32> {
+            (0..series.sent.len()).map(|at| lists.iter().filter_map(|list| list.get(at)).sum()).collect()
+        };
+        let mut before = 0u64;
+        let drained = series
+            .in_flight
+            .iter()
+            .zip(&series.booted)
+            .map(|(waiting, booted)| {
+                let drained = (before + u64::from(*booted)).saturating_sub(u64::from(*waiting));
+                before = u64::from(*waiting);
+                drained
+            })
+            .collect();
+        Self {
+            ended: sum(&[&series.accepted, &series.throttled, &series.failed]),
+            wrong: sum(&[&series.throttled, &series.failed]),
+            drained,
+            waiting: series.in_flight.clone(),
+            quota_per_s: record.bound.as_ref().map(|bound| bound.rate_per_s),
+        }
+    }
+
+    fn end(&self) -> Moment {
+        Moment::START + Span::from_secs(self.waiting.len() as u64)
+    }
+
+    fn judge(&self, window: Window, now: Moment) -> FaultWindow {
+        let ended = (window.until < now).then_some(window.until);
+        FaultWindow {
+            from_ns: window.from.as_nanos(),
+            until_ns: ended.map(Moment::as_nanos),
+            detected_after_ns: self.detected(window).map(|second| since(second, window.from)),
+            recovered_after_ns: ended
+                .and_then(|until| self.recovered(until).map(|second| since(second, until))),
+            locked_up: ended.is_some_and(|until| self.locked_up(until)),
+        }
+    }
+
+    /// The share of the attempts in these seconds that went wrong.
+    fn wrong_share(&self, seconds: std::ops::Range<usize>) -> Option<f64> {
+        let sum = |list: &[u32]| {
+            let list = list.get(seconds.start.min(list.len())..seconds.end.min(list.len())).unwrap_or(&[]);
+            list.iter().map(|count| u64::from(*count)).sum::<u64>()
+        };
+        let ended = sum(&self.ended);
+        (ended > 0).then(|| sum(&self.wrong) as f64 / ended as f64)
+    }
+
+    /// The second in which the fault was first felt.
+    fn detected(&self, window: Window) -> Option<usize> {
+        let from = second(window.from);
+        let usual = self.wrong_share(from.saturating_sub(BEFORE_S)..from).unwrap_or(0.0);
+        let until = second(window.until).saturating_add(STEADY_S).min(self.ended.len());
+        (from..until).find(|&at| self.wrong_share(at..at + 1).is_some_and(|share| share > usual + FELT))
+    }
+
+    /// Devices that came to rest in the seconds from this one on.
+    fn drained_in(&self, from: usize, seconds: usize) -> u64 {
+        self.drained.iter().skip(from).take(seconds).sum()
+    }
+
+    /// The second from which on the fleet drained well, or was drained.
+    fn recovered(&self, until: Moment) -> Option<usize> {
+        let from = second(until);
+        (from..=self.waiting.len()).find(|&at| {
+            let backlog =
+                f64::from(at.checked_sub(1).and_then(|at| self.waiting.get(at)).copied().unwrap_or(0));
+            if backlog == 0.0 {
+                return true;
+            }
+            let possible = self.quota_per_s.map_or(backlog, |quota| backlog.min(quota * STEADY_S as f64));
+            self.drained_in(at, STEADY_S) as f64 >= WELL * possible
+        })
+    }
+
+    /// Whether for five minutes from then on devices were waiting and few came through.
+    fn locked_up(&self, until: Moment) -> bool {
+        let Some(quota_per_s) = self.quota_per_s else { return false };
+        let from = second(until);
+        let badly = |at: usize| {
+            let waits =
+                self.waiting.get(at..at + PATIENCE_S).is_some_and(|part| part.iter().all(|count| *count > 0));
+            let backlog = self.waiting.get(at).copied().unwrap_or(0);
+            let possible = (quota_per_s * PATIENCE_S as f64).min(f64::from(backlog));
+            waits && (self.drained_in(at, PATIENCE_S) as f64) < BADLY * possible
+        };
+        let last = self.waiting.len().saturating_sub(PATIENCE_S);
+        (from..=last).step_by(STEADY_S).any(badly)
+    }
+}
+
+/// The second of a moment.
+fn second(moment: Moment) -> usize {
+    usize::try_from(moment.as_nanos() / 1_000_000_000).unwrap_or(usize::MAX)
+}
+
+/// From a moment to the beginning of a second, or no time if it lies in it.
+fn since(second: usize, moment: Moment) -> u64 {
+    (Moment::START + Span::from_secs(second as u64)).since(moment).as_nanos()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A fleet of 600 that waits from second 0 on and drains as `drained` says, with a quota of 10 a second.
+    fn course(drained: &[u64], wrong: &[u32]) -> Course {
+        let mut left = 600u64;
+        let waiting = drained.iter().map(|count| {
+            left = left.saturating_sub(*count);
+            left as u32
+        });
+        Course {
+            waiting: waiting.collect(),
+            drained: drained.to_vec(),
+            ended: vec![100; drained.len()],
+            wrong: wrong.to_vec(),
+            quota_per_s: Some(10.0),
+        }
+    }
+
+    fn at(secs: u64) -> Moment {
+        Moment::START + Span::from_secs(secs)
+    }
+
+    #[test]
+    fn a_fleet_has_come_back_when_it_drains_as_fast_as_it_can() {
+        // Nothing for 20 s, a trickle for 10 s, then the quota until all are through.
+        let mut drained = vec![0; 20];
+        drained.extend([2; 10]);
+        drained.extend([10; 58]);
+        drained.extend([0; 10]);
+        let course = course(&drained, &vec![0; drained.len()]);
+        let recovered = course.recovered(at(20)).unwrap();
+        assert!((25..=30).contains(&recovered), "{recovered}");
+        assert_eq!(course.recovered(at(95)), Some(95), "nobody waits");
+        assert!(!course.locked_up(at(20)));
+    }
+
+    #[test]
+    fn a_fleet_that_trickles_for_five_minutes_has_locked_up() {
+        let drained: Vec<u64> = (0..400).map(|second| second % 2).collect();
+        let course = course(&drained, &vec![90; 400]);
+        assert!(course.locked_up(at(10)));
+        assert_eq!(course.recovered(at(10)), None);
+        assert!(!course.locked_up(at(200)), "200 s are too few to say so");
+    }
+
+    #[test]
+    fn a_fault_is_felt_when_more_goes_wrong_than_before() {
+        let wrong: Vec<u32> = (0..60).map(|second| if second >= 42 { 50 } else { 10 }).collect();
+        let course = course(&vec![10; 60], &wrong);
+        let window = Window { occurrence: 0, from: at(40), until: at(50) };
+        assert_eq!(course.detected(window), Some(42));
+        let judged = course.judge(window, at(60));
+        assert_eq!(judged.detected_after_ns, Some(2_000_000_000));
+        assert_eq!(course.detected(Window { occurrence: 0, from: at(48), until: at(50) }), Some(48));
+    }
+}

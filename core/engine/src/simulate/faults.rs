@@ -1,0 +1,139 @@
+//! Faults in a simulation: the same rules as on a wire, put to the same questions.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use fleetstorm_model::chaos::{
+    Connecting, Cut, Deciding, Exchanging, FaultKind, Layer, Occasion, Rules, Sending, Timeline, Window,
+};
+use fleetstorm_model::device::{Attempt, Policy};
+use fleetstorm_model::protocol::Operation;
+use fleetstorm_model::time::Moment;
+
+use crate::chaos::off;
+use crate::chaos::power::Outages;
+
+/// The faults of a fleet and its network.
+pub(super) struct Faults {
+    rules: Rules,
+    timeline: Arc<Timeline>,
+    /// By device: how many connections it opened, and when the last one.
+    connections: Vec<(u32, Moment)>,
+    /// Devices whose answer will not arrive.
+    cut: BTreeMap<u32, Cut>,
+    outages: Outages,
+    next_outage: Option<(Moment, usize, Window)>,
+    waits_for_events: bool,
+    network: bool,
+    fleet: bool,
+}
+
+impl Faults {
+    pub(super) fn new(timeline: &Arc<Timeline>, devices: u32, horizon: Moment) -> Self {
+        let outages = Outages::new(timeline, horizon);
+        let network = timeline.has(Layer::Network);
+        Self {
+            rules: timeline.rules(&[Layer::Network, Layer::Fleet]),
+            connections: if network { vec![(0, Moment::START); devices as usize] } else { Vec::new() },
+            cut: BTreeMap::new(),
+            next_outage: outages.next(timeline),
+            outages,
+            waits_for_events: timeline.waits_for_events(),
+            network,
+            fleet: timeline.has(Layer::Fleet),
+            timeline: Arc::clone(timeline),
+        }
+    }
+
+    /// Whether power can fail yet.
+    pub(super) fn expects_outages(&self) -> bool {
+        self.next_outage.is_some() || !self.outages.are_all_known(&self.timeline)
+    }
+
+    /// When power fails next.
+    pub(super) fn next_outage(&self) -> Option<Moment> {
+        self.next_outage.map(|(at, _, _)| at)
+    }
+
+    /// Takes the next outage.
+    pub(super) fn begin_outage(&mut self) -> Option<(usize, Window)> {
+        let (_, fault, window) = self.next_outage.take()?;
+        self.outages.took(fault);
+        self.next_outage = self.outages.next(&self.timeline);
+        Some((fault, window))
+    }
+
+    /// Whether a device loses its power: when it is back, and whether it remembers its hub.
+    pub(super) fn power(&mut self, fault: usize, window: Window, device: u32) -> Option<(Moment, bool)> {
+        self.rules.power(fault, window, device)
+    }
+
+    /// A device has its hub.
+    pub(super) fn assigned(&mut self, now: Moment) {
+        if self.waits_for_events {
+            self.timeline.assigned(now);
+            self.next_outage = self.outages.next(&self.timeline);
+        }
+    }
+
+    pub(super) fn connect(&mut self, now: Moment, device: u32) -> Connecting {
+        if !self.network {
+            return Connecting::default();
+        }
+        let opened = self.connections.get_mut(device as usize);
+        let connection = opened.map_or(0, |(count, _)| {
+            *count = count.wrapping_add(1);
+            *count
+        });
+        self.rules.connect(&Occasion { connection, ..Occasion::of(now, device, None) })
+    }
+
+    /// A connection stands.
+    pub(super) fn connected(&mut self, now: Moment, device: u32) {
+        if let Some((_, opened)) = self.connections.get_mut(device as usize) {
+            *opened = now;
+        }
+    }
+
+    pub(super) fn send(&mut self, now: Moment, device: u32, operation: Operation) -> (Sending, Exchanging) {
+        if !self.network {
+            return (Sending::default(), Exchanging { cut: None, reaches_service: true, torn: false });
+        }
+        let (connection, connected) =
+            self.connections.get(device as usize).copied().unwrap_or((0, Moment::START));
+        let occasion = Occasion { now, device, operation: Some(operation), connection, connected };
+        let (sending, exchanging) = (self.rules.send(&occasion), self.rules.exchange(&occasion));
+        self.cut.remove(&device);
+        if let Exchanging { cut: Some(cut), reaches_service: true, .. } = exchanging {
+            self.cut.insert(device, cut);
+        }
+        (sending, exchanging)
+    }
+
+    /// How the answer to a device's request ends, unless it arrives.
+    pub(super) fn cut(&mut self, device: u32) -> Option<Cut> {
+        self.cut.remove(&device)
+    }
+
+    pub(super) fn decide(&mut self, attempt: &Attempt, device: u32) -> Deciding {
+        if !self.fleet {
+            return Deciding::default();
+        }
+        self.rules.decide(&Occasion::of(attempt.now, device, Some(attempt.operation)))
+    }
+
+    /// A device's policy with its clock put off, if a fault does that now.
+    pub(super) fn policy(&mut self, now: Moment, device: u32, policy: &Policy) -> Option<Policy> {
+        if !self.fleet {
+            return None;
+        }
+        let offset_ns = self.rules.clock_offset_ns(&Occasion::of(now, device, None));
+        (offset_ns != 0).then(|| off(policy, offset_ns))
+    }
+}
+
+/// Bandwidth, drips and slices have no bytes to act on here.
+pub(super) fn without_bytes(timeline: &Timeline) -> Vec<&'static str> {
+    let bytes = |kind: &FaultKind| kind.needs_bytes().then(|| kind.name());
+    timeline.faults().iter().filter_map(|fault| bytes(&fault.kind)).collect()
+}

@@ -1,0 +1,263 @@
+//! Faults mean the same on every clock: one scenario, in a simulation, as bytes over pipes, and over sockets.
+
+use std::collections::BTreeSet;
+
+use fleetstorm_engine::{Control, Plan, Registry, live, simulate, wired};
+use fleetstorm_model::scenario::Scenario;
+use fleetstorm_model::time::Calendar;
+use fleetstorm_reports::Record;
+
+fn plan(text: &str, calendar: Calendar) -> Plan {
+    let scenario = Scenario::read(text, "test.toml", &[]).unwrap_or_else(|problems| panic!("{problems}"));
+    let registry = Registry::new(&[
+        &fleetstorm_plugin_retry::ENTRY,
+        &fleetstorm_plugin_symmetric_key::ENTRY,
+        &fleetstorm_plugin_x509::ENTRY,
+    ]);
+    Plan::new(scenario, &registry, calendar).expect("the plan is sound")
+}
+
+fn simulated(text: &str) -> Record {
+    simulate::run(plan(text, Calendar::VIRTUAL), &Control::default()).expect("the run ends")
+}
+
+fn wired(text: &str) -> Record {
+    wired::run(plan(text, Calendar::VIRTUAL), &Control::default()).expect("the run ends")
+}
+
+fn lived(text: &str) -> Record {
+    let machine = live::Machine { shards: Some(1) };
+    live::run(plan(text, live::calendar()), machine, &Control::default()).expect("the run ends")
+}
+
+/// How attempts ended, connecting apart, with how often.
+fn ends(record: &Record) -> BTreeSet<(String, u16, u32, String, u64)> {
+    record
+        .codes
+        .iter()
+        .map(|code| (code.operation.clone(), code.status, code.code, code.fault.clone(), code.count))
+        .collect()
+}
+
+/// 40 devices without haste, whose strategy waits 10 s after every failure.
+fn fleet(transport: &str, chaos: &str) -> String {
+    format!(
+        "horizon = \"10m\"\n[fleet]\ndevices = 40\narrival = {{ kind = \"constant\", rate = \"4/s\" }}\n\
+         [[cohort]]\ntransport = \"{transport}\"\nconnect_timeout = \"3s\"\nrequest_timeout = \"3s\"\npark = \"20s\"\n\
+         poll_interval = \"1s\"\npoll_jitter = \"0s\"\nretry = {{ kind = \"fixed\", base_ms = 10000 }}\n\
+         [mock]\nassignment = {{ kind = \"constant\", delay = \"500ms\" }}\nretry_after_s = 1\n\
+         [mock.throttle]\nprofile = \"unlimited\"\n{chaos}"
+    )
+}
+
+/// Every fault hits the first attempt of half of the devices: how attempts end, and how often, is the same with and
+/// without bytes.
+#[test]
+fn a_fault_means_the_same_in_a_simulation_and_as_bytes() {
+    let half = "probability = 0.5\nunit = \"device\"\ncount = { per = \"device\", first = 1 }\n";
+    for fault in [
+        "{ kind = \"net.refused\" }",
+        "{ kind = \"net.dns\", failure = \"no-name\" }",
+        "{ kind = \"net.dns\", failure = \"timeout\" }",
+        "{ kind = \"net.tls\", failure = \"expired\" }",
+        "{ kind = \"net.reset\", phase = \"accept\" }",
+        "{ kind = \"net.reset\", phase = \"after-tls\" }",
+        "{ kind = \"net.reset\", phase = \"after-request\" }",
+        "{ kind = \"net.reset\", phase = \"mid-response\" }",
+        "{ kind = \"net.blackhole\", phase = \"connect\" }",
+        "{ kind = \"net.blackhole\", phase = \"request\" }",
+        "{ kind = \"net.blackhole\", phase = \"answer\" }",
+        "{ kind = \"net.latency\", delay = { kind = \"constant\", delay = \"1s\" } }",
+        "{ kind = \"service.throttle\", retry_after = [\"5\"] }",
+        "{ kind = \"service.error\", status = 503 }",
+        "{ kind = \"service.brownout\", delay = { kind = \"constant\", delay = \"1s\" } }",
+        "{ kind = \"service.brownout\", delay = { kind = \"constant\", delay = \"0s\" }, lost = 1.0 }",
+        "{ kind = \"service.stuck\", held = \"5s\" }",
+        "{ kind = \"service.operation-lost\" }",
+        "{ kind = \"service.key-rotation\" }",
+        "{ kind = \"service.clock\", offset = \"3h\" }",
+    ] {
+        for transport in ["https", "mqtt", "amqp"] {
+            let text = fleet(transport, &format!("[[chaos]]\nfault = {fault}\n{half}"));
+            let (simulated, wired) = (simulated(&text), wired(&text));
+            // Devices that the fault makes park are at rest, and the run does not wait for them.
+            let parks = ["tls", "rotation", "clock"].iter().any(|word| fault.contains(word));
+            assert!(parks || simulated.totals.assigned == 40, "{transport} {fault}: {:?}", simulated.codes);
+            assert_eq!(simulated.totals.assigned, wired.totals.assigned, "{transport} {fault}");
+            assert_eq!(ends(&simulated), ends(&wired), "{transport} {fault}");
+        }
+    }
+}
+
+#[test]
+fn bytes_that_drip_or_come_in_slices_are_read_all_the_same() {
+    for fault in [
+        "{ kind = \"net.slice\", bytes = 7 }",
+        "{ kind = \"net.drip\", bytes = 40, every = \"10ms\" }",
+        "{ kind = \"net.bandwidth\", bytes_per_s = 2000 }",
+    ] {
+        for transport in ["https", "mqtt", "mqtt-ws", "amqp"] {
+            let plain = wired(&fleet(transport, ""));
+            let slow = wired(&fleet(transport, &format!("[[chaos]]\nfault = {fault}\n")));
+            assert_eq!(
+                (slow.totals.assigned, slow.totals.failed),
+                (40, 0),
+                "{transport} {fault}: {:?}",
+                slow.codes
+            );
+            let register = |record: &Record| {
+                record.phases.iter().find(|phase| phase.phase == "register").map(|phase| phase.service.p50_us)
+            };
+            if !fault.contains("slice") {
+                assert!(register(&slow) > register(&plain), "{transport} {fault}");
+            }
+        }
+    }
+}
+
+#[test]
+fn over_sockets_faults_do_what_they_do_in_memory() {
+    let chaos = "[[chaos]]\nfault = { kind = \"net.reset\", phase = \"after-request\" }\n\
+                 count = { per = \"device\", first = 1 }\nselect = { share = 0.5 }\n\
+                 [[chaos]]\nfault = { kind = \"service.error\", status = 503 }\n\
+                 count = { per = \"device\", skip = 1, first = 1 }\n\
+                 [[chaos]]\nfault = { kind = \"net.slice\", bytes = 100 }\n";
+    let text = fleet("https", chaos).replace("base_ms = 10000", "base_ms = 200").replace("4/s", "40/s");
+    let (lived, wired) = (lived(&text), wired(&text));
+    assert_eq!(lived.totals.assigned, 40, "{:?}", lived.codes);
+    assert_eq!(ends(&lived), ends(&wired));
+    let fired = |record: &Record| record.chaos.faults.iter().map(|fault| fault.devices).collect::<Vec<_>>();
+    assert_eq!(fired(&lived)[..2], fired(&wired)[..2], "the same devices are hit");
+}
+
+#[test]
+fn power_comes_back_and_devices_that_forgot_their_hub_register_again() {
+    let chaos = "[[chaos]]\nfault = { kind = \"fleet.power-outage\", off = \"30s\", reboot_spread = \"2s\", \
+                 keep_cache = 0.0 }\nstart = \"60s\"\nduration = \"1s\"\n";
+    let text = fleet("https", chaos);
+    for record in [simulated(&text), wired(&text)] {
+        assert_eq!((record.totals.assigned, record.totals.booted), (40, 40), "{:?}", record.clock);
+        assert_eq!(record.totals.billable, 80, "everybody registered twice");
+        let on_its_way = |second: usize| record.series.in_flight.get(second).copied().unwrap_or(0);
+        assert_eq!((on_its_way(70), on_its_way(91) > 0), (0, true), "{:?}", record.clock);
+        assert_eq!(record.series.assigned.iter().sum::<u32>(), 40, "first assignments are told");
+    }
+    let remembered = text.replace("keep_cache = 0.0", "keep_cache = 1.0");
+    assert_eq!(simulated(&remembered).totals.billable, 40);
+}
+
+#[test]
+fn power_fails_in_the_middle_of_a_registration_and_after_an_event() {
+    let chaos = "[[chaos]]\nfault = { kind = \"fleet.power-outage\", off = \"20s\" }\nstart = \"assigned >= 50%\"\n\
+                 duration = \"1s\"\n";
+    let text = fleet("https", chaos);
+    for record in [simulated(&text), wired(&text)] {
+        assert_eq!(record.totals.assigned, 40, "{:?}", record.clock);
+        let begun = record.chaos.faults[0].windows[0].from_ns;
+        assert!((4_000_000_000..9_000_000_000).contains(&begun), "{begun}");
+        assert!(record.totals.billable > 40, "those in the middle had to begin again");
+        assert!(record.chaos.faults[0].devices > 0);
+    }
+}
+
+#[test]
+fn firmware_faults_change_what_devices_decide() {
+    let storm = "[[chaos]]\nname = \"storm\"\nfault = { kind = \"service.throttle\", retry_after = [\"30\"] }\n\
+                 duration = \"20s\"\n";
+    let calm = simulated(&fleet("https", storm)).totals.requests;
+    let hot = "[[chaos]]\nfault = { kind = \"fleet.no-back-off\", wait = \"100ms\" }\n";
+    let hot = fleet("https", &format!("{storm}{hot}"));
+    let requests = [simulated(&hot), wired(&hot)].map(|record| record.totals.requests);
+    assert!(requests.iter().all(|requests| *requests > 10 * calm), "{calm} {requests:?}");
+
+    let jitter = |more: &str| {
+        let text = fleet("https", &format!("{storm}{more}"));
+        let text = text.replace("{ kind = \"fixed\", base_ms = 10000 }", "\"full-jitter\"");
+        let text = text.replace("retry_after = [\"30\"]", "retry_after = []");
+        let record = simulated(&text.replace("rate = \"4/s\"", "rate = \"4000/s\""));
+        record.series.registers.iter().skip(2).copied().max().unwrap_or(0)
+    };
+    let (spread, lockstep) = (jitter(""), jitter("[[chaos]]\nfault = { kind = \"fleet.equal-seeds\" }\n"));
+    assert!(lockstep >= 2 * spread, "in the fullest second {lockstep} against {spread}");
+
+    let clock = "[[chaos]]\nfault = { kind = \"fleet.clock\", offset = \"-490000h\" }\nduration = \"20s\"\n";
+    // Parked devices wake while others still boot.
+    let slow = fleet("https", clock).replace("rate = \"4/s\"", "rate = \"1/s\"");
+    for record in [simulated(&slow), wired(&slow)] {
+        assert!(record.codes.iter().any(|code| code.status == 401), "tokens of 1970: {:?}", record.codes);
+        assert_eq!(record.totals.assigned, 40, "and mended with the clock: {:?}", record.totals.stopped_by);
+    }
+}
+
+#[test]
+fn a_fault_that_never_fired_is_no_pass() {
+    let record =
+        simulated(&fleet("https", "[[chaos]]\nfault = { kind = \"net.refused\" }\nstart = \"9m\"\n"));
+    assert_eq!((record.chaos.faults[0].fired, record.verdict.exit_code), (0, 11));
+    assert!(record.verdict.sentence.contains("net.refused"), "{}", record.verdict.sentence);
+}
+
+#[test]
+fn a_run_under_faults_is_the_same_byte_for_byte() {
+    let chaos = "[[chaos]]\nname = \"a\"\nfault = { kind = \"net.reset\", phase = \"after-request\" }\nprobability = 0.2\n\
+                 unit = \"request\"\n[[chaos]]\nname = \"b\"\nfault = { kind = \"service.throttle\" }\nprobability = 0.3\n\
+                 unit = \"request\"\n[[chaos]]\nfault = { kind = \"fleet.power-outage\", off = \"5s\", keep_cache = 0.5 }\n\
+                 start = \"6s\"\nduration = \"1s\"\nrepeat = { every = \"20s\", jitter = \"3s\", times = 3 }\n";
+    let text = fleet("https", chaos);
+    let json = |record: &Record| serde_json::to_string(record).expect("a record is JSON");
+    assert_eq!(json(&simulated(&text)), json(&simulated(&text)));
+    assert_eq!(json(&wired(&text)), json(&wired(&text)));
+}
+
+#[test]
+fn a_run_that_goes_too_far_is_aborted_and_proves_nothing() {
+    let storm = "[[guardrail]]\nmeasure = \"wrong-share\"\nmax = 0.5\nfor = \"5s\"\n\
+                 [[chaos]]\nfault = { kind = \"service.throttle\" }\nstart = \"2s\"\n";
+    for record in [simulated(&fleet("https", storm)), wired(&fleet("https", storm))] {
+        assert_eq!(record.verdict.exit_code, 12, "{:?}", record.verdict);
+        let breached_s = record.chaos.guardrails[0].breached_ns.map(|ns| ns / 1_000_000_000);
+        assert!((6..12).contains(&breached_s.expect("it was breached")), "{breached_s:?}");
+        assert!(record.verdict.sentence.contains("wrong share <= 0.5 for 5s"), "{}", record.verdict.sentence);
+    }
+}
+
+#[test]
+fn a_run_whose_steady_state_does_not_hold_does_not_start() {
+    let chaos = "[[chaos]]\nfault = { kind = \"service.error\", status = 500 }\nduration = \"3s\"\n";
+    let sound =
+        format!("[steady_state]\ndevices = 5\nexpect = [\"assigned == 100%\", \"count(500) == 0\"]\n{chaos}");
+    for record in [simulated(&fleet("https", &sound)), wired(&fleet("https", &sound))] {
+        let steady = record.chaos.steady_state.as_ref().expect("it was looked at");
+        assert_eq!((steady.devices, steady.objectives.len()), (5, 2));
+        assert!(record.chaos.faults[0].fired > 0 && record.totals.devices == 40);
+    }
+    let unsound = sound.replace("assigned == 100%", "p99(register) < 1ns");
+    let error =
+        simulate::run(plan(&fleet("https", &unsound), Calendar::VIRTUAL), &Control::default()).unwrap_err();
+    assert_eq!(error.exit_code(), 14);
+    assert!(error.to_string().contains("p99(register)"), "{error}");
+}
+
+/// A herd that was throttled for a while drains as fast as the quota lets it; one that never backs off, against a
+/// service that lets rejected requests pay, does not.
+#[test]
+fn a_fleet_that_comes_back_is_told_from_one_that_locks_up() {
+    let text = |retry: &str, throttle: &str| {
+        format!(
+            "horizon = \"30m\"\n[fleet]\ndevices = 1500\narrival = {{ kind = \"all-at-once\", spread = \"10s\" }}\n\
+             [[cohort]]\nretry = {retry}\n[mock.throttle]\n{throttle}\n\
+             [[chaos]]\nfault = {{ kind = \"service.throttle\" }}\nstart = \"5s\"\nduration = \"60s\"\n"
+        )
+    };
+    let calm = "profile = \"dps-doc\"\nburst = 100";
+    let record = simulated(&text("{ kind = \"full-jitter\", base_ms = 1000, cap_ms = 30000 }", calm));
+    let window = &record.chaos.faults[0].windows[0];
+    assert!(window.recovered_after_ns.is_some_and(|ns| ns <= 40_000_000_000), "{window:?}");
+    assert!(window.detected_after_ns.is_some_and(|ns| ns <= 1_000_000_000), "{window:?}");
+    assert_eq!((window.locked_up, record.verdict.exit_code), (false, 0), "{}", record.verdict.sentence);
+
+    let penalising = "profile = \"dps-penalising\"\nburst = 100";
+    let record = simulated(&text("{ kind = \"fixed\", base_ms = 500 }", penalising));
+    assert!(record.chaos.faults[0].windows[0].locked_up, "{:?}", record.chaos.faults[0]);
+    assert_eq!(record.verdict.exit_code, 10);
+}

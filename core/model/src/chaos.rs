@@ -1,0 +1,30 @@
+//! Faults on a timeline: a rule and an occasion give a verdict.
+//!
+//! A scenario lists faults ([`ChaosFile`]); [`Timeline`] is the list made ready for one fleet, shared by everybody who
+//! takes part in a run. Whoever stands between a device and the service (the connect path, the doors, the service
+//! machine, the host of a device) holds [`Rules`] and asks them about an [`Occasion`]; what comes back is a plain value
+//! that says what to do. Nothing here acts, waits or knows a driver, so a fault means the same on every clock.
+//!
+//! Every draw is keyed by (seed, name of the fault, device, count): taking a fault out leaves the others' draws as they
+//! were, and the order of execution changes nothing.
+
+mod check;
+mod file;
+mod kind;
+mod retry_after;
+mod rules;
+mod short;
+mod tally;
+mod timeline;
+mod verdict;
+
+pub use check::Complaint;
+pub(crate) use check::check;
+pub use file::{AppliesTo, ChaosFile, Count, Limits, Ramp, Repeat, Select, Start, Unit};
+pub use kind::{BlackholePhase, DnsFailure, FaultKind, Layer, ResetPhase, TlsFailure};
+pub use retry_after::RetryAfterText;
+pub use rules::{Occasion, Rules};
+pub use short::{ShortFormError, parse_short};
+pub use tally::{Tally, TallySnapshot};
+pub use timeline::{Begin, Fault, Timeline, Window};
+pub use verdict::{Connecting, Cut, Deciding, Exchanging, Sending, Serving};

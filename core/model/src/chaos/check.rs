@@ -1,0 +1,283 @@
+//! What is wrong with the faults of a scenario.
+
+use super::file::{AppliesTo, ChaosFile, Start, Unit};
+use super::kind::{FaultKind, Layer};
+use crate::scenario::{Quantity, Scenario, TargetKind, nearest};
+use crate::time::Span;
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Complaint {
+    /// The dotted path of the key.
+    pub path: String,
+    /// What.
+    pub message: String,
+    /// What to do.
+    pub help: String,
+}
+
+/// Everything that is wrong with the faults of a scenario.
+pub(crate) fn check(scenario: &Scenario) -> Vec<Complaint> {
+    let mut checker = Checker { scenario, index: 0, list: Vec::new() };
+    for (index, file) in scenario.chaos.iter().enumerate() {
+        checker.index = index;
+        checker.identity(file);
+        checker.time(file);
+        checker.selection(file);
+        checker.chance(file);
+        checker.kind(file);
+        checker.safety(file);
+    }
+    checker.list.extend(watch(scenario));
+    checker.list
+}
+
+/// What is wrong with the steady state and the guardrails.
+fn watch(scenario: &Scenario) -> Vec<Complaint> {
+    let mut list = Vec::new();
+    let mut refuse = |path: String, message: String, help: &str| {
+        list.push(Complaint { path, message, help: help.to_owned() });
+    };
+    for (index, guardrail) in scenario.guardrails.iter().enumerate() {
+        if !(guardrail.max >= 0.0 && guardrail.max.is_finite()) {
+            refuse(
+                format!("guardrail.{index}.max"),
+                format!("a ceiling of {}", guardrail.max),
+                "write 0 or more",
+            );
+        }
+        if guardrail.lasting.0 < Span::from_secs(1) {
+            let help = "a run is looked at once a second: write 1s or more";
+            refuse(format!("guardrail.{index}.for"), format!("for {}", guardrail.lasting), help);
+        }
+    }
+    if let Some(steady) = &scenario.steady_state {
+        if steady.devices == 0 || steady.within.0 == Span::ZERO {
+            let help = "write at least one device and some time";
+            refuse("steady_state".to_owned(), "nothing would be seen".to_owned(), help);
+        }
+        for (index, text) in steady.expect.iter().enumerate() {
+            if let Err(error) = text.parse::<crate::scenario::Objective>() {
+                let message = format!("objective `{text}`: {}", error.message);
+                refuse(format!("steady_state.expect.{index}"), message, &error.help);
+            }
+        }
+    }
+    list
+}
+
+struct Checker<'a> {
+    scenario: &'a Scenario,
+    index: usize,
+    list: Vec<Complaint>,
+}
+
+impl Checker<'_> {
+    fn refuse(&mut self, key: &str, message: impl Into<String>, help: impl Into<String>) {
+        let path = format!("chaos.{}.{key}", self.index);
+        self.list.push(Complaint { path, message: message.into(), help: help.into() });
+    }
+
+    fn identity(&mut self, file: &ChaosFile) {
+        let label = file.label();
+        if self.scenario.chaos[..self.index].iter().any(|other| other.label() == label) {
+            let help = "give each its own `name`: it keys the draws of the fault";
+            self.refuse("name", format!("there are two faults `{label}`"), help);
+        }
+    }
+
+    fn time(&mut self, file: &ChaosFile) {
+        let horizon = self.scenario.horizon.0;
+        match file.start {
+            Start::At(at) if at.0 >= horizon => {
+                self.refuse(
+                    "start",
+                    format!("it begins at {at}, and the run ends at {horizon}"),
+                    "start earlier",
+                );
+            }
+            Start::Assigned(Quantity::Percent(percent)) if !(0.0..=100.0).contains(&percent) => {
+                self.refuse("start", format!("{percent} % of the devices"), "write 0 to 100 %");
+            }
+            Start::Assigned(Quantity::Number(number)) if number > f64::from(self.scenario.fleet.devices) => {
+                self.refuse(
+                    "start",
+                    "the fleet has fewer devices",
+                    "write a number that is reached, or a share",
+                );
+            }
+            _ => {}
+        }
+        if file.duration.is_some_and(|duration| duration.0 == Span::ZERO) {
+            self.refuse("duration", "a fault that lasts no time", "leave it out to last until the run ends");
+        }
+        if file.recover_within.is_some() && file.duration.is_none() {
+            self.refuse(
+                "recover_within",
+                "nothing comes back from a fault that never ends",
+                "add `duration`",
+            );
+        }
+        if let Some(repeat) = file.repeat {
+            let Some(duration) = file.duration else {
+                self.refuse("repeat", "a fault that never ends cannot begin again", "add `duration`");
+                return;
+            };
+            if repeat.every.0 < duration.0 + repeat.jitter.0 {
+                let help = "make `every` at least as long as `duration` and `jitter` together";
+                self.refuse("repeat.every", "it would begin again before it ends", help);
+            }
+            if repeat.times == Some(0) {
+                self.refuse(
+                    "repeat.times",
+                    "it would never begin",
+                    "leave it out to repeat until the run ends",
+                );
+            }
+        }
+        let ramp = file.ramp;
+        if ramp.down.0 > Span::ZERO && file.duration.is_none() {
+            self.refuse("ramp.down", "a fault that never ends cannot fade", "add `duration`");
+        }
+        if file.duration.is_some_and(|duration| ramp.up.0 + ramp.down.0 > duration.0) {
+            self.refuse("ramp", "it grows and fades for longer than it lasts", "shorten `up` and `down`");
+        }
+    }
+
+    fn selection(&mut self, file: &ChaosFile) {
+        let select = &file.select;
+        if let Some(name) = &select.cohort
+            && !self.scenario.cohorts.iter().any(|cohort| cohort.name == *name)
+        {
+            let known = self.scenario.cohorts.iter().map(|cohort| &*cohort.name);
+            let help = match nearest(name, known.clone()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("cohorts: {}", known.collect::<Vec<_>>().join(", ")),
+            };
+            self.refuse("select.cohort", format!("there is no cohort `{name}`"), help);
+        }
+        if select.share.is_some_and(|share| !(share > 0.0 && share <= 1.0)) {
+            self.refuse("select.share", "a share is above 0 and up to 1", "write 0.3 for 30 %");
+        }
+        if select.operation.is_some() && file.fault.layer() == Layer::Fleet {
+            self.refuse(
+                "select.operation",
+                format!("{} is about devices", file.fault.name()),
+                "leave it out",
+            );
+        }
+        if let Some(transport) = select.transport
+            && !self.scenario.cohorts.iter().any(|cohort| cohort.transport == transport)
+        {
+            let help = "it would never hit anybody";
+            self.refuse("select.transport", format!("no cohort speaks {}", transport.name()), help);
+        }
+        if file.applies_to != AppliesTo::Both && !file.fault.sees_connections() {
+            let help = "leave it out: only faults of the network tell connections apart";
+            self.refuse("applies_to", format!("{} does not know connections", file.fault.name()), help);
+        }
+    }
+
+    fn chance(&mut self, file: &ChaosFile) {
+        if let Some(probability) = file.probability {
+            if !(0.0..=1.0).contains(&probability) {
+                self.refuse("probability", format!("a probability of {probability}"), "write 0.05 for 5 %");
+            }
+            if file.unit.is_none() {
+                let help = "add `unit = \"request\"`, \"connection\" or \"device\"";
+                self.refuse("probability", "a probability needs its unit", help);
+            }
+        } else if file.unit.is_some() {
+            self.refuse("unit", "a unit without a probability", "add `probability`");
+        }
+        let counted = file.count.map(|count| count.per);
+        for unit in [file.unit, counted].into_iter().flatten() {
+            if unit == Unit::Connection && !file.fault.sees_connections() {
+                let help = "write \"device\" or \"request\"";
+                let key = if counted == Some(unit) { "count.per" } else { "unit" };
+                self.refuse(key, format!("{} does not know connections", file.fault.name()), help);
+            }
+        }
+        if file.count.is_some_and(|count| count.first == 0) {
+            self.refuse("count.first", "the first none: it would never hit", "write 1 or more");
+        }
+        if file.limits.active == Some(0) || file.limits.total == Some(0) {
+            self.refuse("limits", "a ceiling of nought: it would never hit", "leave it out for no ceiling");
+        }
+    }
+
+    fn kind(&mut self, file: &ChaosFile) {
+        match &file.fault {
+            FaultKind::NetLatency { delay } | FaultKind::ServiceBrownout { delay, .. } => {
+                if let Err(message) = delay.check() {
+                    self.refuse("fault.delay", message, "");
+                }
+            }
+            FaultKind::NetBandwidth { bytes_per_s: 0 } => {
+                self.refuse("fault.bytes_per_s", "nothing would ever pass", "net.blackhole says that");
+            }
+            FaultKind::NetDrip { bytes: 0, .. } | FaultKind::NetSlice { bytes: 0 } => {
+                self.refuse("fault.bytes", "pieces of nothing", "write 1 or more");
+            }
+            FaultKind::ServiceError { status, .. } if !(300..600).contains(status) => {
+                self.refuse("fault.status", format!("{status} is no error"), "write 300 to 599");
+            }
+            FaultKind::ServiceQuota { factor } if !(*factor > 0.0 && *factor <= 1e3) => {
+                let help = "0.5 halves the quota; for none at all use service.throttle";
+                self.refuse("fault.factor", format!("a factor of {factor}"), help);
+            }
+            FaultKind::ServiceAssignFailed { code } if !(400_000..600_000).contains(code) => {
+                self.refuse("fault.code", format!("{code} is no six-digit code"), "write one such as 400207");
+            }
+            FaultKind::ServiceHubUnlinked { hub } => self.hub(hub),
+            FaultKind::FleetPowerOutage { .. } => self.outage(),
+            _ => {}
+        }
+        if let FaultKind::ServiceBrownout { lost, .. } = &file.fault
+            && !(0.0..=1.0).contains(lost)
+        {
+            self.refuse("fault.lost", format!("a share of {lost}"), "write 0 to 1");
+        }
+        if let FaultKind::FleetPowerOutage { keep_cache, .. } = &file.fault
+            && !(0.0..=1.0).contains(keep_cache)
+        {
+            self.refuse("fault.keep_cache", format!("a share of {keep_cache}"), "write 0 to 1");
+        }
+    }
+
+    /// A device that lives on has a power of its own, which knows what it remembers of its hub.
+    fn outage(&mut self) {
+        if self.scenario.cohorts.iter().any(|cohort| cohort.life.is_some()) {
+            let help = "list it under `power_cuts` in the cohort's `life`";
+            self.refuse("fault", "an outage is for devices that only register", help);
+        }
+    }
+
+    fn hub(&mut self, hub: &str) {
+        let hubs = &self.scenario.mock.hubs;
+        let known = |host: &str| host.eq_ignore_ascii_case(hub);
+        if hubs.is_empty() || hubs.iter().any(|linked| known(&linked.host)) {
+            return;
+        }
+        let hosts: Vec<&str> = hubs.iter().map(|linked| &*linked.host).collect();
+        self.refuse("fault.hub", format!("no hub `{hub}` is linked"), format!("hubs: {}", hosts.join(", ")));
+    }
+
+    /// Nothing but our own mock can be told to misbehave.
+    fn safety(&mut self, file: &ChaosFile) {
+        let target = &self.scenario.target;
+        if file.fault.layer() == Layer::Service && target.kind != TargetKind::Mock {
+            let help = "take it out, or set `target.kind = \"mock\"`";
+            let message = format!("{} needs the embedded mock: no other service obeys", file.fault.name());
+            self.refuse("fault", message, help);
+        }
+        if let Some(consent) = &target.consent
+            && target.kind != TargetKind::Mock
+            && !consent.chaos.contains(&file.fault.layer())
+        {
+            let layer = file.fault.layer().name();
+            let help = format!("add \"{layer}\" to `target.consent.chaos` if the owner agrees");
+            self.refuse("fault", format!("the consent does not cover faults of the layer {layer}"), help);
+        }
+    }
+}

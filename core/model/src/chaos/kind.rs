@@ -1,0 +1,337 @@
+//! What can go wrong, by the layer at which it does.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::retry_after::RetryAfterText;
+use crate::outcome;
+use crate::scenario::{Delay, Duration, Offset};
+
+/// What goes wrong.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", deny_unknown_fields)]
+pub enum FaultKind {
+    /// Connecting, and each request, takes longer.
+    #[serde(rename = "net.latency")]
+    NetLatency {
+        /// By how much, drawn each time.
+        delay: Delay,
+    },
+    /// A connection carries so many bytes a second at most, each way.
+    #[serde(rename = "net.bandwidth")]
+    NetBandwidth {
+        /// At least 1.
+        bytes_per_s: u32,
+    },
+    /// The peer resets the connection.
+    #[serde(rename = "net.reset")]
+    NetReset {
+        /// When in its life.
+        phase: ResetPhase,
+    },
+    /// Nothing comes any more, and nobody says why.
+    #[serde(rename = "net.blackhole")]
+    NetBlackhole {
+        /// From when on.
+        phase: BlackholePhase,
+    },
+    /// Answers drip in, a few bytes at a time.
+    #[serde(rename = "net.drip")]
+    NetDrip {
+        /// Bytes at a time, at least 1.
+        bytes: u32,
+        /// From one drop to the next.
+        every: Duration,
+    },
+    /// What is sent and received is cut into small pieces, which no parser may notice.
+    #[serde(rename = "net.slice")]
+    NetSlice {
+        /// Bytes of a piece, at least 1.
+        bytes: u32,
+    },
+    /// Nobody listens.
+    #[serde(rename = "net.refused")]
+    NetRefused,
+    /// The name does not resolve.
+    #[serde(rename = "net.dns")]
+    NetDns {
+        /// In which way.
+        failure: DnsFailure,
+    },
+    /// The TLS handshake fails.
+    #[serde(rename = "net.tls")]
+    NetTls {
+        /// In which way.
+        failure: TlsFailure,
+    },
+    /// Every request is throttled: 429 whatever the quota says, and nothing is taken from the quota.
+    #[serde(rename = "service.throttle")]
+    ServiceThrottle {
+        /// What `Retry-After` says: one of these, drawn; none by default. A number of seconds, `none`, `date+30`,
+        /// `date-60`, `empty`, `negative`, `fraction`, `huge`, `repeated` or `garbage`.
+        #[serde(default)]
+        retry_after: Vec<RetryAfterText>,
+    },
+    /// Every request is answered with this status, and no work is done.
+    #[serde(rename = "service.error")]
+    ServiceError {
+        /// From 300 to 599, such as 503.
+        status: u16,
+        /// As for `service.throttle`.
+        #[serde(default)]
+        retry_after: Vec<RetryAfterText>,
+    },
+    /// The quota is another one: what is saved up, what comes in and what fits are scaled alike.
+    #[serde(rename = "service.quota")]
+    ServiceQuota {
+        /// 0.5 halves it, 2 doubles it.
+        factor: f64,
+    },
+    /// The service is slow, and some of its answers never leave although the work is done.
+    #[serde(rename = "service.brownout")]
+    ServiceBrownout {
+        /// How much longer an answer takes, drawn each time.
+        delay: Delay,
+        /// Share of the answers that never leave, from 0 to 1.
+        #[serde(default)]
+        lost: f64,
+    },
+    /// Registrations that are accepted stay in `assigning`.
+    #[serde(rename = "service.stuck")]
+    ServiceStuck {
+        /// So much longer than usual; for ever by default.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        held: Option<Duration>,
+    },
+    /// The service has forgotten the operation that is polled: 404.
+    #[serde(rename = "service.operation-lost")]
+    ServiceOperationLost,
+    /// Assignments come to nothing.
+    #[serde(rename = "service.assign-failed")]
+    ServiceAssignFailed {
+        /// The six-digit code of the failed registration.
+        #[serde(default = "allocation_failed")]
+        code: u32,
+    },
+    /// The service takes the enrollment for disabled.
+    #[serde(rename = "service.disabled")]
+    ServiceDisabled,
+    /// No device is assigned to this hub, as if it were not linked: its devices go to the others.
+    #[serde(rename = "service.hub-unlinked")]
+    ServiceHubUnlinked {
+        /// Its host name, as linked.
+        hub: String,
+    },
+    /// The service's clock is off, so that it judges tokens by another time.
+    #[serde(rename = "service.clock")]
+    ServiceClock {
+        /// How far ahead of the truth it is; negative for behind.
+        offset: Offset,
+    },
+    /// The primary key or certificate is not accepted any more.
+    #[serde(rename = "service.key-rotation")]
+    ServiceKeyRotation,
+    /// Power goes off, and what a device held in memory is lost. It boots again when the power is back.
+    #[serde(rename = "fleet.power-outage")]
+    FleetPowerOutage {
+        /// How long the power is off, from the fault's beginning.
+        off: Duration,
+        /// Boots are spread over so much time.
+        #[serde(default = "no_spread")]
+        reboot_spread: Duration,
+        /// Share of the devices with a hub that remember it and do not come back to the service, from 0 to 1.
+        #[serde(default = "all_of_them")]
+        keep_cache: f64,
+    },
+    /// Devices do not do what their strategy says: they come back after a fixed wait, whatever was answered.
+    #[serde(rename = "fleet.no-back-off")]
+    FleetNoBackOff {
+        /// The wait.
+        wait: Duration,
+    },
+    /// Devices count their failures from here instead of from nought, as if a counter had been restored wrongly.
+    #[serde(rename = "fleet.counter")]
+    FleetCounter {
+        /// Added to the failures in a row that a strategy is told of.
+        failures: u32,
+    },
+    /// All devices draw the same random numbers, as firmware with a fixed seed does.
+    #[serde(rename = "fleet.equal-seeds")]
+    FleetEqualSeeds,
+    /// Devices' clocks are off by so much more than their cohort's; `-56y` is written in hours.
+    #[serde(rename = "fleet.clock")]
+    FleetClock {
+        /// How far ahead; negative for behind.
+        offset: Offset,
+    },
+}
+
+fn allocation_failed() -> u32 {
+    crate::protocol::code::ALLOCATION_FAILED
+}
+
+const fn no_spread() -> Duration {
+    Duration(crate::time::Span::ZERO)
+}
+
+const fn all_of_them() -> f64 {
+    1.0
+}
+
+/// When in a connection's life it is reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ResetPhase {
+    /// As soon as it is accepted, before TLS.
+    Accept,
+    /// After the TLS handshake, before a request.
+    AfterTls,
+    /// After the request was sent: the service has it, and its answer is lost.
+    AfterRequest,
+    /// In the middle of the answer.
+    MidResponse,
+}
+
+/// From when on nothing comes any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum BlackholePhase {
+    /// From the beginning: the connection is never made.
+    Connect,
+    /// Requests vanish on their way to the service.
+    Request,
+    /// The service does its work, and its answers vanish: half of the connection is dead.
+    Answer,
+}
+
+/// How a name does not resolve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DnsFailure {
+    /// The server says at once that there is no such name, or that it cannot tell.
+    NoName,
+    /// The server does not answer.
+    Timeout,
+}
+
+/// How TLS fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum TlsFailure {
+    /// The server's certificate leads to no trusted root.
+    Untrusted,
+    /// The server's certificate has expired.
+    Expired,
+    /// The server's certificate is for another name.
+    WrongName,
+    /// The handshake is cut off.
+    Cut,
+}
+
+impl From<TlsFailure> for outcome::Fault {
+    fn from(failure: TlsFailure) -> Self {
+        match failure {
+            TlsFailure::Untrusted => Self::TlsUntrusted,
+            TlsFailure::Expired => Self::TlsExpired,
+            TlsFailure::WrongName => Self::TlsWrongName,
+            TlsFailure::Cut => Self::Closed,
+        }
+    }
+}
+
+/// Where a fault acts; who may be hit by it follows from that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Layer {
+    /// The devices' own network.
+    Network,
+    /// The service machine: only our own mock has one.
+    Service,
+    /// The devices themselves.
+    Fleet,
+}
+
+impl Layer {
+    /// As a scenario spells it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Network => "network",
+            Self::Service => "service",
+            Self::Fleet => "fleet",
+        }
+    }
+}
+
+impl FaultKind {
+    /// As a scenario spells it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::NetLatency { .. } => "net.latency",
+            Self::NetBandwidth { .. } => "net.bandwidth",
+            Self::NetReset { .. } => "net.reset",
+            Self::NetBlackhole { .. } => "net.blackhole",
+            Self::NetDrip { .. } => "net.drip",
+            Self::NetSlice { .. } => "net.slice",
+            Self::NetRefused => "net.refused",
+            Self::NetDns { .. } => "net.dns",
+            Self::NetTls { .. } => "net.tls",
+            Self::ServiceThrottle { .. } => "service.throttle",
+            Self::ServiceError { .. } => "service.error",
+            Self::ServiceQuota { .. } => "service.quota",
+            Self::ServiceBrownout { .. } => "service.brownout",
+            Self::ServiceStuck { .. } => "service.stuck",
+            Self::ServiceOperationLost => "service.operation-lost",
+            Self::ServiceAssignFailed { .. } => "service.assign-failed",
+            Self::ServiceDisabled => "service.disabled",
+            Self::ServiceHubUnlinked { .. } => "service.hub-unlinked",
+            Self::ServiceClock { .. } => "service.clock",
+            Self::ServiceKeyRotation => "service.key-rotation",
+            Self::FleetPowerOutage { .. } => "fleet.power-outage",
+            Self::FleetNoBackOff { .. } => "fleet.no-back-off",
+            Self::FleetCounter { .. } => "fleet.counter",
+            Self::FleetEqualSeeds => "fleet.equal-seeds",
+            Self::FleetClock { .. } => "fleet.clock",
+        }
+    }
+
+    /// Where it acts.
+    pub const fn layer(&self) -> Layer {
+        match self {
+            Self::NetLatency { .. }
+            | Self::NetBandwidth { .. }
+            | Self::NetReset { .. }
+            | Self::NetBlackhole { .. }
+            | Self::NetDrip { .. }
+            | Self::NetSlice { .. }
+            | Self::NetRefused
+            | Self::NetDns { .. }
+            | Self::NetTls { .. } => Layer::Network,
+            Self::ServiceThrottle { .. }
+            | Self::ServiceError { .. }
+            | Self::ServiceQuota { .. }
+            | Self::ServiceBrownout { .. }
+            | Self::ServiceStuck { .. }
+            | Self::ServiceOperationLost
+            | Self::ServiceAssignFailed { .. }
+            | Self::ServiceDisabled
+            | Self::ServiceHubUnlinked { .. }
+            | Self::ServiceClock { .. }
+            | Self::ServiceKeyRotation => Layer::Service,
+            Self::FleetPowerOutage { .. }
+            | Self::FleetNoBackOff { .. }
+            | Self::FleetCounter { .. }
+            | Self::FleetEqualSeeds
+            | Self::FleetClock { .. } => Layer::Fleet,
+        }
+    }
+
+    /// Whether it acts at bytes of a socket, which a simulation has not got.
+    pub const fn needs_bytes(&self) -> bool {
+        matches!(self, Self::NetBandwidth { .. } | Self::NetDrip { .. } | Self::NetSlice { .. })
+    }
+
+    /// Whether it is about connecting or about what is sent, and so can tell connections apart.
+    pub const fn sees_connections(&self) -> bool {
+        matches!(self.layer(), Layer::Network)
+    }
+}

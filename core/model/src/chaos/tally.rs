@@ -1,0 +1,92 @@
+//! How often a fault could have hit, and how often it did.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::time::Moment;
+
+/// The counts of one fault, shared by everybody who asks about it. They are touched while the fault lasts, and only
+/// for those whom it selects.
+#[derive(Debug)]
+pub struct Tally {
+    eligible: AtomicU64,
+    fired: AtomicU64,
+    devices: AtomicU64,
+    first_ns: AtomicU64,
+    last_ns: AtomicU64,
+    /// The occurrence of the fault in the upper half, its devices in the lower.
+    active: AtomicU64,
+}
+
+/// What a [`Tally`] says at the end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TallySnapshot {
+    /// Occasions on which the fault was on and its selection fitted.
+    pub eligible: u64,
+    /// Times that it hit.
+    pub fired: u64,
+    /// Devices that it hit.
+    pub devices: u64,
+    /// The first hit.
+    pub first: Option<Moment>,
+    /// The last hit.
+    pub last: Option<Moment>,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            eligible: AtomicU64::new(0),
+            fired: AtomicU64::new(0),
+            devices: AtomicU64::new(0),
+            first_ns: AtomicU64::new(u64::MAX),
+            last_ns: AtomicU64::new(0),
+            active: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Tally {
+    /// Counts an occasion; returns how many there were before.
+    pub(super) fn eligible(&self) -> u64 {
+        self.eligible.fetch_add(1, Relaxed)
+    }
+
+    /// Counts a hit, unless there have been `ceiling` already.
+    pub(super) fn fire(&self, now: Moment, ceiling: Option<u64>) -> bool {
+        let below = |fired: u64| ceiling.is_none_or(|ceiling| fired < ceiling).then_some(fired + 1);
+        if self.fired.fetch_update(Relaxed, Relaxed, below).is_err() {
+            return false;
+        }
+        self.first_ns.fetch_min(now.as_nanos(), Relaxed);
+        self.last_ns.fetch_max(now.as_nanos(), Relaxed);
+        true
+    }
+
+    /// Counts a device that had not been hit before.
+    pub(super) fn met(&self) {
+        self.devices.fetch_add(1, Relaxed);
+    }
+
+    /// Takes a place among the devices that are hit by this occurrence of the fault, if there is one.
+    pub(super) fn enter(&self, occurrence: u32, ceiling: u32) -> bool {
+        let of = u64::from(occurrence) << 32;
+        let place = |held: u64| {
+            let devices = if held & !0xffff_ffff == of { held & 0xffff_ffff } else { 0 };
+            (devices < u64::from(ceiling)).then_some(of | (devices + 1))
+        };
+        self.active.fetch_update(Relaxed, Relaxed, place).is_ok()
+    }
+
+    /// The counts now.
+    pub fn snapshot(&self) -> TallySnapshot {
+        let fired = self.fired.load(Relaxed);
+        let at = |ns: &AtomicU64| (fired > 0).then(|| Moment::from_nanos(ns.load(Relaxed)));
+        TallySnapshot {
+            eligible: self.eligible.load(Relaxed),
+            fired,
+            devices: self.devices.load(Relaxed),
+            first: at(&self.first_ns),
+            last: at(&self.last_ns),
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! The faults of a scenario made ready for one fleet, and when each is on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::file::{AppliesTo, Count, Limits, Ramp, Repeat, Start, Unit};
+use super::kind::{FaultKind, Layer};
+use super::tally::Tally;
+use super::{ChaosFile, Rules};
+use crate::protocol::Operation;
+use crate::random::{Purpose, Seed, fraction, span_below};
+use crate::scenario::{Quantity, Scenario, Transport};
+use crate::time::{Moment, Span};
+
+/// The faults of a run. Shared by all who take part in it.
+#[derive(Debug)]
+pub struct Timeline {
+    faults: Vec<Fault>,
+    /// Each device's cohort, by its number.
+    membership: Box<[u16]>,
+    /// Each cohort's transport.
+    transports: Vec<Transport>,
+    /// Devices that have their hub.
+    assigned: AtomicU64,
+    /// How far the service's clock is ahead of the run's.
+    service_ahead_ns: AtomicU64,
+}
+
+/// When a fault begins.
+#[derive(Debug)]
+pub enum Begin {
+    /// At this moment.
+    At(Moment),
+    /// When so many devices have their hub.
+    Assigned {
+        /// So many.
+        devices: u64,
+        /// When that was; [`Moment::FAR`] before.
+        at_ns: AtomicU64,
+    },
+}
+
+/// A fault made ready.
+#[derive(Debug)]
+pub struct Fault {
+    /// Its name.
+    pub name: String,
+    /// What goes wrong.
+    pub kind: FaultKind,
+    /// How often it has to hit.
+    pub min_fired: u64,
+    /// How long after its end the fleet may take to come back.
+    pub recover_within: Option<Span>,
+    /// How often it did.
+    pub tally: Tally,
+    begin: Begin,
+    duration: Option<Span>,
+    repeat: Option<Repeat>,
+    ramp: Ramp,
+    pub(super) cohort: Option<u16>,
+    pub(super) transport: Option<Transport>,
+    pub(super) operation: Option<Operation>,
+    share: Option<f64>,
+    pub(super) chance: Option<(f64, Unit)>,
+    pub(super) count: Option<Count>,
+    pub(super) applies_to: AppliesTo,
+    pub(super) limits: Limits,
+    stream: Seed,
+}
+
+/// One occurrence of a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Which one, from 0.
+    pub occurrence: u32,
+    /// When it begins.
+    pub from: Moment,
+    /// When it ends; [`Moment::FAR`] for the end of the run.
+    pub until: Moment,
+}
+
+/// What a draw of a fault is for; each has a stream of its own.
+#[derive(Clone, Copy)]
+pub(super) enum Draw {
+    Share = 1,
+    Chance = 2,
+    Jitter = 3,
+    Value = 4,
+    More = 5,
+}
+
+impl Timeline {
+    /// The faults of a scenario for a fleet whose devices are in these cohorts. `None` if there are none.
+    pub fn new(scenario: &Scenario, membership: &[u16]) -> Option<Arc<Self>> {
+        if scenario.chaos.is_empty() {
+            return None;
+        }
+        let devices = u64::from(scenario.fleet.devices);
+        Some(Arc::new(Self {
+            faults: scenario.chaos.iter().map(|file| Fault::new(file, scenario, devices)).collect(),
+            membership: membership.into(),
+            transports: scenario.cohorts.iter().map(|cohort| cohort.transport).collect(),
+            assigned: AtomicU64::new(0),
+            service_ahead_ns: AtomicU64::new(0),
+        }))
+    }
+
+    /// The faults, in the scenario's order.
+    pub fn faults(&self) -> &[Fault] {
+        &self.faults
+    }
+
+    /// Rules about the faults of these layers, for one asker.
+    pub fn rules(self: &Arc<Self>, layers: &[Layer]) -> Rules {
+        Rules::new(self, layers)
+    }
+
+    /// Whether any fault acts at this layer.
+    pub fn has(&self, layer: Layer) -> bool {
+        self.faults.iter().any(|fault| fault.kind.layer() == layer)
+    }
+
+    /// The service counts its time from earlier than the run does, by so much.
+    pub fn service_clock_is_ahead(&self, by: Span) {
+        self.service_ahead_ns.store(by.as_nanos(), Relaxed);
+    }
+
+    /// The run's time at a moment of the service's clock.
+    pub(crate) fn of_service_clock(&self, now: Moment) -> Moment {
+        now - Span::from_nanos(self.service_ahead_ns.load(Relaxed))
+    }
+
+    /// A device has its hub: faults that waited for it begin.
+    pub fn assigned(&self, now: Moment) {
+        let assigned = self.assigned.fetch_add(1, Relaxed) + 1;
+        for fault in &self.faults {
+            if let Begin::Assigned { devices, at_ns } = &fault.begin
+                && assigned >= *devices
+            {
+                at_ns.fetch_min(now.as_nanos(), Relaxed);
+            }
+        }
+    }
+
+    /// Whether what a fault does to one device depends on what happened to others before: an event, a ceiling, a count
+    /// over all requests.
+    pub fn meets_in_order(&self) -> bool {
+        let in_order = |fault: &Fault| {
+            let over_all = fault.count.is_some_and(|count| count.per == Unit::Request);
+            over_all || fault.limits != Limits::default()
+        };
+        self.waits_for_events() || self.faults.iter().any(in_order)
+    }
+
+    /// Whether a fault waits for an event.
+    pub fn waits_for_events(&self) -> bool {
+        self.faults.iter().any(|fault| matches!(fault.begin, Begin::Assigned { .. }))
+    }
+
+    pub(super) fn cohort(&self, device: u32) -> Option<u16> {
+        self.membership.get(device as usize).copied()
+    }
+
+    pub(super) fn transport(&self, cohort: u16) -> Option<Transport> {
+        self.transports.get(usize::from(cohort)).copied()
+    }
+}
+
+impl Fault {
+    fn new(file: &ChaosFile, scenario: &Scenario, devices: u64) -> Self {
+        let named = |name: &String| scenario.cohorts.iter().position(|cohort| cohort.name == *name);
+        let begin = match &file.start {
+            Start::At(at) => Begin::At(Moment::START + at.0),
+            Start::Assigned(bound) => Begin::Assigned {
+                devices: match bound {
+                    Quantity::Percent(percent) => (devices as f64 * percent / 100.0).ceil() as u64,
+                    Quantity::Number(number) => number.ceil() as u64,
+                    Quantity::Time(_) => u64::MAX,
+                }
+                .max(1),
+                at_ns: AtomicU64::new(Moment::FAR.as_nanos()),
+            },
+        };
+        Self {
+            name: file.label().to_owned(),
+            kind: file.fault.clone(),
+            min_fired: file.min_fired,
+            recover_within: file.recover_within.map(|within| within.0),
+            tally: Tally::default(),
+            begin,
+            duration: file.duration.map(|duration| duration.0),
+            repeat: file.repeat,
+            ramp: file.ramp,
+            // A cohort that does not exist has no devices; reading a scenario refuses it.
+            cohort: file.select.cohort.as_ref().map(|name| named(name).map_or(u16::MAX, |at| at as u16)),
+            transport: file.select.transport,
+            operation: file.select.operation.map(Into::into),
+            share: file.select.share,
+            chance: file.probability.map(|chance| (chance, file.unit.unwrap_or(Unit::Request))),
+            count: file.count,
+            applies_to: file.applies_to,
+            limits: file.limits,
+            stream: Seed(scenario.seed ^ named_stream(file.label())),
+        }
+    }
+
+    /// When it begins; [`Moment::FAR`] while the event that it waits for has not come.
+    pub fn begins(&self) -> Moment {
+        match &self.begin {
+            Begin::At(at) => *at,
+            Begin::Assigned { at_ns, .. } => Moment::from_nanos(at_ns.load(Relaxed)),
+        }
+    }
+
+    /// How many of the fleet's devices it can hit.
+    pub fn selected(&self, timeline: &Timeline) -> u64 {
+        let fits = |(device, cohort): (u32, &u16)| {
+            self.cohort.is_none_or(|wanted| wanted == *cohort)
+                && self.transport.is_none_or(|wanted| timeline.transport(*cohort) == Some(wanted))
+                && self.selects(device)
+        };
+        (0..).zip(&timeline.membership).filter(|pair| fits(*pair)).count() as u64
+    }
+
+    /// The event that it waits for: so many devices with a hub.
+    pub fn waits_for(&self) -> Option<u64> {
+        match self.begin {
+            Begin::At(_) => None,
+            Begin::Assigned { devices, .. } => Some(devices),
+        }
+    }
+
+    /// Its occurrence of this number, if the fault began at `begun`.
+    pub fn window(&self, begun: Moment, occurrence: u32) -> Option<Window> {
+        let from = match self.repeat {
+            None if occurrence > 0 => return None,
+            None => begun,
+            Some(repeat) => {
+                if repeat.times.is_some_and(|times| occurrence >= times) {
+                    return None;
+                }
+                let jitter = span_below(self.draw(Draw::Jitter, 0, occurrence), repeat.jitter.0);
+                begun + repeat.every.0.times(u64::from(occurrence)) + jitter
+            }
+        };
+        let until = self.duration.map_or(Moment::FAR, |duration| from + duration);
+        Some(Window { occurrence, from, until })
+    }
+
+    /// The occurrence that is on at a moment.
+    pub fn window_at(&self, now: Moment) -> Option<Window> {
+        let begun = self.begins();
+        if now < begun || begun == Moment::FAR {
+            return None;
+        }
+        let occurrence = match self.repeat {
+            // An occurrence, its jitter counted, is over before the next one begins.
+            Some(repeat) => now.since(begun).as_nanos() / repeat.every.0.as_nanos().max(1),
+            None => 0,
+        };
+        let window = self.window(begun, u32::try_from(occurrence).ok()?)?;
+        (window.from <= now && now < window.until).then_some(window)
+    }
+
+    /// All occurrences that begin before `horizon`, if the fault began at `begun`.
+    pub fn windows(&self, begun: Moment, horizon: Moment) -> impl Iterator<Item = Window> + '_ {
+        (0..)
+            .map_while(move |occurrence| self.window(begun, occurrence))
+            .take_while(move |window| window.from < horizon && window.from < Moment::FAR)
+    }
+
+    /// How much of the fault is there at a moment of one of its occurrences, from 0 to 1.
+    pub(super) fn intensity(&self, window: Window, now: Moment) -> f64 {
+        let part = |gone: Span, of: Span| {
+            if of == Span::ZERO { 1.0 } else { (gone.as_secs_f64() / of.as_secs_f64()).min(1.0) }
+        };
+        let up = part(now.since(window.from), self.ramp.up.0);
+        let down =
+            if window.until == Moment::FAR { 1.0 } else { part(window.until.since(now), self.ramp.down.0) };
+        up.min(down)
+    }
+
+    /// Whether a device is among the share that the fault can hit.
+    pub(super) fn selects(&self, device: u32) -> bool {
+        self.share.is_none_or(|share| fraction(self.draw(Draw::Share, device, 0)) < share)
+    }
+
+    /// 64 bits of chance.
+    pub(super) fn draw(&self, draw: Draw, device: u32, count: u32) -> u64 {
+        let stream = (draw as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        Seed(self.stream.0 ^ stream).draw(Purpose::Chaos, device, count)
+    }
+}
+
+/// FNV-1a (Fowler, Noll, Vo) of a fault's name: its draws belong to it and not to its place in the list.
+fn named_stream(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}

@@ -1,0 +1,85 @@
+//! Faults of the service: asked about once a request, before the machine judges it.
+
+use super::machine::{Answer, Query, Refusal, Service};
+use super::record::Caller;
+use crate::chaos::{Occasion, Rules, Serving};
+use crate::protocol::Operation;
+use crate::time::{Moment, Span};
+
+/// How long an answer is held that never leaves: longer than any client waits, and no longer than a door can bear.
+const NEVER: Span = Span::from_secs(3_600);
+
+/// The rules about faults of the service, and how devices are told by their names.
+#[derive(Debug)]
+pub(super) struct Disturbance {
+    rules: Rules,
+    prefix: String,
+}
+
+impl Service {
+    /// Makes the service obey faults. Devices of the fleet are those whose names are `prefix` and their number.
+    pub fn disturb(&mut self, rules: Rules, prefix: &str) {
+        self.disturbance = Some(Box::new(Disturbance { rules, prefix: prefix.to_owned() }));
+    }
+
+    /// What faults do to a request; `None` if there are none at all, or the request is no device's of the fleet.
+    pub(super) fn disturbed(&mut self, now: Moment, caller: Caller<'_>, query: Query<'_>) -> Option<Serving> {
+        let unix_secs = self.config.calendar.unix_secs(now);
+        let disturbance = self.disturbance.as_mut()?;
+        let device = match caller {
+            Caller::Numbered(device) => device,
+            Caller::Named(name) => number(name, &disturbance.prefix)?,
+        };
+        let operation = match query {
+            Query::Register => Operation::Register,
+            Query::Poll(_) => Operation::Poll,
+            Query::Lookup => Operation::Lookup,
+        };
+        let now = disturbance.rules.timeline().of_service_clock(now);
+        Some(disturbance.rules.serve(&Occasion::of(now, device, Some(operation)), unix_secs))
+    }
+
+    /// What a fault lets the service do with an accepted registration.
+    pub(super) fn hold(&mut self, serving: &Serving, answer: Answer) {
+        let Answer::Assigning(ticket) = answer else { return };
+        if let Some(code) = serving.failed {
+            self.fail_assignment(ticket.record as usize, code);
+        }
+        if serving.held > Span::ZERO {
+            let record = self.records.get_mut(ticket.record as usize);
+            record.ready_at =
+                if serving.held == Span::MAX { Moment::FAR } else { record.ready_at + serving.held };
+        }
+    }
+}
+
+impl Serving {
+    /// The answer that a fault gives before any work is done.
+    ///
+    /// # Errors
+    /// The fault refuses the request.
+    pub(super) fn answered(&self, query: Query<'_>) -> Result<Option<Answer>, Refusal> {
+        if let Some((code, retry_after)) = self.refuse {
+            return Err(Refusal { code, retry_after });
+        }
+        if self.forgotten && matches!(query, Query::Poll(_)) {
+            return Err(Refusal::new(crate::protocol::code::REGISTRATION_NOT_FOUND));
+        }
+        Ok(self.disabled.then_some(Answer::Disabled))
+    }
+
+    /// When an answer leaves that a shaping queue has held for so long.
+    pub(super) fn delayed(&self, queued: Span) -> Span {
+        queued + self.delay + if self.lost { NEVER } else { Span::ZERO }
+    }
+}
+
+/// The number of a device of the fleet by its name.
+fn number(name: &str, prefix: &str) -> Option<u32> {
+    let head = name.get(..prefix.len())?;
+    head.eq_ignore_ascii_case(prefix).then(|| name[prefix.len()..].parse().ok()).flatten()
+}
+
+#[cfg(test)]
+#[path = "chaos_tests.rs"]
+mod tests;

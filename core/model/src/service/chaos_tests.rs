@@ -1,0 +1,158 @@
+use super::*;
+use crate::protocol::{Body, RegistrationState, Reply, RetryAfter, Status, code};
+use crate::scenario::Scenario;
+use crate::service::testing::{SCOPE, Signed, config};
+use crate::service::{Call, Config, Request, Service, Submission};
+
+/// A service under the faults of a scenario, and its devices `dev-0` to `dev-9` with the key `group`.
+struct Bench {
+    service: Service,
+}
+
+fn bench(chaos: &str) -> Bench {
+    let text = format!("horizon = \"1h\"\n[fleet]\ndevices = 10\n{chaos}");
+    let scenario = Scenario::read(&text, "t.toml", &[]).unwrap_or_else(|problems| panic!("{problems}"));
+    let timeline = crate::chaos::Timeline::new(&scenario, &[0; 10]).unwrap();
+    let mut service = Service::new(Config { seed: crate::random::Seed(1), ..config() }).unwrap();
+    service.disturb(timeline.rules(&[crate::chaos::Layer::Service]), "dev-");
+    Bench { service }
+}
+
+fn at(secs: u64) -> Moment {
+    Moment::START + Span::from_secs(secs)
+}
+
+impl Bench {
+    fn ask(&mut self, now: Moment, device: u32, call: Call<'_>) -> (Reply, Span) {
+        let name = format!("dev-{device:06}");
+        let evidence = Signed {
+            resource: format!("{SCOPE}/registrations/{name}"),
+            policy: "registration",
+            key: b"group".to_vec(),
+            expires: self.service.unix_nanos(at(3_600)) / 1_000_000_000,
+        };
+        let request =
+            Request { api_version: Some("2021-06-01"), id_scope: SCOPE, registration_id: &name, call };
+        let handled = self.service.handle(now, &request, &evidence);
+        (handled.reply, handled.delay)
+    }
+
+    fn register(&mut self, now: Moment, device: u32) -> (Reply, Span) {
+        let body = Submission::Read { registration_id: None, csr: false, payload: None };
+        self.ask(now, device, Call::Register(body))
+    }
+
+    /// Registers and polls after a minute.
+    fn provision(&mut self, now: Moment, device: u32) -> Reply {
+        let (reply, _) = self.register(now, device);
+        let Body::Operation { id: Some(id), .. } = reply.body else { panic!("{reply:?}") };
+        self.ask(now + Span::from_secs(60), device, Call::Poll(id)).0
+    }
+}
+
+fn state(reply: &Reply) -> RegistrationState {
+    match &reply.body {
+        Body::Operation { state, .. } => *state,
+        other => panic!("{other:?}"),
+    }
+}
+
+const TEN_SECONDS: &str = "start = \"10s\"\nduration = \"10s\"\n";
+
+#[test]
+fn a_throttle_storm_takes_nothing_from_the_quota_and_heals() {
+    let mut bench = bench(&format!(
+        "[[chaos]]\nfault = {{ kind = \"service.throttle\", retry_after = [\"7\"] }}\n{TEN_SECONDS}"
+    ));
+    assert_eq!(bench.register(at(9), 0).0.status, Status::ACCEPTED);
+    let (reply, _) = bench.register(at(10), 1);
+    assert_eq!((reply.status, reply.retry_after), (Status::TOO_MANY_REQUESTS, RetryAfter::Seconds(7)));
+    assert_eq!(bench.service.registrations(), 1, "no work was done");
+    assert_eq!(bench.register(at(20), 1).0.status, Status::ACCEPTED);
+}
+
+#[test]
+fn a_burst_of_errors_is_an_error_body_with_its_status() {
+    let mut bench =
+        bench("[[chaos]]\nfault = { kind = \"service.error\", status = 503, retry_after = [\"garbage\"] }\n");
+    let (reply, _) = bench.register(at(1), 1);
+    assert_eq!(reply.status, Status(503));
+    assert!(matches!(reply.retry_after, RetryAfter::Malformed(_)));
+    assert!(matches!(reply.body, Body::Error(error) if error.code == 503_000));
+}
+
+#[test]
+fn answers_are_slow_or_never_leave_and_the_work_is_done() {
+    let mut bench = bench(
+        "[[chaos]]\nfault = { kind = \"service.brownout\", delay = { kind = \"constant\", delay = \"2s\" } }\n\
+         start = \"1s\"\nduration = \"5s\"\n[[chaos]]\nname = \"lost\"\nstart = \"10s\"\n\
+         fault = { kind = \"service.brownout\", delay = { kind = \"constant\", delay = \"0s\" }, lost = 1.0 }\n",
+    );
+    assert_eq!(bench.register(at(2), 0).1, Span::from_secs(2));
+    assert!(bench.register(at(11), 1).1 >= NEVER);
+    assert_eq!(bench.service.registrations(), 2);
+}
+
+#[test]
+fn assignments_are_held_or_fail_and_operations_are_forgotten() {
+    let mut stuck = bench(&format!("[[chaos]]\nfault = {{ kind = \"service.stuck\" }}\n{TEN_SECONDS}"));
+    assert_eq!(state(&stuck.provision(at(12), 0)), RegistrationState::Assigning);
+    assert_eq!(state(&stuck.provision(at(25), 1)), RegistrationState::Assigned);
+
+    let mut held = bench("[[chaos]]\nfault = { kind = \"service.stuck\", held = \"50s\" }\n");
+    assert_eq!(
+        state(&held.provision(at(12), 0)),
+        RegistrationState::Assigned,
+        "it takes less than 10 s usually"
+    );
+
+    let mut failed =
+        bench(&format!("[[chaos]]\nfault = {{ kind = \"service.assign-failed\" }}\n{TEN_SECONDS}"));
+    let reply = failed.provision(at(12), 0);
+    assert_eq!(state(&reply), RegistrationState::Failed);
+    let Body::Operation { registration: Some(registration), .. } = reply.body else { panic!() };
+    assert_eq!(registration.error_code, Some(code::ALLOCATION_FAILED));
+    assert_eq!(state(&failed.provision(at(80), 0)), RegistrationState::Assigned, "registering anew mends it");
+
+    let mut lost = bench("[[chaos]]\nfault = { kind = \"service.operation-lost\" }\n");
+    assert_eq!(lost.provision(at(1), 0).status, Status::NOT_FOUND);
+
+    let mut disabled = bench("[[chaos]]\nfault = { kind = \"service.disabled\" }\n");
+    assert_eq!(state(&disabled.register(at(1), 0).0), RegistrationState::Disabled);
+}
+
+#[test]
+fn nobody_goes_to_a_hub_that_is_unlinked() {
+    let hubs = |bench: &mut Bench, now| -> std::collections::BTreeSet<String> {
+        let of = |reply: Reply| match reply.body {
+            Body::Operation { registration: Some(registration), .. } => registration.assigned_hub,
+            _ => None,
+        };
+        (0..10).filter_map(|device| of(bench.provision(now, device))).collect()
+    };
+    let mut bench = bench(&format!(
+        "[[chaos]]\nfault = {{ kind = \"service.hub-unlinked\", hub = \"hub-2.azure-devices.net\" }}\n{TEN_SECONDS}"
+    ));
+    assert!(hubs(&mut bench, at(1)).contains("hub-2.azure-devices.net"), "else the rest says nothing");
+    let during = hubs(&mut bench, at(15));
+    assert!(!during.contains("hub-2.azure-devices.net") && during.len() == 2, "{during:?}");
+}
+
+#[test]
+fn a_key_that_is_rolled_and_a_clock_that_is_off_refuse_tokens() {
+    for fault in ["{ kind = \"service.key-rotation\" }", "{ kind = \"service.clock\", offset = \"2h\" }"] {
+        let mut bench = bench(&format!("[[chaos]]\nfault = {fault}\n{TEN_SECONDS}"));
+        assert_eq!(bench.register(at(5), 0).0.status, Status::ACCEPTED, "{fault}");
+        assert_eq!(bench.register(at(15), 1).0.status, Status::UNAUTHORIZED, "{fault}");
+        assert_eq!(bench.register(at(25), 1).0.status, Status::ACCEPTED, "{fault}");
+    }
+}
+
+#[test]
+fn strangers_are_left_alone() {
+    let mut bench = bench("[[chaos]]\nfault = { kind = \"service.error\", status = 500 }\n");
+    assert!(bench.service.disturbed(at(1), Caller::Named("dev-000003"), Query::Register).is_some());
+    for name in ["dev-", "dev-x", "d", "other-000003", "dev-99999999999"] {
+        assert_eq!(bench.service.disturbed(at(1), Caller::Named(name), Query::Register), None, "{name}");
+    }
+}

@@ -1,0 +1,160 @@
+//! What went wrong on purpose, and what the fleet made of it.
+
+use maud::{Markup, html};
+
+use super::completion::until_s;
+use super::part::{Column, NAME_MAX, SENTENCE_MAX, Section, more, table};
+use crate::Record;
+use crate::chart::{Ink, Layer, Shape};
+use crate::number::{grouped, nanos};
+use crate::record::{Fault, FaultStatus, FaultWindow, ObjectiveStatus};
+use crate::text::clipped;
+
+const FAULTS_MAX: usize = 40;
+/// Bands of a chart: more cannot be told apart.
+const BANDS_MAX: usize = 60;
+
+pub(super) fn section(record: &Record) -> Option<Section> {
+    let chaos = &record.chaos;
+    if chaos.is_empty() {
+        return None;
+    }
+    let columns = [
+        Column::Words("Fault"),
+        Column::Words("Status"),
+        Column::Words("On"),
+        Column::Number("Hits"),
+        Column::Number("Devices"),
+        Column::Number("Felt after"),
+        Column::Number("Back after"),
+    ];
+    let body = html! {
+        @if !chaos.faults.is_empty() {
+            (table("Faults and what came of them", &columns, chaos.faults.iter().take(FAULTS_MAX).map(row)))
+            (more(FAULTS_MAX, chaos.faults.len(), "faults"))
+            p.note { "Felt: a larger share of the attempts went wrong than before. Back: as many devices came to rest as \
+                the quota lets through, for a minute, or none was waiting. The worst occurrence is told; the charts of the \
+                load show when each fault was on." }
+        }
+        @if let Some(steady) = &chaos.steady_state {
+            @let held = steady.objectives.iter().filter(|one| one.status == ObjectiveStatus::Passed).count();
+            p { "Before the first fault " (grouped(steady.devices)) " devices were seen to come online: " (held) " of "
+                (steady.objectives.len()) " conditions held." }
+        }
+        @for guardrail in &chaos.guardrails {
+            p { "Guardrail " code { (clipped(&guardrail.rule, NAME_MAX)) } ": "
+                @match guardrail.breached_ns {
+                    Some(at) => { "breached at " (nanos(at)) ", and the run aborted." }
+                    None => { "never breached for that long." }
+                }
+            }
+        }
+        @if let Some(residue) = &chaos.residue {
+            p { @if residue.clean { "No residue: " } @else { "Something stayed behind: " }
+                (clipped(&residue.note, SENTENCE_MAX)) }
+        }
+    };
+    Some(Section { id: "chaos", title: "Faults".into(), body })
+}
+
+fn row(fault: &Fault) -> Vec<Markup> {
+    let (class, sign, word) = match fault.status {
+        FaultStatus::Passed => ("good", "✓", "survived"),
+        FaultStatus::Failed => ("bad", "✕", "failed"),
+        FaultStatus::Vacuous => ("bad", "✕", "vacuous"),
+        FaultStatus::Unknown => ("warn", "!", "unknown"),
+    };
+    // What was not seen even once is worse than any time.
+    let worst = |of: fn(&FaultWindow) -> Option<u64>| {
+        let seen: Option<Vec<u64>> = fault.windows.iter().map(of).collect();
+        seen.and_then(|seen| seen.into_iter().max()).map_or("–".to_owned(), nanos)
+    };
+    vec![
+        html! {
+            (clipped(&fault.name, NAME_MAX))
+            @if fault.name != fault.kind { span.under { (fault.kind) } }
+            @if !fault.note.is_empty() { span.under { (clipped(&fault.note, SENTENCE_MAX)) } }
+        },
+        html! { span class={ "state " (class) } { span aria-hidden="true" { (sign) " " } (word) } },
+        html! { (when(&fault.windows)) },
+        html! { (grouped(fault.fired)) " of " (grouped(fault.eligible)) },
+        html! { (grouped(fault.devices)) },
+        html! { (worst(|window| window.detected_after_ns)) },
+        html! { (worst(|window| window.recovered_after_ns)) },
+    ]
+}
+
+fn when(windows: &[FaultWindow]) -> String {
+    let [first, rest @ ..] = windows else { return "never".to_owned() };
+    let until = first.until_ns.map_or("the end".to_owned(), nanos);
+    let times = if rest.is_empty() { String::new() } else { format!(", {} times", windows.len()) };
+    format!("{} to {until}{times}", nanos(first.from_ns))
+}
+
+/// When faults were on, as a layer behind a chart over time.
+pub(super) fn bands(record: &Record) -> Option<Layer> {
+    let end_s = until_s(record);
+    let seconds = |ns: u64| (ns as f64 / 1e9).min(end_s);
+    let windows = record.chaos.faults.iter().flat_map(|fault| &fault.windows).take(BANDS_MAX);
+    let points: Vec<(f64, f64)> = windows
+        .flat_map(|window| {
+            let until_s = window.until_ns.map_or(end_s, seconds);
+            [(seconds(window.from_ns), 0.0), (until_s, 0.0)]
+        })
+        .collect();
+    (!points.is_empty()).then(|| Layer {
+        name: "a fault is on".to_owned(),
+        ink: Ink::Purple,
+        shape: Shape::Bands,
+        points,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Chaos, Guardrail, Residue};
+
+    fn record() -> Record {
+        let mut record = crate::testing::record();
+        let window = FaultWindow {
+            from_ns: 30_000_000_000,
+            until_ns: Some(60_000_000_000),
+            detected_after_ns: Some(2_000_000_000),
+            recovered_after_ns: None,
+            locked_up: true,
+        };
+        record.chaos = Chaos {
+            faults: vec![Fault {
+                name: "<storm>".into(),
+                kind: "service.throttle".into(),
+                layer: "service".into(),
+                eligible: 4_000,
+                fired: 1_234,
+                min_fired: 1,
+                devices: 900,
+                first_ns: Some(30_000_000_000),
+                last_ns: Some(59_000_000_000),
+                windows: vec![window],
+                status: FaultStatus::Failed,
+                note: "the fleet locked up".into(),
+            }],
+            steady_state: None,
+            guardrails: vec![Guardrail { rule: "failed share <= 90 % for 30s".into(), breached_ns: None }],
+            residue: Some(Residue { clean: true, note: "a device registered in 900ms".into() }),
+        };
+        record
+    }
+
+    #[test]
+    fn the_page_tells_each_fault_and_shows_it_on_the_load() {
+        let page = crate::html(&record());
+        for expected in
+            ["&lt;storm&gt;", "1,234 of 4,000", "the fleet locked up", "never breached", "No residue"]
+        {
+            assert!(page.contains(expected), "{expected}");
+        }
+        assert!(page.contains("a fault is on") && page.contains("class=\"bands purple\""));
+        assert!(!crate::html(&crate::testing::record()).contains("id=\"chaos\""));
+    }
+}

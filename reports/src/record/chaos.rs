@@ -1,0 +1,116 @@
+//! What a record keeps of faults.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Objective;
+
+/// The faults of a run and what came of them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Chaos {
+    /// In the scenario's order.
+    pub faults: Vec<Fault>,
+    /// What was seen of a few devices before the first fault; absent without a steady state to be checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steady_state: Option<SteadyState>,
+    /// What would have aborted the run.
+    pub guardrails: Vec<Guardrail>,
+    /// Whether a clean device found everything as it was before; absent where nobody looked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub residue: Option<Residue>,
+}
+
+impl Chaos {
+    /// Whether the run had nothing to do with faults.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A fault.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Fault {
+    /// Its name.
+    pub name: String,
+    /// What went wrong, such as `net.reset`.
+    pub kind: String,
+    /// Where: `network`, `service` or `fleet`.
+    pub layer: String,
+    /// Occasions on which it was on and its selection fitted.
+    pub eligible: u64,
+    /// Times that it hit.
+    pub fired: u64,
+    /// How often it had to hit.
+    pub min_fired: u64,
+    /// Devices that it hit.
+    pub devices: u64,
+    /// First hit.
+    pub first_ns: Option<u64>,
+    /// Last hit.
+    pub last_ns: Option<u64>,
+    /// When it was on, as far as the run got.
+    pub windows: Vec<FaultWindow>,
+    /// What is to be said of it.
+    pub status: FaultStatus,
+    /// One sentence for a person: why it is not as it should be.
+    pub note: String,
+}
+
+/// One occurrence of a fault.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct FaultWindow {
+    /// When it began.
+    pub from_ns: u64,
+    /// When it was healed; absent if it lasted until the run ended.
+    pub until_ns: Option<u64>,
+    /// From its beginning until more attempts went wrong than before; absent if that was never seen.
+    pub detected_after_ns: Option<u64>,
+    /// From its end until the fleet drained as fast as the quota lets it, or had drained; absent if that was never
+    /// seen.
+    pub recovered_after_ns: Option<u64>,
+    /// For five minutes after its end devices were waiting and fewer than half of those that the quota allows came
+    /// through.
+    pub locked_up: bool,
+}
+
+/// What is to be said of a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum FaultStatus {
+    /// It hit, and the fleet came back in time.
+    Passed,
+    /// The fleet did not come back, or not in time.
+    Failed,
+    /// It hit less often than it had to: the run says nothing about it.
+    Vacuous,
+    /// The run ended before it could be seen whether the fleet came back.
+    Unknown,
+}
+
+/// What was seen before the first fault.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SteadyState {
+    /// Devices that were looked at.
+    pub devices: u64,
+    /// What had to hold of them.
+    pub objectives: Vec<Objective>,
+}
+
+/// What would have aborted the run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Guardrail {
+    /// In words.
+    pub rule: String,
+    /// When it was breached for so long that the run was aborted.
+    pub breached_ns: Option<u64>,
+}
+
+/// Whether a clean device found everything as it was before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Residue {
+    /// Whether it did.
+    pub clean: bool,
+    /// What it met.
+    pub note: String,
+}
