@@ -2,7 +2,7 @@
 """Whole-process performance, side by side with a peer in the same run.
 
     cargo build --release -p fleetstorm -p fleetstorm-perf-peer && cargo install oha --locked
-    python3 tests/perf/run.py [keep-alive|register|memory|lag|quickstart|mqtt-register|mqtt-memory ...]
+    python3 tests/perf/run.py [keep-alive|register|memory|lag|quickstart|mqtt-register|mqtt-memory|amqp-memory|mosquitto ...]
 
 The mock runs on the first core and every client on the second, so that neither slows the other. CPU time is that of
 the whole client process, start-up included, as the kernel counts it. Figures are medians of the rounds.
@@ -42,13 +42,13 @@ class Mock:
         (directory / "mock.toml").write_text(file)
         self.process = subprocess.Popen(
             [FLEETSTORM, "mock", "--config", "mock.toml", "--set", "listen.https=127.0.0.1:0",
-             "--set", "listen.mqtt=127.0.0.1:0"],
+             "--set", "listen.mqtt=127.0.0.1:0", "--set", "listen.amqp=127.0.0.1:0"],
             cwd=directory,
             stdout=subprocess.PIPE,
             preexec_fn=lambda: os.sched_setaffinity(0, {0}),
         )
         ready = json.loads(self.process.stdout.readline())
-        self.address, self.mqtt, self.ca = ready["https"], ready["mqtt"], ready["ca"]
+        self.address, self.mqtt, self.amqp, self.ca = (ready[name] for name in ("https", "mqtt", "amqp", "ca"))
 
     def __enter__(self):
         return self
@@ -76,9 +76,10 @@ def client(command, directory):
 def fleet(directory, mock, scenario, allowed=(0, 12)):
     """Runs a fleet; returns CPU seconds, wall seconds and the record."""
     (directory / "scenario.toml").write_text(scenario)
+    ports = [f"target.{door}_port={address.split(':')[1]}" for door, address in (("mqtt", mock.mqtt), ("amqp", mock.amqp))]
     cpu, wall, done = client(
         [FLEETSTORM, "run", "scenario.toml", "--target", f"https://{mock.address}", "--ca", mock.ca,
-         "--out", "out", "--progress", "none", "--shards", "1", "--set", f"target.mqtt_port={mock.mqtt.split(':')[1]}"],
+         "--out", "out", "--progress", "none", "--shards", "1", "--set", ports[0], "--set", ports[1]],
         directory,
     )
     if done.returncode not in allowed:
@@ -205,7 +206,7 @@ def lag(directory, rounds):
 
 
 def mqtt_register(directory, rounds):
-    """A new TLS connection for every registration: CONNECT, SUBSCRIBE, register, a poll; beside HTTPS."""
+    """A new TLS connection for every registration over MQTT and over AMQP, greeting, register, a poll; beside HTTPS."""
     count, rows = 5_000, []
     file = 'retry_after_s = -1\n[throttle]\nprofile = "unlimited"\n[assignment]\nkind = "constant"\ndelay = "0s"\n'
     scenario = (
@@ -216,7 +217,7 @@ def mqtt_register(directory, rounds):
     with Mock(directory, file) as mock:
         for _ in range(rounds):
             row, rate = {}, {}
-            for transport in ("mqtt", "mqtt-ws", "https"):
+            for transport in ("mqtt", "mqtt-ws", "amqp", "amqp-ws", "https"):
                 cpu, _, record = fleet(directory, mock, f'{scenario}transport = "{transport}"\n')
                 assert record["totals"]["assigned"] == count and record["totals"]["requests"] == 2 * count
                 row[f"fleetstorm {transport}"] = cpu / count * 1e6
@@ -224,7 +225,7 @@ def mqtt_register(directory, rounds):
             row["full rumqttc client"] = peer(directory, mock, "mqtt-register", "dev-{n}", count) / count * 1e6
             rows.append(row)
             rates.append(rate)
-    print("\nA new TLS connection for every registration over MQTT: CPU us of the client a registration")
+    print("\nA new TLS connection for every registration, by transport: CPU us of the client a registration")
     table(rows)
     print("Registrations a second, one core for each end")
     table(rates)
@@ -232,16 +233,16 @@ def mqtt_register(directory, rounds):
     verdict("fleetstorm mqtt / full rumqttc client", found["fleetstorm mqtt"] / found["full rumqttc client"], 1.0)
 
 
-def mqtt_memory(directory, rounds):
-    """Devices connected over MQTT and TLS at once, waiting out a Retry-After, beside a full client that is idle."""
+def connected(directory, rounds, transport, limit):
+    """KiB of the whole client for each device that is connected over TLS at once and waits out a Retry-After."""
     file = '[throttle]\nrate = "1/h"\nburst = 1\nretry_after = { constant = 40 }\n'
-    print("\nDevices connected over MQTT at once: resident memory of the whole client, KiB a device")
+    print(f"\nDevices connected over {transport} at once: resident memory of the whole client, KiB a device")
     with Mock(directory, file) as mock:
         for devices in (5_000, 15_000):
             scenario = (
                 f'horizon = "{devices // 1_000 + 6}s"\n[fleet]\ndevices = {devices}\n'
                 'arrival = { kind = "constant", rate = "1000/s" }\n'
-                '[[cohort]]\ntransport = "mqtt"\nretry = { kind = "retry-after", spread = "none" }\n'
+                f'[[cohort]]\ntransport = "{transport}"\nretry = {{ kind = "retry-after", spread = "none" }}\n'
             )
             values = []
             for _ in range(rounds if devices == 5_000 else 1):
@@ -249,21 +250,92 @@ def mqtt_memory(directory, rounds):
                 assert record["totals"]["connections"] >= devices - 1, "all of them are connected"
                 values.append(record["audit"]["rss_max_bytes"] / 1024 / devices)
             print(f"  {devices:>6} devices, {record['audit']['descriptors_max']} descriptors")
-            verdict("KiB a device", statistics.median(values), 28)
+            verdict("KiB a device", statistics.median(values), limit)
             if devices == 5_000:
                 ours = statistics.median(values)
-        full = held(directory, mock, 5_000)
-    print(f"  full rumqttc client, 5000 of them: {full:.1f} KiB each")
+    return ours
+
+
+def amqp_memory(directory, rounds):
+    """Devices connected over AMQP and TLS at once."""
+    connected(directory, rounds, "amqp", 32)
+
+
+def mqtt_memory(directory, rounds):
+    """Devices connected over MQTT and TLS at once, beside full clients of others that are idle."""
+    ours = connected(directory, rounds, "mqtt", 28)
+    with Mock(directory, '[throttle]\nprofile = "unlimited"\n') as mock:
+        command = [PEER, mock.mqtt, "--path", REGISTER.format("dev-{n}"), "--authorization", TOKEN, "--ca", mock.ca,
+                   "--mode", "mqtt-hold", "--count", 5_000]
+        full = held(directory, command, 5_000)
+        print(f"  full rumqttc client, 5000 of them: {full:.1f} KiB each")
+        paho = next((ROOT / "target/conformance").glob("python-*/venv/bin/python"), None)
+        if paho is None:
+            print("  paho-mqtt: not measured, because tests/conformance/run.py has not installed it")
+        else:
+            command = [paho, ROOT / "tests/perf/paho_hold.py", mock.mqtt, mock.ca, SCOPE, 1_000]
+            print(f"  paho-mqtt, 1000 of them on one thread: {held(directory, command, 1_000):.1f} KiB each")
     verdict("fleetstorm / full rumqttc client", ours / full, 0.7)
 
 
-def held(directory, mock, count):
-    """KiB a connection that idle full clients take."""
-    process = subprocess.Popen(
-        [PEER, mock.mqtt, "--path", REGISTER.format("dev-{n}"), "--authorization", TOKEN, "--ca", mock.ca,
-         "--mode", "mqtt-hold", "--count", str(count)],
-        cwd=directory, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+def mosquitto(directory, rounds):
+    """CONNECT and SUBSCRIBE over fresh TLS connections at a broker that we did not write, beside a bare rumqttc loop."""
+    broker = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin")
+    if broker is None:
+        sys.exit("there is no mosquitto (Debian: apt-get install mosquitto)")
+    count, rows = 3_000, []
+    def openssl(*arguments):
+        subprocess.run(["openssl", *arguments], cwd=directory, check=True, capture_output=True)
+
+    (directory / "server.ext").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\n")
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    openssl("req", "-x509", *key, "-subj", "/CN=perf root", "-keyout", "ca.key", "-out", "ca.pem", "-days", "2")
+    openssl("req", *key, "-subj", "/CN=localhost", "-keyout", "server.key", "-out", "server.csr")
+    openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
+            "-out", "server.pem", "-extfile", "server.ext")
+    (directory / "server.key").chmod(0o644)
+    directory.chmod(0o755)
+    (directory / "mosquitto.conf").write_text(
+        "listener 18883 127.0.0.1\ncertfile server.pem\nkeyfile server.key\nallow_anonymous true\n")
+    # A broker answers no registration: a device that has subscribed asks once and stops.
+    scenario = (
+        f'horizon = "5m"\n[fleet]\ndevices = {count}\nmax_concurrent = {CONNECTIONS}\n'
+        'arrival = { kind = "all-at-once", spread = "0s" }\n[[cohort]]\ntransport = "mqtt"\nretry = "none"\n'
+        'request_timeout = "1ms"\n[target]\nkind = "endpoint"\naddress = "https://127.0.0.1:18883"\nmqtt_port = 18883\n'
+        'ca_file = "ca.pem"\n'
     )
+    process = subprocess.Popen([broker, "-c", "mosquitto.conf"], cwd=directory, stderr=subprocess.DEVNULL,
+                               preexec_fn=lambda: os.sched_setaffinity(0, {0}))
+    try:
+        time.sleep(1)
+        (directory / "scenario.toml").write_text(scenario)
+        for _ in range(rounds):
+            ours, _, done = client([FLEETSTORM, "run", "scenario.toml", "--out", "out", "--progress", "none", "--shards", "1"],
+                                   directory)
+            if done.returncode not in (0, 11, 12):
+                sys.exit(f"the fleet ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+            record = json.loads((directory / "out/run.json").read_text())
+            subscribed = next(phase["service"]["count"] for phase in record["phases"] if phase["phase"] == "subscribe")
+            assert subscribed >= count, f"{subscribed} of {count} subscribed"
+            theirs, wall, done = client(
+                [PEER, "127.0.0.1:18883", "--path", REGISTER.format("dev-{n}"), "--ca", "ca.pem", "--mode", "mqtt-connect",
+                 "--concurrency", CONNECTIONS, "--count", count], directory)
+            if done.returncode != 0 or json.loads(done.stdout.splitlines()[-1])["errors"]:
+                sys.exit(f"the peer failed:\n{done.stdout}\n{done.stderr}")
+            rows.append({"fleetstorm": subscribed / ours, "bare rumqttc loop": count / theirs})
+    finally:
+        process.terminate()
+        process.wait()
+    print("\nCONNECT and SUBSCRIBE at Mosquitto over fresh TLS connections: connections for a second of the client's CPU")
+    table(rows)
+    found = medians(rows)
+    verdict("bare rumqttc loop / fleetstorm", found["bare rumqttc loop"] / found["fleetstorm"], 1.0)
+
+
+def held(directory, command, count):
+    """KiB a connection that idle full clients take."""
+    process = subprocess.Popen([str(part) for part in command], cwd=directory, stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, text=True)
     if json.loads(process.stdout.readline()).get("event") != "holding":
         sys.exit("the peer does not hold its connections")
     status = Path(f"/proc/{process.pid}/status").read_text()
@@ -299,7 +371,7 @@ def verdict(what, value, limit):
     print(f"  {what}: {value:.2f} (limit {limit}) {'ok' if value <= limit else 'MISSED'}")
 
 
-ALL = (keep_alive, register, memory, lag, quickstart, mqtt_register, mqtt_memory)
+ALL = (keep_alive, register, memory, lag, quickstart, mqtt_register, mqtt_memory, amqp_memory, mosquitto)
 SECTIONS = {section.__name__.replace("_", "-"): section for section in ALL}
 
 

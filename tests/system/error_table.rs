@@ -101,6 +101,40 @@ fn row_401_a_token_that_cannot_be_validated() {
     }
 }
 
+/// No request provokes these two: the mock is told to be out of order.
+#[test]
+fn row_403_and_row_500_on_both_planes_over_https() {
+    for (status, code) in [(403, 403_000), (500, 500_001)] {
+        let mut table = Table::new(&format!("[[outage]]\nfor = \"1h\"\nstatus = {status}\n"));
+        is(&table.device("PUT", REGISTER, BODY), status, code);
+        is(&table.operator("PUT", ENROLLMENT, NINTH), status, code);
+    }
+}
+
+/// 500: back off and try again. 403: once with a fresh token, then stop. Over each transport.
+#[test]
+fn devices_react_to_row_403_and_row_500_as_the_table_says() {
+    for transport in ["https", "mqtt", "amqp"] {
+        let run = |status: u16, lasts: &str| {
+            let bench = Bench::new();
+            let scenario = format!(
+                "horizon = \"10m\"\n[fleet]\ndevices = 20\n[[cohort]]\ntransport = \"{transport}\"\npark = \"1h\"\n\
+                 [[mock.outage]]\nfor = \"{lasts}\"\nstatus = {status}\n"
+            );
+            bench.run(&scenario, &["--clock", "wired"]).passed();
+            bench.record()
+        };
+        let record = run(500, "20s");
+        assert_eq!(record.totals.assigned, 20, "{transport}: a failure of the service is waited out");
+        let met = record.codes.iter().find(|code| code.status == 500).unwrap();
+        assert_eq!((met.code, met.devices), (500_001, 20), "{transport}");
+        let record = run(403, "5m");
+        assert_eq!(record.totals.stopped_by["forbidden"], 20, "{transport}");
+        let met = record.codes.iter().find(|code| code.status == 403).unwrap();
+        assert_eq!((met.count, met.devices), (40, 20), "{transport}: once more with a fresh token");
+    }
+}
+
 #[test]
 fn row_404_an_instance_or_an_enrollment_that_does_not_exist() {
     let mut table = Table::new("");

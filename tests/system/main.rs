@@ -9,6 +9,7 @@ mod analysis;
 mod bad_input;
 mod bad_target;
 mod browser;
+mod chaos;
 mod conformance;
 mod door;
 mod enroll;

@@ -22,7 +22,14 @@ pub(crate) struct Display {
 }
 
 enum Form {
-    Live { all: MultiProgress, bar: ProgressBar, counts: ProgressBar },
+    Live {
+        all: MultiProgress,
+        bar: ProgressBar,
+        /// One a cohort, where there are several and room for them.
+        cohorts: Vec<ProgressBar>,
+        counts: ProgressBar,
+        history: History,
+    },
     Plain,
     Json,
     Silent,
@@ -37,7 +44,7 @@ impl Display {
     pub(crate) fn new(choice: ProgressChoice, scenario: &Scenario) -> Self {
         let devices = u64::from(scenario.fleet.devices);
         let form = match choice {
-            ProgressChoice::Auto if std::io::stderr().is_terminal() => live(&scenario.name, devices),
+            ProgressChoice::Auto if std::io::stderr().is_terminal() => live(scenario),
             ProgressChoice::Auto | ProgressChoice::Plain => Form::Plain,
             ProgressChoice::Json => Form::Json,
             ProgressChoice::None => Form::Silent,
@@ -53,11 +60,15 @@ impl Display {
         let at = self.clock.now().since(fleetstorm_model::time::Moment::START);
         self.pace.add(at, now);
         let due = |every: Span| self.last.is_none_or(|last| at.saturating_sub(last) >= every);
-        match &self.form {
-            Form::Live { bar, counts, .. } => {
+        match &mut self.form {
+            Form::Live { bar, cohorts, counts, history, .. } => {
                 bar.set_position(now.assigned);
                 bar.set_message(self.pace.left(self.devices, now));
-                counts.set_message(counted(now, &self.pace));
+                for (bar, assigned) in cohorts.iter().zip(now.cohorts) {
+                    bar.set_position(assigned);
+                }
+                history.add(at, now.assigned);
+                counts.set_message(format!("{}  {}", counted(now, &self.pace), history.sparkline()));
             }
             Form::Plain if due(PLAIN_EVERY) => {
                 eprintln!("{}", self.line(at, now));
@@ -127,7 +138,11 @@ impl Display {
     }
 }
 
-fn live(name: &str, devices: u64) -> Form {
+/// Bars of cohorts that a terminal has room for.
+const COHORTS_MAX: usize = 6;
+
+fn live(scenario: &Scenario) -> Form {
+    let devices = u64::from(scenario.fleet.devices);
     let all = MultiProgress::new();
     let style = |template: &str| {
         ProgressStyle::with_template(template).expect("the template is a constant that parses")
@@ -137,12 +152,69 @@ fn live(name: &str, devices: u64) -> Form {
             style("{prefix:.bold} {bar:24.green} {human_pos} of {human_len} assigned, {elapsed}  {msg}")
                 .progress_chars("━╸─"),
         )
-        .with_prefix(printable(name))
+        .with_prefix(printable(&scenario.name))
         .with_message(format!("preparing {} devices", HumanCount(devices)));
-    let counts = ProgressBar::new_spinner().with_style(style("{spinner} {msg:.dim}"));
-    let (bar, counts) = (all.add(bar), all.add(counts));
+    let bar = all.add(bar);
+    let sizes = scenario.cohort_sizes();
+    let cohorts = if (2..=COHORTS_MAX).contains(&sizes.len()) {
+        let one = |(cohort, size): (&fleetstorm_model::scenario::Cohort, &u32)| {
+            let cohort_bar = ProgressBar::new(u64::from(*size))
+                .with_style(
+                    style("  {prefix:18!} {bar:24.cyan} {human_pos} of {human_len}").progress_chars("━╸─"),
+                )
+                .with_prefix(printable(&cohort.name));
+            all.add(cohort_bar)
+        };
+        scenario.cohorts.iter().zip(&sizes).map(one).collect()
+    } else {
+        Vec::new()
+    };
+    let counts = all.add(ProgressBar::new_spinner().with_style(style("{spinner} {msg:.dim}")));
     counts.enable_steady_tick(Duration::from_millis(120));
-    Form::Live { all, bar, counts }
+    Form::Live { all, bar, cohorts, counts, history: History::default() }
+}
+
+/// Devices assigned in each of the last seconds.
+#[derive(Default)]
+struct History {
+    /// By second, the oldest first.
+    assigned: VecDeque<u64>,
+    second: u64,
+    /// How many had their hub when the second began.
+    before: u64,
+}
+
+/// Seconds of the sparkline.
+const SPARKS: usize = 20;
+
+impl History {
+    fn add(&mut self, at: Span, assigned: u64) {
+        let second = at.as_secs();
+        if self.assigned.is_empty() {
+            (self.second, self.before) = (second, assigned);
+            self.assigned.push_back(0);
+        }
+        // A display that was held up for long need not fill every second in.
+        for _ in 0..(second - self.second).min(SPARKS as u64) {
+            self.before = self.before.max(assigned);
+            self.assigned.push_back(0);
+        }
+        self.second = second;
+        if let Some(last) = self.assigned.back_mut() {
+            *last = assigned.saturating_sub(self.before);
+        }
+        while self.assigned.len() > SPARKS {
+            self.assigned.pop_front();
+        }
+    }
+
+    /// Assigned a second, one block each.
+    fn sparkline(&self) -> String {
+        const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+        let most = self.assigned.iter().copied().max().unwrap_or(0).max(1);
+        let block = |count: &u64| BLOCKS[((count * 7).div_ceil(most) as usize).min(7)];
+        self.assigned.iter().map(block).collect()
+    }
 }
 
 fn counted(now: &Snapshot, pace: &Pace) -> String {
@@ -213,6 +285,22 @@ mod tests {
 
     fn snapshot(sent: u64, assigned: u64) -> Snapshot {
         Snapshot { sent, assigned, ..Snapshot::default() }
+    }
+
+    #[test]
+    fn a_sparkline_has_a_block_a_second_and_stays_short() {
+        let mut history = History::default();
+        for (at_ms, assigned) in [(0, 0), (500, 10), (1_000, 10), (1_900, 80), (2_000, 80), (2_500, 115)] {
+            history.add(Span::from_millis(at_ms), assigned);
+        }
+        assert_eq!(history.assigned, [10, 70, 35]);
+        assert_eq!(history.sparkline(), "▂█▅");
+        for second in 3..100 {
+            history.add(Span::from_secs(second), 115);
+        }
+        assert_eq!(history.sparkline().chars().count(), SPARKS);
+        history.add(Span::from_secs(1 << 40), 115);
+        assert_eq!(history.assigned.len(), SPARKS);
     }
 
     #[test]

@@ -16,7 +16,12 @@ pub(crate) struct Gauges {
     throttled: AtomicU64,
     failed: AtomicU64,
     assigned: AtomicU64,
+    /// Likewise, by cohort, as far as there is room.
+    cohorts: [AtomicU64; COHORTS],
 }
+
+/// Cohorts that are told apart while a run lasts: a display has no room for more.
+pub(crate) const COHORTS: usize = 8;
 
 /// What the gauges said at one moment, summed over the shards.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,6 +30,8 @@ pub struct Snapshot {
     pub in_flight: u64,
     /// Devices with a hub.
     pub assigned: u64,
+    /// Likewise, of the first cohorts in the scenario's order.
+    pub cohorts: [u64; COHORTS],
     /// Devices that stopped without one.
     pub stopped: u64,
     /// Requests sent.
@@ -77,8 +84,12 @@ impl Gauges {
         bump(&self.failed);
     }
 
-    pub(crate) fn assigned(&self) {
+    /// A device of that cohort has its hub.
+    pub(crate) fn assigned(&self, cohort: u16) {
         bump(&self.assigned);
+        if let Some(gauge) = self.cohorts.get(usize::from(cohort)) {
+            bump(gauge);
+        }
     }
 
     /// Devices on the way: booted and not at rest.
@@ -95,6 +106,9 @@ impl Snapshot {
         for gauges in shards {
             sum.in_flight += gauges.in_flight();
             sum.assigned += gauges.assigned.load(Relaxed);
+            for (sum, gauge) in sum.cohorts.iter_mut().zip(&gauges.cohorts) {
+                *sum += gauge.load(Relaxed);
+            }
             sum.sent += gauges.sent.load(Relaxed);
             sum.throttled += gauges.throttled.load(Relaxed);
             sum.failed += gauges.failed.load(Relaxed);

@@ -355,7 +355,7 @@ impl Recorder {
             Observation::Assigned { booted, attempts, registration, .. } => {
                 let again = self.devices[device].standing == Standing::Again;
                 if again {
-                    self.gauges.assigned();
+                    self.gauges.assigned(self.devices[device].cohort);
                 }
                 let hub = registration.assigned_hub.as_deref().unwrap_or_default();
                 if self.reassigned(device, hub) || again {
@@ -371,7 +371,7 @@ impl Recorder {
                     count_hub(&mut tally.totals.hubs, hub);
                 }
                 self.timeline.at(now).assigned += 1;
-                self.gauges.assigned();
+                self.gauges.assigned(self.devices[device].cohort);
                 self.settle(device, now, Standing::Assigned);
             }
             Observation::Stopped { class, faulted, .. } => {

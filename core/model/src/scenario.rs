@@ -15,6 +15,7 @@ mod life;
 mod mock;
 mod network;
 mod objective;
+mod outage;
 mod read;
 mod text;
 mod transport;
@@ -37,6 +38,7 @@ pub use mock::{
 };
 pub use network::{Delay, Network};
 pub use objective::{Comparison, Metric, Objective, ObjectiveError, Quantity, Timed, What};
+pub use outage::OutageFile;
 pub(crate) use read::describe;
 pub use read::{Override, Problem, Problems, read_mock, schema};
 pub use text::{Duration, Offset, Rate};

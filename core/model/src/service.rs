@@ -17,6 +17,7 @@ mod hub;
 pub mod log;
 mod machine;
 pub mod metrics;
+mod outage;
 mod placement;
 mod record;
 mod store;
@@ -28,6 +29,7 @@ mod tpm;
 pub use config::{Assignment, Config, ConfigError, Hub, HubState, Overlap, Region, Sweep, Tier};
 pub use hub::{HubCounters, HubEvent, Welcome, device_key};
 pub use machine::{Answer, Answered, Counters, Handled, Query, Service, Ticket};
+pub use outage::{Failure, Outage};
 pub use placement::{WebhookCall, WebhookReply, WebhookTicket};
 pub use tpm::TpmKeys;
 

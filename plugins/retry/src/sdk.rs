@@ -33,6 +33,16 @@ impl Application {
     }
 }
 
+/// An SDK that reacts differently on each transport.
+#[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Carried {
+    /// The transport.
+    transport: Transport,
+    /// Milliseconds until the application calls the SDK again after an error; 0 for never.
+    restart_ms: u64,
+}
+
 /// The SDK reports an error, and the application restarts it.
 fn error(restart_ms: u64) -> Decision {
     if restart_ms == 0 { Decision::NEVER } else { Decision::Restart(ns(restart_ms)) }

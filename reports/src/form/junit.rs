@@ -5,7 +5,7 @@ use std::time::Duration;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use crate::Record;
-use crate::record::{Check, CheckStatus, Objective, ObjectiveStatus, VerdictResult};
+use crate::record::{Check, CheckStatus, Fault, FaultStatus, Objective, ObjectiveStatus, VerdictResult};
 use crate::text::clipped;
 
 const TEXT_MAX: usize = 500;
@@ -21,6 +21,11 @@ pub(super) fn junit(record: &Record) -> Result<String, String> {
     let mut practices = TestSuite::new("best-practices");
     practices.add_test_cases(record.practice.checks.iter().map(practice));
     report.add_test_suites([run, objectives, practices]);
+    if !record.chaos.faults.is_empty() {
+        let mut faults = TestSuite::new("faults");
+        faults.add_test_cases(record.chaos.faults.iter().map(fault));
+        report.add_test_suite(faults);
+    }
     report.to_string().map_err(|error| error.to_string())
 }
 
@@ -61,6 +66,25 @@ fn objective(objective: &Objective) -> TestCase {
     };
     let mut case = case(&objective.expression, "objectives", status);
     case.set_system_out(clipped(&observed, TEXT_MAX));
+    case
+}
+
+fn fault(fault: &Fault) -> TestCase {
+    let failed = |kind, word: &str| {
+        let mut status = TestCaseStatus::non_success(kind);
+        status.set_type(word).set_message(clipped(&fault.note, TEXT_MAX));
+        status
+    };
+    let status = match fault.status {
+        FaultStatus::Passed => TestCaseStatus::success(),
+        FaultStatus::Failed => failed(NonSuccessKind::Failure, "failed"),
+        FaultStatus::Vacuous => failed(NonSuccessKind::Failure, "vacuous"),
+        FaultStatus::Unknown => failed(NonSuccessKind::Error, "unknown"),
+    };
+    let mut case = case(&fault.name, "faults", status);
+    let told =
+        format!("{} hit {} of {} times, {} devices", fault.kind, fault.fired, fault.eligible, fault.devices);
+    case.set_system_out(told);
     case
 }
 

@@ -131,5 +131,5 @@ fn figure(record: &Record, heat: &Heat) -> Option<Markup> {
         Column::Number("99 % below"),
     ];
     let numbers = html! { (heat_legend(most)) (table("Samples and percentiles over time", &head, rows)) };
-    Some(chart.figure(&format!("{told} Darker is more."), &numbers))
+    Some(chart.figure(&format!("{told} The stronger the colour, the more samples."), &numbers))
 }

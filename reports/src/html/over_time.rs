@@ -66,7 +66,7 @@ pub(super) fn figure(record: &Record) -> Option<Markup> {
     let mut columns = vec![Column::Number("From")];
     columns.extend(bands.iter().map(|band| Column::Number(&band.name)));
     let rows = (0..windows).map(|window| {
-        let start = std::iter::once(nanos(window as u64 * record.window_ns));
+        let start = std::iter::once(nanos((window as u64).saturating_mul(record.window_ns)));
         start.chain(bands.iter().map(|band| grouped(band.counts[window]))).collect::<Vec<_>>()
     });
     let caption = format!("Endings in each {}", nanos(record.window_ns));

@@ -395,6 +395,19 @@ prop_compose! {
             ..Series::default()
         };
         record.duration_ns = billable;
+        record.window_ns = given;
+        record.herd = HerdIndex {
+            retries: registers, synchrony: Some(shares[0]), period_s: code, fullest_share: Some(shares[1]),
+            fullest_ns: stopped, folded: record.series.sent.clone(),
+        };
+        for (journey, total) in record.journeys.iter_mut().zip(totals) {
+            (journey.total_ns, journey.back_off_ns, journey.tls_ns) = (total, requests, registers);
+        }
+        record.heat[0].edges_us = moments.into_iter().flatten().collect();
+        record.heat[0].rows = vec![record.series.accepted.clone(), record.series.throttled.clone()];
+        record.heat[1].rows[0].clone_from(&record.series.sent);
+        record.codes[1].windows.clone_from(&record.series.failed);
+        record.cohorts[0].assigned.clone_from(&record.series.assigned);
         for (phase, distribution) in record.phases.iter_mut().zip(&distributions) {
             (phase.intended, phase.service) = (distribution.clone(), distributions[3].clone());
         }

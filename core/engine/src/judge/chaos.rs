@@ -2,8 +2,7 @@
 //!
 //! Judged on the seconds of the record alone. A fault is felt when a larger share of the attempts goes wrong than in
 //! the half minute before it. The fleet has come back when as many devices come to rest as the quota lets through, or
-//! as are waiting (`retry-and-chaos` C-RECOVERY); it has locked up if for five minutes fewer than half of those do
-//! (C-METASTABLE).
+//! as are waiting; it has locked up if for five minutes devices ask and fewer than half of those come through.
 
 use fleetstorm_model::chaos::{Fault as Rule, Timeline, Window};
 use fleetstorm_model::time::{Moment, Span};
@@ -107,6 +106,8 @@ struct Course {
     /// Devices that came to rest in that second, and those on their way at its end.
     drained: Vec<u64>,
     waiting: Vec<u32>,
+    /// Registrations that were asked for.
+    asked: Vec<u32>,
     /// Devices that the quota lets through in a second.
     quota_per_s: Option<f64>,
 }
@@ -133,6 +134,7 @@ impl Course {
             wrong: sum(&[&series.throttled, &series.failed]),
             drained,
             waiting: series.in_flight.clone(),
+            asked: series.registers.clone(),
             quota_per_s: record.bound.as_ref().map(|bound| bound.rate_per_s),
         }
     }
@@ -199,7 +201,9 @@ impl Course {
                 self.waiting.get(at..at + PATIENCE_S).is_some_and(|part| part.iter().all(|count| *count > 0));
             let backlog = self.waiting.get(at).copied().unwrap_or(0);
             let possible = (quota_per_s * PATIENCE_S as f64).min(f64::from(backlog));
-            waits && (self.drained_in(at, PATIENCE_S) as f64) < BADLY * possible
+            // Devices that were told to wait, and do, load nobody: a fleet locks up asking.
+            let asked: u64 = self.asked.iter().skip(at).take(PATIENCE_S).map(|count| u64::from(*count)).sum();
+            waits && asked as f64 >= possible && (self.drained_in(at, PATIENCE_S) as f64) < BADLY * possible
         };
         let last = self.waiting.len().saturating_sub(PATIENCE_S);
         (from..=last).step_by(STEADY_S).any(badly)
@@ -232,6 +236,7 @@ mod tests {
             drained: drained.to_vec(),
             ended: vec![100; drained.len()],
             wrong: wrong.to_vec(),
+            asked: wrong.to_vec(),
             quota_per_s: Some(10.0),
         }
     }
@@ -261,6 +266,8 @@ mod tests {
         assert!(course.locked_up(at(10)));
         assert_eq!(course.recovered(at(10)), None);
         assert!(!course.locked_up(at(200)), "200 s are too few to say so");
+        let patient = self::course(&drained, &vec![0; 400]);
+        assert!(!patient.locked_up(at(10)), "devices that wait as they were told have not locked up");
     }
 
     #[test]

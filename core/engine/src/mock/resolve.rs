@@ -188,6 +188,7 @@ pub fn resolve(mock: &MockFile, fleet: &FleetIdentity, calendar: Calendar) -> Re
             .ok_or_else(|| ResolveError::new(&mock.throttle.profile, "there is no such throttle profile"))?,
         assignment: mock.assignment.into(),
         overlap: mock.overlap.into(),
+        outages: mock.outages.iter().map(|outage| outage.resolved()).collect(),
         retry_after_secs: u32::try_from(mock.retry_after_s).ok(),
         seed: Seed(mock.seed),
         calendar,

@@ -39,6 +39,8 @@ pub const UNSUPPORTED_MEDIA_TYPE: u32 = 415_000;
 pub const THROTTLED: u32 = 429_001;
 /// Internal error; the digits are those of IoT Hub.
 pub const INTERNAL_ERROR: u32 = 500_001;
+/// 403. The code is an inference: no page shows one.
+pub const FORBIDDEN: u32 = 403_000;
 
 /// What a code means to a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

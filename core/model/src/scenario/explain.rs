@@ -46,6 +46,14 @@ pub fn explain(scenario: &Scenario) -> String {
             let _ = writeln!(out, "  {objective}");
         }
     }
+    if !scenario.chaos.is_empty() {
+        let _ = writeln!(out, "Faults (`chaos plan` tells when each is on):");
+        for fault in &scenario.chaos {
+            let until =
+                fault.duration.map_or(", until the end".to_owned(), |span| format!(", for {}", span.0));
+            let _ = writeln!(out, "  {}: {} from {}{until}", fault.label(), fault.fault.name(), fault.start);
+        }
+    }
     if !scenario.alerts.is_empty() {
         let _ = writeln!(out, "Alerts, which decide nothing:");
         for alert in &scenario.alerts {

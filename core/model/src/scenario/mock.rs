@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::text::{Duration, Rate};
-use super::{HubFile, SecretSource};
+use super::{HubFile, OutageFile, SecretSource};
 use crate::service::access::Permission;
 use crate::service::enrollment::{AllocationPolicy, ReprovisionPolicy};
 use crate::service::throttle::{self, Model, RetryAfterMode};
@@ -54,6 +54,9 @@ pub struct MockFile {
     pub retry_after_s: i64,
     /// What a second registration of a device meets while one is running.
     pub overlap: OverlapFile,
+    /// When the service is out of order: the rows of the troubleshooting table that no request can provoke.
+    #[serde(rename = "outage")]
+    pub outages: Vec<OutageFile>,
     /// How the MQTT door refuses connections.
     pub mqtt: MqttFile,
     /// Seed of delays, ids and jitter, and of the demo's keys.
@@ -78,6 +81,7 @@ impl Default for MockFile {
             assignment: AssignmentFile::default(),
             retry_after_s: 3,
             overlap: OverlapFile::default(),
+            outages: Vec::new(),
             mqtt: MqttFile::default(),
             seed: 0,
         }

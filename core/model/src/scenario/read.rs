@@ -567,6 +567,11 @@ impl<'a> Judge<'a> {
         if !matches!(mock.mqtt.user_name, 2..=5) {
             self.refuse(&at("mqtt.user_name"), "this code does not fit", "write 2 to 5");
         }
+        for (index, outage) in mock.outages.iter().enumerate() {
+            if let Err((key, message, help)) = outage.check() {
+                self.refuse(&at(&format!("outage.{index}.{key}")), message, help);
+            }
+        }
         for (index, hub) in mock.hubs.iter().enumerate() {
             if let Err((key, message, help)) = hub.check() {
                 self.refuse(&at(&format!("hub.{index}.{key}")), message, help);

@@ -1,5 +1,6 @@
 //! What a mock service is made of.
 
+use super::Outage;
 use super::access::AccessPolicy;
 use super::enrollment::{AllocationPolicy, Enrollment, Group, Individual};
 use super::throttle;
@@ -29,6 +30,8 @@ pub struct Config {
     pub assignment: Assignment,
     /// What a second registration of a device meets while the first one runs.
     pub overlap: Overlap,
+    /// When the service is out of order.
+    pub outages: Vec<Outage>,
     /// `Retry-After` of a 202 in seconds; `None` sends none (3 is what the real service sends).
     pub retry_after_secs: Option<u32>,
     /// Seed of delays, ids and jitter.

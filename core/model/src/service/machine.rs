@@ -286,6 +286,9 @@ impl Service {
     pub fn admit_operation(&mut self, now: Moment) -> Result<Span, Box<Handled>> {
         self.answers = self.answers.wrapping_add(1);
         self.counters.requests += 1;
+        if let Some(code) = self.struck(now) {
+            return Err(Box::new(self.refused(now, Refusal::new(code))));
+        }
         match self.operations.admit(now) {
             Verdict::Admit { delay } => Ok(delay),
             Verdict::Reject { until_token } => {
@@ -300,6 +303,11 @@ impl Service {
         *self.counters.errors.entry(code).or_default() += 1;
         let reply = self.refuse(now, code, retry_after);
         Handled { reply, delay: Span::ZERO, request_id: self.request_id() }
+    }
+
+    /// How many requests there have been: the number of the one in hand.
+    pub(super) const fn answers(&self) -> u32 {
+        self.answers
     }
 
     /// Numbers what has no request of its own to number it.
@@ -346,6 +354,9 @@ impl Service {
         evidence: &impl Evidence,
         delay: &mut Span,
     ) -> Result<Answer, Refusal> {
+        if let Some(code) = self.struck(now) {
+            return Err(Refusal::new(code));
+        }
         let Some(serving) = self.disturbed(now, caller, query) else {
             return self.judge(now, caller, query, form, evidence, (delay, &Serving::default()));
         };

@@ -85,6 +85,7 @@ pub(super) fn config() -> Config {
         throttle: profile("dps-doc").unwrap(),
         assignment: Assignment::Constant(Span::from_secs(2)),
         overlap: Overlap::Conflict,
+        outages: Vec::new(),
         retry_after_secs: Some(3),
         seed: Seed(1),
         calendar: Calendar::VIRTUAL,

@@ -8,8 +8,12 @@ mod certificate;
 mod key;
 pub mod token;
 
+use std::collections::BTreeMap;
+
+use fleetstorm_plugin::Error;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use token::{Pin, Token};
 
@@ -32,6 +36,10 @@ struct TokenConfig {
     pin_env: Option<String>,
     /// The file that holds the user's PIN.
     pin_file: Option<String>,
+    /// What is none of these, nor of the parameters beside them.
+    #[serde(flatten)]
+    #[schemars(skip)]
+    unknown: BTreeMap<String, IgnoredAny>,
 }
 
 fn the_id() -> String {
@@ -45,6 +53,9 @@ fn for_device(pattern: &str, registration_id: &str) -> String {
 
 impl TokenConfig {
     fn open(&self) -> fleetstorm_plugin::Result<Token> {
+        if let Some(name) = self.unknown.keys().next() {
+            return Err(Error::new(format!("{name}: there is no such parameter")));
+        }
         let pin = Pin::read(self.pin_env.as_deref(), self.pin_file.as_deref())?;
         Token::open(&self.module, &self.token, &pin)
     }

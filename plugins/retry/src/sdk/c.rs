@@ -1,10 +1,8 @@
 //! The Azure IoT C SDK.
 
 use fleetstorm_plugin::{Attempt, Decision, Kept, Result, RetryStrategy};
-use schemars::JsonSchema;
-use serde::Deserialize;
 
-use super::{Application, Transport, error, is_transient, seconds};
+use super::{Application, Carried, Transport, error, is_transient, seconds};
 use crate::{S, secs};
 
 /// `prov_device_ll_client` (snapshot c86b2d6; measured with version 1.15).
@@ -12,27 +10,18 @@ use crate::{S, secs};
 /// Measured, HTTPS and MQTT: after 429 or 5xx the same step again after Retry-After, or after 1 s where there is none or 0;
 /// for ever, without back-off or jitter. AMQP: an error at once. Anything else is an error. Read: Retry-After counts as
 /// whole seconds from 1 to 300 only, anything else as 1 s.
-pub(crate) struct Dps(Config);
-
-#[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Config {
-    /// The transport.
-    transport: Transport,
-    /// Milliseconds until the application calls the SDK again after an error; 0 for never.
-    restart_ms: u64,
-}
+pub(crate) struct Dps(Carried);
 
 impl RetryStrategy for Dps {
     const ID: &'static str = "sdk-c-dps";
     const SUMMARY: &'static str =
         "A model of the Azure C SDK registering: Retry-After of 1 to 300 s or else 1 s, for ever.";
     const MODEL: bool = true;
-    type Config = Config;
+    type Config = Carried;
     type Session = ();
     type Shared = ();
 
-    fn new(config: Config) -> Result<Self> {
+    fn new(config: Carried) -> Result<Self> {
         Ok(Self(config))
     }
 

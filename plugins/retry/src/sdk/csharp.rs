@@ -4,33 +4,24 @@ use fleetstorm_plugin::{Attempt, Decision, Error, Kept, Result, RetryStrategy};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Application, Transport, delta_backoff, error, is_poll, is_transient};
+use super::{Application, Carried, Transport, delta_backoff, error, is_poll, is_transient};
 use crate::{S, ns};
 
 /// Version 1 (snapshot 6097889): a failed registration is thrown at the application. HTTPS and AMQP swallow 429 and 5xx
 /// of a poll and poll again after 2 s and `U(0, 5 s)`: the Retry-After of the failed answer is overwritten before it is
 /// used. MQTT throws there too.
-pub(crate) struct Dps(Config);
-
-#[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Config {
-    /// The transport.
-    transport: Transport,
-    /// Milliseconds until the application calls the SDK again after an error; 0 for never.
-    restart_ms: u64,
-}
+pub(crate) struct Dps(Carried);
 
 impl RetryStrategy for Dps {
     const ID: &'static str = "sdk-csharp-dps";
     const SUMMARY: &'static str =
         "A model of the Azure C# SDK registering: throws; polls go on over HTTPS and AMQP.";
     const MODEL: bool = true;
-    type Config = Config;
+    type Config = Carried;
     type Session = ();
     type Shared = ();
 
-    fn new(config: Config) -> Result<Self> {
+    fn new(config: Carried) -> Result<Self> {
         Ok(Self(config))
     }
 

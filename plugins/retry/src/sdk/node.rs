@@ -1,10 +1,8 @@
 //! The Azure IoT Node.js SDK.
 
 use fleetstorm_plugin::{Attempt, Class, Decision, Given, Kept, Result, RetryStrategy};
-use schemars::JsonSchema;
-use serde::Deserialize;
 
-use super::{Application, Transport, error, is_transient};
+use super::{Application, Carried, Transport, error, is_transient};
 use crate::{MS, S, ns};
 
 /// `polling_state_machine.ts` (snapshot e940876; measured).
@@ -12,27 +10,18 @@ use crate::{MS, S, ns};
 /// Measured, MQTT and AMQP: after 429 or 5xx the same step again after Retry-After, or after 2 s; for ever. AMQP reads a
 /// Retry-After of 0 as none. HTTPS: an error at once, one request and silence. Read: a Retry-After that is no number
 /// becomes NaN, which a JavaScript timer takes for 1 ms.
-pub(crate) struct Dps(Config);
-
-#[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Config {
-    /// The transport.
-    transport: Transport,
-    /// Milliseconds until the application calls the SDK again after an error; 0 for never.
-    restart_ms: u64,
-}
+pub(crate) struct Dps(Carried);
 
 impl RetryStrategy for Dps {
     const ID: &'static str = "sdk-node-dps";
     const SUMMARY: &'static str =
         "A model of the Azure Node SDK registering: Retry-After or else 2 s for ever; HTTPS gives up.";
     const MODEL: bool = true;
-    type Config = Config;
+    type Config = Carried;
     type Session = ();
     type Shared = ();
 
-    fn new(config: Config) -> Result<Self> {
+    fn new(config: Carried) -> Result<Self> {
         Ok(Self(config))
     }
 

@@ -55,6 +55,8 @@ enum Mode {
     Hold,
     /// As `register`, over MQTT with a full client of its own: CONNECT, SUBSCRIBE, two publications, close.
     MqttRegister,
+    /// A new connection each time: CONNECT and SUBSCRIBE, and no more.
+    MqttConnect,
     /// As `hold`, over MQTT, without a publication.
     MqttHold,
 }
@@ -77,7 +79,8 @@ async fn main() -> Result<(), Error> {
                 Mode::KeepAlive => keep_alive(&arguments, &connector, &next).await,
                 Mode::Register => register(&arguments, &connector, &next).await,
                 Mode::Hold => hold(&arguments, &connector, &next).await,
-                Mode::MqttRegister => mqtt_register(&arguments, &config, &next).await,
+                Mode::MqttRegister => mqtt_register(&arguments, &config, &next, true).await,
+                Mode::MqttConnect => mqtt_register(&arguments, &config, &next, false).await,
                 Mode::MqttHold => {
                     let number = next.fetch_add(1, Relaxed);
                     match mqtt::Client::open(&arguments, &config, number).await {
@@ -195,13 +198,17 @@ async fn mqtt_register(
     arguments: &Arguments,
     config: &Arc<rustls::ClientConfig>,
     next: &AtomicU64,
+    registers: bool,
 ) -> Result<(), Error> {
     loop {
         let number = next.fetch_add(1, Relaxed);
         if number >= arguments.count {
             return Ok(());
         }
-        mqtt::Client::open(arguments, config, number).await?.register(number).await?;
+        let mut client = mqtt::Client::open(arguments, config, number).await?;
+        if registers {
+            client.register(number).await?;
+        }
     }
 }
 

@@ -1,0 +1,94 @@
+//! Faults through the command: the plan, the short form, and every shipped scenario with the verdict that it announces.
+
+use crate::harness::{Bench, scenarios};
+
+/// The exit code of the verdict that a scenario's comment announces.
+fn expected(text: &str) -> Option<i32> {
+    let line = text.lines().find_map(|line| line.strip_prefix("# Expected verdict: "))?;
+    Some(match line.trim() {
+        "passed" => 0,
+        "failed" => 10,
+        "vacuous" => 11,
+        "unknown" => 12,
+        other => panic!("`{other}` is no verdict"),
+    })
+}
+
+#[test]
+fn every_shipped_chaos_scenario_ends_as_it_announces() {
+    let bench = Bench::new();
+    let mut seen = 0;
+    for entry in std::fs::read_dir(scenarios()).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        if !text.contains("[[chaos]]") || path.extension().is_none_or(|ending| ending != "toml") {
+            continue;
+        }
+        let code = expected(&text).unwrap_or_else(|| panic!("{} announces no verdict", path.display()));
+        let path = path.to_str().unwrap();
+        let ended = bench.fleetstorm(&["run", path, "--clock", "virtual", "--progress", "none"]);
+        assert_eq!(ended.code, code, "{path}: {ended:?}");
+        seen += 1;
+    }
+    assert!(seen >= 9, "{seen}");
+}
+
+/// The tipping point lies between one and five per cent.
+#[test]
+fn one_bad_device_in_a_hundred_is_borne() {
+    let bench = Bench::new();
+    let path = scenarios().join("bad-firmware-cohort.toml");
+    let path = path.to_str().unwrap();
+    let few = ["--set", "cohort.0.share=0.99", "--set", "cohort.1.share=0.01"];
+    let arguments = ["run", path, "--clock", "virtual", "--progress", "none"];
+    let ended = bench.fleetstorm(&[&arguments[..], &few[..]].concat());
+    assert_eq!(ended.code, 0, "{ended:?}");
+}
+
+#[test]
+fn a_plan_is_told_before_anything_runs() {
+    let bench = Bench::new();
+    let path = scenarios().join("flaky-network.toml");
+    let path = path.to_str().unwrap();
+    let added = "register @60s..105s 5%/request x20 -> 429(retry-after=30)";
+    let ended = bench.fleetstorm(&["chaos", "plan", path, "--chaos", added]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    for words in ["no-name #5", "service.throttle", "at most 20 times", "of 3000 devices", "1m45s"] {
+        assert!(ended.stdout.contains(words), "`{words}` is not in {}", ended.stdout);
+    }
+    let json = bench.fleetstorm(&["chaos", "plan", path, "--json"]).stdout;
+    let plan: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(plan["faults"][5]["occurrences"].as_array().unwrap().len(), 5);
+    assert_eq!(plan["faults"][0]["layer"], "network");
+
+    let wrong = bench.fleetstorm(&["run", path, "--chaos", "register @60s..105s 5% -> 429"]);
+    wrong.refused(2, &["/device, /connection or /request was expected", "--chaos:1:"]);
+    bench.file("real.toml", "[target]\nkind = \"endpoint\"\naddress = \"https://127.0.0.1:1\"\n");
+    let real = bench.fleetstorm(&["run", "real.toml", "--chaos", "any @1s -> 503"]);
+    real.refused(2, &["service.error needs the embedded mock"]);
+}
+
+#[test]
+fn faults_act_over_sockets() {
+    let bench = Bench::new();
+    bench.file(
+        "small.toml",
+        "horizon = \"60s\"\nobjectives = [\"assigned == 100%\", \"count(503) == 20\", \"count(lost) == 20\"]\n\
+         [fleet]\ndevices = 20\n[[cohort]]\npoll_interval = \"1s\"\nretry = { kind = \"fixed\", base_ms = 300 }\n\
+         [mock]\nretry_after_s = 1\n",
+    );
+    let faults = [
+        "--chaos",
+        "register @0s first 1/device -> 503",
+        "--chaos",
+        "poll @0s first 1/device -> reset(mid-response)",
+    ];
+    let ended = bench.fleetstorm(&[&["run", "small.toml", "--progress", "none"][..], &faults[..]].concat());
+    // A busy machine may have been the limit; what was counted stands all the same.
+    ended.passed();
+    let record = std::fs::read_to_string(bench.path("fleetstorm-out/small/run.json")).unwrap();
+    let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+    for fault in record["chaos"]["faults"].as_array().unwrap() {
+        assert_eq!((&fault["fired"], &fault["devices"]), (&20.into(), &20.into()), "{fault}");
+    }
+}
