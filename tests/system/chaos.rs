@@ -26,11 +26,12 @@ fn every_shipped_chaos_scenario_ends_as_it_announces() {
         }
         let code = expected(&text).unwrap_or_else(|| panic!("{} announces no verdict", path.display()));
         let path = path.to_str().unwrap();
-        let ended = bench.fleetstorm(&["run", path, "--clock", "virtual", "--progress", "none"]);
+        let clock = if text.contains("\n# Clock: wired\n") { "wired" } else { "virtual" };
+        let ended = bench.fleetstorm(&["run", path, "--clock", clock, "--progress", "none"]);
         assert_eq!(ended.code, code, "{path}: {ended:?}");
         seen += 1;
     }
-    assert!(seen >= 9, "{seen}");
+    assert!(seen >= 11, "{seen}");
 }
 
 /// The tipping point lies between one and five per cent.
@@ -91,4 +92,39 @@ fn faults_act_over_sockets() {
     for fault in record["chaos"]["faults"].as_array().unwrap() {
         assert_eq!((&fault["fired"], &fault["devices"]), (&20.into(), &20.into()), "{fault}");
     }
+}
+
+/// Every kind of misbehaviour at the HTTPS door hits, and the fleet comes online all the same.
+#[test]
+fn a_fleet_survives_a_door_that_misbehaves() {
+    let bench = Bench::new();
+    let mut text =
+        "horizon = \"1h\"\nobjectives = [\"assigned == 100%\", \"stopped == 0\"]\n[fleet]\ndevices = 60\n"
+            .to_owned();
+    let faults = [
+        "http.body\", damage = \"malformed-json",
+        "http.body\", damage = \"truncated",
+        "http.body\", damage = \"empty",
+        "http.body\", damage = \"huge",
+        "http.body\", damage = \"bad-chunk",
+        "http.redirect\", to = \"other.invalid",
+        "http.close-reuse",
+    ];
+    for (index, fault) in faults.iter().enumerate() {
+        text += &format!(
+            "[[chaos]]\nname = \"f{index}\"\nfault = {{ kind = \"{fault}\" }}\nduration = \"2m\"\nprobability = 0.1\n\
+             unit = \"request\"\n"
+        );
+    }
+    bench.file("doors.toml", &text);
+    let ended = bench.fleetstorm(&["run", "doors.toml", "--clock", "wired", "--progress", "none"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+
+    let simulated = bench.fleetstorm(&["run", "doors.toml", "--clock", "virtual", "--progress", "none"]);
+    assert_ne!(simulated.code, 0, "{simulated:?}");
+    assert!(simulated.stderr.contains("use --clock wired"), "{simulated:?}");
+    let target = "[target]\nkind = \"endpoint\"\naddress = \"https://127.0.0.1:1\"\n";
+    bench.file("real.toml", &format!("{target}[[chaos]]\nfault = {{ kind = \"mqtt.duplicate\" }}\n"));
+    let real = bench.fleetstorm(&["run", "real.toml"]);
+    real.refused(2, &["mqtt.duplicate needs the embedded mock"]);
 }

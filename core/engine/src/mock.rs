@@ -109,9 +109,11 @@ impl RunningMock {
         let MockOptions { service, faults, https, mqtt, amqp, refusals, identity, webhook, log, clock } =
             options;
         let mut service = Service::new(service)?;
-        if let Some((rules, prefix)) = faults {
+        let armed = faults.map(|(rules, prefix)| {
+            let timeline = Arc::clone(rules.timeline());
             service.disturb(rules, &prefix);
-        }
+            (timeline, prefix)
+        });
         let webhooks = Webhooks::new(&webhook)?;
         let log = ServiceLog::start(log.as_ref(), false)?;
         let ca_pem = identity.ca_pem.clone();
@@ -130,6 +132,9 @@ impl RunningMock {
                 };
                 let house =
                     House::new(service, clock, std::time::Duration::ZERO, refusals, Some(webhooks), log);
+                if let Some((timeline, prefix)) = &armed {
+                    house.arm(timeline, prefix);
+                }
                 let local = tokio::task::LocalSet::new();
                 let guard = runtime.enter();
                 let (listeners, addresses) = match Listeners::open(https, mqtt, amqp) {

@@ -37,6 +37,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Packets<S> {
         packet.write(&mut self.octets.outgoing, usize::MAX).map(drop).map_err(Broken::Malformed)
     }
 
+    /// Queues bytes that the codec would not spell.
+    pub(crate) fn queue_bytes(&mut self, bytes: &[u8]) {
+        self.octets.outgoing.extend_from_slice(bytes);
+    }
+
     pub(crate) fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         self.octets.poll_flush(context)
     }

@@ -5,6 +5,8 @@
 //! enrollment, one throttle, one log, whichever way a device came, and no lock.
 
 mod amqp;
+mod damage;
+mod faults;
 mod http;
 mod hub;
 mod log;
@@ -17,7 +19,7 @@ mod tls;
 mod upgrade;
 pub(crate) mod webhooks;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -52,6 +54,8 @@ pub(crate) struct House {
     pub(crate) webhooks: Option<Webhooks>,
     /// The resource log, until it is finished.
     log: RefCell<Option<ServiceLog>>,
+    /// Faults of the protocol, if there are any.
+    faults: OnceCell<faults::DoorFaults>,
     /// Connections at all doors.
     connections: Cell<usize>,
 }
@@ -74,6 +78,7 @@ impl House {
             sessions: Sessions::default(),
             webhooks,
             log: log.into(),
+            faults: OnceCell::new(),
             connections: Cell::default(),
         })
     }

@@ -85,6 +85,9 @@ pub fn run(mut plan: Plan, control: &Control) -> Result<Record, RunError> {
     let (shard, now, house) = local.block_on(&runtime, async {
         let clock = Clock::start();
         let house = House::new(service, clock, HOP, plan.scenario.mock.mqtt, None, log);
+        if let Some(timeline) = &plan.chaos {
+            house.arm(timeline, &plan.scenario.fleet.id_prefix);
+        }
         let alarms = Alarms::of_tokio(clock);
         let cohorts = plan.cohorts.iter().zip(&plan.scenario.cohorts).map(|(planned, cohort)| Cohort {
             policy: planned.policy.clone(),

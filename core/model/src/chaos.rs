@@ -11,6 +11,7 @@
 mod check;
 mod file;
 mod kind;
+mod protocol;
 mod retry_after;
 mod rules;
 mod short;
@@ -22,6 +23,9 @@ pub use check::Complaint;
 pub(crate) use check::check;
 pub use file::{AppliesTo, ChaosFile, Count, Limits, Ramp, Repeat, Select, Start, Unit};
 pub use kind::{BlackholePhase, DnsFailure, FaultKind, Layer, ResetPhase, TlsFailure};
+pub use protocol::{
+    Awaited, BodyDamage, CutAfter, DoorStep, Misspelt, OrderForm, RidForm, TopicForm, device_number,
+};
 pub use retry_after::RetryAfterText;
 pub use rules::{Occasion, Rules};
 pub use short::{ShortFormError, parse_short};

@@ -1,14 +1,14 @@
 //! The HTTPS door.
 
-use std::cell::RefCell;
-use std::convert::Infallible;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
+use fleetstorm_model::chaos::DoorStep;
 use fleetstorm_model::protocol::http::{
     MESSAGE_MAX_BYTES, Route, RouteCall, read_submission, route, service_route, write_reply,
 };
-use fleetstorm_model::protocol::{Body, Guid, OperationId, RetryAfter, Status};
+use fleetstorm_model::protocol::{Body, Guid, Operation, OperationId, RetryAfter, Status};
 use fleetstorm_model::service::log::What;
 use fleetstorm_model::service::{Call, Handled, Request as Asked};
 use fleetstorm_model::time::Span;
@@ -24,6 +24,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::damage::{self, Carries, Closed, whole};
 use super::upgrade::{self, Carried};
 use super::{House, Visit, operators, serve_amqp, serve_mqtt, webhooks};
 use crate::evidence::{Peer, Presented};
@@ -42,17 +43,19 @@ where
     let peer = Rc::new(peer);
     let upgraded = RefCell::new(None);
     let head = house.limits.head;
+    let used = Cell::new(false);
     let answer = service_fn(|mut request| {
+        let reused = used.replace(true);
         let (house, peer) = (Rc::clone(&house), Rc::clone(&peer));
         let offer = upgrade::offer(&mut request).map(|(response, granted)| {
             *upgraded.borrow_mut() = granted;
             response
         });
         async move {
-            Ok::<_, Infallible>(match offer {
-                Some(response) => response,
-                None => respond(&house, &peer, request).await,
-            })
+            match offer {
+                Some(response) => Ok(whole(response)),
+                None => respond(&house, &peer, request, reused).await,
+            }
         }
     });
     let connection = http1::Builder::new()
@@ -74,13 +77,18 @@ where
     }
 }
 
-async fn respond(house: &Rc<House>, peer: &Peer, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn respond(
+    house: &Rc<House>,
+    peer: &Peer,
+    request: Request<Incoming>,
+    reused: bool,
+) -> Result<Response<Carries>, Closed> {
     let (head, body) = request.into_parts();
     let Some(body) = read_body(house, body).await else {
         let mut response = Response::new(Full::default());
         *response.status_mut() = StatusCode::REQUEST_TIMEOUT;
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        return response;
+        return Ok(whole(response));
     };
     if !house.latency.is_zero() {
         tokio::time::sleep(house.latency).await;
@@ -89,9 +97,20 @@ async fn respond(house: &Rc<House>, peer: &Peer, request: Request<Incoming>) -> 
     let (method, path, query) = (head.method.as_str(), head.uri.path(), head.uri.query());
     if let Some(route) = service_route(method, path, query) {
         let presented = Presented::new(peer, authorization);
-        return operators::respond(house, peer, &presented, &route, &head.headers, &body).await;
+        let answer = operators::respond(house, peer, &presented, &route, &head.headers, &body).await;
+        return Ok(whole(answer));
     }
     let route = route(method, path, query);
+    let operation = match &route.call {
+        RouteCall::Register => Some(Operation::Register),
+        RouteCall::Lookup => Some(Operation::Lookup),
+        RouteCall::Poll(_) => Some(Operation::Poll),
+        RouteCall::WrongMethod | RouteCall::NoSuchPath => None,
+    };
+    let request = DoorStep::HttpRequest { reused };
+    if let Some(misspelt) = house.struck(&route.registration_id, operation, request) {
+        return damage::instead(&misspelt);
+    }
     let content_type = head.headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?"));
     let call = match &route.call {
         RouteCall::Register => Call::Register(read_submission(content_type, &body)),
@@ -118,7 +137,11 @@ async fn respond(house: &Rc<House>, peer: &Peer, request: Request<Incoming>) -> 
     let took = house.clock.now().since(began);
     let visit = Visit { protocol: "Http", began, took, api_version: asked.api_version };
     house.log(peer, &visit, || What::device(&asked, &handled));
-    spell(&handled, &route, &head.headers)
+    let (response, spelled) = spell(&handled, &route, &head.headers);
+    Ok(match house.struck(&route.registration_id, operation, DoorStep::HttpAnswer) {
+        None => whole(response),
+        Some(misspelt) => damage::damaged(response, &spelled, &misspelt),
+    })
 }
 
 /// The whole body; empty once it is longer than any message, which no reader accepts. `None` if it takes too long.
@@ -163,13 +186,14 @@ pub(super) fn common_headers(headers: &mut HeaderMap, retry_after: RetryAfter, r
     }
 }
 
-/// The answer as the service spells it (`dps-protocol` 3.3).
-fn spell(handled: &Handled, route: &Route<'_>, asked: &HeaderMap) -> Response<Full<Bytes>> {
+/// The answer as the service spells it (`dps-protocol` 3.3), and its body.
+fn spell(handled: &Handled, route: &Route<'_>, asked: &HeaderMap) -> (Response<Full<Bytes>>, Bytes) {
     let reply = &handled.reply;
     let poll = matches!(route.call, RouteCall::Poll(_));
     let mut body = Vec::with_capacity(256);
     write_reply(reply, &route.registration_id, poll, &mut body);
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+    let body = Bytes::from(body);
+    let mut response = Response::new(Full::new(body.clone()));
     *response.status_mut() =
         StatusCode::from_u16(reply.status.0).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
@@ -188,5 +212,5 @@ fn spell(handled: &Handled, route: &Route<'_>, asked: &HeaderMap) -> Response<Fu
             headers.insert(LOCATION, value);
         }
     }
-    response
+    (response, body)
 }

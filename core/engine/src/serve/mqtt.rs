@@ -8,9 +8,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fleetstorm_model::protocol::OperationId;
+use fleetstorm_model::chaos::{DoorStep, FaultKind};
 use fleetstorm_model::protocol::http::{MESSAGE_MAX_BYTES, read_submission, write_reply};
 use fleetstorm_model::protocol::mqtt::{self as spelling, Connack};
+use fleetstorm_model::protocol::{Operation, OperationId};
 use fleetstorm_model::service::log::What;
 use fleetstorm_model::service::{Call, Request as Asked, Submission};
 use fleetstorm_model::time::Moment;
@@ -23,12 +24,15 @@ use rumqttc::mqttbytes::{Error as CodecError, QoS};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::sessions::Seat;
-use super::{House, Visit, hub, webhooks};
+use super::{House, Visit, faults, hub, webhooks};
 use crate::evidence::{Peer, Presented};
 use crate::packets::{Broken, Packets};
 
 /// The first byte of a CONNECT.
 const CONNECT: u8 = 0x10;
+
+/// The first byte of a CONNACK.
+const CONNACK: u8 = 0x20;
 
 /// Longest CONNECT: a client id, a user name with an agent string, a token.
 const CONNECT_MAX_BYTES: usize = 8 * 1024;
@@ -53,8 +57,16 @@ where
         Visitor::Dps(guest) => guest,
         Visitor::Hub(connect) => return hub::serve(&house, packets, peer, connect).await,
     };
-    let mut talk =
-        Talk { house: &house, peer, guest, packets, granted: None, pending: VecDeque::new(), packet_id: 0 };
+    let mut talk = Talk {
+        house: &house,
+        peer,
+        guest,
+        packets,
+        granted: None,
+        pending: VecDeque::new(),
+        packet_id: 0,
+        astray: Astray::default(),
+    };
     talk.run().await;
     let _ = tokio::time::timeout(house.limits.body, talk.packets.shutdown()).await;
 }
@@ -97,12 +109,30 @@ async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
     if hub::is_meant(house, &connect) {
         return Some(Visitor::Hub(connect));
     }
-    let (code, guest) = match judge(house, connect) {
-        Ok(guest) => (Connack::Accepted, Some(Visitor::Dps(guest))),
-        Err(code) => (code, None),
+    let guest = match judge(house, connect) {
+        Ok(guest) => guest,
+        Err(code) => {
+            answer(packets, code).await;
+            return None;
+        }
     };
-    answer(packets, code).await;
-    guest
+    match house.struck(&guest.registration_id, None, DoorStep::MqttConnect).map(|misspelt| misspelt.kind) {
+        None => answer(packets, Connack::Accepted).await,
+        Some(FaultKind::MqttConnack { code }) => {
+            packets.queue_bytes(&[CONNACK, 2, 0, code]);
+            // A client that is gone has lost nothing.
+            let _ = packets.flush().await;
+            let _ = packets.shutdown().await;
+            return None;
+        }
+        Some(FaultKind::MqttDisconnect { .. }) => {
+            answer(packets, Connack::Accepted).await;
+            return None;
+        }
+        // It is let in and not told.
+        Some(_) => {}
+    }
+    Some(Visitor::Dps(guest))
 }
 
 pub(super) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(packets: &mut Packets<S>, code: Connack) {
@@ -154,6 +184,7 @@ fn judge(house: &Rc<House>, connect: Connect) -> Result<Guest, Connack> {
 /// An answer that a latency or a shaping queue still holds.
 struct Answer {
     at: Moment,
+    operation: Operation,
     topic: String,
     body: Bytes,
 }
@@ -169,6 +200,18 @@ struct Talk<'a, S> {
     /// In the order of the requests.
     pending: VecDeque<Answer>,
     packet_id: u16,
+    astray: Astray,
+}
+
+/// What faults have put off or have to remember.
+#[derive(Default)]
+struct Astray {
+    /// PUBACKs that follow the next answer.
+    owed: Vec<u16>,
+    /// An answer that follows the next one.
+    late: Option<Answer>,
+    /// The `$rid` of the answer before.
+    rid: Option<String>,
 }
 
 /// What comes first.
@@ -232,6 +275,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
             Packet::Publish(publish) => self.publish(publish).await,
             Packet::Subscribe(subscribe) => self.subscribe(&subscribe),
             Packet::Unsubscribe(unsubscribe) => self.unsubscribe(&unsubscribe),
+            Packet::PingReq if self.struck(None, DoorStep::MqttPing).is_some() => Some(()),
             Packet::PingReq => self.queue(&Packet::PingResp),
             // Answers are not repeated, so nothing waits for their acknowledgements.
             Packet::PubAck(_) => Some(()),
@@ -244,12 +288,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
         self.packets.queue(packet).ok()
     }
 
+    /// The fault that strikes this client now, if one does.
+    fn struck(&self, operation: Option<Operation>, step: DoorStep) -> Option<FaultKind> {
+        self.house.struck(&self.guest.registration_id, operation, step).map(|misspelt| misspelt.kind)
+    }
+
     fn subscribe(&mut self, subscribe: &Subscribe) -> Option<()> {
+        let fault = self.struck(None, DoorStep::MqttSubscribe);
+        let otherwise = match fault {
+            Some(FaultKind::MqttSuback { code }) => Some(code),
+            _ => None,
+        };
         let codes = subscribe
             .filters
             .iter()
             .map(|filter| match spelling::granted(&filter.path, filter.qos as u8) {
+                Some(_) if otherwise.is_some_and(|code| code > 1) => SubscribeReasonCode::Failure,
                 Some(granted) => {
+                    let granted = otherwise.unwrap_or(granted);
                     let qos = if granted == 0 { QoS::AtMostOnce } else { QoS::AtLeastOnce };
                     self.granted = Some(qos);
                     SubscribeReasonCode::Success(qos)
@@ -257,7 +313,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
                 None => SubscribeReasonCode::Failure,
             })
             .collect();
-        self.queue(&Packet::SubAck(SubAck::new(subscribe.pkid, codes)))
+        if !matches!(fault, Some(FaultKind::MqttDrop { .. })) {
+            self.queue(&Packet::SubAck(SubAck::new(subscribe.pkid, codes)))?;
+        }
+        (!matches!(fault, Some(FaultKind::MqttDisconnect { .. }))).then_some(())
     }
 
     fn unsubscribe(&mut self, unsubscribe: &Unsubscribe) -> Option<()> {
@@ -269,8 +328,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
 
     async fn publish(&mut self, publish: Publish) -> Option<()> {
         let topic = spelling::read_request_topic(&publish.topic)?;
+        let operation = if topic.poll.is_some() { Operation::Poll } else { Operation::Register };
+        let fault = self.struck(Some(operation), DoorStep::MqttRequest);
         match publish.qos {
             QoS::AtMostOnce => {}
+            QoS::AtLeastOnce if matches!(fault, Some(FaultKind::MqttDrop { .. })) => {}
+            QoS::AtLeastOnce if matches!(fault, Some(FaultKind::MqttOrder { .. })) => {
+                self.astray.owed.push(publish.pkid);
+            }
             QoS::AtLeastOnce => self.queue(&Packet::PubAck(PubAck::new(publish.pkid)))?,
             // As IoT Hub does: quality of service 2 is not offered.
             QoS::ExactlyOnce => return None,
@@ -309,19 +374,66 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
         write_reply(&handled.reply, &guest.registration_id, poll, &mut body);
         let mut answer = String::with_capacity(96);
         spelling::answer_topic(handled.reply.status, topic.rid, handled.reply.retry_after, &mut answer);
-        self.pending.push_back(Answer { at: now + handled.delay, topic: answer, body: body.into() });
-        Some(())
+        self.pending.push_back(Answer {
+            at: now + handled.delay,
+            operation,
+            topic: answer,
+            body: body.into(),
+        });
+        match fault {
+            Some(FaultKind::MqttTakeover) => {
+                // The other client is gone as soon as it came; this one has lost its place all the same.
+                drop(self.house.sessions.take(&self.guest.registration_id));
+                None
+            }
+            Some(FaultKind::MqttDisconnect { .. }) => None,
+            _ => Some(()),
+        }
     }
 
     /// Sends the first pending answer. One that comes before its subscription is lost.
     fn deliver(&mut self) -> Option<()> {
-        let answer = self.pending.pop_front()?;
+        let mut answer = self.pending.pop_front()?;
+        let step = DoorStep::MqttAnswer {
+            retry_after: answer.topic.contains("retry-after="),
+            earlier: self.astray.rid.is_some(),
+        };
+        let fault = if self.granted.is_some() { self.struck(Some(answer.operation), step) } else { None };
+        let earlier = self.astray.rid.as_deref();
+        match fault {
+            Some(FaultKind::MqttRid { form }) => {
+                answer.topic = faults::with_rid(&answer.topic, form, earlier)
+            }
+            Some(FaultKind::MqttTopic { form }) => answer.topic = faults::respelled(&answer.topic, form),
+            Some(FaultKind::MqttOrder { .. }) => {
+                let before = self.astray.late.replace(answer);
+                return before.map_or(Some(()), |before| self.send(before, false));
+            }
+            _ => {}
+        }
+        if self.house.is_armed() {
+            self.astray.rid = faults::rid(&answer.topic).map(Into::into);
+        }
+        self.send(answer, fault == Some(FaultKind::MqttDuplicate))?;
+        for packet_id in std::mem::take(&mut self.astray.owed) {
+            self.queue(&Packet::PubAck(PubAck::new(packet_id)))?;
+        }
+        self.astray.late.take().map_or(Some(()), |late| self.send(late, false))
+    }
+
+    fn send(&mut self, answer: Answer, twice: bool) -> Option<()> {
         let Some(qos) = self.granted else { return Some(()) };
         let mut publish = Publish::from_bytes(answer.topic, qos, answer.body);
         if qos != QoS::AtMostOnce {
             self.packet_id = self.packet_id.checked_add(1).unwrap_or(1);
             publish.pkid = self.packet_id;
         }
+        if !twice {
+            return self.queue(&Packet::Publish(publish));
+        }
+        self.queue(&Packet::Publish(publish.clone()))?;
+        // Only what has to be acknowledged can be marked as sent again (MQTT 3.1.1, 3.3.1.1).
+        publish.dup = qos != QoS::AtMostOnce;
         self.queue(&Packet::Publish(publish))
     }
 }

@@ -166,6 +166,10 @@ impl Checker<'_> {
                 "leave it out",
             );
         }
+        if select.operation.is_some() && file.fault.comes_before_requests() {
+            let help = "leave it out: it would never hit";
+            self.refuse("select.operation", format!("{} comes before any request", file.fault.name()), help);
+        }
         if let Some(transport) = select.transport
             && !self.scenario.cohorts.iter().any(|cohort| cohort.transport == transport)
         {
@@ -222,6 +226,18 @@ impl Checker<'_> {
             FaultKind::ServiceError { status, .. } if !(300..600).contains(status) => {
                 self.refuse("fault.status", format!("{status} is no error"), "write 300 to 599");
             }
+            FaultKind::HttpStatus { status } if !(300..600).contains(status) => {
+                self.refuse("fault.status", format!("{status} is no error"), "write 300 to 599");
+            }
+            FaultKind::HttpRedirect { to } if !is_host(to) => {
+                self.refuse("fault.to", format!("`{to}` is no host"), "write a name such as other.invalid");
+            }
+            FaultKind::MqttConnack { code: 0 } => {
+                self.refuse("fault.code", "0 is no refusal", "write 1 to 5, or more for an unknown one");
+            }
+            FaultKind::MqttSuback { code } if ![0, 1, 128].contains(code) => {
+                self.refuse("fault.code", format!("SUBACK has no code {code}"), "write 0, 1 or 128");
+            }
             FaultKind::ServiceQuota { factor } if !(*factor > 0.0 && *factor <= 1e3) => {
                 let help = "0.5 halves the quota; for none at all use service.throttle";
                 self.refuse("fault.factor", format!("a factor of {factor}"), help);
@@ -266,7 +282,7 @@ impl Checker<'_> {
     /// Nothing but our own mock can be told to misbehave.
     fn safety(&mut self, file: &ChaosFile) {
         let target = &self.scenario.target;
-        if file.fault.layer() == Layer::Service && target.kind != TargetKind::Mock {
+        if matches!(file.fault.layer(), Layer::Service | Layer::Protocol) && target.kind != TargetKind::Mock {
             let help = "take it out, or set `target.kind = \"mock\"`";
             let message = format!("{} needs the embedded mock: no other service obeys", file.fault.name());
             self.refuse("fault", message, help);
@@ -280,4 +296,9 @@ impl Checker<'_> {
             self.refuse("fault", format!("the consent does not cover faults of the layer {layer}"), help);
         }
     }
+}
+
+fn is_host(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
+    !name.is_empty() && name.len() <= 253 && name.bytes().all(plain)
 }

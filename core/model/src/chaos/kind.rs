@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::protocol::{Awaited, BodyDamage, CutAfter, OrderForm, RidForm, TopicForm};
 use super::retry_after::RetryAfterText;
 use crate::outcome;
 use crate::scenario::{Delay, Duration, Offset};
@@ -131,6 +132,85 @@ pub enum FaultKind {
     /// The primary key or certificate is not accepted any more.
     #[serde(rename = "service.key-rotation")]
     ServiceKeyRotation,
+    /// The body of an HTTP answer is damaged.
+    #[serde(rename = "http.body")]
+    HttpBody {
+        /// In which way.
+        damage: BodyDamage,
+    },
+    /// Something in front of the service answers HTTP requests with this status and a page of its own.
+    #[serde(rename = "http.status")]
+    HttpStatus {
+        /// From 300 to 599, such as 502.
+        status: u16,
+    },
+    /// HTTP answers say something else about when to come back.
+    #[serde(rename = "http.retry-after")]
+    HttpRetryAfter {
+        /// One of these, drawn; as for `service.throttle`. None at all where the list is empty.
+        #[serde(default)]
+        retry_after: Vec<RetryAfterText>,
+    },
+    /// HTTP answers carry an error under the status 200, although the work is done.
+    #[serde(rename = "http.error-200")]
+    HttpError200,
+    /// HTTP requests are sent to another host, with the status 307.
+    #[serde(rename = "http.redirect")]
+    HttpRedirect {
+        /// Its name.
+        to: String,
+    },
+    /// An HTTP connection that is kept is closed as soon as it is used again.
+    #[serde(rename = "http.close-reuse")]
+    HttpCloseReuse,
+    /// MQTT answers do not name the request that they answer.
+    #[serde(rename = "mqtt.rid")]
+    MqttRid {
+        /// In which way.
+        form: RidForm,
+    },
+    /// MQTT answers come twice, the second time marked as a duplicate.
+    #[serde(rename = "mqtt.duplicate")]
+    MqttDuplicate,
+    /// MQTT packets come in another order.
+    #[serde(rename = "mqtt.order")]
+    MqttOrder {
+        /// In which one.
+        form: OrderForm,
+    },
+    /// An MQTT packet that the client waits for never comes.
+    #[serde(rename = "mqtt.drop")]
+    MqttDrop {
+        /// Which one.
+        packet: Awaited,
+    },
+    /// MQTT connections are refused.
+    #[serde(rename = "mqtt.connack")]
+    MqttConnack {
+        /// The return code: 1 to 5, or one that the protocol does not know.
+        code: u8,
+    },
+    /// The MQTT door closes the connection.
+    #[serde(rename = "mqtt.disconnect")]
+    MqttDisconnect {
+        /// After what.
+        after: CutAfter,
+    },
+    /// The topics of MQTT answers are spelled otherwise, with the same meaning.
+    #[serde(rename = "mqtt.topic")]
+    MqttTopic {
+        /// In which way.
+        form: TopicForm,
+    },
+    /// SUBACK grants something else.
+    #[serde(rename = "mqtt.suback")]
+    MqttSuback {
+        /// 0, 1, or 128 for a refusal.
+        code: u8,
+    },
+    /// Another MQTT client takes the device's name as it asks, which ends the device's connection.
+    #[serde(rename = "mqtt.takeover")]
+    MqttTakeover,
     /// Power goes off, and what a device held in memory is lost. It boots again when the power is back.
     #[serde(rename = "fleet.power-outage")]
     FleetPowerOutage {
@@ -247,6 +327,8 @@ pub enum Layer {
     Network,
     /// The service machine: only our own mock has one.
     Service,
+    /// The doors of the service: only our own mock has such.
+    Protocol,
     /// The devices themselves.
     Fleet,
 }
@@ -257,6 +339,7 @@ impl Layer {
         match self {
             Self::Network => "network",
             Self::Service => "service",
+            Self::Protocol => "protocol",
             Self::Fleet => "fleet",
         }
     }
@@ -286,6 +369,21 @@ impl FaultKind {
             Self::ServiceHubUnlinked { .. } => "service.hub-unlinked",
             Self::ServiceClock { .. } => "service.clock",
             Self::ServiceKeyRotation => "service.key-rotation",
+            Self::HttpBody { .. } => "http.body",
+            Self::HttpStatus { .. } => "http.status",
+            Self::HttpRetryAfter { .. } => "http.retry-after",
+            Self::HttpError200 => "http.error-200",
+            Self::HttpRedirect { .. } => "http.redirect",
+            Self::HttpCloseReuse => "http.close-reuse",
+            Self::MqttRid { .. } => "mqtt.rid",
+            Self::MqttDuplicate => "mqtt.duplicate",
+            Self::MqttOrder { .. } => "mqtt.order",
+            Self::MqttDrop { .. } => "mqtt.drop",
+            Self::MqttConnack { .. } => "mqtt.connack",
+            Self::MqttDisconnect { .. } => "mqtt.disconnect",
+            Self::MqttTopic { .. } => "mqtt.topic",
+            Self::MqttSuback { .. } => "mqtt.suback",
+            Self::MqttTakeover => "mqtt.takeover",
             Self::FleetPowerOutage { .. } => "fleet.power-outage",
             Self::FleetNoBackOff { .. } => "fleet.no-back-off",
             Self::FleetCounter { .. } => "fleet.counter",
@@ -317,6 +415,21 @@ impl FaultKind {
             | Self::ServiceHubUnlinked { .. }
             | Self::ServiceClock { .. }
             | Self::ServiceKeyRotation => Layer::Service,
+            Self::HttpBody { .. }
+            | Self::HttpStatus { .. }
+            | Self::HttpRetryAfter { .. }
+            | Self::HttpError200
+            | Self::HttpRedirect { .. }
+            | Self::HttpCloseReuse
+            | Self::MqttRid { .. }
+            | Self::MqttDuplicate
+            | Self::MqttOrder { .. }
+            | Self::MqttDrop { .. }
+            | Self::MqttConnack { .. }
+            | Self::MqttDisconnect { .. }
+            | Self::MqttTopic { .. }
+            | Self::MqttSuback { .. }
+            | Self::MqttTakeover => Layer::Protocol,
             Self::FleetPowerOutage { .. }
             | Self::FleetNoBackOff { .. }
             | Self::FleetCounter { .. }
@@ -328,10 +441,22 @@ impl FaultKind {
     /// Whether it acts at bytes of a socket, which a simulation has not got.
     pub const fn needs_bytes(&self) -> bool {
         matches!(self, Self::NetBandwidth { .. } | Self::NetDrip { .. } | Self::NetSlice { .. })
+            || matches!(self.layer(), Layer::Protocol)
     }
 
     /// Whether it is about connecting or about what is sent, and so can tell connections apart.
     pub const fn sees_connections(&self) -> bool {
         matches!(self.layer(), Layer::Network)
+    }
+
+    /// Whether it strikes before its device has asked for anything, so that it cannot tell operations apart.
+    pub(super) const fn comes_before_requests(&self) -> bool {
+        matches!(
+            self,
+            Self::MqttConnack { .. }
+                | Self::MqttSuback { .. }
+                | Self::MqttDrop { packet: Awaited::Connack | Awaited::Suback | Awaited::Pingresp }
+                | Self::MqttDisconnect { after: CutAfter::Connect | CutAfter::Subscribe }
+        )
     }
 }

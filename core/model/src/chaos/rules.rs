@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::file::{AppliesTo, Unit};
 use super::kind::{BlackholePhase, DnsFailure, FaultKind, Layer, ResetPhase};
+use super::retry_after::RetryAfterText;
 use super::timeline::{Draw, Fault, Timeline, Window};
 use super::verdict::{Connecting, Cut, Deciding, Exchanging, Sending, Serving};
 use crate::outcome;
@@ -222,6 +223,23 @@ impl Rules {
         }
     }
 
+    /// The first armed fault that concerns the asker and hits, with the chance of what it does; those after it are not
+    /// asked about.
+    pub(super) fn first(
+        &mut self,
+        occasion: &Occasion,
+        concerns: impl Fn(&FaultKind) -> bool,
+    ) -> Option<(FaultKind, u64)> {
+        (0..self.armed.len()).find_map(|place| {
+            let fault = self.armed[place].fault;
+            if !concerns(&self.timeline.faults()[fault].kind) {
+                return None;
+            }
+            let hit = self.hit(place, occasion)?;
+            Some((self.timeline.faults()[fault].kind.clone(), hit.bits))
+        })
+    }
+
     /// Whether an armed fault hits now.
     fn hit(&mut self, place: usize, occasion: &Occasion) -> Option<Hit> {
         let Occasion { now, device, .. } = *occasion;
@@ -365,10 +383,7 @@ fn is_about_deciding(kind: &FaultKind) -> bool {
 }
 
 fn serve(verdict: &mut Serving, kind: &FaultKind, hit: Hit, unix_secs: u64) {
-    let retry_after = |choices: &[super::RetryAfterText]| {
-        let at = (u128::from(hit.bits) * choices.len() as u128) >> 64;
-        choices.get(at as usize).map_or(RetryAfter::Absent, |text| text.at(unix_secs))
-    };
+    let retry_after = |choices: &[RetryAfterText]| chosen(choices, hit.bits, unix_secs);
     let answered = verdict.refuse.is_some() || verdict.disabled;
     match kind {
         FaultKind::ServiceThrottle { retry_after: choices } if !answered => {
@@ -400,6 +415,12 @@ fn serve(verdict: &mut Serving, kind: &FaultKind, hit: Hit, unix_secs: u64) {
         FaultKind::ServiceKeyRotation => verdict.primary_refused = true,
         _ => {}
     }
+}
+
+/// One of several values, drawn; none where there are none.
+pub(super) fn chosen(choices: &[RetryAfterText], bits: u64, unix_secs: u64) -> RetryAfter {
+    let at = (u128::from(bits) * choices.len() as u128) >> 64;
+    choices.get(at as usize).map_or(RetryAfter::Absent, |text| text.at(unix_secs))
 }
 
 /// The six-digit code under which the service answers with a status.

@@ -2,7 +2,7 @@
 
 use super::machine::{Answer, Query, Refusal, Service};
 use super::record::Caller;
-use crate::chaos::{Occasion, Rules, Serving};
+use crate::chaos::{Occasion, Rules, Serving, device_number};
 use crate::protocol::Operation;
 use crate::time::{Moment, Span};
 
@@ -28,7 +28,7 @@ impl Service {
         let disturbance = self.disturbance.as_mut()?;
         let device = match caller {
             Caller::Numbered(device) => device,
-            Caller::Named(name) => number(name, &disturbance.prefix)?,
+            Caller::Named(name) => device_number(name, &disturbance.prefix)?,
         };
         let operation = match query {
             Query::Register => Operation::Register,
@@ -72,12 +72,6 @@ impl Serving {
     pub(super) fn delayed(&self, queued: Span) -> Span {
         queued + self.delay + if self.lost { NEVER } else { Span::ZERO }
     }
-}
-
-/// The number of a device of the fleet by its name.
-fn number(name: &str, prefix: &str) -> Option<u32> {
-    let head = name.get(..prefix.len())?;
-    head.eq_ignore_ascii_case(prefix).then(|| name[prefix.len()..].parse().ok()).flatten()
 }
 
 #[cfg(test)]
