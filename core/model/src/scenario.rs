@@ -41,7 +41,7 @@ pub use objective::{Comparison, Metric, Objective, ObjectiveError, Quantity, Tim
 pub use outage::OutageFile;
 pub(crate) use read::describe;
 pub use read::{Override, Problem, Problems, read_mock, schema};
-pub use text::{Duration, Offset, Rate};
+pub use text::{Duration, Offset, Rate, UtcTime};
 pub use transport::{RefusalKind, RefusalsFile};
 
 pub use crate::protocol::Transport;
