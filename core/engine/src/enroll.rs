@@ -10,8 +10,8 @@ mod want;
 
 use std::path::Path;
 
-use fleetstorm_model::scenario::{SecretSource, TargetKind};
-use fleetstorm_model::time::Span;
+use fleetstorm_model::scenario::{SecretSource, TargetKind, UtcTime};
+use fleetstorm_model::time::{Moment, Span};
 
 use crate::plan::Plan;
 use crate::{RunError, live};
@@ -124,7 +124,7 @@ impl EnrollError {
 /// Checks that enrolling a scenario's fleet at an address is allowed.
 ///
 /// # Errors
-/// The address is not this machine and the scenario has no consent, or for fewer devices.
+/// The address is not this machine and the scenario has no consent, or one for fewer devices, or one that has ended.
 pub fn permitted(plan: &Plan, operator: &Operator, wanted: usize) -> Result<(), RunError> {
     let dial = crate::connect::Dial::read(&operator.address, None)?;
     if dial.is_loopback() && plan.scenario.target.kind != TargetKind::Dps {
@@ -136,7 +136,10 @@ pub fn permitted(plan: &Plan, operator: &Operator, wanted: usize) -> Result<(), 
             "{wanted} enrollments, and consent for {}: shrink the fleet, or ask for more",
             consent.max_devices
         ))),
-        Some(_) => Ok(()),
+        Some(consent) => {
+            let unix_ns = crate::live::calendar().unix_nanos(Moment::START);
+            crate::live::lasting(consent, UtcTime { unix_ns })
+        }
     }
 }
 

@@ -96,6 +96,19 @@ pub enum RunError {
         /// The host that the consent names.
         consented: String,
     },
+    /// Consent that ends too early.
+    #[error(
+        "this could last until {until} and the consent for `{host}` ends at {expires}: shorten `horizon`, or ask the \
+         owner for longer and set `target.consent.expires`"
+    )]
+    ConsentExpires {
+        /// The target's host.
+        host: String,
+        /// When the consent ends.
+        expires: fleetstorm_model::scenario::UtcTime,
+        /// When what is wanted ends at the latest.
+        until: fleetstorm_model::scenario::UtcTime,
+    },
     /// The run needs more than the machine has.
     #[error("{0}")]
     Preflight(String),
@@ -144,6 +157,7 @@ impl RunError {
             | Self::Address(_)
             | Self::NoConsent { .. }
             | Self::Livelock { .. }
+            | Self::ConsentExpires { .. }
             | Self::OtherConsent { .. } => 2,
             Self::Mock(MockError::Service(_) | MockError::Resolve(_)) => 2,
             Self::Mock(_) | Self::Preflight(_) | Self::Unreachable { .. } | Self::Unsteady { .. } => 14,

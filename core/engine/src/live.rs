@@ -12,7 +12,7 @@ use std::time::Duration;
 use fleetstorm_model::chaos::Layer;
 use fleetstorm_model::outcome::Fault;
 use fleetstorm_model::random::Seed;
-use fleetstorm_model::scenario::{self, TargetKind, Transport};
+use fleetstorm_model::scenario::{self, TargetKind, Transport, UtcTime};
 use fleetstorm_model::time::{Calendar, Moment};
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{Clock as ClockKind, Target};
@@ -374,11 +374,23 @@ fn consent(plan: &Plan, dial: &Dial) -> Result<Option<Ceilings>, RunError> {
     if !consent.host.eq_ignore_ascii_case(&dial.host) {
         return Err(RunError::OtherConsent { host: dial.host.clone(), consented: consent.host.clone() });
     }
+    let until = plan.calendar.unix_nanos(Moment::START + plan.scenario.horizon.0);
+    lasting(consent, UtcTime { unix_ns: until })?;
     Ok(Some(Ceilings {
         registrations: consent.max_registrations,
         rate_per_s: consent.max_rate.per_second(),
         burst: consent.max_rate.count.max(1.0),
     }))
+}
+
+/// Whether a consent holds until this moment.
+pub(crate) fn lasting(consent: &scenario::Consent, until: UtcTime) -> Result<(), RunError> {
+    match consent.expires {
+        Some(expires) if expires < until => {
+            Err(RunError::ConsentExpires { host: consent.host.clone(), expires, until })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Memory that a connected device takes on the client's and on the mock's side, in bytes (`tests/perf`).

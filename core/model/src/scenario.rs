@@ -41,8 +41,10 @@ pub use objective::{Comparison, Metric, Objective, ObjectiveError, Quantity, Tim
 pub use outage::OutageFile;
 pub(crate) use read::describe;
 pub use read::{Override, Problem, Problems, read_mock, schema};
-pub use text::{Duration, Offset, Rate};
-pub use transport::{RefusalKind, RefusalsFile, Transport};
+pub use text::{Duration, Offset, Rate, UtcTime};
+pub use transport::{RefusalKind, RefusalsFile};
+
+pub use crate::protocol::Transport;
 
 /// The known name that is most like `name`, if one is alike enough to be what was meant.
 pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {

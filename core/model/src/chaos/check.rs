@@ -287,10 +287,14 @@ impl Checker<'_> {
             let message = format!("{} needs the embedded mock: no other service obeys", file.fault.name());
             self.refuse("fault", message, help);
         }
-        if let Some(consent) = &target.consent
-            && target.kind != TargetKind::Mock
-            && !consent.chaos.contains(&file.fault.layer())
-        {
+        let Some(consent) = target.consent.as_ref().filter(|_| target.kind != TargetKind::Mock) else {
+            return;
+        };
+        if consent.expires.is_none() {
+            let help = "add `target.consent.expires`, such as \"2026-12-31T18:00:00Z\"";
+            self.refuse("fault", "a consent to faults has an end", help);
+        }
+        if !consent.chaos.contains(&file.fault.layer()) {
             let layer = file.fault.layer().name();
             let help = format!("add \"{layer}\" to `target.consent.chaos` if the owner agrees");
             self.refuse("fault", format!("the consent does not cover faults of the layer {layer}"), help);

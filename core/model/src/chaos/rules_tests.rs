@@ -307,7 +307,13 @@ fn a_real_target_needs_consent_for_the_layer() {
     };
     let problems = Scenario::read(&text(""), "t.toml", &[]).unwrap_err();
     assert!(problems.to_string().contains("does not cover faults of the layer network"), "{problems}");
-    assert!(Scenario::read(&text("chaos = [\"network\"]\n"), "t.toml", &[]).is_ok());
+    let allowed = "chaos = [\"network\"]\n";
+    let problems = Scenario::read(&text(allowed), "t.toml", &[]).unwrap_err();
+    assert!(problems.to_string().contains("a consent to faults has an end"), "{problems}");
+    let until = |moment: &str| text(&format!("{allowed}expires = \"{moment}\"\n"));
+    assert!(Scenario::read(&until("2026-12-31T18:00:00+01:00"), "t.toml", &[]).is_ok());
+    let problems = Scenario::read(&until("tomorrow"), "t.toml", &[]).unwrap_err();
+    assert!(problems.to_string().contains("write date, time and zone"), "{problems}");
 }
 
 #[test]

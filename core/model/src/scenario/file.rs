@@ -5,7 +5,7 @@ use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::text::{Duration, Offset, Rate};
+use super::text::{Duration, Offset, Rate, UtcTime};
 use super::{
     AlertRule, Arrival, CompareFile, GuardrailFile, LifeFile, MockFile, Network, RefusalsFile,
     SteadyStateFile, Transport,
@@ -446,4 +446,7 @@ pub struct Consent {
     /// The layers at which the scenario may make faults: `network` (of the devices) and `fleet`. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chaos: Vec<Layer>,
+    /// When the permission ends: a run that could last longer does not start. Needed with `chaos`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<UtcTime>,
 }

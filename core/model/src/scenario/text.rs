@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::time::Span;
 
@@ -26,6 +28,13 @@ pub struct Rate {
     pub count: f64,
     /// ...in this many seconds: 1, 60 or 3600.
     pub per_secs: f64,
+}
+
+/// A moment by the calendar, such as `2026-12-31T18:00:00Z` (RFC 3339).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UtcTime {
+    /// Nanoseconds since the Unix epoch.
+    pub unix_ns: u64,
 }
 
 impl Rate {
@@ -82,6 +91,26 @@ impl fmt::Display for Offset {
             f.write_str("-")?;
         }
         exact(Span::from_nanos(self.ns.unsigned_abs()), f)
+    }
+}
+
+impl FromStr for UtcTime {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let moment = OffsetDateTime::parse(text.trim(), &Rfc3339).ok();
+        let unix_ns = moment.and_then(|moment| u64::try_from(moment.unix_timestamp_nanos()).ok());
+        unix_ns.map(|unix_ns| Self { unix_ns }).ok_or_else(|| {
+            format!("`{text}` is no moment: write date, time and zone, such as 2026-12-31T18:00:00Z")
+        })
+    }
+}
+
+impl fmt::Display for UtcTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let moment = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.unix_ns));
+        // The year of the largest number of nanoseconds has four digits.
+        f.write_str(&moment.ok().and_then(|moment| moment.format(&Rfc3339).ok()).unwrap_or_default())
     }
 }
 
@@ -144,6 +173,7 @@ as_text! {
     Duration: "A length of time: numbers with the units ns, us, ms, s, m, h, d.", "15m";
     Offset: "A length of time that may be negative.", "-2h";
     Rate: "A number of times per s, min or h.", "1000/min";
+    UtcTime: "A moment by the calendar, with its zone (RFC 3339).", "2026-12-31T18:00:00Z";
 }
 
 #[cfg(test)]
@@ -161,11 +191,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn moments_have_a_zone() {
+        assert_eq!("1970-01-01T02:00:01+02:00".parse::<UtcTime>().unwrap().unix_ns, 1_000_000_000);
+        for wrong in ["2026-12-31", "2026-12-31T18:00:00", "1969-12-31T23:00:00Z", "soon", ""] {
+            assert!(wrong.parse::<UtcTime>().unwrap_err().contains("such as"), "{wrong}");
+        }
+    }
+
     proptest! {
         #[test]
         fn durations_read_back_exactly(ns in 0..1u64 << 52) {
             let duration = Duration(Span::from_nanos(ns));
             prop_assert_eq!(duration.to_string().parse::<Duration>().unwrap(), duration);
+        }
+
+        #[test]
+        fn moments_read_back_exactly(unix_ns in any::<u64>()) {
+            let moment = UtcTime { unix_ns };
+            prop_assert_eq!(moment.to_string().parse::<UtcTime>().unwrap(), moment);
         }
     }
 }
