@@ -521,6 +521,9 @@ pub struct MetricSeries {
     pub hub: String,
     /// `succeeded`, `failed` or `disabled`; empty where the metric has none.
     pub status: String,
+    /// The protocol, such as `https` or `mqtt-ws`; empty where the metric has none.
+    #[serde(default)]
+    pub protocol: String,
     /// How often altogether.
     pub total: u64,
     /// How often in each step of [`Series::step_s`] of the run.

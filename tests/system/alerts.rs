@@ -64,11 +64,57 @@ fn an_alert_fires_and_resolves_on_the_runs_timeline() {
 }
 
 #[test]
+fn attestations_are_counted_by_the_protocol_that_they_came_by() {
+    let cohort = |transport: &str| {
+        format!("[[cohort]]\nname = \"{transport}\"\nshare = 0.2\ntransport = \"{transport}\"\n")
+    };
+    let transports = ["https", "mqtt", "mqtt-ws", "amqp", "amqp-ws"];
+    let scenario = format!(
+        "horizon = \"60s\"\n{}\n{}",
+        r#"
+            [[alert]]
+            name = "web sockets"
+            metric = "attestation-attempts"
+            protocol = "mqtt-ws"
+            window = "60s"
+            operator = ">="
+            threshold = 1
+            [fleet]
+            devices = 50
+        "#,
+        transports.map(cohort).concat()
+    );
+    for clock in ["virtual", "wired", "wall"] {
+        let bench = Bench::new();
+        bench.run(&scenario, &["--clock", clock]).passed();
+        let record = bench.record();
+        let attempts = record.metrics.iter().filter(|one| one.metric == "AttestationAttempts");
+        let seen: std::collections::BTreeMap<_, _> =
+            attempts.map(|one| (one.protocol.as_str(), one.total)).collect();
+        assert!(seen.keys().eq(["amqp", "amqp-ws", "https", "mqtt", "mqtt-ws"].iter()), "{clock}: {seen:?}");
+        // On a busy machine a device may have to ask twice.
+        let once = |&count: &u64| if clock == "wall" { count >= 10 } else { count == 10 };
+        assert!(seen.values().all(once), "{clock}: {seen:?}");
+        assert!(
+            record.metrics.iter().all(|one| one.metric == "AttestationAttempts" || one.protocol.is_empty())
+        );
+        assert_eq!(record.alerts[0].rule, "total(AttestationAttempts, protocol = mqtt-ws) >= 1 in 1m");
+        let extreme = Some(seen["mqtt-ws"] as f64);
+        assert_eq!((record.alerts[0].firings.len(), record.alerts[0].extreme), (1, extreme), "{clock}");
+    }
+}
+
+#[test]
 fn rules_that_make_no_sense_are_refused_with_their_place() {
     let bench = Bench::new();
     for (from, to, words) in [
         ("window = \"10s\"", "window = \"10ms\"", "window"),
         ("metric = \"attestation-attempts\"", "metric = \"device-assignments\"", "status"),
+        (
+            "metric = \"device-assignments\"",
+            "metric = \"device-assignments\"\nprotocol = \"mqtt\"",
+            "protocol",
+        ),
         ("operator = \">\"", "operator = \"!\"", "`!`"),
         ("threshold = 5", "threshold = inf", "threshold"),
     ] {

@@ -7,6 +7,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::net::IpAddr;
 
 use aws_lc_rs::{digest, hmac};
+use fleetstorm_model::protocol::Transport;
 use fleetstorm_model::protocol::http::read_tpm;
 use fleetstorm_model::protocol::sas::SasToken;
 use fleetstorm_model::service::certificate::{CertificateInfo, Certificates};
@@ -24,6 +25,8 @@ const CHAIN_MAX: usize = 8;
 pub(crate) struct Peer {
     chain: Vec<CertificateDer<'static>>,
     address: Option<IpAddr>,
+    /// What the connection speaks by now: an HTTPS one may be upgraded.
+    transport: Cell<Transport>,
     leaf: OnceCell<Option<Certificate>>,
     /// The last verdict on a chain: the CA's digest and how deep the leaf lies beneath it.
     judged: RefCell<Option<(Vec<u8>, Option<u8>)>>,
@@ -41,6 +44,11 @@ impl Peer {
     /// The same peer, at an address that is known.
     pub(crate) fn at(self, address: IpAddr) -> Self {
         Self { address: Some(address), ..self }
+    }
+
+    /// Says what the connection speaks from now on.
+    pub(crate) fn speaks(&self, transport: Transport) {
+        self.transport.set(transport);
     }
 
     pub(crate) fn address(&self) -> Option<IpAddr> {
@@ -146,6 +154,10 @@ impl<'a> Presented<'a> {
 }
 
 impl Evidence for Presented<'_> {
+    fn transport(&self) -> Transport {
+        self.peer.transport.get()
+    }
+
     fn token(&self) -> Token<'_> {
         match &self.token {
             None => Token::Absent,

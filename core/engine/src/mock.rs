@@ -10,6 +10,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 use fleetstorm_model::chaos::Rules;
+use fleetstorm_model::protocol::Transport;
 use fleetstorm_model::scenario::{LogFile, MqttFile, WebhookFile};
 use fleetstorm_model::service::metrics::Metrics;
 use fleetstorm_model::service::{Config, ConfigError, Counters, Service};
@@ -288,6 +289,11 @@ impl Entrance {
         let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
         let chain = chain.iter().map(|certificate| CertificateDer::from(certificate.to_vec())).collect();
         let peer = Peer::new(chain).at(from);
+        peer.speaks(match door {
+            Door::Https => Transport::Https,
+            Door::Mqtt => Transport::Mqtt,
+            Door::Amqp => Transport::Amqp,
+        });
         match door {
             Door::Https => serve_http(house, stream, peer).await,
             Door::Mqtt => serve_mqtt(house, stream, &peer).await,

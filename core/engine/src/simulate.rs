@@ -19,7 +19,7 @@ use std::sync::Arc;
 use fleetstorm_model::chaos::{Connecting, Cut, Layer};
 use fleetstorm_model::device::{Action, Device, Input, Life, LifeInput, LifePolicy, Policy};
 use fleetstorm_model::outcome::Fault;
-use fleetstorm_model::protocol::{Operation, OperationId};
+use fleetstorm_model::protocol::{Operation, OperationId, Transport};
 use fleetstorm_model::random::{Purpose, Seed};
 use fleetstorm_model::scenario::{Network, TargetKind};
 use fleetstorm_model::service::{Answered, Query, Service};
@@ -116,7 +116,8 @@ fn simulate(
     let cohorts: Vec<Cohort> = plan
         .cohorts
         .iter()
-        .map(|planned| Cohort {
+        .zip(&plan.scenario.cohorts)
+        .map(|(planned, cohort)| Cohort {
             policy: planned.policy.clone(),
             life: planned.life.clone(),
             // Devices that live on meet at their hubs, in the order of time.
@@ -124,6 +125,7 @@ fn simulate(
             session_bytes: planned.retry.session_layout().size,
             retry: planned.retry.clone(),
             proof: &planned.proof,
+            transport: cohort.transport,
         })
         .collect();
     let living = if plan.living().contains(&true) { cells.len() } else { 0 };
@@ -261,6 +263,7 @@ struct Cohort<'a> {
     together: bool,
     session_bytes: usize,
     proof: &'a Proof,
+    transport: Transport,
 }
 
 /// A request whose device no longer waits for it.
@@ -679,8 +682,10 @@ impl Simulation<'_> {
     ) -> Due {
         let cell = &self.cells[device as usize];
         let Some(query) = query(operation, cell.device.operation()) else { return self.alarm(device) };
+        let cohort = &self.world.cohorts[usize::from(cell.cohort)];
         let truth = Truth {
-            proof: self.world.cohorts[usize::from(cell.cohort)].proof,
+            proof: cohort.proof,
+            transport: cohort.transport,
             slot,
             expires_unix_secs: u64::from(expires_unix_secs),
             name: (&self.prefix, device),
@@ -701,9 +706,10 @@ impl Simulation<'_> {
         let Some(((at, device, _), ghost)) = self.ghosts.pop_first() else { return };
         self.now = self.now.max(at);
         let Some(query) = query(ghost.operation, ghost.id.as_ref()) else { return };
-        let cohort = self.cells[device as usize].cohort;
+        let cohort = &self.world.cohorts[usize::from(self.cells[device as usize].cohort)];
         let truth = Truth {
-            proof: self.world.cohorts[usize::from(cohort)].proof,
+            proof: cohort.proof,
+            transport: cohort.transport,
             slot: ghost.slot,
             expires_unix_secs: u64::from(ghost.expires_unix_secs),
             name: (&self.prefix, device),

@@ -191,13 +191,16 @@ impl Pipes {
         let peer = Peer::new(chain.into_iter().map(CertificateDer::from).collect());
         let house = Rc::clone(&self.house);
         match transport {
+            // The door learns of an upgrade by itself.
             Transport::Https | Transport::MqttWs | Transport::AmqpWs => {
                 tokio::task::spawn_local(serve_http(house, theirs, peer));
             }
             Transport::Mqtt => {
+                peer.speaks(transport);
                 tokio::task::spawn_local(async move { serve_mqtt(house, theirs, &peer).await });
             }
             Transport::Amqp => {
+                peer.speaks(transport);
                 tokio::task::spawn_local(async move { serve_amqp(house, theirs, &peer).await });
             }
         }

@@ -12,9 +12,11 @@ mod message;
 pub mod mqtt;
 mod retry_after;
 pub mod sas;
+mod transport;
 
 pub use id::{Guid, InvalidRegistrationId, OperationId, RegistrationId};
 pub use message::{
     Body, Enrolment, ErrorBody, Operation, Registration, RegistrationState, Reply, Status, Substatus,
 };
 pub use retry_after::{Malformed, RetryAfter};
+pub use transport::Transport;

@@ -42,7 +42,9 @@ pub use outage::OutageFile;
 pub(crate) use read::describe;
 pub use read::{Override, Problem, Problems, read_mock, schema};
 pub use text::{Duration, Offset, Rate, UtcTime};
-pub use transport::{RefusalKind, RefusalsFile, Transport};
+pub use transport::{RefusalKind, RefusalsFile};
+
+pub use crate::protocol::Transport;
 
 /// The known name that is most like `name`, if one is alike enough to be what was meant.
 pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {

@@ -33,7 +33,7 @@ pub use outage::{Failure, Outage};
 pub use placement::{WebhookCall, WebhookReply, WebhookTicket};
 pub use tpm::TpmKeys;
 
-use crate::protocol::OperationId;
+use crate::protocol::{OperationId, Transport};
 use enrollment::{CaCertificate, SymmetricKey};
 
 /// A request as a door understood it. What the door could not understand is part of the value, because the
@@ -87,6 +87,11 @@ pub enum Submission<'a> {
 ///
 /// The doors implement it with real cryptography, the simulator by knowing the truth.
 pub trait Evidence {
+    /// What the request came by.
+    fn transport(&self) -> Transport {
+        Transport::Https
+    }
+
     /// The SAS token's claims, if the request carried one that can be read.
     fn token(&self) -> Token<'_>;
 

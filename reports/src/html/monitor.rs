@@ -35,7 +35,7 @@ fn metrics(record: &Record) -> Markup {
         let when = if most == 0 { "–".to_owned() } else { nanos(at * 1_000_000_000) };
         vec![
             clipped(&metric.metric, NAME_MAX),
-            dimensions(&metric.hub, &metric.status),
+            dimensions([&metric.hub, &metric.status, &metric.protocol]),
             grouped(metric.total),
             grouped(most.into()),
             when,
@@ -56,8 +56,8 @@ fn metrics(record: &Record) -> Markup {
     }
 }
 
-fn dimensions(hub: &str, status: &str) -> String {
-    let known = [hub, status].into_iter().filter(|value| !value.is_empty());
+fn dimensions(values: [&str; 3]) -> String {
+    let known = values.into_iter().filter(|value| !value.is_empty());
     let known: Vec<String> = known.map(|value| clipped(value, NAME_MAX)).collect();
     if known.is_empty() { "–".to_owned() } else { known.join(", ") }
 }
@@ -106,9 +106,10 @@ mod tests {
         let mut record = Record::empty();
         assert!(section(&record).is_none());
         record.metrics = vec![MetricSeries {
-            metric: "RegistrationAttempts".into(),
+            metric: "AttestationAttempts".into(),
             hub: String::new(),
             status: "failed".into(),
+            protocol: "amqp-ws".into(),
             total: 1_234,
             per_second: vec![0, 1_000, 234],
         }];
@@ -125,9 +126,15 @@ mod tests {
             Alert { name: "quiet".into(), rule: "x".into(), firings: Vec::new(), extreme: None },
         ];
         let page = section(&record).unwrap().render().into_string();
-        for words in
-            ["RegistrationAttempts", "failed", "1,234", "1.00 s", "storm", "still on at the end", "never"]
-        {
+        for words in [
+            "AttestationAttempts",
+            "failed, amqp-ws",
+            "1,234",
+            "1.00 s",
+            "storm",
+            "still on at the end",
+            "never",
+        ] {
             assert!(page.contains(words), "{words} is not in {page}");
         }
     }

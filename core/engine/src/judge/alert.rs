@@ -1,5 +1,6 @@
 //! Alert rules over the metrics of a finished run: when each would have fired, and when it would have been over.
 
+use fleetstorm_model::protocol::Transport;
 use fleetstorm_model::scenario::{Aggregation, AlertRule};
 use fleetstorm_model::service::metrics::{Dimensions, Metric, MetricStatus, Metrics};
 use fleetstorm_reports::record::{Alert, Firing, MetricSeries};
@@ -14,6 +15,7 @@ pub(super) fn series(metrics: &Metrics, hubs: &[String], seconds: u64) -> Vec<Me
             metric: of.metric.name().to_owned(),
             hub: of.hub.and_then(|hub| hubs.get(usize::from(hub)).cloned()).unwrap_or_default(),
             status: of.status.map(MetricStatus::name).unwrap_or_default().to_owned(),
+            protocol: of.protocol.map(Transport::name).unwrap_or_default().to_owned(),
             total: counts.iter().map(|&count| u64::from(count)).sum(),
             per_second: counts,
         }
@@ -59,6 +61,7 @@ fn matching(rule: &AlertRule, series: &[MetricSeries], seconds: usize) -> Vec<u3
     let looked_at = series.iter().filter(|series| {
         series.metric == metric
             && status.is_none_or(|status| series.status == status)
+            && rule.protocol.is_none_or(|protocol| series.protocol == protocol.name())
             && rule.hub.as_ref().is_none_or(|hub| series.hub.eq_ignore_ascii_case(hub))
     });
     let mut counts = vec![0; seconds];
@@ -92,6 +95,7 @@ mod tests {
             metric: MetricFile::AttestationAttempts,
             hub: None,
             status: Some(MetricStatusFile::Failed),
+            protocol: None,
             aggregation,
             window: Duration(Span::from_secs(window_secs)),
             operator,
@@ -99,18 +103,19 @@ mod tests {
         }
     }
 
-    fn counts(status: &str, per_second: &[u32]) -> MetricSeries {
+    fn counts(status: &str, protocol: &str, per_second: &[u32]) -> MetricSeries {
         MetricSeries {
             metric: "AttestationAttempts".into(),
             hub: String::new(),
             status: status.into(),
+            protocol: protocol.into(),
             total: per_second.iter().map(|&count| u64::from(count)).sum(),
             per_second: per_second.to_vec(),
         }
     }
 
     fn firings(rule: &AlertRule, per_second: &[u32]) -> Vec<(u64, Option<u64>)> {
-        let series = [counts("failed", per_second), counts("succeeded", &[100; 20])];
+        let series = [counts("failed", "mqtt", per_second), counts("succeeded", "mqtt", &[100; 20])];
         let secs = |ns: u64| ns / SECOND_NS;
         judge(rule, &series, 20)
             .firings
@@ -125,13 +130,24 @@ mod tests {
         let total = rule(Aggregation::Total, 3, Operator::More, 7.0);
         // Seconds 3 and 4 hold 4 each: the window of 3 s has 8 at 4 s and 5 s, and 4 at 6 s.
         assert_eq!(firings(&total, &burst), [(4, Some(6)), (13, Some(16))]);
-        assert_eq!(judge(&total, &[counts("failed", &burst)], 20).extreme, Some(9.0));
+        assert_eq!(judge(&total, &[counts("failed", "mqtt", &burst)], 20).extreme, Some(9.0));
         assert_eq!(firings(&rule(Aggregation::Maximum, 3, Operator::AtLeast, 9.0), &burst), [(13, Some(16))]);
         assert_eq!(
             firings(&rule(Aggregation::Average, 2, Operator::AtLeast, 4.0), &burst),
             [(4, Some(5)), (13, Some(15))]
         );
         assert_eq!(firings(&rule(Aggregation::Total, 3, Operator::More, 9.0), &burst), []);
+    }
+
+    #[test]
+    fn a_rule_on_a_protocol_counts_nothing_of_the_others() {
+        let series = [counts("failed", "amqp-ws", &[9]), counts("failed", "mqtt", &[4])];
+        let all = rule(Aggregation::Total, 2, Operator::More, 0.0);
+        let over = |protocol| AlertRule { protocol: Some(protocol), ..all.clone() };
+        assert_eq!(judge(&all, &series, 2).extreme, Some(13.0));
+        assert_eq!(judge(&over(Transport::AmqpWs), &series, 2).extreme, Some(9.0));
+        assert_eq!(judge(&over(Transport::Mqtt), &series, 2).extreme, Some(4.0));
+        assert_eq!(judge(&over(Transport::Amqp), &series, 2).extreme, Some(0.0));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use fleetstorm_model::protocol::http::{
     MESSAGE_MAX_BYTES, Route, RouteCall, read_submission, route, service_route, write_reply,
 };
-use fleetstorm_model::protocol::{Body, Guid, OperationId, RetryAfter, Status};
+use fleetstorm_model::protocol::{Body, Guid, OperationId, RetryAfter, Status, Transport};
 use fleetstorm_model::service::log::What;
 use fleetstorm_model::service::{Call, Handled, Request as Asked};
 use fleetstorm_model::time::Span;
@@ -67,6 +67,10 @@ where
     let Ok(upgraded) = upgraded.await else { return };
     if let Ok(parts) = upgraded.downcast::<TokioIo<S>>() {
         let stream = WebSocket::accept(parts.io.into_inner(), parts.read_buf).await;
+        peer.speaks(match carried {
+            Carried::Mqtt => Transport::MqttWs,
+            Carried::Amqp => Transport::AmqpWs,
+        });
         match carried {
             Carried::Mqtt => Box::pin(serve_mqtt(house, stream, &peer)).await,
             Carried::Amqp => Box::pin(serve_amqp(house, stream, &peer)).await,

@@ -64,9 +64,10 @@ impl Simulation<'_> {
     /// A device knocks at its hub's door.
     pub(super) fn knock(&mut self, device: u32, now: Moment, expires_unix_secs: u32, slot: u8) -> Due {
         let Some(hub) = self.lives[device as usize].hub() else { return self.alarm(device) };
-        let cohort = self.cells[device as usize].cohort;
+        let cohort = &self.world.cohorts[usize::from(self.cells[device as usize].cohort)];
         let truth = Truth {
-            proof: self.world.cohorts[usize::from(cohort)].proof,
+            proof: cohort.proof,
+            transport: cohort.transport,
             slot,
             expires_unix_secs: u64::from(expires_unix_secs),
             name: (&self.prefix, device),

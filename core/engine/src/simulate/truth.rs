@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use fleetstorm_model::protocol::Transport;
 use fleetstorm_model::service::enrollment::{CaCertificate, SymmetricKey};
 use fleetstorm_model::service::{Certificate, Evidence, Resource, Token, TpmKeys};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
@@ -51,6 +52,7 @@ pub(super) fn endorsement_key(device: u32) -> Box<[u8]> {
 
 /// The evidence that comes with one request.
 pub(super) struct Truth<'a> {
+    pub(super) transport: Transport,
     pub(super) proof: &'a Proof,
     pub(super) slot: u8,
     pub(super) expires_unix_secs: u64,
@@ -60,6 +62,10 @@ pub(super) struct Truth<'a> {
 }
 
 impl Evidence for Truth<'_> {
+    fn transport(&self) -> Transport {
+        self.transport
+    }
+
     fn token(&self) -> Token<'_> {
         match self.proof {
             Proof::Derived(_) => {

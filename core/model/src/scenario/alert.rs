@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::text::Duration;
+use crate::protocol::Transport;
 use crate::service::metrics::{Metric, MetricStatus};
 
 /// An alert rule on a metric of the embedded mock.
@@ -22,6 +23,9 @@ pub struct AlertRule {
     /// Only what ended in this way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<MetricStatusFile>,
+    /// Only what came by this protocol; attestation attempts have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<Transport>,
     /// What is made of the counts in the window.
     #[serde(default)]
     pub aggregation: Aggregation,
@@ -135,6 +139,9 @@ impl fmt::Display for AlertRule {
         write!(f, "{aggregation}({}", Metric::from(self.metric).name())?;
         if let Some(status) = self.status {
             write!(f, ", status = {}", MetricStatus::from(status).name())?;
+        }
+        if let Some(protocol) = self.protocol {
+            write!(f, ", protocol = {}", protocol.name())?;
         }
         if let Some(hub) = &self.hub {
             write!(f, ", hub = {hub}")?;

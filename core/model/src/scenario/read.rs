@@ -461,6 +461,10 @@ impl<'a> Judge<'a> {
             if alert.metric == MetricFile::DeviceAssignments && alert.status.is_some() {
                 self.refuse(&at("status"), "assignments have no status", "leave it out");
             }
+            if alert.metric != MetricFile::AttestationAttempts && alert.protocol.is_some() {
+                let help = "leave it out, or look at attestation-attempts";
+                self.refuse(&at("protocol"), "only attestation attempts have a protocol", help);
+            }
         }
     }
 

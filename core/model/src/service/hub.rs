@@ -13,7 +13,7 @@ use super::throttle::{Meter, Model, Verdict};
 use super::{Certificate, Evidence, Resource, Token};
 use crate::chaos::Serving;
 use crate::protocol::mqtt::Connack;
-use crate::protocol::sas;
+use crate::protocol::{Transport, sas};
 use crate::random::fraction;
 use crate::time::{Moment, Span};
 
@@ -308,6 +308,10 @@ struct Audience<'a, E, R> {
 }
 
 impl<E: Evidence, R: Fn() -> String> Evidence for Audience<'_, E, R> {
+    fn transport(&self) -> Transport {
+        self.evidence.transport()
+    }
+
     fn token(&self) -> Token<'_> {
         match self.evidence.token() {
             Token::Claims { resource: Resource::Spelled(spelled), expires_unix_secs } => {

@@ -496,12 +496,12 @@ impl Service {
             && let Some(challenge) = self.challenge(caller, evidence).transpose()
         {
             if challenge.is_err() {
-                self.metrics.attested(now, false);
+                self.metrics.attested(now, evidence.transport(), false);
             }
             return challenge;
         }
         let admitted = self.admit(now, caller, evidence, serving);
-        self.metrics.attested(now, admitted.is_ok());
+        self.metrics.attested(now, evidence.transport(), admitted.is_ok());
         let enrollment = admitted?;
         if !self.enrollment(enrollment).is_some_and(|enrollment| enrollment.enabled) {
             self.metrics.refused(now, MetricStatus::Disabled);

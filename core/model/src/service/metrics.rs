@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::protocol::Transport;
 use crate::time::{Moment, Span};
 
 /// A metric of the service.
@@ -14,7 +15,7 @@ pub enum Metric {
     RegistrationAttempts,
     /// Devices that got a hub, by hub.
     DeviceAssignments,
-    /// Credentials that were judged at a registration, by status.
+    /// Credentials that were judged at a registration, by status and protocol.
     AttestationAttempts,
 }
 
@@ -60,6 +61,8 @@ pub struct Dimensions {
     pub hub: Option<u16>,
     /// The status.
     pub status: Option<MetricStatus>,
+    /// The protocol that the credential came by. How the real service spells it here is not published.
+    pub protocol: Option<Transport>,
 }
 
 /// The counts of a run, by second.
@@ -96,20 +99,20 @@ impl Metrics {
         counts[second] += 1;
     }
 
-    pub(super) fn attested(&mut self, at: Moment, genuine: bool) {
+    pub(super) fn attested(&mut self, at: Moment, protocol: Transport, genuine: bool) {
         let status = if genuine { MetricStatus::Succeeded } else { MetricStatus::Failed };
         let metric = Metric::AttestationAttempts;
-        self.count(at, Dimensions { metric, hub: None, status: Some(status) });
+        self.count(at, Dimensions { metric, hub: None, status: Some(status), protocol: Some(protocol) });
     }
 
     pub(super) fn assigned(&mut self, at: Moment, hub: u16) {
         let (hub, status) = (Some(hub), Some(MetricStatus::Succeeded));
-        self.count(at, Dimensions { metric: Metric::RegistrationAttempts, hub, status });
-        self.count(at, Dimensions { metric: Metric::DeviceAssignments, hub, status: None });
+        self.count(at, Dimensions { metric: Metric::RegistrationAttempts, hub, status, protocol: None });
+        self.count(at, Dimensions { metric: Metric::DeviceAssignments, hub, status: None, protocol: None });
     }
 
     pub(super) fn refused(&mut self, at: Moment, status: MetricStatus) {
         let (metric, status) = (Metric::RegistrationAttempts, Some(status));
-        self.count(at, Dimensions { metric, hub: None, status });
+        self.count(at, Dimensions { metric, hub: None, status, protocol: None });
     }
 }
