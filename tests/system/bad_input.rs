@@ -175,3 +175,17 @@ fn a_full_disk_loses_no_earlier_record_and_is_named() {
     );
     assert!(ended.stdout.ends_with("{\"version\":1}\nrun.json\n"), "the earlier record stands: {ended:?}");
 }
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let bench = Bench::new();
+    let mut command = bench.command();
+    command
+        .args(["plugin", "list"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    drop(child.stdout.take());
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!((ended.status.code(), &*ended.stderr), (Some(0), &b""[..]));
+}

@@ -2,6 +2,18 @@
 
 #![forbid(unsafe_code)]
 
+/// As the standard library's, but a reader that has seen enough (`fleetstorm run FILE | head`) is nobody's failure: the
+/// work is done, and the exit code still tells the verdict.
+macro_rules! print {
+    ($($text:tt)*) => { crate::terminal::write_out(format_args!($($text)*)) };
+}
+
+/// As [`print`], with the end of a line.
+macro_rules! println {
+    () => { print!("\n") };
+    ($($text:tt)*) => { print!("{}\n", format_args!($($text)*)) };
+}
+
 mod analysis;
 mod arguments;
 mod chaos;
