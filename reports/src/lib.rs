@@ -8,10 +8,12 @@
 
 pub mod analysis;
 mod bound;
+mod chaos;
 mod chart;
 pub mod diff;
 mod explain;
 mod fault;
+
 mod form;
 mod html;
 mod markdown;

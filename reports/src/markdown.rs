@@ -3,13 +3,13 @@
 use std::cmp::Reverse;
 use std::fmt::Write as _;
 
-use crate::Record;
 use crate::chart::Buckets;
 use crate::html::{explained, margin, short, succeeded, tally};
 use crate::number::{grouped, nanos, percent, ratio};
 use crate::record::{CheckStatus, Clock, Code, Objective, ObjectiveStatus, VerdictResult};
 use crate::text::clipped;
 use crate::verdict;
+use crate::{Record, chaos};
 
 const OBJECTIVES_MAX: usize = 20;
 const CODES_MAX: usize = 5;
@@ -36,6 +36,7 @@ pub fn markdown(record: &Record) -> String {
     life(record, &mut out);
     sparkline(record, &mut out);
     codes(record, &mut out);
+    chaos(record, &mut out);
     practices(record, &mut out);
     let clock = match record.clock {
         Clock::Live => "wall clock",
@@ -81,6 +82,18 @@ fn objectives(objectives: &[Objective], out: &mut String) {
         let _ = writeln!(out, "\n{} more objectives stand in the report.", objectives.len() - OBJECTIVES_MAX);
     }
     out.push('\n');
+}
+
+/// The faults and what came of them.
+fn chaos(record: &Record, out: &mut String) {
+    let all = &record.chaos.faults;
+    for fault in all.iter().take(OBJECTIVES_MAX) {
+        let (name, word) = (escaped(&fault.name), chaos::word(fault.status));
+        let _ = writeln!(out, "- Fault **{name}** {word}: {}", escaped(&chaos::sentence(fault)));
+    }
+    if !all.is_empty() {
+        out.push('\n');
+    }
 }
 
 /// How many best practices were kept, and which were not.

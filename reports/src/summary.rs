@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 
 use fleetstorm_model::protocol::code;
 
-use crate::Record;
 use crate::html::tally;
 use crate::number::{grouped, micros, nanos, percent, ratio};
-use crate::record::{CheckStatus, Clock, ObjectiveStatus, VerdictResult};
+use crate::record::{CheckStatus, Clock, FaultStatus, ObjectiveStatus, VerdictResult};
 use crate::text::{clipped, printable};
 use crate::verdict;
+use crate::{Record, chaos};
 
 /// How the summary is printed.
 #[derive(Clone, Copy, Debug, Default)]
@@ -54,8 +54,32 @@ pub fn summary(record: &Record, colour: bool) -> String {
     progress(record, paint, &mut out);
     latency(record, paint, &mut out);
     codes(record, paint, &mut out);
+    chaos(record, paint, &mut out);
     practices(record, paint, &mut out);
     out
+}
+
+/// Faults that are told; a page tells all.
+const FAULTS_MAX: usize = 12;
+
+/// What went wrong on purpose, and what the fleet made of it.
+fn chaos(record: &Record, paint: Paint, out: &mut String) {
+    let all = &record.chaos.faults;
+    if all.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "\n{}", paint.bold("Faults"));
+    for fault in all.iter().take(FAULTS_MAX) {
+        let word = format!("{:<8}", chaos::word(fault.status));
+        let word = if fault.status == FaultStatus::Passed { paint.good(&word) } else { paint.bad(&word) };
+        let _ = writeln!(out, "  {word}  {}", clipped(&fault.name, 66));
+        for line in wrapped(&printable(&chaos::sentence(fault)), 66) {
+            let _ = writeln!(out, "            {}", paint.dim(&line));
+        }
+    }
+    if all.len() > FAULTS_MAX {
+        let _ = writeln!(out, "  and {} more", all.len() - FAULTS_MAX);
+    }
 }
 
 /// The best practices that were broken, and how many were kept.

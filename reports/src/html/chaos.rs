@@ -4,19 +4,19 @@ use maud::{Markup, html};
 
 use super::completion::until_s;
 use super::part::{Column, NAME_MAX, SENTENCE_MAX, Section, more, table};
-use crate::Record;
 use crate::chart::{Ink, Layer, Shape};
 use crate::number::{grouped, nanos};
 use crate::record::{Fault, FaultStatus, FaultWindow, ObjectiveStatus};
 use crate::text::clipped;
+use crate::{Record, chaos};
 
 const FAULTS_MAX: usize = 40;
 /// Bands of a chart: more cannot be told apart.
 const BANDS_MAX: usize = 60;
 
 pub(super) fn section(record: &Record) -> Option<Section> {
-    let chaos = &record.chaos;
-    if chaos.is_empty() {
+    let found = &record.chaos;
+    if found.is_empty() {
         return None;
     }
     let columns = [
@@ -29,19 +29,19 @@ pub(super) fn section(record: &Record) -> Option<Section> {
         Column::Number("Back after"),
     ];
     let body = html! {
-        @if !chaos.faults.is_empty() {
-            (table("Faults and what came of them", &columns, chaos.faults.iter().take(FAULTS_MAX).map(row)))
-            (more(FAULTS_MAX, chaos.faults.len(), "faults"))
+        @if !found.faults.is_empty() {
+            (table("Faults and what came of them", &columns, found.faults.iter().take(FAULTS_MAX).map(row)))
+            (more(FAULTS_MAX, found.faults.len(), "faults"))
             p.note { "Felt: a larger share of the attempts went wrong than before. Back: as many devices came to rest as \
                 the quota lets through, for a minute, or none was waiting. The worst occurrence is told; the charts of the \
                 load show when each fault was on." }
         }
-        @if let Some(steady) = &chaos.steady_state {
+        @if let Some(steady) = &found.steady_state {
             @let held = steady.objectives.iter().filter(|one| one.status == ObjectiveStatus::Passed).count();
             p { "Before the first fault " (grouped(steady.devices)) " devices were seen to come online: " (held) " of "
                 (steady.objectives.len()) " conditions held." }
         }
-        @for guardrail in &chaos.guardrails {
+        @for guardrail in &found.guardrails {
             p { "Guardrail " code { (clipped(&guardrail.rule, NAME_MAX)) } ": "
                 @match guardrail.breached_ns {
                     Some(at) => { "breached at " (nanos(at)) ", and the run aborted." }
@@ -49,7 +49,7 @@ pub(super) fn section(record: &Record) -> Option<Section> {
                 }
             }
         }
-        @if let Some(residue) = &chaos.residue {
+        @if let Some(residue) = &found.residue {
             p { @if residue.clean { "No residue: " } @else { "Something stayed behind: " }
                 (clipped(&residue.note, SENTENCE_MAX)) }
         }
@@ -58,24 +58,19 @@ pub(super) fn section(record: &Record) -> Option<Section> {
 }
 
 fn row(fault: &Fault) -> Vec<Markup> {
-    let (class, sign, word) = match fault.status {
-        FaultStatus::Passed => ("good", "✓", "survived"),
-        FaultStatus::Failed => ("bad", "✕", "failed"),
-        FaultStatus::Vacuous => ("bad", "✕", "vacuous"),
-        FaultStatus::Unknown => ("warn", "!", "unknown"),
+    let (class, sign) = match fault.status {
+        FaultStatus::Passed => ("good", "✓"),
+        FaultStatus::Failed | FaultStatus::Vacuous => ("bad", "✕"),
+        FaultStatus::Unknown => ("warn", "!"),
     };
-    // What was not seen even once is worse than any time.
-    let worst = |of: fn(&FaultWindow) -> Option<u64>| {
-        let seen: Option<Vec<u64>> = fault.windows.iter().map(of).collect();
-        seen.and_then(|seen| seen.into_iter().max()).map_or("–".to_owned(), nanos)
-    };
+    let worst = |of| chaos::worst(fault, of).map_or("–".to_owned(), nanos);
     vec![
         html! {
             (clipped(&fault.name, NAME_MAX))
             @if fault.name != fault.kind { span.under { (fault.kind) } }
             @if !fault.note.is_empty() { span.under { (clipped(&fault.note, SENTENCE_MAX)) } }
         },
-        html! { span class={ "state " (class) } { span aria-hidden="true" { (sign) " " } (word) } },
+        html! { span class={ "state " (class) } { span aria-hidden="true" { (sign) " " } (chaos::word(fault.status)) } },
         html! { (when(&fault.windows)) },
         html! { (grouped(fault.fired)) " of " (grouped(fault.eligible)) },
         html! { (grouped(fault.devices)) },

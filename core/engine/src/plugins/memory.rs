@@ -47,7 +47,7 @@ impl DerefMut for Bytes {
     }
 }
 
-/// What a strategy remembers of one device, in memory of its own. A driver with many devices keeps [`Sessions`].
+/// What a strategy remembers of one device, in memory of its own. A driver with many devices keeps them side by side in a slab.
 pub struct Session(Bytes);
 
 impl Session {

@@ -1,0 +1,98 @@
+//! What every form of a report says of faults.
+
+use crate::number::{grouped, nanos};
+use crate::record::{Fault, FaultStatus, FaultWindow};
+
+/// What became of a fleet under a fault, in a word.
+pub(crate) const fn word(status: FaultStatus) -> &'static str {
+    match status {
+        FaultStatus::Passed => "survived",
+        FaultStatus::Failed => "failed",
+        FaultStatus::Vacuous => "vacuous",
+        FaultStatus::Unknown => "unknown",
+    }
+}
+
+/// The longest of a time over all occurrences. What was not seen even once is worse than any time.
+pub(crate) fn worst(fault: &Fault, of: fn(&FaultWindow) -> Option<u64>) -> Option<u64> {
+    let seen: Option<Vec<u64>> = fault.windows.iter().map(of).collect();
+    seen.and_then(|seen| seen.into_iter().max())
+}
+
+/// A fault and what came of it, in one sentence. A text of the record's own may stand in it.
+pub(crate) fn sentence(fault: &Fault) -> String {
+    let after = |of| worst(fault, of).map_or("never".to_owned(), |ns| format!("after {}", nanos(ns)));
+    let mut told = format!(
+        "{} hits on {} devices; felt {}, back {}",
+        grouped(fault.fired),
+        grouped(fault.devices),
+        after(|window| window.detected_after_ns),
+        after(|window| window.recovered_after_ns)
+    );
+    if !fault.note.is_empty() {
+        told.push_str("; ");
+        told.push_str(&fault.note);
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::record;
+    use crate::{Record, markdown, summary};
+
+    use super::*;
+
+    fn stormy() -> Record {
+        let window = FaultWindow {
+            from_ns: 60_000_000_000,
+            until_ns: Some(120_000_000_000),
+            detected_after_ns: Some(2_000_000_000),
+            recovered_after_ns: None,
+            locked_up: false,
+        };
+        let fault = |name: &str, status, windows: Vec<FaultWindow>| Fault {
+            name: name.to_owned(),
+            kind: "service.throttle".to_owned(),
+            layer: "service".to_owned(),
+            eligible: 4_321,
+            fired: 1_234,
+            min_fired: 1,
+            devices: 345,
+            first_ns: None,
+            last_ns: None,
+            windows,
+            status,
+            note: "the fleet did not drain as fast as the quota lets it".to_owned(),
+        };
+        let mut record = record();
+        record.chaos.faults = vec![
+            fault(&"<script>\u{1b}[2J@everyone ".repeat(9), FaultStatus::Failed, vec![window.clone()]),
+            fault("storm", FaultStatus::Passed, vec![FaultWindow { recovered_after_ns: Some(9), ..window }]),
+        ];
+        record
+    }
+
+    #[test]
+    fn a_time_that_an_occurrence_never_had_is_the_worst() {
+        let Record { chaos, .. } = stormy();
+        assert_eq!(worst(&chaos.faults[0], |window| window.recovered_after_ns), None);
+        assert_eq!(worst(&chaos.faults[1], |window| window.recovered_after_ns), Some(9));
+        let told = sentence(&chaos.faults[0]);
+        assert!(
+            told.starts_with("1,234 hits on 345 devices; felt after 2.00 s, back never; the fleet"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn every_form_tells_the_faults_and_lets_no_name_break_out() {
+        let record = stormy();
+        let text = summary(&record, false);
+        assert!(text.contains("\nFaults\n  failed    ") && text.contains("\n  survived  storm\n"), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 80) && !text.contains('\u{1b}'), "{text}");
+        let text = markdown(&record);
+        assert!(text.contains("- Fault **storm** survived: 1,234 hits"), "{text}");
+        assert!(!text.contains("<script>") && !text.contains("@everyone"), "{text}");
+    }
+}
