@@ -324,7 +324,7 @@ pub(crate) struct EnrollArguments {
     /// The scenario file (TOML)
     pub(crate) scenario: PathBuf,
 
-    /// The service endpoint, https://HOST:PORT: a mock, or https://NAME.azure-devices-provisioning.net, which also needs
+    /// The service endpoint, https://HOST:PORT: a mock, or NAME.azure-devices-provisioning.net, which also needs
     /// [target.consent] in the scenario. Default: the scenario's target
     #[arg(long, value_name = "TARGET")]
     pub(crate) target: Option<String>,
