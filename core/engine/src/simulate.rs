@@ -28,7 +28,7 @@ use fleetstorm_model::wheel::Wheel;
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{Clock as ClockKind, Target};
 
-pub use herd::{Fate, Herd, SLOT_NS};
+pub use herd::{Fate, Herd};
 pub(crate) use truth::Proof;
 
 use crate::audit;

@@ -31,7 +31,7 @@ pub struct Herd {
 }
 
 /// The slots of [`Herd::first`] and [`Herd::later`] are this long.
-pub const SLOT_NS: u64 = 100_000_000;
+const SLOT_NS: u64 = 100_000_000;
 
 /// A fortnight; what comes later counts in the last slot.
 const SLOTS_MAX: usize = 14 * 86_400 * 10;
