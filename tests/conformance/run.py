@@ -216,13 +216,13 @@ def register(client, place, directory, transport, **case):
     if client == "python":
         command, environment = [place / "venv/bin/python", HERE / "python/device.py"], {}
     else:
-        shutil.copy(HERE / "node/device.js", place)
-        command, environment = ["node", place / "device.js"], {"NODE_EXTRA_CA_CERTS": case["ca"]}
+        command = ["node", HERE / "node/device.js"]
+        environment = {"NODE_EXTRA_CA_CERTS": case["ca"], "NODE_PATH": str(place / "node_modules")}
     environment = {**os.environ, **environment}
     done = subprocess.run([*map(str, command), json.dumps(case)], capture_output=True, text=True, timeout=120,
                           env=environment)
     lines = done.stdout.strip().splitlines()
-    return json.loads(lines[-1]) if lines else {"error": f"no answer: {done.stderr[-300:]}"}
+    return json.loads(lines[-1]) if lines else {"error": f"no answer, exit {done.returncode}: {done.stderr[-300:]}"}
 
 
 def expect(found, wanted):
