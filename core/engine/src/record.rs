@@ -80,15 +80,11 @@ impl Standing {
 struct Seen {
     met: Met,
     cohort: u16,
+    /// Its place among the watched devices, from 1; 0 if it is not watched.
+    watched: u16,
     standing: Standing,
-    /// [`WATCHED`] and [`REGISTERED`].
-    flags: u8,
+    has_registered: bool,
 }
-
-/// It is watched event by event.
-const WATCHED: u8 = 1;
-/// It has sent a register request.
-const REGISTERED: u8 = 2;
 
 /// The recorder of one shard.
 pub(crate) struct Recorder {
@@ -100,7 +96,7 @@ pub(crate) struct Recorder {
     timeline: Timeline,
     /// Which cohorts live on, and their lives; `None` where none does.
     lives: Option<(Vec<bool>, Box<Lives>)>,
-    heats: Heats,
+    heats: Option<Heats>,
     retries: Retries,
     watch: Watch,
     /// Attempts of assigned devices: attempts to devices.
@@ -176,14 +172,20 @@ impl Recorder {
         Self {
             devices: cohort
                 .into_iter()
-                .map(|cohort| Seen { met: Met::default(), cohort, standing: Standing::Off, flags: 0 })
+                .map(|cohort| Seen {
+                    met: Met::default(),
+                    cohort,
+                    watched: 0,
+                    standing: Standing::Off,
+                    has_registered: false,
+                })
                 .collect(),
-            codes: Codes::default(),
+            codes: Codes::new(true),
             cohorts: tallies,
             latencies: Latencies::default(),
             timeline: Timeline::default(),
             lives: None,
-            heats: Heats::default(),
+            heats: Some(Heats::default()),
             retries: Retries::default(),
             watch: Watch::nobody(),
             attempts: BTreeMap::new(),
@@ -205,25 +207,34 @@ impl Recorder {
         self
     }
 
+    /// Whether it counts by windows, for pictures of the run.
+    pub(crate) fn with_windows(mut self, windows: bool) -> Self {
+        self.heats = windows.then(Heats::default);
+        self.codes = Codes::new(windows);
+        self
+    }
+
     /// Watches some of its devices event by event.
     pub(crate) fn watching(mut self, watch: Watch) -> Self {
-        for &local in watch.locals() {
+        for (place, &local) in (1..=u16::MAX).zip(watch.locals()) {
             if let Some(seen) = self.devices.get_mut(local as usize) {
-                seen.flags |= WATCHED;
+                seen.watched = place;
             }
         }
         self.watch = watch;
         self
     }
 
-    fn is_watched(&self, device: usize) -> bool {
-        self.devices[device].flags & WATCHED != 0
+    /// The device's place among those that are watched, if it is.
+    #[inline]
+    fn watched(&self, device: usize) -> Option<usize> {
+        usize::from(self.devices[device].watched).checked_sub(1)
     }
 
     /// A device was given power.
     pub(crate) fn booted(&mut self, device: usize, now: Moment) {
-        if self.is_watched(device) {
-            self.watch.booted(device);
+        if let Some(place) = self.watched(device) {
+            self.watch.booted(place);
         }
         let standing = &mut self.devices[device].standing;
         let again = matches!(standing, Standing::Again | Standing::Dark(true));
@@ -274,8 +285,8 @@ impl Recorder {
 
     /// The parts of a connection attempt, seen by the driver only.
     pub(crate) fn connect_times(&mut self, device: usize, times: ConnectTimes, lag: Span) {
-        if self.is_watched(device) {
-            self.watch.connect_times(device, times);
+        if let Some(place) = self.watched(device) {
+            self.watch.connect_times(place, times);
         }
         for (phase, took) in [
             (Phase::Dns, times.dns),
@@ -293,86 +304,26 @@ impl Recorder {
         }
     }
 
-    /// What device number `device` of this shard noticed.
+    /// What device number `device` of this shard noticed. A caller that knows the kind of its observation is left with
+    /// the part for that kind alone.
+    #[inline(always)]
     pub(crate) fn observe(&mut self, device: usize, now: Moment, observation: Observation<'_>) {
-        if self.is_watched(device) {
-            self.watch.observe(device, now, &observation);
+        if let Some(place) = self.watched(device) {
+            self.watch.observe(place, now, &observation);
         }
         match observation {
             Observation::Connected { intended, started, fault } => {
-                self.tally(device).totals.connections += 1;
-                let ending = if fault.is_some() { Ending::Failed } else { Ending::Ok };
-                self.latencies.add(Phase::Connect, ending, now.since(intended), now.since(started));
-                self.heats.add(Phase::Connect, now, now.since(intended));
-                if let Some(fault) = fault {
-                    self.failed(device, now, fault);
-                    self.codes.count(
-                        &mut self.devices[device].met,
-                        now,
-                        Key { operation: None, outcome: Outcome::Broke(fault) },
-                    );
-                }
+                self.connected(device, now, intended, started, fault);
             }
-            Observation::Sent { operation, intended } => {
-                let totals = &mut self.tally(device).totals;
-                totals.requests += 1;
-                totals.registers += u64::from(operation != Operation::Poll);
-                totals.billable += u64::from(operation == Operation::Register);
-                self.timeline.at(intended).intended += 1;
-                let second = self.timeline.at(now);
-                second.sent += 1;
-                if operation != Operation::Poll {
-                    second.registers += 1;
-                    let flags = &mut self.devices[device].flags;
-                    if *flags & REGISTERED == 0 {
-                        *flags |= REGISTERED;
-                        second.first += 1;
-                    } else {
-                        self.retries.add(now);
-                    }
-                }
-                self.gauges.sent();
-            }
+            Observation::Sent { operation, intended } => self.sent(device, now, operation, intended),
             Observation::Ended { operation, intended, started, outcome } => {
-                let ending = self.ended(device, now, operation, outcome);
-                self.latencies.add(operation.into(), ending, now.since(intended), now.since(started));
-                self.heats.add(operation.into(), now, now.since(intended));
+                self.ended(device, now, operation, (intended, started), outcome);
             }
-            Observation::BackedOff { wait, retry_after, .. } => {
-                let totals = &mut self.tally(device).totals;
-                totals.back_offs += 1;
-                totals.backed_off_ns = totals.backed_off_ns.saturating_add(wait.as_nanos());
-                if let Some(floor) = retry_after {
-                    self.retry_after.given += 1;
-                    if wait >= floor {
-                        self.retry_after.honoured += 1;
-                    } else {
-                        self.retry_after.violated += 1;
-                    }
-                }
-            }
+            Observation::BackedOff { wait, retry_after, .. } => self.backed_off(device, wait, retry_after),
             Observation::TokenRenewed => self.tally(device).totals.tokens_renewed += 1,
             Observation::Assigned { booted, attempts, registration, .. } => {
-                let again = self.devices[device].standing == Standing::Again;
-                if again {
-                    self.gauges.assigned(self.devices[device].cohort);
-                }
-                let hub = registration.assigned_hub.as_deref().unwrap_or_default();
-                if self.reassigned(device, hub) || again {
-                    // What a fleet needs to come online is told by first assignments.
-                    return self.settle(device, now, Standing::Assigned);
-                }
-                self.latencies.add(Phase::TimeToAssigned, Ending::Ok, now.since(booted), now.since(booted));
-                self.heats.add(Phase::TimeToAssigned, now, now.since(booted));
-                *self.attempts.entry(u64::from(attempts)).or_default() += 1;
-                let tally = self.tally(device);
-                tally.completions.push(now);
-                if let Some(hub) = &registration.assigned_hub {
-                    count_hub(&mut tally.totals.hubs, hub);
-                }
-                self.timeline.at(now).assigned += 1;
-                self.gauges.assigned(self.devices[device].cohort);
-                self.settle(device, now, Standing::Assigned);
+                let hub = registration.assigned_hub.as_deref();
+                self.assigned(device, now, booted, attempts, hub);
             }
             Observation::Stopped { class, faulted, .. } => {
                 self.tally(device).totals.plugin_faults += u64::from(faulted);
@@ -381,8 +332,101 @@ impl Recorder {
         }
     }
 
-    fn ended(&mut self, device: usize, now: Moment, operation: Operation, outcome: Outcome) -> Ending {
-        self.codes.count(&mut self.devices[device].met, now, Key { operation: Some(operation), outcome });
+    fn connected(
+        &mut self,
+        device: usize,
+        now: Moment,
+        intended: Moment,
+        started: Moment,
+        fault: Option<Fault>,
+    ) {
+        self.tally(device).totals.connections += 1;
+        let ending = if fault.is_some() { Ending::Failed } else { Ending::Ok };
+        self.latencies.add(Phase::Connect, ending, now.since(intended), now.since(started));
+        self.warm(Phase::Connect, now, now.since(intended));
+        if let Some(fault) = fault {
+            self.failed(device, now, fault);
+            let key = Key { operation: None, outcome: Outcome::Broke(fault) };
+            self.codes.count(&mut self.devices[device].met, now, key);
+        }
+    }
+
+    fn sent(&mut self, device: usize, now: Moment, operation: Operation, intended: Moment) {
+        let seen = &mut self.devices[device];
+        let totals = &mut self.cohorts[usize::from(seen.cohort)].totals;
+        totals.requests += 1;
+        totals.billable += u64::from(operation == Operation::Register);
+        if intended != now {
+            self.timeline.at(intended).intended += 1;
+        }
+        let second = self.timeline.at(now);
+        second.intended += u32::from(intended == now);
+        second.sent += 1;
+        if operation != Operation::Poll {
+            totals.registers += 1;
+            second.registers += 1;
+            if seen.has_registered {
+                self.retries.add(now);
+            } else {
+                seen.has_registered = true;
+                second.first += 1;
+            }
+        }
+        self.gauges.sent();
+    }
+
+    fn backed_off(&mut self, device: usize, wait: Span, retry_after: Option<Span>) {
+        let totals = &mut self.tally(device).totals;
+        totals.back_offs += 1;
+        totals.backed_off_ns = totals.backed_off_ns.saturating_add(wait.as_nanos());
+        if let Some(floor) = retry_after {
+            self.retry_after.given += 1;
+            if wait >= floor {
+                self.retry_after.honoured += 1;
+            } else {
+                self.retry_after.violated += 1;
+            }
+        }
+    }
+
+    fn assigned(&mut self, device: usize, now: Moment, booted: Moment, attempts: u32, hub: Option<&str>) {
+        let again = self.devices[device].standing == Standing::Again;
+        if again {
+            self.gauges.assigned(self.devices[device].cohort);
+        }
+        if self.reassigned(device, hub.unwrap_or_default()) || again {
+            // What a fleet needs to come online is told by first assignments.
+            return self.settle(device, now, Standing::Assigned);
+        }
+        self.latencies.add(Phase::TimeToAssigned, Ending::Ok, now.since(booted), now.since(booted));
+        self.warm(Phase::TimeToAssigned, now, now.since(booted));
+        *self.attempts.entry(u64::from(attempts)).or_default() += 1;
+        let tally = self.tally(device);
+        tally.completions.push(now);
+        if let Some(hub) = hub {
+            count_hub(&mut tally.totals.hubs, hub);
+        }
+        self.timeline.at(now).assigned += 1;
+        self.gauges.assigned(self.devices[device].cohort);
+        self.settle(device, now, Standing::Assigned);
+    }
+
+    fn ended(
+        &mut self,
+        device: usize,
+        now: Moment,
+        operation: Operation,
+        (intended, started): (Moment, Moment),
+        outcome: Outcome,
+    ) {
+        let key = Key { operation: Some(operation), outcome };
+        self.codes.count(&mut self.devices[device].met, now, key);
+        let ending = self.ending(device, now, outcome);
+        self.latencies.add(operation.into(), ending, now.since(intended), now.since(started));
+        self.warm(operation.into(), now, now.since(intended));
+    }
+
+    fn ending(&mut self, device: usize, now: Moment, outcome: Outcome) -> Ending {
         match outcome {
             Outcome::Answered { status: Status::TOO_MANY_REQUESTS, .. } => {
                 self.tally(device).totals.throttled += 1;
@@ -494,6 +538,12 @@ impl Recorder {
             self.gauges.woken();
             self.rest.woke();
             self.booted(device, now);
+        }
+    }
+
+    fn warm(&mut self, phase: Phase, now: Moment, took: Span) {
+        if let Some(heats) = &mut self.heats {
+            heats.add(phase, now, took);
         }
     }
 

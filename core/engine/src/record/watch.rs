@@ -22,7 +22,7 @@ const SAMPLE: u32 = 4_000;
 
 /// The watched devices of a shard.
 pub(crate) struct Watch {
-    /// Their local indices, ascending.
+    /// Their local indices.
     locals: Vec<u32>,
     watched: Vec<Watched>,
     checker: Checker,
@@ -107,29 +107,24 @@ impl Watch {
         &self.locals
     }
 
-    fn of(&mut self, local: usize) -> Option<&mut Watched> {
-        let at = self.locals.binary_search(&u32::try_from(local).ok()?).ok()?;
-        self.watched.get_mut(at)
-    }
-
-    /// A watched device was given power.
-    pub(super) fn booted(&mut self, local: usize) {
-        if let Some(watched) = self.of(local)
+    /// A watched device, by its place among them, was given power.
+    pub(super) fn booted(&mut self, place: usize) {
+        if let Some(watched) = self.watched.get_mut(place)
             && watched.way.arrived.is_none()
         {
             watched.way = Way::NEW;
         }
     }
 
-    pub(super) fn connect_times(&mut self, local: usize, times: ConnectTimes) {
-        if let Some(watched) = self.of(local) {
+    pub(super) fn connect_times(&mut self, place: usize, times: ConnectTimes) {
+        if let Some(watched) = self.watched.get_mut(place) {
             watched.way.handshake = times.tls.unwrap_or(Span::ZERO);
         }
     }
 
-    pub(super) fn observe(&mut self, local: usize, now: Moment, event: &Observation<'_>) {
-        let Ok(at) = self.locals.binary_search(&(local as u32)) else { return };
-        let Watched { number, life, way } = &mut self.watched[at];
+    #[inline(never)]
+    pub(super) fn observe(&mut self, place: usize, now: Moment, event: &Observation<'_>) {
+        let Some(Watched { number, life, way }) = self.watched.get_mut(place) else { return };
         if let Some(listener) = &self.listener
             && listener.device() == *number
         {

@@ -41,6 +41,15 @@ pub struct Counters {
     pub errors: BTreeMap<u32, u64>,
 }
 
+impl Counters {
+    fn erred(&mut self, code: u32) {
+        match self.errors.get_mut(&code) {
+            Some(count) => *count += 1,
+            None => drop(self.errors.insert(code, 1)),
+        }
+    }
+}
+
 /// What comes of a request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Handled {
@@ -114,6 +123,8 @@ pub struct Answered {
     /// How long a shaping queue held the request.
     pub delay: Span,
 }
+
+static UNDISTURBED: Serving = Serving::USUAL;
 
 /// A mock DPS instance.
 #[derive(Debug)]
@@ -215,6 +226,11 @@ impl Service {
         self.records.len()
     }
 
+    /// Whether device number `device` of the roster has registered.
+    pub fn is_registered(&self, device: u32) -> bool {
+        self.records.find(Caller::Numbered(device)).is_some()
+    }
+
     /// The time of day at a moment, in nanoseconds since the Unix epoch.
     pub fn unix_nanos(&self, at: Moment) -> u64 {
         self.config.calendar.unix_nanos(at)
@@ -272,7 +288,7 @@ impl Service {
         self.counters.requests += 1;
         let mut delay = Span::ZERO;
         let answer = judge(self, &mut delay).unwrap_or_else(|Refusal { code, retry_after }| {
-            *self.counters.errors.entry(code).or_default() += 1;
+            self.counters.erred(code);
             Answer::Refused { code, retry_after }
         });
         Answered { answer, delay }
@@ -300,8 +316,8 @@ impl Service {
 
     /// Counts a refusal and puts it into words.
     pub(super) fn refused(&mut self, now: Moment, Refusal { code, retry_after }: Refusal) -> Handled {
-        *self.counters.errors.entry(code).or_default() += 1;
-        let reply = self.refuse(now, code, retry_after);
+        self.counters.erred(code);
+        let reply = refusal(self.error(now, code), retry_after);
         Handled { reply, delay: Span::ZERO, request_id: self.request_id() }
     }
 
@@ -358,7 +374,7 @@ impl Service {
             return Err(Refusal::new(code));
         }
         let Some(serving) = self.disturbed(now, caller, query) else {
-            return self.judge(now, caller, query, form, evidence, (delay, &Serving::default()));
+            return self.judge(now, caller, query, form, evidence, (delay, &UNDISTURBED));
         };
         let mut queued = Span::ZERO;
         let answer = match serving.answered(query) {
@@ -395,18 +411,40 @@ impl Service {
 
     /// Puts an answer into words. What is sealed to a TPM takes evidence to make, and is left empty.
     pub fn reply(&self, now: Moment, answer: &Answer) -> Reply {
+        let error = |code| self.error(now, code);
+        self.spell(answer, error, |ticket, assigning| self.known(now, ticket, assigning))
+    }
+
+    /// The same answer as far as a device acts on it: without what only people read (ids for tracking, texts, names,
+    /// tags, times), which takes longer to make than the answer takes to find.
+    pub fn gist(&self, answer: &Answer) -> Reply {
+        let error = |code| ErrorBody { code, message: "".into(), tracking: 0, unix_ns: 0 };
+        self.spell(answer, error, |ticket, assigning| self.outline(ticket, assigning))
+    }
+
+    fn spell(
+        &self,
+        answer: &Answer,
+        error: impl Fn(u32) -> ErrorBody,
+        told: impl Fn(Ticket, bool) -> Registration,
+    ) -> Reply {
+        let ended = |ticket, state| {
+            let registration = Some(Box::new(told(ticket, false)));
+            let body = Body::Operation { id: Some(self.operation_id(ticket)), state, registration };
+            Reply { status: Status::OK, retry_after: RetryAfter::Absent, body }
+        };
         match *answer {
-            Answer::Refused { code, retry_after } => self.refuse(now, code, retry_after),
+            Answer::Refused { code, retry_after } => refusal(error(code), retry_after),
             Answer::Disabled => {
                 let body =
                     Body::Operation { id: None, state: RegistrationState::Disabled, registration: None };
                 Reply { status: Status::OK, retry_after: RetryAfter::Absent, body }
             }
             Answer::Assigning(ticket) => self.assigning(ticket),
-            Answer::Assigned(ticket) => self.done(now, ticket, RegistrationState::Assigned),
-            Answer::Failed(ticket) => self.done(now, ticket, RegistrationState::Failed),
+            Answer::Assigned(ticket) => ended(ticket, RegistrationState::Assigned),
+            Answer::Failed(ticket) => ended(ticket, RegistrationState::Failed),
             Answer::Known(ticket, assigning) => {
-                let body = Body::Registration(Box::new(self.known(now, ticket, assigning)));
+                let body = Body::Registration(Box::new(told(ticket, assigning)));
                 Reply { status: Status::OK, retry_after: RetryAfter::Absent, body }
             }
             Answer::Challenged { .. } => {
@@ -414,13 +452,6 @@ impl Service {
                 Reply { status: Status::UNAUTHORIZED, retry_after: RetryAfter::Absent, body }
             }
         }
-    }
-
-    fn done(&self, now: Moment, ticket: Ticket, state: RegistrationState) -> Reply {
-        let id = Some(self.operation_id(ticket));
-        let registration = Some(Box::new(self.known(now, ticket, false)));
-        let body = Body::Operation { id, state, registration };
-        Reply { status: Status::OK, retry_after: RetryAfter::Absent, body }
     }
 
     /// The device of this name.
@@ -439,7 +470,7 @@ impl Service {
     pub(super) fn name<'a>(&self, caller: Caller<'a>) -> Cow<'a, str> {
         match caller {
             Caller::Named(name) => name.into(),
-            Caller::Numbered(number) => format!("{}{number:06}", self.roster_prefix).into(),
+            Caller::Numbered(number) => roster_name(&self.roster_prefix, number).into(),
         }
     }
 
@@ -762,27 +793,33 @@ impl Service {
             Attestation::Leaf { .. } | Attestation::Signer { .. } => Enrolment::X509 { group },
             Attestation::Tpm { .. } => Enrolment::Tpm { authentication_key: Box::default() },
         });
-        let mut registration = Registration {
-            device_id: Some(device_id.unwrap_or_else(|| id.clone())),
+        let outline = self.outline(ticket, assigning);
+        Registration {
+            // A device is known to the hub that it has.
+            device_id: outline.assigned_hub.is_some().then(|| device_id.unwrap_or_else(|| id.clone())),
             registration_id: id,
-            state: Some(RegistrationState::Assigned),
-            substatus: Some(record.substatus),
-            assigned_hub: Some(self.config.hubs[usize::from(record.hub)].host.clone()),
-            error_code: None,
-            error_message: None,
             created_unix_ns: Some(calendar.unix_nanos(record.created)),
             updated_unix_ns: Some(calendar.unix_nanos(record.ready_at.min(now))),
             etag: Some(BASE64_STANDARD.encode(self.tag(ticket))),
             enrolment,
-            payload: None,
-        };
-        if assigning {
-            registration.state = Some(RegistrationState::Assigning);
-            (registration.assigned_hub, registration.device_id) = (None, None);
-            registration.substatus = None;
-        } else {
-            self.tell_special(at, &mut registration);
+            ..outline
         }
+    }
+
+    /// What a device acts on of what is known of a registration.
+    fn outline(&self, ticket: Ticket, assigning: bool) -> Registration {
+        if assigning {
+            return Registration { state: Some(RegistrationState::Assigning), ..Registration::default() };
+        }
+        let at = ticket.record as usize;
+        let record = self.records.get(at);
+        let mut registration = Registration {
+            state: Some(RegistrationState::Assigned),
+            substatus: Some(record.substatus),
+            assigned_hub: Some(self.config.hubs[usize::from(record.hub)].host.clone()),
+            ..Registration::default()
+        };
+        self.tell_special(at, &mut registration);
         registration
     }
 
@@ -796,17 +833,31 @@ impl Service {
         format!("\"{:08x}-0000-0300-0000-{:012x}\"", tag >> 32, tag & 0xffff_ffff)
     }
 
-    fn refuse(&self, now: Moment, code: u32, retry_after: RetryAfter) -> Reply {
-        let error = ErrorBody {
+    fn error(&self, now: Moment, code: u32) -> ErrorBody {
+        ErrorBody {
             code,
             message: http::text_of(code).into(),
             tracking: self.request_id(),
             unix_ns: self.config.calendar.unix_nanos(now),
-        };
-        // The first three digits of a code are its status (`dps-protocol` 5.1).
-        let status = Status(u16::try_from(code / 1_000).unwrap_or(Status::INTERNAL_ERROR.0));
-        Reply { status, retry_after, body: Body::Error(error) }
+        }
     }
+}
+
+/// A prefix and a number in six digits or more. It is spelled twice a registration, which `format!` is too slow for.
+fn roster_name(prefix: &str, number: u32) -> String {
+    let mut buffer = itoa::Buffer::new();
+    let digits = buffer.format(number);
+    let mut name = String::with_capacity(prefix.len() + digits.len().max(6));
+    name.push_str(prefix);
+    name.push_str(&"000000"[..6usize.saturating_sub(digits.len())]);
+    name.push_str(digits);
+    name
+}
+
+fn refusal(error: ErrorBody, retry_after: RetryAfter) -> Reply {
+    // The first three digits of a code are its status (`dps-protocol` 5.1).
+    let status = Status(u16::try_from(error.code / 1_000).unwrap_or(Status::INTERNAL_ERROR.0));
+    Reply { status, retry_after, body: Body::Error(error) }
 }
 
 fn check_hubs(config: &Config, name: &str, enrollment: &Enrollment) -> Result<(), ConfigError> {
