@@ -129,6 +129,8 @@ fn a_measured_run_of_two_thousand_devices_calibrates_its_forecast() {
     assert_eq!(ended.code, 0, "{ended:?}");
     let found: Value = serde_json::from_slice(&std::fs::read(bench.path("fidelity.json")).unwrap()).unwrap();
     assert!(found["score"].as_f64().unwrap() <= 0.05, "{}", ended.stdout);
+    assert!(found["unexplained"].as_f64().unwrap() <= 0.05, "{}", ended.stdout);
+    assert!(ended.stdout.contains(" by other seeds"), "{}", ended.stdout);
 }
 
 #[test]
