@@ -15,6 +15,7 @@ mod conformance;
 mod door;
 mod enroll;
 mod error_table;
+mod error_table_mqtt;
 mod harness;
 mod interruption;
 mod lives;
