@@ -17,6 +17,7 @@ mod enroll;
 mod error_table;
 mod error_table_mqtt;
 mod harness;
+mod hubs;
 mod interruption;
 mod lives;
 mod metrics;
