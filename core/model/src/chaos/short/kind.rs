@@ -45,7 +45,7 @@ impl Kinds {
         for (place, argument) in arguments.iter().enumerate() {
             let (key, text) = match argument.split_once('=') {
                 Some((key, text)) => (key.trim().replace('-', "_"), text.trim()),
-                None => match needed(kind).nth(place) {
+                None => match Self::by_place(kind, place) {
                     Some(key) => (key.to_owned(), *argument),
                     None => return Err(refuse(format!("`{argument}` needs its name"))),
                 },
@@ -59,6 +59,14 @@ impl Kinds {
             }
         }
         serde_json::from_value(Value::Object(members)).map_err(|error| refuse(error.to_string()))
+    }
+
+    /// The key that a value without one is for: those that have to be there in their order, or else the only one.
+    fn by_place<'a>(kind: &'a Value, place: usize) -> Option<&'a str> {
+        let mut all = kind["properties"].as_object()?.keys().filter(|key| *key != "kind");
+        needed(kind)
+            .nth(place)
+            .or_else(|| all.next().filter(|_| place == 0 && all.next().is_none()).map(|key| &**key))
     }
 
     /// How a kind is written: with every key, and the words that may stand there.
@@ -244,5 +252,7 @@ mod tests {
         assert!(refused("net.slice", &["bytes=1", "bytes=2"]).contains("told twice"));
         assert!(refused("net.slice", &["kind=net.slice"]).contains("has no `kind`"));
         assert!(refused("fleet.power-outage", &["60s", "5s"]).contains("off=15m, "));
+        let only = kinds.read("http.retry-after", &["garbage|none"]).unwrap();
+        assert_eq!(only, kinds.read("http.retry-after", &["retry-after=garbage|none"]).unwrap());
     }
 }
