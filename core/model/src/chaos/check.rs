@@ -2,7 +2,8 @@
 
 use super::amqp::AmqpCutAfter;
 use super::file::{AppliesTo, ChaosFile, Start, Unit};
-use super::kind::{FaultKind, Layer};
+use super::kind::FaultKind;
+use super::layer::Layer;
 use crate::scenario::{Quantity, Scenario, TargetKind, nearest};
 use crate::time::Span;
 

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::amqp;
 use super::kind::FaultKind;
-use super::rules::{Occasion, Rules, chosen};
+use super::rules::{Occasion, Rules};
+use super::service::chosen;
 use crate::protocol::RetryAfter;
 
 /// What is wrong with the body of an HTTP answer.
