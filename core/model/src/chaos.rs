@@ -10,10 +10,14 @@
 
 mod check;
 mod file;
+mod fleet;
 mod kind;
+mod layer;
+mod network;
 mod protocol;
 mod retry_after;
 mod rules;
+mod service;
 mod short;
 mod tally;
 mod timeline;
@@ -22,7 +26,9 @@ mod verdict;
 pub use check::Complaint;
 pub(crate) use check::check;
 pub use file::{AppliesTo, ChaosFile, Count, Limits, Ramp, Repeat, Select, Start, Unit};
-pub use kind::{BlackholePhase, DnsFailure, FaultKind, Layer, ResetPhase, TlsFailure};
+pub use kind::FaultKind;
+pub use layer::Layer;
+pub use network::{BlackholePhase, DnsFailure, ResetPhase, TlsFailure};
 pub use protocol::{
     Awaited, BodyDamage, CutAfter, DoorStep, Misspelt, OrderForm, RidForm, TopicForm, device_number,
 };

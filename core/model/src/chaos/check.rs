@@ -1,7 +1,8 @@
 //! What is wrong with the faults of a scenario.
 
 use super::file::{AppliesTo, ChaosFile, Start, Unit};
-use super::kind::{FaultKind, Layer};
+use super::kind::FaultKind;
+use super::layer::Layer;
 use crate::scenario::{Quantity, Scenario, TargetKind, nearest};
 use crate::time::Span;
 

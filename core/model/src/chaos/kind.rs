@@ -1,11 +1,12 @@
-//! What can go wrong, by the layer at which it does.
+//! What can go wrong.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::layer::Layer;
+use super::network::{BlackholePhase, DnsFailure, ResetPhase, TlsFailure};
 use super::protocol::{Awaited, BodyDamage, CutAfter, OrderForm, RidForm, TopicForm};
 use super::retry_after::RetryAfterText;
-use crate::outcome;
 use crate::scenario::{Delay, Duration, Offset};
 
 /// What goes wrong.
@@ -258,93 +259,6 @@ const fn all_of_them() -> f64 {
     1.0
 }
 
-/// When in a connection's life it is reset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum ResetPhase {
-    /// As soon as it is accepted, before TLS.
-    Accept,
-    /// After the TLS handshake, before a request.
-    AfterTls,
-    /// After the request was sent: the service has it, and its answer is lost.
-    AfterRequest,
-    /// In the middle of the answer.
-    MidResponse,
-}
-
-/// From when on nothing comes any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum BlackholePhase {
-    /// From the beginning: the connection is never made.
-    Connect,
-    /// Requests vanish on their way to the service.
-    Request,
-    /// The service does its work, and its answers vanish: half of the connection is dead.
-    Answer,
-}
-
-/// How a name does not resolve.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum DnsFailure {
-    /// The server says at once that there is no such name, or that it cannot tell.
-    NoName,
-    /// The server does not answer.
-    Timeout,
-}
-
-/// How TLS fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum TlsFailure {
-    /// The server's certificate leads to no trusted root.
-    Untrusted,
-    /// The server's certificate has expired.
-    Expired,
-    /// The server's certificate is for another name.
-    WrongName,
-    /// The handshake is cut off.
-    Cut,
-}
-
-impl From<TlsFailure> for outcome::Fault {
-    fn from(failure: TlsFailure) -> Self {
-        match failure {
-            TlsFailure::Untrusted => Self::TlsUntrusted,
-            TlsFailure::Expired => Self::TlsExpired,
-            TlsFailure::WrongName => Self::TlsWrongName,
-            TlsFailure::Cut => Self::Closed,
-        }
-    }
-}
-
-/// Where a fault acts; who may be hit by it follows from that.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Layer {
-    /// The devices' own network.
-    Network,
-    /// The service machine: only our own mock has one.
-    Service,
-    /// The doors of the service: only our own mock has such.
-    Protocol,
-    /// The devices themselves.
-    Fleet,
-}
-
-impl Layer {
-    /// As a scenario spells it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Network => "network",
-            Self::Service => "service",
-            Self::Protocol => "protocol",
-            Self::Fleet => "fleet",
-        }
-    }
-}
-
 impl FaultKind {
     /// As a scenario spells it.
     pub const fn name(&self) -> &'static str {
@@ -392,60 +306,24 @@ impl FaultKind {
         }
     }
 
-    /// Where it acts.
-    pub const fn layer(&self) -> Layer {
-        match self {
-            Self::NetLatency { .. }
-            | Self::NetBandwidth { .. }
-            | Self::NetReset { .. }
-            | Self::NetBlackhole { .. }
-            | Self::NetDrip { .. }
-            | Self::NetSlice { .. }
-            | Self::NetRefused
-            | Self::NetDns { .. }
-            | Self::NetTls { .. } => Layer::Network,
-            Self::ServiceThrottle { .. }
-            | Self::ServiceError { .. }
-            | Self::ServiceQuota { .. }
-            | Self::ServiceBrownout { .. }
-            | Self::ServiceStuck { .. }
-            | Self::ServiceOperationLost
-            | Self::ServiceAssignFailed { .. }
-            | Self::ServiceDisabled
-            | Self::ServiceHubUnlinked { .. }
-            | Self::ServiceClock { .. }
-            | Self::ServiceKeyRotation => Layer::Service,
-            Self::HttpBody { .. }
-            | Self::HttpStatus { .. }
-            | Self::HttpRetryAfter { .. }
-            | Self::HttpError200
-            | Self::HttpRedirect { .. }
-            | Self::HttpCloseReuse
-            | Self::MqttRid { .. }
-            | Self::MqttDuplicate
-            | Self::MqttOrder { .. }
-            | Self::MqttDrop { .. }
-            | Self::MqttConnack { .. }
-            | Self::MqttDisconnect { .. }
-            | Self::MqttTopic { .. }
-            | Self::MqttSuback { .. }
-            | Self::MqttTakeover => Layer::Protocol,
-            Self::FleetPowerOutage { .. }
-            | Self::FleetNoBackOff { .. }
-            | Self::FleetCounter { .. }
-            | Self::FleetEqualSeeds
-            | Self::FleetClock { .. } => Layer::Fleet,
+    /// Where it acts: the first part of its name says so.
+    pub fn layer(&self) -> Layer {
+        match self.name().split_once('.') {
+            Some(("net", _)) => Layer::Network,
+            Some(("service", _)) => Layer::Service,
+            Some(("fleet", _)) => Layer::Fleet,
+            _ => Layer::Protocol,
         }
     }
 
     /// Whether it acts at bytes of a socket, which a simulation has not got.
-    pub const fn needs_bytes(&self) -> bool {
+    pub fn needs_bytes(&self) -> bool {
         matches!(self, Self::NetBandwidth { .. } | Self::NetDrip { .. } | Self::NetSlice { .. })
             || matches!(self.layer(), Layer::Protocol)
     }
 
     /// Whether it is about connecting or about what is sent, and so can tell connections apart.
-    pub const fn sees_connections(&self) -> bool {
+    pub fn sees_connections(&self) -> bool {
         matches!(self.layer(), Layer::Network)
     }
 

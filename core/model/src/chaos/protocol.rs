@@ -4,7 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::kind::FaultKind;
-use super::rules::{Occasion, Rules, chosen};
+use super::rules::{Occasion, Rules};
+use super::service::chosen;
 use crate::protocol::RetryAfter;
 
 /// What is wrong with the body of an HTTP answer.

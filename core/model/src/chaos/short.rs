@@ -17,7 +17,8 @@ use winnow::prelude::*;
 use winnow::token::{take_till, take_while};
 
 use super::file::{ChaosFile, Count, Limits, Select, SelectOperation, Start, Unit};
-use super::kind::{BlackholePhase, DnsFailure, FaultKind, ResetPhase, TlsFailure};
+use super::kind::FaultKind;
+use super::network::{BlackholePhase, DnsFailure, ResetPhase, TlsFailure};
 use crate::protocol::code;
 use crate::scenario::{Delay, Duration};
 use crate::time::Span;
