@@ -3,10 +3,11 @@
 use std::fmt::Display as Shown;
 use std::path::Path;
 
-use fleetstorm_engine::capacity::{self, Search, Vary};
+use fleetstorm_engine::capacity::{self, Search};
 use fleetstorm_engine::rollout::{self, Tried, Wish};
 use fleetstorm_engine::{Control, compare as tournament, fidelity as accuracy, write_whole};
 use fleetstorm_model::scenario::Scenario;
+use fleetstorm_reports::analysis::Vary;
 use serde::Serialize;
 
 use crate::arguments::analysis::{
