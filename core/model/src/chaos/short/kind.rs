@@ -62,7 +62,7 @@ impl Kinds {
     }
 
     /// The key that a value without one is for: those that have to be there in their order, or else the only one.
-    fn by_place<'a>(kind: &'a Value, place: usize) -> Option<&'a str> {
+    fn by_place(kind: &Value, place: usize) -> Option<&str> {
         let mut all = kind["properties"].as_object()?.keys().filter(|key| *key != "kind");
         needed(kind)
             .nth(place)
