@@ -10,6 +10,7 @@ mod bad_input;
 mod bad_target;
 mod browser;
 mod chaos;
+mod chaos_doors;
 mod chaos_safety;
 mod conformance;
 mod door;
