@@ -132,6 +132,19 @@ pub(crate) struct RunArguments {
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) metrics: Option<SocketAddr>,
 
+    /// Write what each watched device does to this file, a JSON object a line, for `fleetstorm explain`; devices are
+    /// watched as the report's practices are: all of up to 10,000, a sample of a larger fleet
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
+
+    /// Trace this device only, by its registration id or its number; may be repeated
+    #[arg(long, value_name = "DEVICE", requires = "trace")]
+    pub(crate) trace_device: Vec<String>,
+
+    /// Size at which the trace ends, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 256, requires = "trace")]
+    pub(crate) trace_limit: u32,
+
     #[command(flatten)]
     pub(crate) plugins: PluginOptions,
 
@@ -449,7 +462,9 @@ pub(crate) enum DiffFormat {
 
 /// Explain a code (429, 401002, connect-timeout), or tell a device's life (run.json dev-000042).
 ///
-/// A life is told by running the record's scenario again in the same virtual time with an eye on that device.
+/// A life of a run in virtual time is told by running the record's scenario again with an eye on that device. A run by
+/// the wall clock cannot be had again: its lives are told from the trace that `fleetstorm run --trace FILE` leaves, found
+/// beside the record or named with --trace.
 #[derive(Args)]
 pub(crate) struct ExplainArguments {
     /// An HTTP status, a six-digit code, the name of a transport error, or a record
@@ -458,6 +473,10 @@ pub(crate) struct ExplainArguments {
 
     /// The device whose life is told, by its registration id or its number
     pub(crate) device: Option<String>,
+
+    /// The trace of the record's run
+    #[arg(long, value_name = "FILE", requires = "device")]
+    pub(crate) trace: Option<PathBuf>,
 
     #[command(flatten)]
     pub(crate) plugins: PluginOptions,
