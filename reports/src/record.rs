@@ -400,7 +400,7 @@ pub struct Life {
     pub hub_connections: u64,
     /// Those that failed, by transport error (a `Fault` in kebab case). A hub that throttles closes the connection.
     pub refused: BTreeMap<String, u64>,
-    /// Connections that replaced one that was lost.
+    /// Connections that replaced one that was lost or given up.
     pub reconnects: u64,
     /// Of these, made with the cached assignment, without asking DPS.
     pub reconnects_cached: u64,
@@ -418,6 +418,9 @@ pub struct Life {
     pub commands: u64,
     /// Devices that lost power.
     pub power_losses: u64,
+    /// Connections that devices gave up to come back with a fresh token; [`Life::reconnects`] counts their return.
+    #[serde(default)]
+    pub token_renewals: u64,
     /// Devices connected at the end of each step of [`Series::step_s`].
     pub online: Vec<u32>,
     /// Connections to hubs that ended, well or badly, in each step.

@@ -128,7 +128,8 @@ fn flow_adds_up(record: &fleetstorm_reports::Record) {
     assert_eq!(times("register", "") + times("lookup", ""), totals.registers, "{:?}", record.flow);
     assert_eq!(times("poll", ""), totals.requests - totals.registers, "{:?}", record.flow);
     assert_eq!(times("failure", "back-off"), totals.back_offs, "{:?}", record.flow);
-    let throttled = times("register", "throttled") + times("lookup", "throttled") + times("poll", "throttled");
+    let throttled =
+        times("register", "throttled") + times("lookup", "throttled") + times("poll", "throttled");
     assert!(throttled == totals.throttled && throttled > 0, "{:?}", record.flow);
     let assigned = record.flow.iter().filter(|way| way.to == "assigned").map(|way| way.devices).sum::<u64>();
     assert_eq!(assigned, totals.assigned, "{:?}", record.flow);

@@ -7,7 +7,8 @@ use fleetstorm_model::scenario::Scenario;
 use fleetstorm_model::time::Calendar;
 use fleetstorm_reports::record::Clock;
 
-use crate::arguments::{ExplainArguments, ProgressChoice};
+use crate::arguments::record::ExplainArguments;
+use crate::arguments::run::ProgressChoice;
 use crate::failure::Failure;
 use crate::progress::Display;
 use crate::run::supervise;

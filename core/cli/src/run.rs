@@ -11,14 +11,15 @@ use fleetstorm_reports::Record;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-use crate::arguments::{ClockChoice, PluginOptions, ProgressChoice, RunArguments};
+use crate::arguments::PluginOptions;
+use crate::arguments::run::{ClockChoice, ProgressChoice, RunArguments};
 use crate::explain::number_of;
 use crate::failure::Failure;
 use crate::progress::Display;
 use crate::{chaos, files, metrics, plugin, terminal};
 
 pub(crate) fn run(arguments: &RunArguments) -> Result<u8, Failure> {
-    let scenario = files::scenario(&arguments.scenario, &arguments.changes, options(arguments))?;
+    let scenario = files::scenario(&arguments.source, options(arguments))?;
     let scenario = chaos::add(scenario, &arguments.chaos)?;
     let out = arguments.out.clone().unwrap_or_else(|| default_directory(&scenario));
     // A disk that refuses results is told before the fleet has run, not after.
@@ -31,7 +32,8 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<u8, Failure> {
         metrics::serve(address, scenario.fleet.devices, control.clone())?;
     }
     let (clock, shards) = (arguments.clock, arguments.shards);
-    let record = drive(scenario, clock, shards, &arguments.plugins, arguments.progress, trace, &control)?;
+    let record =
+        drive(scenario, clock, shards, &arguments.source.plugins, arguments.progress, trace, &control)?;
     let written = leave(&record, &out);
     print!("{}", fleetstorm_reports::summary(&record, terminal::colours(&std::io::stdout())));
     let written = written?;

@@ -7,6 +7,7 @@
 //! The order of the checks is that of `dps-protocol.md` 17.1.
 
 pub mod access;
+mod admission;
 mod allocation;
 pub mod certificate;
 mod chaos;
@@ -19,14 +20,19 @@ mod machine;
 pub mod metrics;
 mod outage;
 mod placement;
+mod quota;
 mod record;
 mod store;
 #[cfg(test)]
 mod testing;
 pub mod throttle;
 mod tpm;
+mod twin;
+mod wording;
 
-pub use config::{Assignment, Config, ConfigError, Hub, HubState, Overlap, Region, Sweep, Tier};
+pub use config::{
+    Assignment, Config, ConfigError, Hub, HubState, NamedCertificate, Overlap, Region, Sweep, Tier,
+};
 pub use hub::{HubCounters, HubEvent, Welcome, device_key};
 pub use machine::{Answer, Answered, Counters, Handled, Query, Service, Ticket};
 pub use outage::{Failure, Outage};

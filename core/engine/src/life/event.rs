@@ -66,6 +66,7 @@ pub(super) enum Event {
         same_hub: bool,
     },
     Commanded,
+    Renews,
 }
 
 fn is_false(value: &bool) -> bool {
@@ -130,6 +131,7 @@ impl Event {
             LifeEvent::Returned(why) => Self::Returned { why: why.name().into() },
             LifeEvent::Reassigned { same, .. } => Self::Reassigned { same_hub: same },
             LifeEvent::Commanded => Self::Commanded,
+            LifeEvent::Renews => Self::Renews,
             LifeEvent::Heartbeat => return None,
         })
     }
@@ -184,6 +186,7 @@ impl Event {
             }
             Self::Reassigned { same_hub: true } => "gets the hub that it had".to_owned(),
             Self::Reassigned { same_hub: false } => "gets another hub".to_owned(),
+            Self::Renews => "leaves its hub to come back with a fresh token".to_owned(),
             Self::Commanded => "is told to provision again".to_owned(),
         }
     }
@@ -241,6 +244,7 @@ mod tests {
             Event::Returned { why: Return::Patience.name().into() },
             Event::Reassigned { same_hub: true },
             Event::Commanded,
+            Event::Renews,
         ] {
             let text = serde_json::to_string(&event).unwrap();
             assert_eq!(serde_json::from_str::<Event>(&text).unwrap(), event, "{text}");

@@ -2,7 +2,7 @@
 
 use super::Outage;
 use super::access::AccessPolicy;
-use super::enrollment::{AllocationPolicy, Enrollment, Group, Individual};
+use super::enrollment::{AllocationPolicy, Attestation, CaCertificate, Enrollment, Group, Individual};
 use super::throttle;
 use crate::random::Seed;
 use crate::time::{Calendar, Moment, Span};
@@ -18,6 +18,8 @@ pub struct Config {
     pub individuals: Vec<Individual>,
     /// Enrollment groups.
     pub groups: Vec<Group>,
+    /// The CA certificates that enrollments can refer to.
+    pub certificates: Vec<NamedCertificate>,
     /// How a hub is chosen where an enrollment does not say; the custom and the static policy are an enrollment's only.
     pub allocation: AllocationPolicy,
     /// Which hub is how far from which devices.
@@ -47,6 +49,28 @@ impl Config {
         let named = enrollment.static_hub.iter().chain(&enrollment.hubs);
         named.map(String::as_str).find(|host| !linked(host))
     }
+
+    /// A CA that an enrollment refers to and that the instance does not hold.
+    pub(super) fn unknown_ca<'a>(&self, enrollment: &'a Enrollment) -> Option<&'a str> {
+        let Attestation::CaReference { primary, secondary } = &enrollment.attestation else { return None };
+        let mut named = std::iter::once(primary).chain(secondary).map(String::as_str);
+        named.find(|name| self.ca(name).is_none())
+    }
+
+    /// The CA certificate of this name.
+    pub(super) fn ca(&self, name: &str) -> Option<&CaCertificate> {
+        let mut held = self.certificates.iter();
+        held.find(|held| held.name.eq_ignore_ascii_case(name)).map(|held| &held.certificate)
+    }
+}
+
+/// A CA certificate that an instance holds and has verified, and that enrollments can refer to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedCertificate {
+    /// Its name in the instance, without case.
+    pub name: String,
+    /// The certificate.
+    pub certificate: CaCertificate,
 }
 
 /// Devices that are near each other, and how far they are from the hubs.
@@ -174,6 +198,19 @@ pub enum ConfigError {
     /// Two enrollment groups have the same id.
     #[error("there are two enrollment groups `{0}`")]
     DuplicateGroup(String),
+    /// Two CA certificates have the same name.
+    #[error("there are two CA certificates `{0}`")]
+    DuplicateCa(String),
+    /// An enrollment refers to a CA certificate that the instance does not hold.
+    #[error(
+        "enrollment `{enrollment}` refers to the CA certificate `{ca}`, which the instance does not hold"
+    )]
+    UnknownCa {
+        /// The enrollment or group.
+        enrollment: String,
+        /// The CA it refers to.
+        ca: String,
+    },
     /// The instance's policy is one that only an enrollment can have.
     #[error("the instance's allocation must be hashed or geo-latency")]
     InstancePolicy,

@@ -230,7 +230,7 @@ impl Service {
             Kind::Group => kept(&self.groups, &draft.id),
         };
         let enrollment = draft.enrollment(kind, before, desk.certificates, random).ok_or_else(bad)?;
-        if self.config.unlinked(&enrollment).is_some() {
+        if self.config.unlinked(&enrollment).is_some() || self.config.unknown_ca(&enrollment).is_some() {
             return Err(bad());
         }
         match kind {
@@ -334,6 +334,7 @@ impl Service {
         precondition.check(Some(&self.registration_tag(at)), Kind::Individual)?;
         self.records.remove(self.caller(id));
         self.special.remove(&(at as u32));
+        self.twins.remove(&(at as u32));
         Ok(())
     }
 
@@ -365,7 +366,9 @@ impl<C: Certificates> Desk<'_, C> {
                 self.certificates.read(&primary.0),
                 secondary.as_ref().and_then(|ca| self.certificates.read(&ca.0)),
             ],
-            Attestation::SymmetricKey { .. } | Attestation::Tpm { .. } => [None, None],
+            Attestation::SymmetricKey { .. } | Attestation::CaReference { .. } | Attestation::Tpm { .. } => {
+                [None, None]
+            }
         };
         resource
     }
