@@ -42,7 +42,7 @@ pub struct Plan {
     pub(crate) steady: Option<Box<Self>>,
     /// What was seen in it.
     pub(crate) steady_state: Option<SteadyState>,
-    /// Who hears what one device does.
+    /// Who hears what some devices do.
     pub(crate) listener: Option<Listener>,
 }
 
@@ -158,7 +158,7 @@ impl Plan {
         Watch::new(seed, devices, self.profile.clone(), self.listener.clone(), members)
     }
 
-    /// Lets somebody hear what one device does.
+    /// Lets somebody hear what some devices do.
     pub(crate) fn listening(mut self, listener: Listener) -> Self {
         self.listener = Some(listener);
         self
