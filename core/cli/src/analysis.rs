@@ -3,16 +3,18 @@
 use std::fmt::Display as Shown;
 use std::path::Path;
 
-use fleetstorm_engine::capacity::{self, Search, Vary};
+use fleetstorm_engine::capacity::{self, Search};
 use fleetstorm_engine::rollout::{self, Tried, Wish};
 use fleetstorm_engine::{Control, compare as tournament, fidelity as accuracy, write_whole};
 use fleetstorm_model::scenario::Scenario;
+use fleetstorm_reports::analysis::Vary;
 use serde::Serialize;
 
-use crate::arguments::{
-    CalibrateArguments, CapacityArguments, ClockChoice, CompareArguments, FidelityArguments,
-    ForecastArguments, ProgressChoice, RolloutArguments, RunArguments, VaryChoice,
+use crate::arguments::analysis::{
+    CalibrateArguments, CapacityArguments, CompareArguments, FidelityArguments, ForecastArguments,
+    RolloutArguments, VaryChoice,
 };
+use crate::arguments::run::{ClockChoice, ProgressChoice, RunArguments};
 use crate::failure::Failure;
 use crate::progress::Display;
 use crate::report::read;
@@ -21,12 +23,11 @@ use crate::{files, plugin, run};
 
 /// A run in virtual time with another number of devices.
 pub(crate) fn forecast(arguments: &ForecastArguments) -> Result<u8, Failure> {
-    let mut changes = arguments.changes.clone();
+    let mut source = arguments.source.clone();
     if let Some(devices) = arguments.devices {
-        changes.set.push(("fleet.devices".to_owned(), devices.to_string()));
+        source.changes.set.push(("fleet.devices".to_owned(), devices.to_string()));
     }
     run::run(&RunArguments {
-        scenario: arguments.scenario.clone(),
         out: arguments.out.clone(),
         seed: arguments.seed,
         target: None,
@@ -36,15 +37,17 @@ pub(crate) fn forecast(arguments: &ForecastArguments) -> Result<u8, Failure> {
         clock: ClockChoice::Virtual,
         progress: arguments.progress,
         shards: None,
+        trace: None,
+        trace_device: Vec::new(),
+        trace_limit: 0,
         metrics: None,
-        plugins: arguments.plugins.clone(),
-        changes,
+        source,
     })
 }
 
 pub(crate) fn compare(arguments: &CompareArguments) -> Result<u8, Failure> {
-    let scenario = files::scenario(&arguments.scenario, &arguments.changes, Vec::new())?;
-    let registry = plugin::registry(&arguments.plugins, &scenario.plugins.load)?;
+    let scenario = files::scenario(&arguments.source, Vec::new())?;
+    let registry = plugin::registry(&arguments.source.plugins, &scenario.plugins.load)?;
     let timing = arguments.clock.timing();
     let found =
         watched(&scenario, move |scenario, control| tournament::run(scenario, &registry, timing, control))?;
@@ -52,14 +55,14 @@ pub(crate) fn compare(arguments: &CompareArguments) -> Result<u8, Failure> {
 }
 
 pub(crate) fn capacity(arguments: &CapacityArguments) -> Result<u8, Failure> {
-    let mut scenario = files::scenario(&arguments.scenario, &arguments.changes, Vec::new())?;
+    let mut scenario = files::scenario(&arguments.source, Vec::new())?;
     if !arguments.slo.is_empty() {
         scenario.objectives.clone_from(&arguments.slo);
         // Read again, so that a mistake in an objective is told as in a file.
         let text = scenario.resolved();
         scenario = Scenario::read(&text, "--slo", &[])?;
     }
-    let registry = plugin::registry(&arguments.plugins, &scenario.plugins.load)?;
+    let registry = plugin::registry(&arguments.source.plugins, &scenario.plugins.load)?;
     let search = Search {
         vary: match arguments.vary {
             VaryChoice::Devices => Vary::Devices,
@@ -78,16 +81,24 @@ pub(crate) fn capacity(arguments: &CapacityArguments) -> Result<u8, Failure> {
 }
 
 pub(crate) fn fidelity(arguments: &FidelityArguments) -> Result<u8, Failure> {
-    let scenario = files::scenario(&arguments.scenario, &arguments.changes, Vec::new())?;
+    let scenario = files::scenario(&arguments.source, Vec::new())?;
     let once = |clock, scenario: Scenario| {
-        drive(scenario, clock, None, &arguments.plugins, ProgressChoice::Auto, &Control::default())
+        drive(
+            scenario,
+            clock,
+            None,
+            &arguments.source.plugins,
+            ProgressChoice::Auto,
+            None,
+            &Control::default(),
+        )
     };
     let measured = match &arguments.measured {
         Some(path) => read(path)?,
         None => once(ClockChoice::Wall, scenario.clone())?,
     };
     let forecast = once(ClockChoice::Virtual, scenario.clone())?;
-    let registry = plugin::registry(&arguments.plugins, &scenario.plugins.load)?;
+    let registry = plugin::registry(&arguments.source.plugins, &scenario.plugins.load)?;
     let seeds = arguments.seeds;
     let by_chance = watched(&scenario, move |scenario, control| {
         accuracy::by_chance(scenario, &registry, seeds, control)
@@ -118,6 +129,7 @@ pub(crate) fn rollout(arguments: &RolloutArguments) -> Result<u8, Failure> {
         None,
         &arguments.plugins,
         ProgressChoice::Auto,
+        None,
         &Control::default(),
     )?;
     plan.tried = Some(Tried::of(&record, &arguments.strategy));

@@ -7,7 +7,8 @@ use fleetstorm_model::chaos::parse_short;
 use fleetstorm_model::scenario::{Problem, Problems, Scenario};
 use fleetstorm_model::time::Calendar;
 
-use crate::arguments::{ChaosPlanArguments, ChaosShrinkArguments, ProgressChoice};
+use crate::arguments::chaos::{ChaosPlanArguments, ChaosShrinkArguments};
+use crate::arguments::run::ProgressChoice;
 use crate::failure::Failure;
 use crate::progress::Display;
 use crate::report::read;
@@ -15,9 +16,9 @@ use crate::run::supervise;
 use crate::{files, plugin};
 
 pub(crate) fn plan(arguments: &ChaosPlanArguments) -> Result<u8, Failure> {
-    let scenario = files::scenario(&arguments.scenario, &arguments.changes, Vec::new())?;
+    let scenario = files::scenario(&arguments.source, Vec::new())?;
     let scenario = add(scenario, &arguments.chaos)?;
-    let registry = plugin::registry(&arguments.plugins, &scenario.plugins.load)?;
+    let registry = plugin::registry(&arguments.source.plugins, &scenario.plugins.load)?;
     let schedule = schedule(&Plan::new(scenario, &registry, Calendar::VIRTUAL)?);
     if arguments.json {
         let text =

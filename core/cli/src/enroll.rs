@@ -9,7 +9,7 @@ use fleetstorm_model::profile::Profile;
 use fleetstorm_model::scenario::{Rate, Scenario, SecretSource, TargetKind};
 use fleetstorm_model::time::Calendar;
 
-use crate::arguments::{CleanArguments, EnrollArguments, OperatorOptions};
+use crate::arguments::enroll::{CleanArguments, EnrollArguments, OperatorOptions};
 use crate::failure::Failure;
 use crate::{files, plugin, run};
 
@@ -17,13 +17,13 @@ use crate::{files, plugin, run};
 const NAMED_MAX: usize = 20;
 
 pub(crate) fn enroll(arguments: &EnrollArguments) -> Result<u8, Failure> {
-    let scenario = files::scenario(&arguments.scenario, &arguments.changes, Vec::new())?;
+    let scenario = files::scenario(&arguments.source, Vec::new())?;
     let address = address(arguments.target.as_deref(), &scenario)?;
     let ledger =
         arguments.ledger.clone().unwrap_or_else(|| run::default_directory(&scenario).join("enrolled.jsonl"));
     let ca = arguments.operator.ca.clone().or_else(|| scenario.target.ca_file.as_ref().map(PathBuf::from));
     let seed = scenario.mock.seed;
-    let registry = plugin::registry(&arguments.plugins, &scenario.plugins.load)?;
+    let registry = plugin::registry(&arguments.source.plugins, &scenario.plugins.load)?;
     let plan = Plan::new(scenario, &registry, Calendar::VIRTUAL)?;
     let operator = operator(&arguments.operator, address, ca, seed, plan.profile().expected.operations);
     let wanted = enroll::wanted(&plan, arguments.individual)?;

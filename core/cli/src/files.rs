@@ -4,15 +4,15 @@ use std::path::Path;
 
 use fleetstorm_model::scenario::{MockFile, Override, Scenario, read_mock};
 
-use crate::arguments::Changes;
+use crate::arguments::{Changes, ScenarioOptions};
 use crate::failure::Failure;
 
 /// Reads a scenario; `more` are changes that options stand for, which win over everything else.
-pub(crate) fn scenario(path: &Path, changes: &Changes, more: Vec<Override>) -> Result<Scenario, Failure> {
-    let text = read("scenario", path)?;
-    let mut overrides = overrides(changes, &text);
+pub(crate) fn scenario(source: &ScenarioOptions, more: Vec<Override>) -> Result<Scenario, Failure> {
+    let text = read("scenario", &source.scenario)?;
+    let mut overrides = overrides(&source.changes, &text);
     overrides.extend(more);
-    Ok(Scenario::read(&text, &path.display().to_string(), &overrides)?)
+    Ok(Scenario::read(&text, &source.scenario.display().to_string(), &overrides)?)
 }
 
 /// Reads a mock's file; without one, the demo.

@@ -4,7 +4,7 @@ use fleetstorm_engine::service_log::{Digest, Filter, LogError, Reconciliation, T
 use fleetstorm_model::protocol::code;
 use fleetstorm_reports::Record;
 
-use crate::arguments::{LogsArguments, ReconcileArguments};
+use crate::arguments::record::{LogsArguments, ReconcileArguments};
 use crate::failure::Failure;
 
 /// Ids that are named beside a count.

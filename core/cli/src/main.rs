@@ -34,7 +34,9 @@ mod terminal;
 
 use std::process::ExitCode;
 
-use arguments::{Arguments, ChaosCommand, Command, PluginCommand, ScenarioCommand};
+use arguments::chaos::ChaosCommand;
+use arguments::plugin::PluginCommand;
+use arguments::{Arguments, Command, ScenarioCommand};
 use clap::Parser as _;
 
 fn main() -> ExitCode {

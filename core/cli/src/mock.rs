@@ -7,7 +7,7 @@ use fleetstorm_engine::identity::{FleetIdentity, ServerIdentity};
 use fleetstorm_engine::{Clock, MockOptions, RunError, RunningMock, live, resolve, write_whole};
 use fleetstorm_model::scenario::ServerTls;
 
-use crate::arguments::MockArguments;
+use crate::arguments::run::MockArguments;
 use crate::failure::Failure;
 use crate::{files, run};
 

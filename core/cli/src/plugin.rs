@@ -9,9 +9,9 @@ use fleetstorm_engine::plugins::{
 };
 use fleetstorm_engine::{Registry, write_whole};
 
-use crate::arguments::{
+use crate::arguments::PluginOptions;
+use crate::arguments::plugin::{
     PluginCheckArguments, PluginDescribeArguments, PluginKind, PluginListArguments, PluginNewArguments,
-    PluginOptions,
 };
 use crate::failure::Failure;
 

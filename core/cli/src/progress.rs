@@ -9,7 +9,7 @@ use fleetstorm_model::scenario::Scenario;
 use fleetstorm_model::time::Span;
 use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::arguments::ProgressChoice;
+use crate::arguments::run::ProgressChoice;
 
 /// Shows a run while it lives.
 pub(crate) struct Display {

@@ -5,7 +5,7 @@ use std::path::Path;
 use fleetstorm_engine::write_whole;
 use fleetstorm_reports::{Diff, Document, Form, Record};
 
-use crate::arguments::{DiffArguments, DiffFormat, FormatChoice, ReportArguments};
+use crate::arguments::record::{DiffArguments, DiffFormat, FormatChoice, ReportArguments};
 use crate::failure::Failure;
 use crate::terminal;
 

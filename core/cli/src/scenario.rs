@@ -6,30 +6,30 @@ use fleetstorm_engine::{Plan, RunError};
 use fleetstorm_model::scenario;
 use fleetstorm_model::time::Calendar;
 
-use crate::arguments::ScenarioArguments;
+use crate::arguments::ScenarioOptions;
 use crate::failure::Failure;
 use crate::{files, plugin};
 
-pub(crate) fn check(arguments: &ScenarioArguments) -> Result<u8, Failure> {
-    let scenario = files::scenario(&arguments.scenario, &arguments.changes, Vec::new())?;
+pub(crate) fn check(source: &ScenarioOptions) -> Result<u8, Failure> {
+    let scenario = files::scenario(source, Vec::new())?;
     let (devices, objectives) = (scenario.fleet.devices, scenario.objectives.len());
     // Plugins and the files that the scenario names are part of whether it can run.
-    let registry = plugin::registry(&arguments.plugins, &scenario.plugins.load)?;
+    let registry = plugin::registry(&source.plugins, &scenario.plugins.load)?;
     let fits = Plan::new(scenario, &registry, Calendar::VIRTUAL).map(drop);
     match fits {
         // Secrets need not be at hand where a scenario is only checked.
         Ok(()) | Err(RunError::Resolve(_)) => {}
         Err(error) => return Err(error.into()),
     }
-    println!("{}: ok ({devices} devices, {objectives} objectives)", arguments.scenario.display());
+    println!("{}: ok ({devices} devices, {objectives} objectives)", source.scenario.display());
     if let Err(RunError::Resolve(missing)) = fits {
         println!("  but not ready to run here: {missing}");
     }
     Ok(0)
 }
 
-pub(crate) fn explain(arguments: &ScenarioArguments) -> Result<u8, Failure> {
-    let scenario = files::scenario(&arguments.scenario, &arguments.changes, Vec::new())?;
+pub(crate) fn explain(source: &ScenarioOptions) -> Result<u8, Failure> {
+    let scenario = files::scenario(source, Vec::new())?;
     print!("{}", scenario::explain(&scenario));
     Ok(0)
 }

@@ -6,6 +6,7 @@
 //! the sum.
 
 mod codes;
+mod flow;
 mod heat;
 mod herd;
 mod latency;
@@ -26,6 +27,7 @@ use fleetstorm_model::time::{Moment, Span};
 use fleetstorm_reports::record::{RetryAfterUse, Totals};
 
 use codes::{Codes, Key, Met};
+use flow::{Flow, Passage, Passed};
 use heat::Heats;
 use herd::Retries;
 use latency::Latencies;
@@ -79,12 +81,17 @@ impl Standing {
 #[derive(Clone, Copy, Debug)]
 struct Seen {
     met: Met,
+    passed: Passed,
     cohort: u16,
-    /// Its place among the watched devices, from 1; 0 if it is not watched.
-    watched: u16,
     standing: Standing,
-    has_registered: bool,
+    /// [`WATCHED`] and [`REGISTERED`].
+    flags: u8,
 }
+
+/// It is watched event by event.
+const WATCHED: u8 = 1;
+/// It has sent a register request.
+const REGISTERED: u8 = 2;
 
 /// The recorder of one shard.
 pub(crate) struct Recorder {
@@ -93,6 +100,7 @@ pub(crate) struct Recorder {
     cohorts: Vec<CohortTally>,
     latencies: Latencies,
     codes: Codes,
+    flow: Flow,
     timeline: Timeline,
     /// Which cohorts live on, and their lives; `None` where none does.
     lives: Option<(Vec<bool>, Box<Lives>)>,
@@ -174,13 +182,14 @@ impl Recorder {
                 .into_iter()
                 .map(|cohort| Seen {
                     met: Met::default(),
+                    passed: Passed::default(),
                     cohort,
-                    watched: 0,
                     standing: Standing::Off,
-                    has_registered: false,
+                    flags: 0,
                 })
                 .collect(),
             codes: Codes::new(true),
+            flow: Flow::default(),
             cohorts: tallies,
             latencies: Latencies::default(),
             timeline: Timeline::default(),
@@ -216,31 +225,29 @@ impl Recorder {
 
     /// Watches some of its devices event by event.
     pub(crate) fn watching(mut self, watch: Watch) -> Self {
-        for (place, &local) in (1..=u16::MAX).zip(watch.locals()) {
+        for &local in watch.locals() {
             if let Some(seen) = self.devices.get_mut(local as usize) {
-                seen.watched = place;
+                seen.flags |= WATCHED;
             }
         }
         self.watch = watch;
         self
     }
 
-    /// The device's place among those that are watched, if it is.
-    #[inline]
-    fn watched(&self, device: usize) -> Option<usize> {
-        usize::from(self.devices[device].watched).checked_sub(1)
+    fn is_watched(&self, device: usize) -> bool {
+        self.devices[device].flags & WATCHED != 0
     }
 
     /// A device was given power.
     pub(crate) fn booted(&mut self, device: usize, now: Moment) {
-        if let Some(place) = self.watched(device) {
-            self.watch.booted(place);
-        }
         let standing = &mut self.devices[device].standing;
         let again = matches!(standing, Standing::Again | Standing::Dark(true));
         let before = std::mem::replace(standing, if again { Standing::Again } else { Standing::Running });
         if before == Standing::Off {
             self.tally(device).totals.booted += 1;
+        }
+        if self.is_watched(device) {
+            self.watch.booted(device, now, matches!(before, Standing::Off | Standing::Dark(_)));
         }
         if !before.is_on_its_way() {
             self.timeline.at(now).entered += 1;
@@ -285,8 +292,8 @@ impl Recorder {
 
     /// The parts of a connection attempt, seen by the driver only.
     pub(crate) fn connect_times(&mut self, device: usize, times: ConnectTimes, lag: Span) {
-        if let Some(place) = self.watched(device) {
-            self.watch.connect_times(place, times);
+        if self.is_watched(device) {
+            self.watch.connect_times(device, times);
         }
         for (phase, took) in [
             (Phase::Dns, times.dns),
@@ -308,15 +315,15 @@ impl Recorder {
     /// the part for that kind alone.
     #[inline(always)]
     pub(crate) fn observe(&mut self, device: usize, now: Moment, observation: Observation<'_>) {
-        if let Some(place) = self.watched(device) {
-            self.watch.observe(place, now, &observation);
+        if self.is_watched(device) {
+            self.watch.observe(device, now, &observation);
         }
         match observation {
             Observation::Connected { intended, started, fault } => {
                 self.connected(device, now, intended, started, fault);
             }
             Observation::Sent { operation, intended } => self.sent(device, now, operation, intended),
-            Observation::Ended { operation, intended, started, outcome } => {
+            Observation::Ended { operation, intended, started, outcome, .. } => {
                 self.ended(device, now, operation, (intended, started), outcome);
             }
             Observation::BackedOff { wait, retry_after, .. } => self.backed_off(device, wait, retry_after),
@@ -326,6 +333,7 @@ impl Recorder {
                 self.assigned(device, now, booted, attempts, hub);
             }
             Observation::Stopped { class, faulted, .. } => {
+                self.passed(device, Passage::Stopped);
                 self.tally(device).totals.plugin_faults += u64::from(faulted);
                 self.settle(device, now, Standing::Stopped(class));
             }
@@ -346,6 +354,7 @@ impl Recorder {
         self.warm(Phase::Connect, now, now.since(intended));
         if let Some(fault) = fault {
             self.failed(device, now, fault);
+            self.passed(device, Passage::ConnectFailed);
             let key = Key { operation: None, outcome: Outcome::Broke(fault) };
             self.codes.count(&mut self.devices[device].met, now, key);
         }
@@ -365,17 +374,18 @@ impl Recorder {
         if operation != Operation::Poll {
             totals.registers += 1;
             second.registers += 1;
-            if seen.has_registered {
-                self.retries.add(now);
-            } else {
-                seen.has_registered = true;
+            if seen.flags & REGISTERED == 0 {
+                seen.flags |= REGISTERED;
                 second.first += 1;
+            } else {
+                self.retries.add(now);
             }
         }
         self.gauges.sent();
     }
 
     fn backed_off(&mut self, device: usize, wait: Span, retry_after: Option<Span>) {
+        self.passed(device, Passage::BackedOff);
         let totals = &mut self.tally(device).totals;
         totals.back_offs += 1;
         totals.backed_off_ns = totals.backed_off_ns.saturating_add(wait.as_nanos());
@@ -421,6 +431,7 @@ impl Recorder {
     ) {
         let key = Key { operation: Some(operation), outcome };
         self.codes.count(&mut self.devices[device].met, now, key);
+        self.passed(device, Passage::of(operation, outcome));
         let ending = self.ending(device, now, outcome);
         self.latencies.add(operation.into(), ending, now.since(intended), now.since(started));
         self.warm(operation.into(), now, now.since(intended));
@@ -450,6 +461,10 @@ impl Recorder {
                 Ending::Failed
             }
         }
+    }
+
+    fn passed(&mut self, device: usize, passage: Passage) {
+        self.flow.count(&mut self.devices[device].passed, passage);
     }
 
     fn failed(&mut self, device: usize, now: Moment, fault: Fault) {
@@ -501,6 +516,9 @@ impl Recorder {
                 self.booted(device, now);
             }
             _ => {}
+        }
+        if self.is_watched(device) {
+            self.watch.lived(device, now, event);
         }
         if let Some((_, lives)) = &mut self.lives {
             lives.observe(now, event, &mut self.latencies);
@@ -566,7 +584,7 @@ fn count_hub(hubs: &mut BTreeMap<String, u64>, hub: &str) {
 }
 
 /// The name of an error class in records, as serde spells it.
-fn class_name(class: ErrorClass) -> String {
+pub(crate) fn class_name(class: ErrorClass) -> String {
     match serde_json::to_value(class) {
         Ok(serde_json::Value::String(name)) => name,
         _ => String::new(),

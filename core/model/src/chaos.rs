@@ -8,21 +8,32 @@
 //! Every draw is keyed by (seed, name of the fault, device, count): taking a fault out leaves the others' draws as they
 //! were, and the order of execution changes nothing.
 
+mod amqp;
 mod check;
 mod file;
+mod fleet;
 mod kind;
+mod layer;
+mod network;
 mod protocol;
 mod retry_after;
 mod rules;
+mod service;
 mod short;
 mod tally;
 mod timeline;
 mod verdict;
 
+pub use amqp::{
+    AmqpAwaited, AmqpCondition, AmqpCutAfter, AmqpDetachAfter, CorrelationForm, FrameForm, ReleaseForm,
+    RetryAfterForm,
+};
 pub use check::Complaint;
 pub(crate) use check::check;
 pub use file::{AppliesTo, ChaosFile, Count, Limits, Ramp, Repeat, Select, Start, Unit};
-pub use kind::{BlackholePhase, DnsFailure, FaultKind, Layer, ResetPhase, TlsFailure};
+pub use kind::FaultKind;
+pub use layer::Layer;
+pub use network::{BlackholePhase, DnsFailure, ResetPhase, TlsFailure};
 pub use protocol::{
     Awaited, BodyDamage, CutAfter, DoorStep, Misspelt, OrderForm, RidForm, TopicForm, device_number,
 };

@@ -1,11 +1,16 @@
-//! What can go wrong, by the layer at which it does.
+//! What can go wrong.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::amqp::{
+    self, AmqpAwaited, AmqpCondition, AmqpCutAfter, AmqpDetachAfter, CorrelationForm, FrameForm, ReleaseForm,
+    RetryAfterForm,
+};
+use super::layer::Layer;
+use super::network::{BlackholePhase, DnsFailure, ResetPhase, TlsFailure};
 use super::protocol::{Awaited, BodyDamage, CutAfter, OrderForm, RidForm, TopicForm};
 use super::retry_after::RetryAfterText;
-use crate::outcome;
 use crate::scenario::{Delay, Duration, Offset};
 
 /// What goes wrong.
@@ -211,6 +216,76 @@ pub enum FaultKind {
     /// Another MQTT client takes the device's name as it asks, which ends the device's connection.
     #[serde(rename = "mqtt.takeover")]
     MqttTakeover,
+    /// The SASL layer of AMQP ends badly.
+    #[serde(rename = "amqp.sasl")]
+    AmqpSasl {
+        /// The outcome: 1 for wrong credentials, 2 to 4 for trouble of the service, or one that the protocol does not
+        /// know.
+        code: u8,
+    },
+    /// What an AMQP client waits for never comes.
+    #[serde(rename = "amqp.drop")]
+    AmqpDrop {
+        /// What.
+        frame: AmqpAwaited,
+    },
+    /// The AMQP door ends the connection.
+    #[serde(rename = "amqp.disconnect")]
+    AmqpDisconnect {
+        /// After what.
+        after: AmqpCutAfter,
+        /// The reason that a `close` gives; without one the connection is cut. Before `open` nobody can be told.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        condition: Option<AmqpCondition>,
+    },
+    /// The AMQP door detaches the link that carries requests.
+    #[serde(rename = "amqp.detach")]
+    AmqpDetach {
+        /// After what.
+        after: AmqpDetachAfter,
+        /// The reason.
+        #[serde(default = "AmqpCondition::detach_forced")]
+        condition: AmqpCondition,
+    },
+    /// AMQP answers come twice.
+    #[serde(rename = "amqp.duplicate")]
+    AmqpDuplicate,
+    /// AMQP answers do not name the request that they answer.
+    #[serde(rename = "amqp.correlation")]
+    AmqpCorrelation {
+        /// In which way.
+        form: CorrelationForm,
+    },
+    /// AMQP answers come before the disposition of their request.
+    #[serde(rename = "amqp.order")]
+    AmqpOrder,
+    /// AMQP requests are rejected without a word of the service, which is not asked.
+    #[serde(rename = "amqp.reject")]
+    AmqpReject {
+        /// The reason.
+        condition: AmqpCondition,
+    },
+    /// AMQP requests are given back, and the service is not asked.
+    #[serde(rename = "amqp.release")]
+    AmqpRelease {
+        /// In which way.
+        form: ReleaseForm,
+    },
+    /// `retry-after` over AMQP is spelled otherwise, with the same meaning.
+    #[serde(rename = "amqp.retry-after")]
+    AmqpRetryAfter {
+        /// In which way.
+        form: RetryAfterForm,
+    },
+    /// A frame that is wrong comes in place of an AMQP answer, although the work is done.
+    #[serde(rename = "amqp.frame")]
+    AmqpFrame {
+        /// In which way.
+        form: FrameForm,
+    },
+    /// AMQP clients are granted no credit: they may not ask for anything.
+    #[serde(rename = "amqp.credit")]
+    AmqpCredit,
     /// Power goes off, and what a device held in memory is lost. It boots again when the power is back.
     #[serde(rename = "fleet.power-outage")]
     FleetPowerOutage {
@@ -258,93 +333,6 @@ const fn all_of_them() -> f64 {
     1.0
 }
 
-/// When in a connection's life it is reset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum ResetPhase {
-    /// As soon as it is accepted, before TLS.
-    Accept,
-    /// After the TLS handshake, before a request.
-    AfterTls,
-    /// After the request was sent: the service has it, and its answer is lost.
-    AfterRequest,
-    /// In the middle of the answer.
-    MidResponse,
-}
-
-/// From when on nothing comes any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum BlackholePhase {
-    /// From the beginning: the connection is never made.
-    Connect,
-    /// Requests vanish on their way to the service.
-    Request,
-    /// The service does its work, and its answers vanish: half of the connection is dead.
-    Answer,
-}
-
-/// How a name does not resolve.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum DnsFailure {
-    /// The server says at once that there is no such name, or that it cannot tell.
-    NoName,
-    /// The server does not answer.
-    Timeout,
-}
-
-/// How TLS fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum TlsFailure {
-    /// The server's certificate leads to no trusted root.
-    Untrusted,
-    /// The server's certificate has expired.
-    Expired,
-    /// The server's certificate is for another name.
-    WrongName,
-    /// The handshake is cut off.
-    Cut,
-}
-
-impl From<TlsFailure> for outcome::Fault {
-    fn from(failure: TlsFailure) -> Self {
-        match failure {
-            TlsFailure::Untrusted => Self::TlsUntrusted,
-            TlsFailure::Expired => Self::TlsExpired,
-            TlsFailure::WrongName => Self::TlsWrongName,
-            TlsFailure::Cut => Self::Closed,
-        }
-    }
-}
-
-/// Where a fault acts; who may be hit by it follows from that.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Layer {
-    /// The devices' own network.
-    Network,
-    /// The service machine: only our own mock has one.
-    Service,
-    /// The doors of the service: only our own mock has such.
-    Protocol,
-    /// The devices themselves.
-    Fleet,
-}
-
-impl Layer {
-    /// As a scenario spells it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Network => "network",
-            Self::Service => "service",
-            Self::Protocol => "protocol",
-            Self::Fleet => "fleet",
-        }
-    }
-}
-
 impl FaultKind {
     /// As a scenario spells it.
     pub const fn name(&self) -> &'static str {
@@ -384,6 +372,18 @@ impl FaultKind {
             Self::MqttTopic { .. } => "mqtt.topic",
             Self::MqttSuback { .. } => "mqtt.suback",
             Self::MqttTakeover => "mqtt.takeover",
+            Self::AmqpSasl { .. } => "amqp.sasl",
+            Self::AmqpDrop { .. } => "amqp.drop",
+            Self::AmqpDisconnect { .. } => "amqp.disconnect",
+            Self::AmqpDetach { .. } => "amqp.detach",
+            Self::AmqpDuplicate => "amqp.duplicate",
+            Self::AmqpCorrelation { .. } => "amqp.correlation",
+            Self::AmqpOrder => "amqp.order",
+            Self::AmqpReject { .. } => "amqp.reject",
+            Self::AmqpRelease { .. } => "amqp.release",
+            Self::AmqpRetryAfter { .. } => "amqp.retry-after",
+            Self::AmqpFrame { .. } => "amqp.frame",
+            Self::AmqpCredit => "amqp.credit",
             Self::FleetPowerOutage { .. } => "fleet.power-outage",
             Self::FleetNoBackOff { .. } => "fleet.no-back-off",
             Self::FleetCounter { .. } => "fleet.counter",
@@ -392,60 +392,24 @@ impl FaultKind {
         }
     }
 
-    /// Where it acts.
-    pub const fn layer(&self) -> Layer {
-        match self {
-            Self::NetLatency { .. }
-            | Self::NetBandwidth { .. }
-            | Self::NetReset { .. }
-            | Self::NetBlackhole { .. }
-            | Self::NetDrip { .. }
-            | Self::NetSlice { .. }
-            | Self::NetRefused
-            | Self::NetDns { .. }
-            | Self::NetTls { .. } => Layer::Network,
-            Self::ServiceThrottle { .. }
-            | Self::ServiceError { .. }
-            | Self::ServiceQuota { .. }
-            | Self::ServiceBrownout { .. }
-            | Self::ServiceStuck { .. }
-            | Self::ServiceOperationLost
-            | Self::ServiceAssignFailed { .. }
-            | Self::ServiceDisabled
-            | Self::ServiceHubUnlinked { .. }
-            | Self::ServiceClock { .. }
-            | Self::ServiceKeyRotation => Layer::Service,
-            Self::HttpBody { .. }
-            | Self::HttpStatus { .. }
-            | Self::HttpRetryAfter { .. }
-            | Self::HttpError200
-            | Self::HttpRedirect { .. }
-            | Self::HttpCloseReuse
-            | Self::MqttRid { .. }
-            | Self::MqttDuplicate
-            | Self::MqttOrder { .. }
-            | Self::MqttDrop { .. }
-            | Self::MqttConnack { .. }
-            | Self::MqttDisconnect { .. }
-            | Self::MqttTopic { .. }
-            | Self::MqttSuback { .. }
-            | Self::MqttTakeover => Layer::Protocol,
-            Self::FleetPowerOutage { .. }
-            | Self::FleetNoBackOff { .. }
-            | Self::FleetCounter { .. }
-            | Self::FleetEqualSeeds
-            | Self::FleetClock { .. } => Layer::Fleet,
+    /// Where it acts: the first part of its name says so.
+    pub fn layer(&self) -> Layer {
+        match self.name().split_once('.') {
+            Some(("net", _)) => Layer::Network,
+            Some(("service", _)) => Layer::Service,
+            Some(("fleet", _)) => Layer::Fleet,
+            _ => Layer::Protocol,
         }
     }
 
     /// Whether it acts at bytes of a socket, which a simulation has not got.
-    pub const fn needs_bytes(&self) -> bool {
+    pub fn needs_bytes(&self) -> bool {
         matches!(self, Self::NetBandwidth { .. } | Self::NetDrip { .. } | Self::NetSlice { .. })
             || matches!(self.layer(), Layer::Protocol)
     }
 
     /// Whether it is about connecting or about what is sent, and so can tell connections apart.
-    pub const fn sees_connections(&self) -> bool {
+    pub fn sees_connections(&self) -> bool {
         matches!(self.layer(), Layer::Network)
     }
 
@@ -457,6 +421,6 @@ impl FaultKind {
                 | Self::MqttSuback { .. }
                 | Self::MqttDrop { packet: Awaited::Connack | Awaited::Suback | Awaited::Pingresp }
                 | Self::MqttDisconnect { after: CutAfter::Connect | CutAfter::Subscribe }
-        )
+        ) || amqp::comes_before_requests(self)
     }
 }

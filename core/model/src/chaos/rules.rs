@@ -3,14 +3,12 @@
 use std::sync::Arc;
 
 use super::file::{AppliesTo, Unit};
-use super::kind::{BlackholePhase, DnsFailure, FaultKind, Layer, ResetPhase};
-use super::retry_after::RetryAfterText;
+use super::kind::FaultKind;
+use super::layer::Layer;
 use super::timeline::{Draw, Fault, Timeline, Window};
-use super::verdict::{Connecting, Cut, Deciding, Exchanging, Sending, Serving};
-use crate::outcome;
-use crate::protocol::{Operation, RetryAfter, code};
-use crate::random::{fraction, span_below};
-use crate::time::{Moment, Span};
+use crate::protocol::Operation;
+use crate::random::fraction;
+use crate::time::Moment;
 
 /// What is happening to whom.
 #[derive(Clone, Copy, Debug)]
@@ -63,12 +61,12 @@ struct Seen {
 
 /// A hit.
 #[derive(Clone, Copy)]
-struct Hit {
+pub(super) struct Hit {
     /// How much of the fault is there.
-    intensity: f64,
+    pub(super) intensity: f64,
     /// The chance of what it does.
-    bits: u64,
-    more_bits: u64,
+    pub(super) bits: u64,
+    pub(super) more_bits: u64,
 }
 
 impl Rules {
@@ -86,128 +84,13 @@ impl Rules {
         &self.timeline
     }
 
-    /// A device opens a connection.
-    pub fn connect(&mut self, occasion: &Occasion) -> Connecting {
-        let mut verdict = Connecting::default();
-        self.each(occasion, is_about_connecting, |kind, hit| {
-            let broke = |fault| Some(Cut::Broke(fault));
-            let cut = match kind {
-                FaultKind::NetLatency { delay } => {
-                    verdict.delay += delay.of(hit.bits).scale(hit.intensity);
-                    None
-                }
-                FaultKind::NetRefused => broke(outcome::Fault::Refused),
-                FaultKind::NetDns { failure: DnsFailure::NoName } => broke(outcome::Fault::Dns),
-                FaultKind::NetDns { failure: DnsFailure::Timeout } | FaultKind::NetBlackhole { .. } => {
-                    Some(Cut::Silence)
-                }
-                FaultKind::NetTls { failure } => broke((*failure).into()),
-                FaultKind::NetReset { .. } => broke(outcome::Fault::Closed),
-                _ => None,
-            };
-            verdict.cut = verdict.cut.or(cut);
-        });
-        verdict
-    }
-
-    /// A request sets out.
-    pub fn send(&mut self, occasion: &Occasion) -> Sending {
-        let mut verdict = Sending::default();
-        self.each(occasion, is_about_sending, |kind, hit| match kind {
-            FaultKind::NetLatency { delay } => verdict.delay += delay.of(hit.bits).scale(hit.intensity),
-            FaultKind::NetBandwidth { bytes_per_s } => {
-                verdict.bytes_per_s = Some(verdict.bytes_per_s.unwrap_or(u32::MAX).min(*bytes_per_s));
-            }
-            FaultKind::NetDrip { bytes, every } => {
-                verdict.drip = verdict.drip.or(Some((*bytes, every.0)));
-            }
-            FaultKind::NetSlice { bytes } => verdict.slice = verdict.slice.or(Some(*bytes)),
-            _ => {}
-        });
-        verdict
-    }
-
-    /// A request is on its way.
-    pub fn exchange(&mut self, occasion: &Occasion) -> Exchanging {
-        let mut verdict = Exchanging { cut: None, reaches_service: true, torn: false };
-        self.each(occasion, is_about_exchanging, |kind, _| {
-            if verdict.cut.is_some() {
-                return;
-            }
-            let (cut, reaches_service) = match kind {
-                FaultKind::NetReset { phase: ResetPhase::AfterRequest | ResetPhase::MidResponse } => {
-                    (Cut::Broke(outcome::Fault::Lost), true)
-                }
-                FaultKind::NetBlackhole { phase: BlackholePhase::Answer } => (Cut::Silence, true),
-                FaultKind::NetBlackhole { .. } => (Cut::Silence, false),
-                _ => (Cut::Broke(outcome::Fault::Closed), false),
-            };
-            let torn = matches!(kind, FaultKind::NetReset { phase: ResetPhase::MidResponse });
-            verdict = Exchanging { cut: Some(cut), reaches_service, torn };
-        });
-        verdict
-    }
-
-    /// A request is at the service, whose clock says `unix_secs`.
-    pub fn serve(&mut self, occasion: &Occasion, unix_secs: u64) -> Serving {
-        let mut verdict = Serving::default();
-        let polls = occasion.operation == Some(Operation::Poll);
-        let registers = occasion.operation == Some(Operation::Register);
-        let concerns = |kind: &FaultKind| match kind {
-            FaultKind::ServiceOperationLost => polls,
-            FaultKind::ServiceStuck { .. }
-            | FaultKind::ServiceAssignFailed { .. }
-            | FaultKind::ServiceDisabled
-            | FaultKind::ServiceHubUnlinked { .. } => registers,
-            FaultKind::ServiceQuota { .. } => !polls,
-            kind => kind.layer() == Layer::Service,
-        };
-        self.each(occasion, concerns, |kind, hit| serve(&mut verdict, kind, hit, unix_secs));
-        verdict
-    }
-
-    /// A device has met a failure.
-    pub fn decide(&mut self, occasion: &Occasion) -> Deciding {
-        let mut verdict = Deciding::default();
-        self.each(occasion, is_about_deciding, |kind, _| match kind {
-            FaultKind::FleetNoBackOff { wait } => verdict.wait = verdict.wait.or(Some(wait.0)),
-            FaultKind::FleetCounter { failures } => {
-                verdict.failures = verdict.failures.saturating_add(*failures)
-            }
-            FaultKind::FleetEqualSeeds => verdict.equal_seeds = true,
-            _ => {}
-        });
-        verdict
-    }
-
-    /// How far a device's clock is ahead of its cohort's, in nanoseconds.
-    pub fn clock_offset_ns(&mut self, occasion: &Occasion) -> i64 {
-        let mut offset_ns = 0i64;
-        let concerns = |kind: &FaultKind| matches!(kind, FaultKind::FleetClock { .. });
-        self.each(occasion, concerns, |kind, hit| {
-            if let FaultKind::FleetClock { offset } = kind {
-                offset_ns = offset_ns.saturating_add((offset.ns as f64 * hit.intensity) as i64);
-            }
-        });
-        offset_ns
-    }
-
-    /// Whether an outage takes a device's power at the beginning of one of its occurrences: when it is back, if ever,
-    /// and whether the device remembers its hub.
-    pub fn power(&mut self, fault: usize, window: Window, device: u32) -> Option<(Moment, bool)> {
-        let place = self.armed.iter().position(|armed| armed.fault == fault)?;
-        let hit = self.hit(place, &Occasion::of(window.from, device, None))?;
-        let FaultKind::FleetPowerOutage { off, reboot_spread, keep_cache } =
-            &self.timeline.faults()[fault].kind
-        else {
-            return None;
-        };
-        let back = window.from + off.0 + span_below(hit.bits, reboot_spread.0);
-        Some((back, fraction(hit.more_bits) < *keep_cache))
+    /// Where a fault stands among the armed ones.
+    pub(super) fn place_of(&self, fault: usize) -> Option<usize> {
+        self.armed.iter().position(|armed| armed.fault == fault)
     }
 
     /// Asks about each armed fault that concerns the asker.
-    fn each(
+    pub(super) fn each(
         &mut self,
         occasion: &Occasion,
         concerns: impl Fn(&FaultKind) -> bool,
@@ -241,7 +124,7 @@ impl Rules {
     }
 
     /// Whether an armed fault hits now.
-    fn hit(&mut self, place: usize, occasion: &Occasion) -> Option<Hit> {
+    pub(super) fn hit(&mut self, place: usize, occasion: &Occasion) -> Option<Hit> {
         let Occasion { now, device, .. } = *occasion;
         let armed = &mut self.armed[place];
         let fault = &self.timeline.faults()[armed.fault];
@@ -343,94 +226,6 @@ fn grows_in_amount(kind: &FaultKind) -> bool {
             | FaultKind::ServiceClock { .. }
             | FaultKind::FleetClock { .. }
     )
-}
-
-fn is_about_connecting(kind: &FaultKind) -> bool {
-    matches!(
-        kind,
-        FaultKind::NetLatency { .. }
-            | FaultKind::NetRefused
-            | FaultKind::NetDns { .. }
-            | FaultKind::NetTls { .. }
-            | FaultKind::NetReset { phase: ResetPhase::Accept }
-            | FaultKind::NetBlackhole { phase: BlackholePhase::Connect }
-    )
-}
-
-fn is_about_sending(kind: &FaultKind) -> bool {
-    matches!(
-        kind,
-        FaultKind::NetLatency { .. }
-            | FaultKind::NetBandwidth { .. }
-            | FaultKind::NetDrip { .. }
-            | FaultKind::NetSlice { .. }
-    )
-}
-
-fn is_about_exchanging(kind: &FaultKind) -> bool {
-    match kind {
-        FaultKind::NetReset { phase } => *phase != ResetPhase::Accept,
-        FaultKind::NetBlackhole { phase } => *phase != BlackholePhase::Connect,
-        _ => false,
-    }
-}
-
-fn is_about_deciding(kind: &FaultKind) -> bool {
-    matches!(
-        kind,
-        FaultKind::FleetNoBackOff { .. } | FaultKind::FleetCounter { .. } | FaultKind::FleetEqualSeeds
-    )
-}
-
-fn serve(verdict: &mut Serving, kind: &FaultKind, hit: Hit, unix_secs: u64) {
-    let retry_after = |choices: &[RetryAfterText]| chosen(choices, hit.bits, unix_secs);
-    let answered = verdict.refuse.is_some() || verdict.disabled;
-    match kind {
-        FaultKind::ServiceThrottle { retry_after: choices } if !answered => {
-            verdict.refuse = Some((code::THROTTLED, retry_after(choices)));
-        }
-        FaultKind::ServiceError { status, retry_after: choices } if !answered => {
-            verdict.refuse = Some((code_of(*status), retry_after(choices)));
-        }
-        FaultKind::ServiceDisabled if !answered => verdict.disabled = true,
-        FaultKind::ServiceOperationLost => verdict.forgotten = true,
-        FaultKind::ServiceQuota { factor } => {
-            verdict.quota *= 1.0 + (factor - 1.0) * hit.intensity;
-        }
-        FaultKind::ServiceBrownout { delay, lost } => {
-            verdict.delay += delay.of(hit.bits).scale(hit.intensity);
-            verdict.lost |= fraction(hit.more_bits) < *lost * hit.intensity;
-        }
-        FaultKind::ServiceStuck { held } => {
-            verdict.held += held.map_or(Span::MAX, |held| held.0);
-        }
-        FaultKind::ServiceAssignFailed { code } => verdict.failed = verdict.failed.or(Some(*code)),
-        FaultKind::ServiceHubUnlinked { hub } => {
-            verdict.without_hub = verdict.without_hub.take().or_else(|| Some(hub.as_str().into()));
-        }
-        FaultKind::ServiceClock { offset } => {
-            let offset_ns = (offset.ns as f64 * hit.intensity) as i64;
-            verdict.clock_offset_ns = verdict.clock_offset_ns.saturating_add(offset_ns);
-        }
-        FaultKind::ServiceKeyRotation => verdict.primary_refused = true,
-        _ => {}
-    }
-}
-
-/// One of several values, drawn; none where there are none.
-pub(super) fn chosen(choices: &[RetryAfterText], bits: u64, unix_secs: u64) -> RetryAfter {
-    let at = (u128::from(bits) * choices.len() as u128) >> 64;
-    choices.get(at as usize).map_or(RetryAfter::Absent, |text| text.at(unix_secs))
-}
-
-/// The six-digit code under which the service answers with a status.
-fn code_of(status: u16) -> u32 {
-    match status {
-        429 => code::THROTTLED,
-        401 => code::UNAUTHORIZED,
-        500 => code::INTERNAL_ERROR,
-        other => u32::from(other) * 1_000,
-    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,10 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::chaos::Serving;
+use crate::protocol::{RetryAfter, code};
 use crate::scenario::Scenario;
+use crate::time::Span;
 
 const DEVICES: u32 = 200;
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::file::{AppliesTo, Count, Limits, Ramp, Repeat, Start, Unit};
-use super::kind::{FaultKind, Layer};
+use super::kind::FaultKind;
+use super::layer::Layer;
 use super::tally::Tally;
 use super::{ChaosFile, Rules};
 use crate::protocol::Operation;

@@ -1,0 +1,144 @@
+//! What is read from records and logs.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::PluginOptions;
+
+/// Render a record (run.json) again, or the result of compare or capacity.
+///
+/// The form is that of --format, else that of the ending of --out, else the text of the terminal.
+#[derive(Args)]
+pub(crate) struct ReportArguments {
+    /// The record: run.json, or what `compare --json` or `capacity --json` wrote
+    pub(crate) record: PathBuf,
+
+    /// The form
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<FormatChoice>,
+
+    /// File to write; without --format its ending (.html, .md, .json, .csv, .xml, .prom, .txt) chooses the form.
+    /// Default: standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum FormatChoice {
+    /// The page for a review
+    Html,
+    /// A comment on a change
+    Markdown,
+    /// The record itself
+    Json,
+    /// Numbers by name, for a spreadsheet
+    Csv,
+    /// A test case for each objective and best practice
+    Junit,
+    /// Metrics for a collector
+    Prometheus,
+    /// The summary of the terminal
+    Text,
+}
+
+/// Hold a record against an earlier one.
+///
+/// Says first how the two runs differ in what was run, then which quantiles have moved, with intervals, and which codes
+/// have appeared.
+#[derive(Args)]
+pub(crate) struct DiffArguments {
+    /// The earlier record
+    pub(crate) base: PathBuf,
+
+    /// The later record
+    pub(crate) new: PathBuf,
+
+    /// The form
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: DiffFormat,
+
+    /// File to write. Default: standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+
+    /// A change below this share of the base does not matter
+    #[arg(long, value_name = "SHARE", default_value_t = 0.05)]
+    pub(crate) margin: f64,
+
+    /// End with exit code 13 if the later run is worse
+    #[arg(long)]
+    pub(crate) fail_on_regression: bool,
+}
+
+#[derive(Clone, Copy, Default, ValueEnum)]
+pub(crate) enum DiffFormat {
+    /// Text for a terminal
+    #[default]
+    Text,
+    /// JSON
+    Json,
+    /// A page
+    Html,
+}
+
+/// Explain a code (429, 401002, connect-timeout), or tell a device's life (run.json dev-000042).
+///
+/// A life of a run in virtual time is told by running the record's scenario again with an eye on that device. A run by
+/// the wall clock cannot be had again: its lives are told from the trace that `fleetstorm run --trace FILE` leaves, found
+/// beside the record or named with --trace.
+#[derive(Args)]
+pub(crate) struct ExplainArguments {
+    /// An HTTP status, a six-digit code, the name of a transport error, or a record
+    #[arg(value_name = "CODE | RECORD")]
+    pub(crate) what: String,
+
+    /// The device whose life is told, by its registration id or its number
+    pub(crate) device: Option<String>,
+
+    /// The trace of the record's run
+    #[arg(long, value_name = "FILE", requires = "device")]
+    pub(crate) trace: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) plugins: PluginOptions,
+}
+
+/// Count what a service has logged: what failed, how often, and for whom.
+///
+/// The file is the mock's own resource log (`[mock.log]` of a scenario, `[log]` of a mock's file) or an export of Azure
+/// Monitor's DeviceOperations and ServiceOperations, as JSON lines, a JSON array or CSV.
+#[derive(Args)]
+pub(crate) struct LogsArguments {
+    /// The log
+    pub(crate) file: PathBuf,
+
+    /// Only this OperationName, such as AttestationAttempt
+    #[arg(long, value_name = "NAME")]
+    pub(crate) operation: Option<String>,
+
+    /// Only this ResultType, such as ClientError. Default: everything but Success
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) result: Option<String>,
+
+    /// Only this HTTP status or six-digit code
+    #[arg(long, value_name = "CODE")]
+    pub(crate) code: Option<u32>,
+
+    /// Kinds of line to show, most frequent first
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) top: usize,
+}
+
+/// Hold what the devices saw against what the service logged.
+///
+/// Answers are joined by operation and code. The exit code is 0 if both sides tell the same story, and 10 if not.
+#[derive(Args)]
+pub(crate) struct ReconcileArguments {
+    /// The record of the run (run.json)
+    pub(crate) record: PathBuf,
+
+    /// The service's log: the mock's own, or an export of Log Analytics (CSV or JSON)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) azure_logs: PathBuf,
+}

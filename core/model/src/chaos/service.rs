@@ -1,0 +1,85 @@
+//! Faults of the service: what it does with a request beside what it would do anyway.
+
+use super::kind::FaultKind;
+use super::retry_after::RetryAfterText;
+use super::rules::{Hit, Occasion, Rules};
+use super::verdict::Serving;
+use crate::protocol::{Operation, RetryAfter, code};
+use crate::random::fraction;
+use crate::time::Span;
+
+impl Rules {
+    /// A request is at the service, whose clock says `unix_secs`.
+    pub fn serve(&mut self, occasion: &Occasion, unix_secs: u64) -> Serving {
+        let mut verdict = Serving::default();
+        let polls = occasion.operation == Some(Operation::Poll);
+        let registers = occasion.operation == Some(Operation::Register);
+        let concerns = |kind: &FaultKind| match kind {
+            FaultKind::ServiceOperationLost => polls,
+            FaultKind::ServiceStuck { .. }
+            | FaultKind::ServiceAssignFailed { .. }
+            | FaultKind::ServiceDisabled
+            | FaultKind::ServiceHubUnlinked { .. } => registers,
+            FaultKind::ServiceQuota { .. } => !polls,
+            FaultKind::ServiceThrottle { .. }
+            | FaultKind::ServiceError { .. }
+            | FaultKind::ServiceBrownout { .. }
+            | FaultKind::ServiceClock { .. }
+            | FaultKind::ServiceKeyRotation => true,
+            _ => false,
+        };
+        self.each(occasion, concerns, |kind, hit| serve(&mut verdict, kind, hit, unix_secs));
+        verdict
+    }
+}
+
+fn serve(verdict: &mut Serving, kind: &FaultKind, hit: Hit, unix_secs: u64) {
+    let retry_after = |choices: &[RetryAfterText]| chosen(choices, hit.bits, unix_secs);
+    let answered = verdict.refuse.is_some() || verdict.disabled;
+    match kind {
+        FaultKind::ServiceThrottle { retry_after: choices } if !answered => {
+            verdict.refuse = Some((code::THROTTLED, retry_after(choices)));
+        }
+        FaultKind::ServiceError { status, retry_after: choices } if !answered => {
+            verdict.refuse = Some((code_of(*status), retry_after(choices)));
+        }
+        FaultKind::ServiceDisabled if !answered => verdict.disabled = true,
+        FaultKind::ServiceOperationLost => verdict.forgotten = true,
+        FaultKind::ServiceQuota { factor } => {
+            verdict.quota *= 1.0 + (factor - 1.0) * hit.intensity;
+        }
+        FaultKind::ServiceBrownout { delay, lost } => {
+            verdict.delay += delay.of(hit.bits).scale(hit.intensity);
+            verdict.lost |= fraction(hit.more_bits) < *lost * hit.intensity;
+        }
+        FaultKind::ServiceStuck { held } => {
+            verdict.held += held.map_or(Span::MAX, |held| held.0);
+        }
+        FaultKind::ServiceAssignFailed { code } => verdict.failed = verdict.failed.or(Some(*code)),
+        FaultKind::ServiceHubUnlinked { hub } => {
+            verdict.without_hub = verdict.without_hub.take().or_else(|| Some(hub.as_str().into()));
+        }
+        FaultKind::ServiceClock { offset } => {
+            let offset_ns = (offset.ns as f64 * hit.intensity) as i64;
+            verdict.clock_offset_ns = verdict.clock_offset_ns.saturating_add(offset_ns);
+        }
+        FaultKind::ServiceKeyRotation => verdict.primary_refused = true,
+        _ => {}
+    }
+}
+
+/// One of several values, drawn; none where there are none.
+pub(super) fn chosen(choices: &[RetryAfterText], bits: u64, unix_secs: u64) -> RetryAfter {
+    let at = (u128::from(bits) * choices.len() as u128) >> 64;
+    choices.get(at as usize).map_or(RetryAfter::Absent, |text| text.at(unix_secs))
+}
+
+/// The six-digit code under which the service answers with a status.
+fn code_of(status: u16) -> u32 {
+    match status {
+        429 => code::THROTTLED,
+        401 => code::UNAUTHORIZED,
+        500 => code::INTERNAL_ERROR,
+        other => u32::from(other) * 1_000,
+    }
+}
