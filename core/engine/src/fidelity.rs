@@ -6,7 +6,7 @@ use std::fmt;
 use fleetstorm_model::scenario::{Delay, Duration, Network, Scenario};
 use fleetstorm_model::time::Span;
 use fleetstorm_reports::Record;
-use fleetstorm_reports::record::Distribution;
+use fleetstorm_reports::record::{Distribution, VerdictResult};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
@@ -29,6 +29,8 @@ pub struct Fidelity {
     pub codes: BTreeMap<String, (u64, u64)>,
     /// The largest relative error among the ratios; absent if one of them is. Smaller is better.
     pub score: Option<f64>,
+    /// Whether the measured run could be trusted: one whose generator fell behind says little about the service.
+    pub trusted: bool,
     /// The largest part of an error that chance does not explain: how far 1 lies outside of `chance`. Absent if one of
     /// them is.
     pub unexplained: Option<f64>,
@@ -107,6 +109,7 @@ pub fn compare(measured: &Record, forecast: &Record, by_chance: &[Yardsticks]) -
     Fidelity {
         curve_distance: curve_distance(measured, forecast),
         score: largest(errors),
+        trusted: measured.verdict.result != VerdictResult::Untrusted,
         unexplained: largest(beyond.collect()),
         ratios: NAMES.into_iter().zip(ratios).collect(),
         chance: NAMES.into_iter().zip(chance).collect(),
@@ -143,9 +146,12 @@ impl fmt::Display for Fidelity {
         }
         writeln!(f, "  (the largest relative error of T50, T90, T99 and attempts per device)")?;
         match self.unexplained {
-            Some(0.0) => writeln!(f, "  Other seeds are off as much: chance explains it.")?,
+            Some(0.0) => writeln!(f, "  All of it lies within what other seeds of the scenario make.")?,
             Some(beyond) => writeln!(f, "  Chance does not explain {:.1} % of it.", beyond * 100.0)?,
             None => {}
+        }
+        if !self.trusted {
+            writeln!(f, "  The measured run is not to be trusted, and so this is not either.")?;
         }
         for (name, ratio) in &self.ratios {
             match ratio {
@@ -328,6 +334,10 @@ mod tests {
         assert!((biased.unexplained.unwrap() - 0.2).abs() < 1e-9, "attempts are 40 of 50: {biased}");
         assert!(biased.to_string().contains("does not explain 20.0 %"), "{biased}");
         assert_eq!(compare(&measured, &measured, &[]).unexplained, None);
+        let mut late = measured.clone();
+        late.verdict.result = VerdictResult::Untrusted;
+        assert!(compare(&late, &measured, &[]).to_string().contains("not to be trusted"));
+        assert!(compare(&measured, &late, &[]).trusted);
         assert_eq!(compare(&measured, &run(None, 50), &others([300, 320, 380], 50)).score, None);
     }
 }
