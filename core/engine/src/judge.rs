@@ -13,8 +13,8 @@ mod worst;
 use fleetstorm_model::service::metrics::Metrics;
 use fleetstorm_model::time::Moment;
 use fleetstorm_reports::record::{
-    Audit, Chaos, Clock, Cohort, End, FaultStatus, Guardrail, Machine, ObjectiveStatus, Practice, ServiceLog,
-    Target, VERSION, Verdict, VerdictResult,
+    Audit, Chaos, Clock, Cohort, End, FaultStatus, Guardrail, Machine, ObjectiveStatus, Practice, Residue,
+    ServiceLog, Target, VERSION, Verdict, VerdictResult,
 };
 use fleetstorm_reports::{Record, sentence};
 
@@ -34,6 +34,10 @@ pub(crate) struct Outcome {
     /// The embedded mock's metrics on the run's clock.
     pub(crate) metrics: Metrics,
     pub(crate) service_log: Option<ServiceLog>,
+    /// Devices that the embedded mock holds registrations of.
+    pub(crate) registrations: Option<u64>,
+    /// What clean devices met after the last fault.
+    pub(crate) residue: Option<Residue>,
 }
 
 /// The record of a finished run.
@@ -44,6 +48,7 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
         Halt::Interrupted => End::Interrupted,
         Halt::Guardrail(rule) => End::Guardrail { rule: rule.clone() },
         Halt::Ceiling(ceiling) => End::Ceiling { ceiling: ceiling.clone() },
+        Halt::Broken(what) => End::Broken { what: what.clone() },
     };
     let ended = if end == End::Settled { findings.last_settled } else { outcome.now };
     let cohorts = plan
@@ -113,13 +118,17 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
     record.chaos.steady_state.clone_from(&plan.steady_state);
     record.chaos.guardrails = guardrails(plan, &outcome.halt, outcome.now);
     if let Some(timeline) = &plan.chaos {
-        record.chaos.faults = chaos::faults(timeline, &record, outcome.now);
+        record.chaos.faults = chaos::faults(timeline, &record, outcome.now, outcome.registrations);
     }
+    record.chaos.residue = outcome.residue;
     let name = |device| plan.scenario.registration_id(device);
     for journey in &mut record.journeys {
         journey.name = name(journey.device);
     }
     if let Some(checker) = findings.checker {
+        for (index, fault) in record.chaos.faults.iter_mut().enumerate() {
+            fault.exercised = checker.exercised(index);
+        }
         record.practice = checker.practice(&record, plan.scenario.fleet.informed, name);
     }
     (record.verdict.result, record.verdict.exit_code) = verdict(&record);
@@ -143,7 +152,9 @@ fn guardrails(plan: &Plan, halt: &Halt, now: Moment) -> Vec<Guardrail> {
 fn verdict(record: &Record) -> (VerdictResult, u8) {
     let any = |status| record.objectives.iter().any(|objective| objective.status == status);
     let fault = |status| record.chaos.faults.iter().any(|fault| fault.status == status);
+    let residue = record.chaos.residue.as_ref().is_some_and(|residue| !residue.clean);
     match record.end {
+        End::Broken { .. } => (VerdictResult::Failed, 1),
         End::Interrupted => (VerdictResult::Interrupted, 130),
         End::Ceiling { .. } => (VerdictResult::Ceiling, 15),
         _ if record.audit.as_ref().is_some_and(|audit| !audit.untrusted.is_empty()) => {
@@ -151,7 +162,9 @@ fn verdict(record: &Record) -> (VerdictResult, u8) {
         }
         // A broken strategy must never look like a failing service, nor like a passing one.
         _ if record.totals.plugin_faults > 0 => (VerdictResult::Failed, 1),
-        _ if any(ObjectiveStatus::Failed) || fault(FaultStatus::Failed) => (VerdictResult::Failed, 10),
+        _ if any(ObjectiveStatus::Failed) || fault(FaultStatus::Failed) || residue => {
+            (VerdictResult::Failed, 10)
+        }
         _ if any(ObjectiveStatus::NoData) || fault(FaultStatus::Vacuous) => (VerdictResult::Vacuous, 11),
         End::Guardrail { .. } => (VerdictResult::Unknown, 12),
         _ if fault(FaultStatus::Unknown) => (VerdictResult::Unknown, 12),

@@ -30,11 +30,25 @@ struct Line {
 pub(crate) struct Listener {
     device: u32,
     lines: Arc<Mutex<Vec<Line>>>,
+    /// Stands for whatever can panic while a device is driven.
+    #[cfg(test)]
+    collapses: bool,
 }
 
 impl Listener {
     fn to(device: u32) -> Self {
-        Self { device, lines: Arc::default() }
+        Self {
+            device,
+            lines: Arc::default(),
+            #[cfg(test)]
+            collapses: false,
+        }
+    }
+
+    /// Panics at the first thing that the device does.
+    #[cfg(test)]
+    pub(crate) fn collapsing(device: u32) -> Self {
+        Self { collapses: true, ..Self::to(device) }
     }
 
     /// Whose life it hears.
@@ -43,6 +57,8 @@ impl Listener {
     }
 
     pub(crate) fn hear(&self, now: Moment, event: &Observation<'_>) {
+        #[cfg(test)]
+        assert!(!self.collapses, "the listener collapsed");
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         if lines.len() < LINES_MAX {
             lines.push(Line { at: now, what: told(now, event) });

@@ -3,6 +3,9 @@
 //! Every device of a small fleet is watched. Of a larger one a sample is, drawn by the seed, so that a million devices
 //! cost no more than a few thousand and two runs of a seed watch the same devices.
 
+use std::sync::Arc;
+
+use fleetstorm_model::chaos::Timeline;
 use fleetstorm_model::device::Observation;
 use fleetstorm_model::outcome::Outcome;
 use fleetstorm_model::profile::Profile;
@@ -78,12 +81,13 @@ impl Watch {
         Self { locals: Vec::new(), watched: Vec::new(), checker, listener: None }
     }
 
-    /// Watches devices of a fleet of so many and holds them against a profile; `members` are the shard's, by their
+    /// Watches devices of a fleet of so many and holds them against a profile, under these faults; `members` are the shard's, by their
     /// numbers, in the order of their local indices.
     pub(crate) fn new(
         seed: Seed,
         devices: u32,
         profile: Profile,
+        faults: Option<&Arc<Timeline>>,
         listener: Option<Listener>,
         members: impl Iterator<Item = u32>,
     ) -> Self {
@@ -91,7 +95,7 @@ impl Watch {
         let is_heard = |number| listener.as_ref().is_some_and(|listener| listener.device() == number);
         let is_drawn =
             |number| devices <= WHOLE || seed.fraction(Purpose::Watch, number, 0) < share || is_heard(number);
-        let mut watch = Self { checker: Checker::new(profile), ..Self::nobody() };
+        let mut watch = Self { checker: Checker::new(profile).under(faults), ..Self::nobody() };
         for (local, number) in (0u32..).zip(members) {
             if is_drawn(number) {
                 watch.locals.push(local);
@@ -118,6 +122,13 @@ impl Watch {
             && watched.way.arrived.is_none()
         {
             watched.way = Way::NEW;
+        }
+    }
+
+    /// A watched device lost its power.
+    pub(super) fn powered_off(&mut self, local: usize) {
+        if let Some(watched) = self.of(local) {
+            watched.life.power_off();
         }
     }
 
