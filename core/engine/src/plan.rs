@@ -136,6 +136,14 @@ impl Plan {
             .collect()
     }
 
+    /// The same plan, in which everybody asks about faults although there are none: what it costs to ask is measured so.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn asking(mut self) -> Self {
+        self.chaos = self.chaos.or_else(|| Some(Timeline::of(&self.scenario, &self.membership)));
+        self
+    }
+
     /// What its devices should do.
     pub fn profile(&self) -> &Profile {
         &self.profile

@@ -98,11 +98,13 @@ impl Timeline {
     /// longer than the fleet: devices after its last one are nobody's aim, and a fault that is not told from them by
     /// cohort or share hits them all the same.
     pub fn new(scenario: &Scenario, membership: &[u16]) -> Option<Arc<Self>> {
-        if scenario.chaos.is_empty() {
-            return None;
-        }
+        (!scenario.chaos.is_empty()).then(|| Self::of(scenario, membership))
+    }
+
+    /// The same, although there may be none.
+    pub fn of(scenario: &Scenario, membership: &[u16]) -> Arc<Self> {
         let fault = |file| Fault::new(file, scenario, membership.len());
-        Some(Arc::new(Self {
+        Arc::new(Self {
             faults: scenario.chaos.iter().map(fault).collect(),
             devices: scenario.fleet.devices,
             membership: membership.into(),
@@ -110,7 +112,7 @@ impl Timeline {
             assigned: AtomicU64::new(0),
             service_ahead_ns: AtomicU64::new(0),
             healed: AtomicBool::new(false),
-        }))
+        })
     }
 
     /// Ends all faults for good, whatever their time.
