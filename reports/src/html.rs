@@ -11,6 +11,7 @@ mod chaos;
 mod cohorts;
 mod comparison;
 mod completion;
+mod flow;
 mod heat;
 mod journeys;
 mod latency;
@@ -40,7 +41,7 @@ use crate::text::clipped;
 use part::NAME_MAX;
 
 pub(crate) use capacity::sentence as capacity_sentence;
-pub(crate) use comparison::{number, ranked, sentence as comparison_sentence};
+pub(crate) use comparison::{ranked, sentence as comparison_sentence};
 pub(crate) use objectives::margin;
 pub(crate) use outcomes::{explained, short, succeeded};
 pub(crate) use part::{Column, Section, table};

@@ -3,10 +3,11 @@
 use std::fmt::Display as Shown;
 use std::path::Path;
 
-use fleetstorm_engine::capacity::{self, Search, Vary};
+use fleetstorm_engine::capacity::{self, Search};
 use fleetstorm_engine::rollout::{self, Tried, Wish};
 use fleetstorm_engine::{Control, compare as tournament, fidelity as accuracy, write_whole};
 use fleetstorm_model::scenario::Scenario;
+use fleetstorm_reports::analysis::Vary;
 use serde::Serialize;
 
 use crate::arguments::analysis::{
@@ -36,6 +37,9 @@ pub(crate) fn forecast(arguments: &ForecastArguments) -> Result<u8, Failure> {
         clock: ClockChoice::Virtual,
         progress: arguments.progress,
         shards: None,
+        trace: None,
+        trace_device: Vec::new(),
+        trace_limit: 0,
         metrics: None,
         source,
     })
@@ -79,7 +83,15 @@ pub(crate) fn capacity(arguments: &CapacityArguments) -> Result<u8, Failure> {
 pub(crate) fn fidelity(arguments: &FidelityArguments) -> Result<u8, Failure> {
     let scenario = files::scenario(&arguments.source, Vec::new())?;
     let once = |clock, scenario: Scenario| {
-        drive(scenario, clock, None, &arguments.source.plugins, ProgressChoice::Auto, &Control::default())
+        drive(
+            scenario,
+            clock,
+            None,
+            &arguments.source.plugins,
+            ProgressChoice::Auto,
+            None,
+            &Control::default(),
+        )
     };
     let measured = match &arguments.measured {
         Some(path) => read(path)?,
@@ -112,6 +124,7 @@ pub(crate) fn rollout(arguments: &RolloutArguments) -> Result<u8, Failure> {
         None,
         &arguments.plugins,
         ProgressChoice::Auto,
+        None,
         &Control::default(),
     )?;
     plan.tried = Some(Tried::of(&record, &arguments.strategy));

@@ -1,58 +1,12 @@
 //! The largest fleet, or rate, or the smallest quota, with which a scenario's objectives still hold.
 
-use std::fmt;
-
 use fleetstorm_model::scenario::{Arrival, Rate, Scenario};
+use fleetstorm_reports::analysis::{Capacity, Probe, Vary};
 use fleetstorm_reports::record::{ObjectiveStatus, VerdictResult};
-use serde::Serialize;
 
 use crate::control::Control;
 use crate::trial::{self, Timing, run_jobs};
 use crate::{Registry, RunError};
-
-/// What is varied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Vary {
-    /// The number of devices: the largest is sought.
-    Devices,
-    /// The arrival rate, in devices a minute, of constant or Poisson arrivals: the largest is sought.
-    Rate,
-    /// The quota, in registrations a minute: the smallest is sought.
-    Quota,
-}
-
-impl Vary {
-    /// What its values are.
-    pub const fn unit(self) -> &'static str {
-        match self {
-            Self::Devices => "devices",
-            Self::Rate => "devices a minute",
-            Self::Quota => "registrations a minute",
-        }
-    }
-
-    fn now(self, scenario: &Scenario) -> Option<f64> {
-        match (self, &scenario.fleet.arrival) {
-            (Self::Devices, _) => Some(f64::from(scenario.fleet.devices)),
-            (Self::Rate, Arrival::Constant { rate } | Arrival::Poisson { rate }) => {
-                Some(rate.per_second() * 60.0)
-            }
-            (Self::Rate, _) => None,
-            (Self::Quota, _) => scenario.mock.throttle.rate.map(|rate| rate.per_second() * 60.0),
-        }
-    }
-
-    fn set(self, scenario: &mut Scenario, value: f64) {
-        let a_minute = Rate { count: value, per_secs: 60.0 };
-        match (self, &mut scenario.fleet.arrival) {
-            (Self::Devices, _) => scenario.fleet.devices = value as u32,
-            (Self::Rate, Arrival::Constant { rate } | Arrival::Poisson { rate }) => *rate = a_minute,
-            (Self::Rate, _) => {}
-            (Self::Quota, _) => scenario.mock.throttle.rate = Some(a_minute),
-        }
-    }
-}
 
 /// A search.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -69,38 +23,6 @@ pub struct Search {
     pub repeats: u32,
     /// Which clock drives the runs.
     pub timing: Timing,
-}
-
-/// What a search found.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Capacity {
-    /// What was varied.
-    pub vary: Vary,
-    /// The best value with which the objectives held; absent if none did.
-    pub holds: Option<f64>,
-    /// The nearest value with which they did not: with `holds`, the knee. Absent if all did.
-    pub breaks: Option<f64>,
-    /// How far the scenario's own value is from `holds`, as a share of it; negative if it does not hold.
-    pub headroom: Option<f64>,
-    /// Whether it was interrupted.
-    pub partial: bool,
-    /// Every probe, in order.
-    pub probes: Vec<Probe>,
-}
-
-/// One value and what came of it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Probe {
-    /// The value.
-    pub value: f64,
-    /// Runs.
-    pub runs: u32,
-    /// Runs in which every objective held.
-    pub passed: u32,
-    /// Whether that is at least nine in ten.
-    pub holds: bool,
-    /// An objective that failed, and what was observed.
-    pub failed: Option<(String, String)>,
 }
 
 /// Runs that are made of every probe.
@@ -122,7 +44,7 @@ pub fn search(
             "there is no objective that could hold: add one, such as \"assigned >= 99.9% within 15m\"",
         );
     }
-    if search.vary == Vary::Rate && search.vary.now(scenario).is_none() {
+    if search.vary == Vary::Rate && now(search.vary, scenario).is_none() {
         return refuse("the rate can be varied of arrivals of the kind `constant` or `poisson` only");
     }
     let most = if search.vary == Vary::Devices { 1e7 } else { 1e9 };
@@ -168,7 +90,7 @@ pub fn search(
             break;
         }
     }
-    found.headroom = found.holds.zip(search.vary.now(scenario)).map(|(holds, now)| match search.vary {
+    found.headroom = found.holds.zip(now(search.vary, scenario)).map(|(holds, now)| match search.vary {
         Vary::Devices | Vary::Rate => holds / now - 1.0,
         Vary::Quota => now / holds - 1.0,
     });
@@ -192,7 +114,7 @@ fn probe(
     let run = |seed: u32| {
         let mut scenario = scenario.clone();
         scenario.seed = scenario.seed.wrapping_add(u64::from(seed));
-        search.vary.set(&mut scenario, value);
+        set(search.vary, &mut scenario, value);
         let (record, _) = trial::run(scenario, registry, search.timing, control)?;
         let failed = record.objectives.iter().find(|objective| objective.status != ObjectiveStatus::Passed);
         let failed = failed.map(|objective| (objective.expression.clone(), objective.observed.clone()));
@@ -214,32 +136,24 @@ fn probe(
     Ok(Some(probe))
 }
 
-impl fmt::Display for Capacity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = self.vary.unit();
-        match (self.holds, self.breaks) {
-            (Some(holds), Some(breaks)) => {
-                writeln!(f, "The objectives hold at {holds:.0} {unit} and break at {breaks:.0}.")?;
-            }
-            (Some(holds), None) => {
-                writeln!(f, "The objectives hold at {holds:.0} {unit}, the end of the search.")?
-            }
-            (None, _) => writeln!(f, "The objectives do not hold anywhere in the search.")?,
+/// Where the scenario stands.
+fn now(vary: Vary, scenario: &Scenario) -> Option<f64> {
+    match (vary, &scenario.fleet.arrival) {
+        (Vary::Devices, _) => Some(f64::from(scenario.fleet.devices)),
+        (Vary::Rate, Arrival::Constant { rate } | Arrival::Poisson { rate }) => {
+            Some(rate.per_second() * 60.0)
         }
-        if self.partial {
-            writeln!(f, "PARTIAL: interrupted.")?;
-        }
-        if let Some(headroom) = self.headroom {
-            writeln!(f, "Headroom of the scenario as it stands: {:+.0} %.", headroom * 100.0)?;
-        }
-        for probe in &self.probes {
-            let word = if probe.holds { "holds" } else { "breaks" };
-            write!(f, "  {:>12.0} {unit}: {word:<6} {} of {} runs", probe.value, probe.passed, probe.runs)?;
-            match &probe.failed {
-                Some((expression, observed)) => writeln!(f, "  {expression}: {observed}")?,
-                None => writeln!(f)?,
-            }
-        }
-        Ok(())
+        (Vary::Rate, _) => None,
+        (Vary::Quota, _) => scenario.mock.throttle.rate.map(|rate| rate.per_second() * 60.0),
+    }
+}
+
+fn set(vary: Vary, scenario: &mut Scenario, value: f64) {
+    let a_minute = Rate { count: value, per_secs: 60.0 };
+    match (vary, &mut scenario.fleet.arrival) {
+        (Vary::Devices, _) => scenario.fleet.devices = value as u32,
+        (Vary::Rate, Arrival::Constant { rate } | Arrival::Poisson { rate }) => *rate = a_minute,
+        (Vary::Rate, _) => {}
+        (Vary::Quota, _) => scenario.mock.throttle.rate = Some(a_minute),
     }
 }

@@ -5,93 +5,14 @@
 
 mod metrics;
 mod pairs;
-mod text;
 
 use fleetstorm_model::scenario::{CompareFile, Scenario, ThrottleFile};
-use serde::Serialize;
-
-pub use metrics::Metrics;
-pub use pairs::Pair;
+use fleetstorm_reports::analysis::{Against, Comparison, Effect, Finding, Metrics, Standing};
 
 use crate::control::Control;
-use crate::statistics::{Difference, a12, holm, median, paired_difference, sign_flip_p};
+use crate::statistics::{a12, holm, median, paired_difference, sign_flip_p};
 use crate::trial::{self, Timing, run_jobs};
 use crate::{Registry, RunError};
-
-/// A finished comparison.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Comparison {
-    /// The scenario's name.
-    pub name: String,
-    /// Devices in each run.
-    pub devices: u32,
-    /// Seeds that every pair has run with.
-    pub seeds: u32,
-    /// The strategy that the others are held against.
-    pub baseline: String,
-    /// The share of the baseline's value below which a difference does not matter.
-    pub margin: f64,
-    /// Whether it was interrupted: then only the first seeds are there.
-    pub partial: bool,
-    /// One entry a throttle.
-    pub throttles: Vec<Against>,
-}
-
-/// All strategies against one throttle.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Against {
-    /// The throttle.
-    pub throttle: String,
-    /// In the scenario's order.
-    pub strategies: Vec<Standing>,
-    /// Every strategy against every other one.
-    pub pairs: Vec<Pair>,
-}
-
-/// How one strategy did against one throttle.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Standing {
-    /// The strategy.
-    pub strategy: String,
-    /// The median of each number over the runs; a time that half of the runs did not reach has none.
-    pub median: Metrics,
-    /// Runs in which less than 99 % of the devices got their hub before the horizon.
-    pub unreached: u32,
-    /// Whether no other strategy is at least as good in T99, amplification and retry peak and better in one.
-    pub pareto: bool,
-    /// Against the baseline; empty for the baseline itself.
-    pub effects: Vec<Effect>,
-    /// Every run, by seed.
-    pub runs: Vec<Metrics>,
-}
-
-/// How a number differs from the baseline's.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Effect {
-    /// The number, as [`Metrics::FIELDS`] names it.
-    pub metric: &'static str,
-    /// The median of the paired differences with a 95 % bootstrap interval. A T99 that was not reached counts as the
-    /// horizon, so that the difference is at least this.
-    pub difference: Difference,
-    /// The probability that a run of this strategy has the larger number (Vargha and Delaney).
-    pub a12: f64,
-    /// The p-value of the randomisation test for pairs, adjusted over the strategies after Holm.
-    pub p: f64,
-    /// What follows.
-    pub verdict: Finding,
-}
-
-/// What follows from an effect. Smaller is better in every number that is tested.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Finding {
-    /// Clearly smaller than the baseline's.
-    Better,
-    /// Clearly larger.
-    Worse,
-    /// The interval spans the margin, or the test does not reject equality.
-    NoClearDifference,
-}
 
 /// The numbers that are tested, and that span the Pareto front.
 const TESTED: [&str; 3] = ["t99_s", "amplification", "retry_peak"];
@@ -126,7 +47,7 @@ pub fn run(
         .collect();
     let results = run_jobs(&jobs, timing, control, |job| {
         let (record, herd) = trial::run(job.scenario(scenario, file, &throttles), registry, timing, control)?;
-        Ok(Metrics::of(&record, herd.as_ref(), scenario.horizon.0))
+        Ok(metrics::of(&record, herd.as_ref(), scenario.horizon.0))
     })?;
 
     let width = throttles.len() * file.strategies.len();
@@ -142,7 +63,7 @@ pub fn run(
     };
     Ok(Comparison {
         name: scenario.name.clone(),
-        devices: scenario.fleet.devices,
+        devices: u64::from(scenario.fleet.devices),
         seeds: u32::try_from(finished).unwrap_or(u32::MAX),
         baseline: file.strategies.first().map(ToString::to_string).unwrap_or_default(),
         margin: file.margin,
@@ -210,7 +131,7 @@ fn judge(throttle: String, file: &CompareFile, runs: Vec<Vec<Metrics>>, horizon_
                     (true, false) => Finding::Worse,
                 };
                 let a12 = a12(&values(&others[at]), &base).unwrap_or(0.5);
-                effects[at + 1].push(Effect { metric, difference, a12, p, verdict });
+                effects[at + 1].push(Effect { metric: metric.to_owned(), difference, a12, p, verdict });
             }
         }
     }

@@ -46,7 +46,7 @@ pub struct Plan {
     pub(crate) first: u32,
     /// What was seen in it.
     pub(crate) steady_state: Option<SteadyState>,
-    /// Who hears what one device does.
+    /// Who hears what some devices do.
     pub(crate) listener: Option<Listener>,
 }
 
@@ -91,7 +91,9 @@ impl Plan {
             let proof = Proof::of(&cohort.attestation.kind, &parameters);
             let policy =
                 Policy { challenged: attestation.is_challenged(), ..cohort.policy(calendar, &profile) };
-            let life = cohort.life.as_ref().map(|life| life.policy(&profile));
+            let tokens = policy.token_lifetime.filter(|_| !certificates);
+            let tokens = tokens.map(|lifetime| (lifetime, policy.token_margin));
+            let life = cohort.life.as_ref().map(|life| life.policy(&profile, tokens));
             cohorts.push(PlannedCohort { policy, life, retry, attestation, certificates, proof });
         }
         let arrivals = scenario.fleet.arrival.schedule(scenario.fleet.devices, seed);
@@ -165,8 +167,12 @@ impl Plan {
             }
             _ => None,
         };
+        let planned = &self.cohorts[usize::from(cohort)];
+        let keeps_two_keys = planned.life.is_some() && planned.attestation.is_challenged();
+        let at_hub = keeps_two_keys.then(|| self.identity(index, cohort)).transpose()?;
         let arrival = self.arrivals[place as usize];
-        Ok(Member { index, cohort, registration_id, arrival, identity, image })
+        let at_hub = at_hub.map(|(_, identity)| identity);
+        Ok(Member { index, cohort, registration_id, arrival, identity, image, at_hub })
     }
 
     /// The name and the identity of device number `index`, as a cohort makes them.
@@ -196,7 +202,7 @@ impl Plan {
         Watch::new(seed, devices, profile, self.chaos.as_ref(), listener, members)
     }
 
-    /// Lets somebody hear what one device does.
+    /// Lets somebody hear what some devices do.
     pub(crate) fn listening(mut self, listener: Listener) -> Self {
         self.listener = Some(listener);
         self

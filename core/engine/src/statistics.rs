@@ -8,7 +8,7 @@ mod paired;
 mod shape;
 mod survival;
 
-pub use paired::{Difference, a12, holm, paired_difference, sign_flip_p};
+pub use paired::{a12, holm, paired_difference, sign_flip_p};
 pub use shape::{jain, rayleigh_r};
 pub use survival::{Ending, Step, cumulative_incidence, kaplan_meier, restricted_mean};
 

@@ -1,10 +1,11 @@
 //! Searches with known answers, and a forecast of what was measured.
 
-use fleetstorm_engine::capacity::{self, Search, Vary};
+use fleetstorm_engine::capacity::{self, Search};
 use fleetstorm_engine::{Control, Timing};
 use fleetstorm_engine::{Plan, Registry, RunError, fidelity, simulate, wired};
 use fleetstorm_model::scenario::Scenario;
 use fleetstorm_model::time::Calendar;
+use fleetstorm_reports::analysis::Vary;
 
 fn registry() -> Registry {
     Registry::new(&[&fleetstorm_plugin_retry::ENTRY, &fleetstorm_plugin_symmetric_key::ENTRY])

@@ -407,3 +407,82 @@ fn a_fleet_that_comes_back_is_told_from_one_that_locks_up() {
     assert!(record.chaos.faults[0].windows[0].locked_up, "{:?}", record.chaos.faults[0]);
     assert_eq!(record.verdict.exit_code, 10);
 }
+
+/// Faults of the AMQP door hit the first occasion of half of the devices: what each of those sees is what its end of the
+/// protocol makes of it, and all of them have their hub in the end.
+#[test]
+fn a_device_comes_back_from_every_fault_of_the_amqp_door() {
+    let once = "probability = 0.5\nunit = \"device\"\ncount = { per = \"device\", first = 1 }\n";
+    for (fault, end) in [
+        ("\"amqp.sasl\", code = 2", "unavailable"),
+        ("\"amqp.drop\", frame = \"sasl-outcome\"", "connect-timeout"),
+        ("\"amqp.drop\", frame = \"open\"", "connect-timeout"),
+        ("\"amqp.drop\", frame = \"begin\"", "connect-timeout"),
+        ("\"amqp.drop\", frame = \"attach\"", "connect-timeout"),
+        ("\"amqp.credit\"", "connect-timeout"),
+        ("\"amqp.drop\", frame = \"answer\"", "timeout"),
+        ("\"amqp.drop\", frame = \"disposition\"", ""),
+        ("\"amqp.disconnect\", after = \"sasl\"", "closed"),
+        ("\"amqp.disconnect\", after = \"open\", condition = \"amqp:connection:forced\"", "closed"),
+        ("\"amqp.disconnect\", after = \"begin\", condition = \"amqp:not-allowed\"", "not-authorized"),
+        ("\"amqp.disconnect\", after = \"request\"", "lost"),
+        ("\"amqp.detach\", after = \"attach\"", "closed"),
+        ("\"amqp.detach\", after = \"request\", condition = \"amqp:resource-limit-exceeded\"", "lost"),
+        ("\"amqp.duplicate\"", ""),
+        ("\"amqp.correlation\", form = \"wrong\"", "timeout"),
+        ("\"amqp.correlation\", form = \"missing\"", "timeout"),
+        ("\"amqp.correlation\", form = \"reused\"", "timeout"),
+        ("\"amqp.order\"", ""),
+        ("\"amqp.release\", form = \"released\"", "closed"),
+        ("\"amqp.release\", form = \"modified\"", "closed"),
+        ("\"amqp.retry-after\", form = \"text\"", ""),
+        ("\"amqp.frame\", form = \"malformed\"", "protocol"),
+        ("\"amqp.frame\", form = \"oversized\"", "protocol"),
+    ] {
+        for transport in ["amqp", "amqp-ws"] {
+            let record =
+                wired(&fleet(transport, &format!("[[chaos]]\nfault = {{ kind = {fault} }}\n{once}")));
+            let hit = record.chaos.faults[0].devices;
+            assert!((10..30).contains(&hit), "{transport} {fault}: {hit} devices");
+            assert_eq!(record.totals.assigned, 40, "{transport} {fault}: {:?}", record.codes);
+            let seen = record.codes.iter().filter(|code| !code.fault.is_empty());
+            let seen: Vec<_> = seen.map(|code| (&*code.fault, code.count)).collect();
+            let expected = if end.is_empty() { Vec::new() } else { vec![(end, hit)] };
+            assert_eq!(seen, expected, "{transport} {fault}");
+        }
+    }
+    let rejected = "\"amqp.reject\", condition = \"amqp:resource-limit-exceeded\"";
+    let record = wired(&fleet("amqp", &format!("[[chaos]]\nfault = {{ kind = {rejected} }}\n{once}")));
+    let throttled: u64 = record.codes.iter().filter(|code| code.status == 429).map(|code| code.count).sum();
+    assert_eq!(
+        (record.totals.assigned, throttled),
+        (40, record.chaos.faults[0].devices),
+        "{:?}",
+        record.codes
+    );
+}
+
+#[test]
+fn over_sockets_the_amqp_door_misbehaves_as_it_does_in_memory() {
+    let nth = |name: &str, fault: &str, skip: u32| {
+        format!(
+            "[[chaos]]\nname = \"{name}\"\nfault = {{ kind = {fault} }}\nselect = {{ share = 0.7 }}\n\
+             count = {{ per = \"device\", skip = {skip}, first = 1 }}\n"
+        )
+    };
+    let chaos = [
+        nth("sasl", "\"amqp.sasl\", code = 4", 0),
+        nth("cut", "\"amqp.disconnect\", after = \"request\", condition = \"amqp:connection:forced\"", 0),
+        nth("back", "\"amqp.release\", form = \"released\"", 1),
+        nth("frame", "\"amqp.frame\", form = \"oversized\"", 0),
+        nth("twice", "\"amqp.duplicate\"", 1),
+    ];
+    let text = fleet("amqp", &chaos.concat()).replace("base_ms = 10000", "base_ms = 200");
+    let text = text.replace("4/s", "40/s");
+    let (lived, wired) = (lived(&text), wired(&text));
+    assert_eq!(lived.totals.assigned, 40, "{:?}", lived.codes);
+    assert_eq!(ends(&lived), ends(&wired));
+    let fired = |record: &Record| record.chaos.faults.iter().map(|fault| fault.devices).collect::<Vec<_>>();
+    assert_eq!(fired(&lived), fired(&wired), "the same devices are hit");
+    assert!(fired(&lived).iter().all(|devices| *devices > 0), "{:?}", fired(&lived));
+}

@@ -1,9 +1,10 @@
 //! A whole comparison, and the data it leaves.
 
-use fleetstorm_engine::compare::{self, Finding, Metrics};
+use fleetstorm_engine::compare;
 use fleetstorm_engine::{Control, Timing};
 use fleetstorm_engine::{Registry, RunError};
 use fleetstorm_model::scenario::Scenario;
+use fleetstorm_reports::analysis::{Finding, Metrics};
 
 fn registry() -> Registry {
     Registry::new(&[&fleetstorm_plugin_retry::ENTRY, &fleetstorm_plugin_symmetric_key::ENTRY])

@@ -11,21 +11,13 @@ use crate::text::clipped;
 /// A search by bisection has some twenty.
 const PROBES_MAX: usize = 200;
 
-fn unit(capacity: &Capacity) -> &str {
-    match capacity.vary.as_str() {
-        "rate" => "devices a minute",
-        "quota" => "registrations a minute",
-        other => other,
-    }
-}
-
 fn value(value: f64) -> String {
     if value.is_finite() && value >= 0.0 { grouped(value.round() as u64) } else { "–".to_owned() }
 }
 
 /// What was found, in one sentence.
 pub(crate) fn sentence(capacity: &Capacity) -> String {
-    let unit = clipped(unit(capacity), NAME_MAX);
+    let unit = capacity.vary.unit();
     match (capacity.holds, capacity.breaks) {
         (Some(holds), Some(breaks)) => {
             format!("The objectives hold at {} {unit} and break at {}.", value(holds), value(breaks))
@@ -45,10 +37,10 @@ pub(super) fn card(capacity: &Capacity) -> Markup {
     html! {
         header class={ "verdict " (tone) } #verdict {
             p.eyebrow { "Fleetstorm capacity" }
-            h1 { "Capacity in " (clipped(unit(capacity), NAME_MAX)) }
+            h1 { "Capacity in " (capacity.vary.unit()) }
             p.sentence { (sentence(capacity)) }
             (facts(&[
-                Fact::new("Holds at", shown(capacity.holds), clipped(unit(capacity), NAME_MAX)),
+                Fact::new("Holds at", shown(capacity.holds), capacity.vary.unit()),
                 Fact::new("Breaks at", shown(capacity.breaks), "the nearest value that was tried"),
                 Fact::new("Headroom", headroom.map_or("–".to_owned(), |share| format!("{:+.0} %", share * 100.0)),
                     "of the scenario as it stands"),
@@ -85,7 +77,7 @@ fn knee(capacity: &Capacity) -> Markup {
         id: "knee".to_owned(),
         title: "Runs in which every objective held".to_owned(),
         description: sentence(capacity),
-        x: Axis::log(&clipped(unit(capacity), NAME_MAX), low, high),
+        x: Axis::log(capacity.vary.unit(), low, high),
         y: Axis::share("share of the runs"),
         layers: vec![
             Layer {
@@ -100,7 +92,7 @@ fn knee(capacity: &Capacity) -> Markup {
         cells: None,
         room: Room::Whole { height: 260 },
     };
-    let columns = [Column::Number(unit(capacity)), Column::Number("Held in"), Column::Number("of")];
+    let columns = [Column::Number(capacity.vary.unit()), Column::Number("Held in"), Column::Number("of")];
     let rows =
         probes.iter().map(|probe| vec![value(probe.value), probe.passed.to_string(), probe.runs.to_string()]);
     chart.figure(
@@ -112,7 +104,7 @@ fn knee(capacity: &Capacity) -> Markup {
 fn trace(capacity: &Capacity) -> Markup {
     let columns = [
         Column::Number("Probe"),
-        Column::Number(unit(capacity)),
+        Column::Number(capacity.vary.unit()),
         Column::Words("Verdict"),
         Column::Words("Runs that held"),
         Column::Words("What failed"),

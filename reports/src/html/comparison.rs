@@ -36,13 +36,13 @@ pub(super) fn card(comparison: &Comparison) -> Markup {
 /// Who leads against each throttle.
 pub(crate) fn sentence(comparison: &Comparison) -> String {
     let lead = |against: &Against| {
-        let fastest = ranked(against).into_iter().find(|standing| t99(standing).is_some())?;
+        let fastest = ranked(against).into_iter().find(|standing| standing.median.t99_s.is_some())?;
         Some(format!(
             "against {} {} is fastest (99 % after {}, {:.1} registrations a success)",
             clipped(&against.throttle, NAME_MAX),
             clipped(&fastest.strategy, NAME_MAX),
-            seconds(t99(fastest)?),
-            number(fastest, "amplification").unwrap_or_default()
+            seconds(fastest.median.t99_s?),
+            fastest.median.amplification.unwrap_or_default()
         ))
     };
     let leads: Vec<String> = comparison.throttles.iter().take(THROTTLES_MAX).filter_map(lead).collect();
@@ -80,17 +80,9 @@ pub(super) fn sections(comparison: &Comparison) -> Vec<Section> {
 /// By T99, those that were not reached last.
 pub(crate) fn ranked(against: &Against) -> Vec<&Standing> {
     let mut ranked: Vec<&Standing> = against.strategies.iter().take(STRATEGIES_MAX).collect();
-    let key = |standing: &Standing| t99(standing).unwrap_or(f64::INFINITY);
+    let key = |standing: &Standing| standing.median.t99_s.unwrap_or(f64::INFINITY);
     ranked.sort_by(|a, b| key(a).total_cmp(&key(b)));
     ranked
-}
-
-pub(crate) fn number(standing: &Standing, name: &str) -> Option<f64> {
-    standing.median.get(name).copied().flatten().filter(|value| value.is_finite())
-}
-
-pub(crate) fn t99(standing: &Standing) -> Option<f64> {
-    number(standing, "t99_s")
 }
 
 fn body(against: &Against, id: &str) -> Markup {
@@ -116,7 +108,6 @@ fn ranking(against: &Against) -> Markup {
     ];
     let shown = |value: Option<f64>, of: fn(f64) -> String| value.map_or("–".to_owned(), of);
     let rows = ranked(against).into_iter().map(|standing| {
-        let effect = standing.effects.iter().find(|effect| effect.metric == "t99_s");
         vec![
             html! {
                 (clipped(&standing.strategy, NAME_MAX))
@@ -124,13 +115,13 @@ fn ranking(against: &Against) -> Markup {
                     span.under { "99 % not reached in " (standing.unreached) " of " (standing.runs.len()) " runs" }
                 }
             },
-            text(&shown(t99(standing), seconds)),
-            effect.map_or_else(|| text("baseline"), change),
-            text(&shown(number(standing, "t50_s"), seconds)),
-            text(&shown(number(standing, "efficiency"), |value| format!("{value:.2}"))),
-            text(&shown(number(standing, "amplification"), |value| format!("{value:.2}"))),
-            text(&shown(number(standing, "retry_peak"), rate)),
-            text(&shown(number(standing, "given_up"), |value| format!("{:.1} %", value * 100.0))),
+            text(&shown(standing.median.t99_s, seconds)),
+            standing.t99_effect().map_or_else(|| text("baseline"), change),
+            text(&shown(standing.median.t50_s, seconds)),
+            text(&shown(standing.median.efficiency, |value| format!("{value:.2}"))),
+            text(&shown(standing.median.amplification, |value| format!("{value:.2}"))),
+            text(&shown(standing.median.retry_peak, rate)),
+            text(&shown(standing.median.given_up, |value| format!("{:.1} %", value * 100.0))),
             text(if standing.pareto { "★" } else { "" }),
         ]
     });
@@ -168,7 +159,7 @@ fn interval(median: f64, low: f64, high: f64) -> String {
 fn scatter(against: &Against, id: &str) -> Markup {
     let points: Vec<(&Standing, f64, f64)> = ranked(against)
         .into_iter()
-        .filter_map(|standing| Some((standing, t99(standing)?, number(standing, "amplification")?)))
+        .filter_map(|standing| Some((standing, standing.median.t99_s?, standing.median.amplification?)))
         .collect();
     let dots = |front: bool, name: &str, ink| Layer {
         name: name.to_owned(),
@@ -279,14 +270,17 @@ const fn opposite(finding: Finding) -> Finding {
 
 /// One of the small multiples: the same axes for every strategy.
 fn curve(against: &Against, standing: &Standing, id: &str, place: usize) -> Markup {
-    const SHARES: [(&str, f64); 4] = [("t50_s", 0.5), ("t90_s", 0.9), ("t99_s", 0.99), ("t100_s", 1.0)];
+    let shares = |of: &Standing| {
+        let median = &of.median;
+        [(median.t50_s, 0.5), (median.t90_s, 0.9), (median.t99_s, 0.99), (median.t100_s, 1.0)]
+    };
     let until_s = against
         .strategies
         .iter()
-        .flat_map(|standing| SHARES.iter().filter_map(|(name, _)| number(standing, name)))
+        .flat_map(|standing| shares(standing).into_iter().filter_map(|(at, _)| at))
         .fold(1.0, f64::max);
     let reached: Vec<(f64, f64)> =
-        SHARES.iter().filter_map(|(name, share)| Some((number(standing, name)?, *share))).collect();
+        shares(standing).into_iter().filter_map(|(at, share)| Some((at?, share))).collect();
     let points = std::iter::once((0.0, 0.0)).chain(reached.iter().copied()).collect();
     let chart = Chart {
         id: format!("{id}-curve-{place}"),

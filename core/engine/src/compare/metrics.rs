@@ -2,122 +2,57 @@
 
 use fleetstorm_model::time::Span;
 use fleetstorm_reports::Record;
+use fleetstorm_reports::analysis::Metrics;
 use fleetstorm_reports::record::{Bound, Series};
-use serde::Serialize;
 
 use crate::simulate::{Fate, Herd};
 use crate::statistics::{Ending, cumulative_incidence, jain, kaplan_meier, restricted_mean};
 
-/// What a run is judged by. Times are in seconds; a share that was never reached has none.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Metrics {
-    /// When half of all devices had their hub.
-    pub t50_s: Option<f64>,
-    /// 90 %.
-    pub t90_s: Option<f64>,
-    /// 99 %: the headline.
-    pub t99_s: Option<f64>,
-    /// All of them.
-    pub t100_s: Option<f64>,
-    /// The ideal T99 under the quota, divided by T99.
-    pub efficiency: Option<f64>,
-    /// Mean time without a hub up to the horizon (Kaplan and Meier): every device counts, finished or not.
-    pub mean_wait_s: Option<f64>,
-    /// Share of devices that gave up or parked (Aalen and Johansen).
-    pub given_up: Option<f64>,
-    /// Register requests for each device that got its hub.
-    pub amplification: Option<f64>,
-    /// Billable registrations a device.
-    pub billable: Option<f64>,
-    /// Share of requests that were throttled.
-    pub throttled: Option<f64>,
-    /// Most first attempts in a second, as a multiple of the quota.
-    pub first_peak: Option<f64>,
-    /// Most later attempts in a second, as a multiple of the quota.
-    pub retry_peak: Option<f64>,
-    /// Rayleigh's R of later attempts, the largest over the periods that a record looks for.
-    pub synchrony: Option<f64>,
-    /// Share of later attempts in the fullest 100 ms.
-    pub fullest_slot: Option<f64>,
-    /// The longest wait that a strategy chose.
-    pub wait_max_s: Option<f64>,
-    /// Jain's index over the devices' attempts.
-    pub fairness: Option<f64>,
-    /// T99 of the slowest cohort divided by that of the fastest.
-    pub cohort_gap: Option<f64>,
-}
-
-/// A number of a run.
-type Field = (&'static str, fn(&Metrics) -> Option<f64>);
-
-impl Metrics {
-    /// Every number with its name, in the order of the fields.
-    pub const FIELDS: [Field; 17] = [
-        ("t50_s", |metrics| metrics.t50_s),
-        ("t90_s", |metrics| metrics.t90_s),
-        ("t99_s", |metrics| metrics.t99_s),
-        ("t100_s", |metrics| metrics.t100_s),
-        ("efficiency", |metrics| metrics.efficiency),
-        ("mean_wait_s", |metrics| metrics.mean_wait_s),
-        ("given_up", |metrics| metrics.given_up),
-        ("amplification", |metrics| metrics.amplification),
-        ("billable", |metrics| metrics.billable),
-        ("throttled", |metrics| metrics.throttled),
-        ("first_peak", |metrics| metrics.first_peak),
-        ("retry_peak", |metrics| metrics.retry_peak),
-        ("synchrony", |metrics| metrics.synchrony),
-        ("fullest_slot", |metrics| metrics.fullest_slot),
-        ("wait_max_s", |metrics| metrics.wait_max_s),
-        ("fairness", |metrics| metrics.fairness),
-        ("cohort_gap", |metrics| metrics.cohort_gap),
-    ];
-
-    /// The numbers of one run up to its horizon; some are known only of a fleet whose devices were kept one by one.
-    pub(super) fn of(record: &Record, herd: Option<&Herd>, horizon: Span) -> Self {
-        let secs = |ns: Option<u64>| ns.map(|ns| ns as f64 / 1e9);
-        let ratio = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
-        let completion = &record.completion;
-        let t99_s = secs(completion.t99_ns);
-        let fates = herd.map(|herd| Fates::of(herd, horizon));
-        let quota = record.bound.as_ref().map(|bound| bound.rate_per_s);
-        let (first, later) = match herd {
-            Some(herd) => (second_peak(&herd.first), second_peak(&herd.later)),
-            None => peaks(&record.series),
-        };
-        let peak = |most: f64| quota.filter(|quota| *quota > 0.0).map(|quota| most / quota);
-        let cohorts: Vec<Option<f64>> =
-            record.cohorts.iter().map(|cohort| secs(cohort.completion.t99_ns)).collect();
-        let cohorts: Option<Vec<f64>> = cohorts.into_iter().collect();
-        Self {
-            t50_s: secs(completion.t50_ns),
-            t90_s: secs(completion.t90_ns),
-            t99_s,
-            t100_s: secs(completion.t100_ns),
-            efficiency: record
-                .bound
-                .as_ref()
-                .zip(t99_s)
-                .map(|(bound, t99_s)| ideal_s(bound, record.devices as f64 * 0.99) / t99_s),
-            mean_wait_s: fates.as_ref().map(|fates| fates.mean_wait_s),
-            given_up: match fates {
-                Some(fates) => fates.given_up,
-                None => ratio(record.totals.stopped, record.devices),
-            },
-            amplification: ratio(record.totals.registers, record.totals.assigned),
-            billable: ratio(record.totals.billable, record.devices),
-            throttled: ratio(record.totals.throttled, record.totals.requests),
-            first_peak: peak(first),
-            retry_peak: peak(later),
-            synchrony: record.herd.synchrony,
-            fullest_slot: record.herd.fullest_share,
-            wait_max_s: herd.map(|herd| herd.wait_max_ns as f64 / 1e9),
-            fairness: herd.and_then(|herd| jain(herd.attempts.iter().map(|&attempts| f64::from(attempts)))),
-            cohort_gap: cohorts.and_then(|cohorts| {
-                let slowest = cohorts.iter().copied().reduce(f64::max)?;
-                let fastest = cohorts.iter().copied().reduce(f64::min)?;
-                (fastest > 0.0).then_some(slowest / fastest)
-            }),
-        }
+/// The numbers of one run up to its horizon; some are known only of a fleet whose devices were kept one by one.
+pub(super) fn of(record: &Record, herd: Option<&Herd>, horizon: Span) -> Metrics {
+    let secs = |ns: Option<u64>| ns.map(|ns| ns as f64 / 1e9);
+    let ratio = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
+    let completion = &record.completion;
+    let t99_s = secs(completion.t99_ns);
+    let fates = herd.map(|herd| Fates::of(herd, horizon));
+    let quota = record.bound.as_ref().map(|bound| bound.rate_per_s);
+    let (first, later) = match herd {
+        Some(herd) => (second_peak(&herd.first), second_peak(&herd.later)),
+        None => peaks(&record.series),
+    };
+    let peak = |most: f64| quota.filter(|quota| *quota > 0.0).map(|quota| most / quota);
+    let cohorts: Vec<Option<f64>> =
+        record.cohorts.iter().map(|cohort| secs(cohort.completion.t99_ns)).collect();
+    let cohorts: Option<Vec<f64>> = cohorts.into_iter().collect();
+    Metrics {
+        t50_s: secs(completion.t50_ns),
+        t90_s: secs(completion.t90_ns),
+        t99_s,
+        t100_s: secs(completion.t100_ns),
+        efficiency: record
+            .bound
+            .as_ref()
+            .zip(t99_s)
+            .map(|(bound, t99_s)| ideal_s(bound, record.devices as f64 * 0.99) / t99_s),
+        mean_wait_s: fates.as_ref().map(|fates| fates.mean_wait_s),
+        given_up: match fates {
+            Some(fates) => fates.given_up,
+            None => ratio(record.totals.stopped, record.devices),
+        },
+        amplification: ratio(record.totals.registers, record.totals.assigned),
+        billable: ratio(record.totals.billable, record.devices),
+        throttled: ratio(record.totals.throttled, record.totals.requests),
+        first_peak: peak(first),
+        retry_peak: peak(later),
+        synchrony: record.herd.synchrony,
+        fullest_slot: record.herd.fullest_share,
+        wait_max_s: herd.map(|herd| herd.wait_max_ns as f64 / 1e9),
+        fairness: herd.and_then(|herd| jain(herd.attempts.iter().map(|&attempts| f64::from(attempts)))),
+        cohort_gap: cohorts.and_then(|cohorts| {
+            let slowest = cohorts.iter().copied().reduce(f64::max)?;
+            let fastest = cohorts.iter().copied().reduce(f64::min)?;
+            (fastest > 0.0).then_some(slowest / fastest)
+        }),
     }
 }
 

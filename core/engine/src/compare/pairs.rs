@@ -1,24 +1,9 @@
 //! Every strategy against every other one, in the number that is the headline.
 
-use serde::Serialize;
+use fleetstorm_reports::analysis::{Finding, Metrics, Pair};
 
-use super::{Finding, Metrics, SIGNIFICANT, tested};
-use crate::statistics::{Difference, holm, median, paired_difference, sign_flip_p};
-
-/// Two strategies and which of them was faster.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Pair {
-    /// The one, by its place among the strategies.
-    pub one: usize,
-    /// The other, which comes later.
-    pub other: usize,
-    /// The median of the paired differences in T99, one less the other, with a 95 % bootstrap interval, in seconds.
-    pub difference: Difference,
-    /// The p-value of the randomisation test for pairs, adjusted over all pairs after Holm.
-    pub p: f64,
-    /// How the one did beside the other.
-    pub verdict: Finding,
-}
+use super::{SIGNIFICANT, tested};
+use crate::statistics::{holm, median, paired_difference, sign_flip_p};
 
 /// All pairs of strategies, whose runs are in the order of the seeds.
 pub(super) fn pairs(runs: &[Vec<Metrics>], margin: f64, horizon_s: f64) -> Vec<Pair> {

@@ -1,30 +1,12 @@
 //! Is the difference real? Runs with the same seed are pairs.
 
 use fleetstorm_model::random::{Purpose, Seed};
-use serde::Serialize;
+use fleetstorm_reports::analysis::Difference;
 
 use super::{median, quantile};
 
 /// Resamples of a bootstrap.
 const RESAMPLES: u32 = 10_000;
-
-/// The median of paired differences and where it may lie.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Difference {
-    /// The median.
-    pub median: f64,
-    /// Lower end of the 95 % confidence interval.
-    pub low: f64,
-    /// Upper end of it.
-    pub high: f64,
-}
-
-impl Difference {
-    /// Whether the interval excludes zero and no end of it lies within `margin` of it.
-    pub fn is_clear(&self, margin: f64) -> bool {
-        self.low > margin || self.high < -margin
-    }
-}
 
 /// The 95 % percentile bootstrap interval (Efron, 1979) of the median of paired differences; `None` without pairs or
 /// where one is no number. The draws are keyed by `seed`: the same differences always get the same interval.

@@ -1,5 +1,6 @@
 //! What is wrong with the faults of a scenario.
 
+use super::amqp::AmqpCutAfter;
 use super::file::{AppliesTo, ChaosFile, Start, Unit};
 use super::kind::FaultKind;
 use super::layer::Layer;
@@ -240,6 +241,13 @@ impl Checker<'_> {
             }
             FaultKind::MqttSuback { code } if ![0, 1, 128].contains(code) => {
                 self.refuse("fault.code", format!("SUBACK has no code {code}"), "write 0, 1 or 128");
+            }
+            FaultKind::AmqpSasl { code: 0 } => {
+                self.refuse("fault.code", "0 is no refusal", "write 1 to 4, or more for an unknown one");
+            }
+            FaultKind::AmqpDisconnect { after: AmqpCutAfter::Sasl, condition: Some(_) } => {
+                let help = "leave it out, or write `after = \"open\"`";
+                self.refuse("fault.condition", "before the connection is open nobody can be told", help);
             }
             FaultKind::ServiceQuota { factor } if !(*factor > 0.0 && *factor <= 1e3) => {
                 let help = "0.5 halves the quota; for none at all use service.throttle";

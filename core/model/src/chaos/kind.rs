@@ -3,6 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::amqp::{
+    self, AmqpAwaited, AmqpCondition, AmqpCutAfter, AmqpDetachAfter, CorrelationForm, FrameForm, ReleaseForm,
+    RetryAfterForm,
+};
 use super::layer::Layer;
 use super::network::{BlackholePhase, DnsFailure, ResetPhase, TlsFailure};
 use super::protocol::{Awaited, BodyDamage, CutAfter, OrderForm, RidForm, TopicForm};
@@ -233,6 +237,76 @@ pub enum FaultKind {
     /// Another MQTT client takes the device's name as it asks, which ends the device's connection.
     #[serde(rename = "mqtt.takeover")]
     MqttTakeover,
+    /// The SASL layer of AMQP ends badly.
+    #[serde(rename = "amqp.sasl")]
+    AmqpSasl {
+        /// The outcome: 1 for wrong credentials, 2 to 4 for trouble of the service, or one that the protocol does not
+        /// know.
+        code: u8,
+    },
+    /// What an AMQP client waits for never comes.
+    #[serde(rename = "amqp.drop")]
+    AmqpDrop {
+        /// What.
+        frame: AmqpAwaited,
+    },
+    /// The AMQP door ends the connection.
+    #[serde(rename = "amqp.disconnect")]
+    AmqpDisconnect {
+        /// After what.
+        after: AmqpCutAfter,
+        /// The reason that a `close` gives; without one the connection is cut. Before `open` nobody can be told.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        condition: Option<AmqpCondition>,
+    },
+    /// The AMQP door detaches the link that carries requests.
+    #[serde(rename = "amqp.detach")]
+    AmqpDetach {
+        /// After what.
+        after: AmqpDetachAfter,
+        /// The reason.
+        #[serde(default = "AmqpCondition::detach_forced")]
+        condition: AmqpCondition,
+    },
+    /// AMQP answers come twice.
+    #[serde(rename = "amqp.duplicate")]
+    AmqpDuplicate,
+    /// AMQP answers do not name the request that they answer.
+    #[serde(rename = "amqp.correlation")]
+    AmqpCorrelation {
+        /// In which way.
+        form: CorrelationForm,
+    },
+    /// AMQP answers come before the disposition of their request.
+    #[serde(rename = "amqp.order")]
+    AmqpOrder,
+    /// AMQP requests are rejected without a word of the service, which is not asked.
+    #[serde(rename = "amqp.reject")]
+    AmqpReject {
+        /// The reason.
+        condition: AmqpCondition,
+    },
+    /// AMQP requests are given back, and the service is not asked.
+    #[serde(rename = "amqp.release")]
+    AmqpRelease {
+        /// In which way.
+        form: ReleaseForm,
+    },
+    /// `retry-after` over AMQP is spelled otherwise, with the same meaning.
+    #[serde(rename = "amqp.retry-after")]
+    AmqpRetryAfter {
+        /// In which way.
+        form: RetryAfterForm,
+    },
+    /// A frame that is wrong comes in place of an AMQP answer, although the work is done.
+    #[serde(rename = "amqp.frame")]
+    AmqpFrame {
+        /// In which way.
+        form: FrameForm,
+    },
+    /// AMQP clients are granted no credit: they may not ask for anything.
+    #[serde(rename = "amqp.credit")]
+    AmqpCredit,
     /// Power goes off, and what a device held in memory is lost. It boots again when the power is back.
     #[serde(rename = "fleet.power-outage")]
     FleetPowerOutage {
@@ -356,6 +430,18 @@ impl FaultKind {
             Self::MqttTopic { .. } => "mqtt.topic",
             Self::MqttSuback { .. } => "mqtt.suback",
             Self::MqttTakeover => "mqtt.takeover",
+            Self::AmqpSasl { .. } => "amqp.sasl",
+            Self::AmqpDrop { .. } => "amqp.drop",
+            Self::AmqpDisconnect { .. } => "amqp.disconnect",
+            Self::AmqpDetach { .. } => "amqp.detach",
+            Self::AmqpDuplicate => "amqp.duplicate",
+            Self::AmqpCorrelation { .. } => "amqp.correlation",
+            Self::AmqpOrder => "amqp.order",
+            Self::AmqpReject { .. } => "amqp.reject",
+            Self::AmqpRelease { .. } => "amqp.release",
+            Self::AmqpRetryAfter { .. } => "amqp.retry-after",
+            Self::AmqpFrame { .. } => "amqp.frame",
+            Self::AmqpCredit => "amqp.credit",
             Self::FleetPowerOutage { .. } => "fleet.power-outage",
             Self::FleetCacheLoss { .. } => "fleet.cache-loss",
             Self::FleetReboot { .. } => "fleet.reboot",
@@ -420,6 +506,6 @@ impl FaultKind {
                 | Self::MqttSuback { .. }
                 | Self::MqttDrop { packet: Awaited::Connack | Awaited::Suback | Awaited::Pingresp }
                 | Self::MqttDisconnect { after: CutAfter::Connect | CutAfter::Subscribe }
-        )
+        ) || amqp::comes_before_requests(self)
     }
 }
