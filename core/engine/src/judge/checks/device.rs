@@ -53,7 +53,7 @@ pub(crate) const RULES: &[Rule] = &[
     Rule {
         id: "retry-after-unreadable",
         title: "A Retry-After that cannot be read is as good as none",
-        advice: "Ignore it: wait as after a failure without one, at least a second and never past your own cap.",
+        advice: "Ignore it: wait as after a failure without one, neither not at all nor past your own cap.",
         timed: false,
         look: retry_after_unreadable,
         tell: |by| match by {
@@ -144,6 +144,8 @@ fn retry_after_floor(life: &Life, now: Moment, event: &Observation<'_>, profile:
 
 /// A wait that no strategy chooses of its own: what an unreadable number becomes when it is read all the same.
 const ODD_WAIT: Span = Span::from_secs(86_400);
+/// A wait that is none: what such a number becomes when it is taken for nought.
+const NO_WAIT: Span = Span::from_millis(1);
 /// Half of what a wait may be in nanoseconds.
 const FAR: u64 = u64::MAX / 2;
 
@@ -155,7 +157,8 @@ fn retry_after_unreadable(life: &Life, _: Moment, event: &Observation<'_>, _: &P
         Observation::BackedOff { wait, .. } if *wait > ODD_WAIT => {
             Look::Broken(wait.as_nanos().clamp(1, FAR))
         }
-        Observation::BackedOff { wait, .. } => Look::kept(*wait >= WAIT_MIN, u64::MAX - wait.as_nanos()),
+        // A draw that is merely short is the strategy's, and `no-immediate-retry` has a rule for it.
+        Observation::BackedOff { wait, .. } => Look::kept(*wait >= NO_WAIT, u64::MAX - wait.as_nanos()),
         Observation::Stopped { faulted: true, .. } => Look::Broken(0),
         Observation::Stopped { .. } => Look::Kept,
         _ => Look::Nothing,
