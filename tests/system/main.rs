@@ -15,6 +15,7 @@ mod chaos_safety;
 mod conformance;
 mod door;
 mod enroll;
+mod enrollment_api;
 mod error_table;
 mod error_table_mqtt;
 mod harness;

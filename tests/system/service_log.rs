@@ -45,13 +45,19 @@ fn the_mocks_log_tells_the_story_of_the_devices() {
 
 #[test]
 fn every_door_writes_the_log() {
-    for (transport, clock) in [("mqtt", "wired"), ("mqtt-ws", "wired"), ("mqtt", "wall")] {
+    for (transport, clock, protocol) in [
+        ("mqtt", "wired", "Mqtt"),
+        ("mqtt-ws", "wired", "Mqtt"),
+        ("mqtt", "wall", "Mqtt"),
+        ("amqp", "wired", "Amqp"),
+        ("amqp-ws", "wired", "Amqp"),
+    ] {
         let bench = Bench::new();
         let cohort = format!("[[cohort]]\n    transport = \"{transport}\"");
         bench.run(&SCENARIO.replace("[[cohort]]", &cohort), &["--clock", clock]).passed();
         let lines = std::fs::read_to_string(bench.path("dps.jsonl")).unwrap();
-        let spoken = r#"\"protocol\":\"Mqtt\""#;
-        assert!(lines.lines().all(|line| line.contains(spoken)), "{lines}");
+        let spoken = format!(r#"\"protocol\":\"{protocol}\""#);
+        assert!(lines.lines().all(|line| line.contains(&spoken)), "{lines}");
         assert_eq!(lines.lines().count() as u64, bench.record().totals.requests, "{transport} {clock}");
         let same = bench.fleetstorm(&["reconcile", "out/run.json", "--azure-logs", "dps.jsonl"]);
         assert_eq!(same.code, 0, "{transport} {clock}: {same:?}");

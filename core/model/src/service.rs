@@ -9,6 +9,7 @@
 pub mod access;
 mod admission;
 mod allocation;
+mod answer;
 pub mod certificate;
 mod chaos;
 mod config;
@@ -30,11 +31,12 @@ mod tpm;
 mod twin;
 mod wording;
 
+pub use answer::{Answer, Answered, Handled, Query, Ticket};
 pub use config::{
     Assignment, Config, ConfigError, Hub, HubState, NamedCertificate, Overlap, Region, Sweep, Tier,
 };
 pub use hub::{HubCounters, HubEvent, Welcome, device_key};
-pub use machine::{Answer, Answered, Counters, Handled, Query, Service, Ticket};
+pub use machine::{Counters, Service};
 pub use outage::{Failure, Outage};
 pub use placement::{WebhookCall, WebhookReply, WebhookTicket};
 pub use tpm::TpmKeys;

@@ -1,7 +1,8 @@
 //! Who is admitted: the enrollment that answers for a device, and whether the evidence satisfies it.
 
+use super::answer::Refusal;
 use super::enrollment::{Attestation, Group, SymmetricKey};
-use super::machine::{Refusal, Service};
+use super::machine::Service;
 use super::record::{Caller, EnrollmentPlace, EnrollmentRef};
 use super::tpm::Use;
 use super::{Evidence, Resource, Token};

@@ -43,6 +43,35 @@ pub struct Config {
 }
 
 impl Config {
+    /// Whether it contradicts itself. That no two enrollments have the same id is for whoever keeps them.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        if self.hubs.is_empty() {
+            return Err(ConfigError::NoHub);
+        }
+        if let Some(hub) = self.hubs.iter().find(|hub| !(1..=1_000).contains(&hub.weight)) {
+            return Err(ConfigError::Weight(hub.host.clone()));
+        }
+        if matches!(self.allocation, AllocationPolicy::Static | AllocationPolicy::Custom) {
+            return Err(ConfigError::InstancePolicy);
+        }
+        for (at, held) in self.certificates.iter().enumerate() {
+            if self.certificates[..at].iter().any(|other| other.name.eq_ignore_ascii_case(&held.name)) {
+                return Err(ConfigError::DuplicateCa(held.name.clone()));
+            }
+        }
+        let individuals = self.individuals.iter().map(|known| (&known.registration_id, &known.enrollment));
+        let groups = self.groups.iter().map(|known| (&known.id, &known.enrollment));
+        individuals.chain(groups).try_for_each(|(name, enrollment)| {
+            if let Some(hub) = self.unlinked(enrollment) {
+                return Err(ConfigError::UnknownHub { enrollment: name.clone(), hub: hub.to_owned() });
+            }
+            match self.unknown_ca(enrollment) {
+                Some(ca) => Err(ConfigError::UnknownCa { enrollment: name.clone(), ca: ca.to_owned() }),
+                None => Ok(()),
+            }
+        })
+    }
+
     /// A hub that an enrollment names and that is not linked.
     pub(super) fn unlinked<'a>(&self, enrollment: &'a Enrollment) -> Option<&'a str> {
         let linked = |host: &str| self.hubs.iter().any(|hub| hub.host.eq_ignore_ascii_case(host));

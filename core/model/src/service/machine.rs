@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::answer::{Answer, Answered, Handled, Query, Refusal, Ticket};
 use super::chaos::Disturbance;
 use super::config::{Config, ConfigError, Overlap};
-use super::enrollment::{AllocationPolicy, Enrollment, Group, Individual};
+use super::enrollment::{Enrollment, Group, Individual};
 use super::hub::Hubs;
 use super::metrics::{MetricStatus, Metrics};
 use super::placement::{Choice, Special, WebhookCall};
@@ -18,7 +19,7 @@ use super::throttle::Meter;
 use super::tpm::Use;
 use super::{Call, Evidence, Request, Submission, Token};
 use crate::chaos::Serving;
-use crate::protocol::{OperationId, RegistrationId, Reply, RetryAfter, code, http};
+use crate::protocol::{OperationId, RegistrationId, code, http};
 use crate::random::Purpose;
 use crate::time::{Moment, Span};
 
@@ -39,78 +40,11 @@ pub struct Counters {
     pub errors: BTreeMap<u32, u64>,
 }
 
-/// What comes of a request.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Handled {
-    /// The answer.
-    pub reply: Reply,
-    /// How long a shaping queue held the request: the door answers that much later.
-    pub delay: Span,
-    /// The request's id (`x-ms-request-id`); an error body repeats it as its tracking id.
-    pub request_id: u128,
-}
-
-/// What a device of the roster asks for.
-#[derive(Clone, Copy, Debug)]
-pub enum Query<'a> {
-    /// To be assigned.
-    Register,
-    /// How this assignment is going.
-    Poll(&'a OperationId),
-    /// For its last known assignment.
-    Lookup,
-}
-
-/// What the service decided, before it is put into words: [`Service::reply`] does that.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Answer {
-    /// An error.
-    Refused {
-        /// The six-digit code.
-        code: u32,
-        /// When to come back.
-        retry_after: RetryAfter,
-    },
-    /// The enrollment is disabled.
-    Disabled,
-    /// The assignment is under way.
-    Assigning(Ticket),
-    /// The device has a hub.
-    Assigned(Ticket),
-    /// The assignment came to nothing.
-    Failed(Ticket),
-    /// To a lookup: the last known assignment, and whether it is still under way.
-    Known(Ticket, bool),
-    /// A TPM is to prove itself.
-    Challenged {
-        /// The place of its enrollment.
-        individual: u32,
-    },
-}
-
 /// What a request says beside what it asks for.
 struct Form<'a> {
     api_version: &'a str,
     /// The payload for a webhook, as its JSON text.
     payload: Option<&'a str>,
-}
-
-/// One registration of one device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ticket {
-    /// The device's record; its number if it is in the roster.
-    pub record: u32,
-    /// Which registration of the device it is, from 1.
-    pub registration: u32,
-}
-
-/// An answer and when it leaves.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Answered {
-    /// The answer.
-    pub answer: Answer,
-    /// How long a shaping queue held the request.
-    pub delay: Span,
 }
 
 /// A mock DPS instance.
@@ -139,41 +73,15 @@ pub struct Service {
     pub(super) disturbance: Option<Box<Disturbance>>,
 }
 
-/// Why a request is refused: the six-digit code, and a wait where the refusal names one.
-pub(super) struct Refusal {
-    pub(super) code: u32,
-    pub(super) retry_after: RetryAfter,
-}
-
-impl Refusal {
-    pub(super) const fn new(code: u32) -> Self {
-        Self { code, retry_after: RetryAfter::Absent }
-    }
-}
-
 impl Service {
     /// Starts an instance without registrations.
     ///
     /// # Errors
     /// The configuration contradicts itself.
     pub fn new(mut config: Config) -> Result<Self, ConfigError> {
-        if config.hubs.is_empty() {
-            return Err(ConfigError::NoHub);
-        }
-        if let Some(hub) = config.hubs.iter().find(|hub| !(1..=1_000).contains(&hub.weight)) {
-            return Err(ConfigError::Weight(hub.host.clone()));
-        }
-        if matches!(config.allocation, AllocationPolicy::Static | AllocationPolicy::Custom) {
-            return Err(ConfigError::InstancePolicy);
-        }
-        for (at, held) in config.certificates.iter().enumerate() {
-            if config.certificates[..at].iter().any(|other| other.name.eq_ignore_ascii_case(&held.name)) {
-                return Err(ConfigError::DuplicateCa(held.name.clone()));
-            }
-        }
+        config.check()?;
         let mut individuals = Book::new();
         for individual in std::mem::take(&mut config.individuals) {
-            check_names(&config, &individual.registration_id, &individual.enrollment)?;
             if individuals.find(&individual.registration_id).is_some() {
                 return Err(ConfigError::Duplicate(individual.registration_id));
             }
@@ -181,7 +89,6 @@ impl Service {
         }
         let mut groups = Book::new();
         for group in std::mem::take(&mut config.groups) {
-            check_names(&config, &group.id, &group.enrollment)?;
             if groups.find(&group.id).is_some() {
                 return Err(ConfigError::DuplicateGroup(group.id));
             }
@@ -439,8 +346,11 @@ impl Service {
             }
         }
         let name = self.name(caller);
+        let had = (serving.flipped && running.registrations > 0)
+            .then(|| self.config.hubs[usize::from(running.hub)].host.clone());
+        let without_hub = serving.without_hub.as_deref().or(had.as_deref());
         // Before the record says that it was asked again: the choice depends on what it was before.
-        let choice = self.choose(at, &name, enrollment, form.api_version, serving.without_hub.as_deref());
+        let choice = self.choose(at, &name, enrollment, form.api_version, without_hub);
         let record = self.records.get_mut(at);
         record.registrations += 1;
         record.enrollment = enrollment;
@@ -450,6 +360,10 @@ impl Service {
         }
         self.keep_storage_root(at, evidence);
         self.counters.accepted += 1;
+        if serving.raced {
+            // That was the other device.
+            return Err(Refusal::new(code::REGISTRATION_CONFLICT));
+        }
         Ok(Answer::Assigning(self.ticket(at)))
     }
 
@@ -508,16 +422,6 @@ impl Service {
             EnrollmentPlace::Individual(at) => self.individuals.get(at).map(|kept| &kept.value.enrollment),
             EnrollmentPlace::Group(at) => self.groups.get(at).map(|kept| &kept.value.enrollment),
         }
-    }
-}
-
-fn check_names(config: &Config, name: &str, enrollment: &Enrollment) -> Result<(), ConfigError> {
-    if let Some(hub) = config.unlinked(enrollment) {
-        return Err(ConfigError::UnknownHub { enrollment: name.to_owned(), hub: hub.to_owned() });
-    }
-    match config.unknown_ca(enrollment) {
-        Some(ca) => Err(ConfigError::UnknownCa { enrollment: name.to_owned(), ca: ca.to_owned() }),
-        None => Ok(()),
     }
 }
 

@@ -7,11 +7,15 @@ use std::cell::Cell;
 use proptest::prelude::*;
 
 use super::*;
-use crate::protocol::{Body, Enrolment, Malformed, Registration, RegistrationState, Status};
+use crate::protocol::{
+    Body, Enrolment, Malformed, Registration, RegistrationState, Reply, RetryAfter, Status,
+};
 use crate::random::Seed;
 use crate::service::allocation;
 use crate::service::certificate::CertificateInfo;
-use crate::service::enrollment::{Attestation, CaCertificate, Group, Individual, SymmetricKey};
+use crate::service::enrollment::{
+    AllocationPolicy, Attestation, CaCertificate, Group, Individual, SymmetricKey,
+};
 use crate::service::throttle::{RetryAfterMode, profile};
 use crate::service::{Assignment, Certificate, Hub, NamedCertificate, Resource};
 use crate::time::Calendar;

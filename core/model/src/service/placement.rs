@@ -6,10 +6,11 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::allocation;
+use super::answer::Ticket;
 use super::config::Assignment;
 use super::enrollment::{AllocationPolicy, CustomAllocation, Enrollment};
 use super::enrollment_api::Resource;
-use super::machine::{Service, Ticket};
+use super::machine::Service;
 use super::metrics::MetricStatus;
 use super::record::{EnrollmentPlace, EnrollmentRef};
 use crate::protocol::{Registration, RegistrationState, Substatus, code};

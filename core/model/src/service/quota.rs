@@ -1,6 +1,7 @@
 //! Quotas: what the meters say to a request, and when they tell it to come back.
 
-use super::machine::{Handled, Refusal, Service};
+use super::answer::{Handled, Refusal};
+use super::machine::Service;
 use super::throttle::{RetryAfterMode, Verdict};
 use crate::protocol::{Malformed, RetryAfter, code};
 use crate::random::Purpose;

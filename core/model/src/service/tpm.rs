@@ -1,8 +1,9 @@
 //! TPM attestation, the service's side: who is challenged, and which keys challenges carry (`dps-protocol` 10).
 
 use super::Evidence;
+use super::answer::{Answer, Handled, Refusal};
 use super::enrollment::{Attestation, Individual, SymmetricKey};
-use super::machine::{Answer, Handled, Refusal, Service};
+use super::machine::Service;
 use super::record::{Caller, EnrollmentPlace};
 use crate::protocol::{Body, Enrolment, code};
 use crate::random::Purpose;

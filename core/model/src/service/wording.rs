@@ -3,8 +3,9 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
+use super::answer::{Answer, Ticket};
 use super::enrollment::Attestation;
-use super::machine::{Answer, Service, Ticket};
+use super::machine::Service;
 use super::record::EnrollmentPlace;
 use crate::protocol::{
     Body, Enrolment, ErrorBody, OperationId, Registration, RegistrationState, Reply, RetryAfter, Status, http,

@@ -10,9 +10,10 @@ use super::{
 use crate::protocol::{Body, Enrolment, Registration, RetryAfter, Status, code, http};
 use crate::random::{Purpose, Seed};
 use crate::service::access::Permission;
+use crate::service::answer::Refusal;
 use crate::service::certificate::{CertificateInfo, Certificates};
 use crate::service::enrollment::{Attestation, Enrollment, Group, Individual};
-use crate::service::machine::{Refusal, Service};
+use crate::service::machine::Service;
 use crate::service::record::EnrollmentRef;
 use crate::service::store::{Book, Kept};
 use crate::service::{Evidence, Resource as TokenResource, Token};
