@@ -8,6 +8,7 @@
 //! Every draw is keyed by (seed, name of the fault, device, count): taking a fault out leaves the others' draws as they
 //! were, and the order of execution changes nothing.
 
+mod amqp;
 mod check;
 mod file;
 mod fleet;
@@ -23,6 +24,10 @@ mod tally;
 mod timeline;
 mod verdict;
 
+pub use amqp::{
+    AmqpAwaited, AmqpCondition, AmqpCutAfter, AmqpDetachAfter, CorrelationForm, FrameForm, ReleaseForm,
+    RetryAfterForm,
+};
 pub use check::Complaint;
 pub(crate) use check::check;
 pub use file::{AppliesTo, ChaosFile, Count, Limits, Ramp, Repeat, Select, Start, Unit};

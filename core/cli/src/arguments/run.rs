@@ -33,7 +33,9 @@ pub(crate) struct RunArguments {
 
     /// Add a fault to the scenario's, such as 'register @60s..105s 5%/request -> 429(retry-after=30)'; may be
     /// repeated. Before the arrow: register, poll, lookup or any; when; and, if wanted, a chance with its unit (device,
-    /// connection, request), a ceiling (x20) and `first 2/device`
+    /// connection, request), a ceiling (x20) and `first 2/device`. Behind it: a status, a word such as quota(50%) or
+    /// reset(after-request), or any kind of a scenario with its values, such as http.body(truncated),
+    /// net.latency(50ms..2s) or fleet.power-outage(off=90s, keep-cache=0%)
     #[arg(long, value_name = "FAULT")]
     pub(crate) chaos: Vec<String>,
 
@@ -56,6 +58,19 @@ pub(crate) struct RunArguments {
     /// Serve the live numbers to a Prometheus while the run lasts, such as at 127.0.0.1:9464
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) metrics: Option<SocketAddr>,
+
+    /// Write what each watched device does to this file, a JSON object a line, for `fleetstorm explain`; devices are
+    /// watched as the report's practices are: all of up to 10,000, a sample of a larger fleet
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
+
+    /// Trace this device only, by its registration id or its number; may be repeated
+    #[arg(long, value_name = "DEVICE", requires = "trace")]
+    pub(crate) trace_device: Vec<String>,
+
+    /// Size at which the trace ends, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 256, requires = "trace")]
+    pub(crate) trace_limit: u32,
 
     #[command(flatten)]
     pub(crate) source: ScenarioOptions,

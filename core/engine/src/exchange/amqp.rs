@@ -88,11 +88,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
 
     /// Sends what is said and reads what comes back.
     async fn turn(&mut self) -> Result<Bytes, Fault> {
-        let spoken = async {
-            self.frames.flush().await?;
-            self.frames.next(self.client.frame_max_bytes()).await
-        };
-        spoken.await.map_err(|broken| match broken {
+        // A service that says why it closes may be gone before it can be told anything: what has come counts.
+        let flushed = self.frames.flush().await;
+        let unit = self.frames.next(self.client.frame_max_bytes()).await;
+        unit.map_err(|broken| match flushed.err().unwrap_or(broken) {
             Broken::Ended => Fault::Closed,
             Broken::Malformed(_) => Fault::Protocol,
             Broken::Failed(error) => connect::fault_when_connecting(&error),

@@ -3,17 +3,20 @@
 //! The model's [`Server`] knows the protocol; the door carries bytes to it, asks the service, and keeps answers until
 //! their time has come and the client wants them. A client's credit bounds what it can have under way.
 
+mod astray;
+
 use std::collections::VecDeque;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use fleetstorm_model::chaos::DoorStep;
 use fleetstorm_model::protocol::amqp::{
-    Guest, Heard, Refusal, RequestCall, Server, Tpm, frame, read_request,
+    Guest, Heard, Refusal, RequestCall, Server, Tpm, frame, named_by, read_request,
 };
 use fleetstorm_model::protocol::http::{
     API_VERSION, API_VERSIONS, read_submission, read_tpm, tpm_keys, write_reply,
 };
-use fleetstorm_model::protocol::{Body, OperationId, RetryAfter, Status};
+use fleetstorm_model::protocol::{Body, Operation, OperationId, RetryAfter, Status};
 use fleetstorm_model::service::log::What;
 use fleetstorm_model::service::{Call, Handled, Request as Asked, Submission};
 use fleetstorm_model::time::{Moment, Span};
@@ -39,6 +42,7 @@ where
         pending: VecDeque::new(),
         heard: now,
         spoke: now,
+        astray: Astray::default(),
     };
     // Boxed, so that a connected client does not carry this state for the rest of its life.
     let greeting = Box::pin(tokio::time::timeout(house.limits.connect, talk.greet()));
@@ -49,12 +53,23 @@ where
     let _ = tokio::time::timeout(house.limits.body, talk.frames.shutdown()).await;
 }
 
+/// What faults have to remember.
+#[derive(Default)]
+struct Astray {
+    /// The registration id that the client has named before it has a link.
+    name: Option<Box<str>>,
+    /// The correlation id of the answer before, and whether there was one.
+    correlation_id: Option<Box<[u8]>>,
+    earlier: bool,
+}
+
 /// An answer that a latency or a shaping queue still holds, or that its client does not want yet.
 struct Answer {
     at: Moment,
     /// The request's delivery, and whether it is settled.
     delivery: (u32, bool),
     correlation_id: Option<Box<[u8]>>,
+    operation: Operation,
     status: Status,
     retry_after: RetryAfter,
     body: Vec<u8>,
@@ -73,6 +88,7 @@ struct Talk<'a, S> {
     /// When the last frame came, and when the last one was sent.
     heard: Moment,
     spoke: Moment,
+    astray: Astray,
 }
 
 /// What comes first.
@@ -114,6 +130,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
                     }
                 }
                 Event::AnswerDue => self.deliver(&mut out),
+                Event::Heartbeat if self.struck(None, DoorStep::AmqpHeartbeat).is_some() => {
+                    self.spoke = self.house.clock.now();
+                }
                 Event::Heartbeat => frame::write_heartbeat(&mut out),
                 Event::Silent => self.server.give_up(&mut out),
                 Event::Malformed(broken) => {
@@ -164,15 +183,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
         let mut out = Vec::new();
         let (house, peer) = (self.house, self.peer);
         let heard = match frame::read(unit) {
-            Ok(unit) => self.server.take(&unit, &mut |guest| admit(house, peer, guest), &mut out),
+            Ok(unit) => {
+                if house.is_armed() && self.astray.name.is_none() {
+                    self.astray.name = named_by(&unit).map(Into::into);
+                }
+                self.server.take(&unit, &mut |guest| admit(house, peer, guest), &mut out)
+            }
             Err(malformed) => {
                 self.server.fail(malformed, &mut out);
                 Err(malformed)
             }
         };
+        if let Ok(Heard::Greeted(greeting)) = heard {
+            return self.greeted(greeting, &out);
+        }
         self.say(&out);
         match heard {
-            Ok(Heard::Nothing) => Some(()),
+            Ok(Heard::Nothing | Heard::Greeted(_)) => Some(()),
             Ok(Heard::Request { delivery, settled, message }) => {
                 self.request((delivery, settled), &message).await
             }
@@ -200,10 +227,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
                 return None;
             }
         };
+        let poll = matches!(request.call, RequestCall::Poll(_));
+        let operation = if poll { Operation::Poll } else { Operation::Register };
+        let fault = self.struck(Some(operation), DoorStep::AmqpRequest);
+        if fault.as_ref().is_some_and(|fault| self.gives_back(fault, delivery)) {
+            return Some(());
+        }
         if !self.house.latency.is_zero() {
             tokio::time::sleep(self.house.latency).await;
         }
-        let poll = matches!(request.call, RequestCall::Poll(_));
         let call = match request.call {
             RequestCall::Poll(id) => OperationId::read(id).map_or(Call::NoSuchPath, Call::Poll),
             RequestCall::Unknown => Call::NoSuchPath,
@@ -232,11 +264,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
             at: now + handled.delay,
             delivery,
             correlation_id: request.correlation_id.map(Into::into),
+            operation,
             status: handled.reply.status,
             retry_after: handled.reply.retry_after,
             body,
         });
-        Some(())
+        fault.map_or(Some(()), |fault| self.breaks_off(&fault))
     }
 
     /// A rejection needs no credit.
@@ -246,9 +279,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
 
     /// Sends the first pending answer.
     fn deliver(&mut self, out: &mut Vec<u8>) {
-        let Some(answer) = self.pending.pop_front() else { return };
+        let Some(mut answer) = self.pending.pop_front() else { return };
+        let refused = is_refusal(answer.status);
+        if self.house.is_armed() && self.goes_astray(&mut answer, refused, out) {
+            return;
+        }
         let outcome = (answer.status, answer.retry_after);
-        if is_refusal(answer.status) {
+        if refused {
             let description = String::from_utf8_lossy(&answer.body);
             self.server.reject(answer.delivery, outcome, &description, out);
         } else {

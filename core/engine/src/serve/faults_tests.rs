@@ -2,34 +2,23 @@
 
 use std::rc::Rc;
 
-use fleetstorm_model::chaos::{Layer, Timeline};
 use fleetstorm_model::protocol::mqtt::ANSWERS;
-use fleetstorm_model::scenario::Scenario;
 use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v4::{Connect, ConnectReturnCode, Packet, Publish, Subscribe, SubscribeReasonCode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::super::{House, serve_http, serve_mqtt, testing};
+use super::super::{serve_http, serve_mqtt, testing};
 use crate::evidence::Peer;
 
-/// A house whose service throttles everybody for three seconds, so that every answer is known, and a fault.
-fn house(fault: &str) -> Rc<House> {
-    let throttle = "[[chaos]]\nfault = { kind = \"service.throttle\", retry_after = [\"3\"] }\n";
-    let text = format!("[fleet]\ndevices = 10\n{throttle}[[chaos]]\nfault = {{ kind = {fault} }}\n");
-    let scenario = Scenario::read(&text, "t.toml", &[]).unwrap_or_else(|problems| panic!("{problems}"));
-    let timeline = Timeline::new(&scenario, &[0; 10]).unwrap();
-    let house = testing::house();
-    house.service.borrow_mut().disturb(timeline.rules(&[Layer::Service]), "dev-");
-    house.arm(&timeline, "dev-");
-    house
-}
+/// What the service says to everybody, so that every answer is known.
+const THROTTLED: &str = "\"service.throttle\", retry_after = [\"3\"]";
 
 /// What comes back for these bytes.
 fn talk(fault: &str, said: &[u8], http: bool) -> Vec<u8> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let house = house(fault);
+        let house = testing::house_under(THROTTLED, fault);
         let (mut ours, theirs) = tokio::io::duplex(4 << 20);
         let send = async {
             ours.write_all(said).await.unwrap();

@@ -3,8 +3,9 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use fleetstorm_model::chaos::{Layer, Timeline};
 use fleetstorm_model::random::Seed;
-use fleetstorm_model::scenario::MockFile;
+use fleetstorm_model::scenario::{MockFile, Scenario};
 use fleetstorm_model::service::Service;
 use fleetstorm_model::time::Calendar;
 
@@ -19,4 +20,17 @@ pub(crate) fn house() -> Rc<House> {
     let mut config = crate::mock::resolve(&file, &fleet, Calendar::VIRTUAL).unwrap();
     config.seed = Seed(1);
     House::new(Service::new(config).unwrap(), Clock::start(), Duration::ZERO, file.mqtt, None, None)
+}
+
+/// The demo's house whose service gives everybody the same answer, and which is under a fault of the protocol, both in the
+/// words of a scenario: `"mqtt.duplicate"`.
+pub(crate) fn house_under(answer: &str, fault: &str) -> Rc<House> {
+    let entry = |kind: &str| format!("[[chaos]]\nfault = {{ kind = {kind} }}\n");
+    let text = format!("[fleet]\ndevices = 10\n{}{}", entry(answer), entry(fault));
+    let scenario = Scenario::read(&text, "t.toml", &[]).unwrap_or_else(|problems| panic!("{problems}"));
+    let timeline = Timeline::new(&scenario, &[0; 10]).unwrap();
+    let house = house();
+    house.service.borrow_mut().disturb(timeline.rules(&[Layer::Service]), "dev-");
+    house.arm(&timeline, "dev-");
+    house
 }

@@ -1,5 +1,6 @@
 //! What is wrong with the faults of a scenario.
 
+use super::amqp::AmqpCutAfter;
 use super::file::{AppliesTo, ChaosFile, Start, Unit};
 use super::kind::FaultKind;
 use super::layer::Layer;
@@ -213,7 +214,9 @@ impl Checker<'_> {
 
     fn kind(&mut self, file: &ChaosFile) {
         match &file.fault {
-            FaultKind::NetLatency { delay } | FaultKind::ServiceBrownout { delay, .. } => {
+            FaultKind::NetLatency { delay }
+            | FaultKind::ServiceBrownout { delay, .. }
+            | FaultKind::ServiceAllocationSlow { delay } => {
                 if let Err(message) = delay.check() {
                     self.refuse("fault.delay", message, "");
                 }
@@ -239,6 +242,13 @@ impl Checker<'_> {
             FaultKind::MqttSuback { code } if ![0, 1, 128].contains(code) => {
                 self.refuse("fault.code", format!("SUBACK has no code {code}"), "write 0, 1 or 128");
             }
+            FaultKind::AmqpSasl { code: 0 } => {
+                self.refuse("fault.code", "0 is no refusal", "write 1 to 4, or more for an unknown one");
+            }
+            FaultKind::AmqpDisconnect { after: AmqpCutAfter::Sasl, condition: Some(_) } => {
+                let help = "leave it out, or write `after = \"open\"`";
+                self.refuse("fault.condition", "before the connection is open nobody can be told", help);
+            }
             FaultKind::ServiceQuota { factor } if !(*factor > 0.0 && *factor <= 1e3) => {
                 let help = "0.5 halves the quota; for none at all use service.throttle";
                 self.refuse("fault.factor", format!("a factor of {factor}"), help);
@@ -247,7 +257,14 @@ impl Checker<'_> {
                 self.refuse("fault.code", format!("{code} is no six-digit code"), "write one such as 400207");
             }
             FaultKind::ServiceHubUnlinked { hub } => self.hub(hub),
-            FaultKind::FleetPowerOutage { .. } => self.outage(),
+            FaultKind::ServiceFailover { quota } if !(*quota > 0.0 && *quota <= 1e3) => {
+                let help = "0.5 halves the quota; for none at all use service.throttle";
+                self.refuse("fault.quota", format!("a quota of {quota} times the usual one"), help);
+            }
+            FaultKind::FleetFirmwareLoop { every } if every.0 == Span::ZERO => {
+                self.refuse("fault.every", "it would never get as far as booting", "write some time");
+            }
+            kind if kind.cuts_power() => self.outage(),
             _ => {}
         }
         if let FaultKind::ServiceBrownout { lost, .. } = &file.fault
@@ -266,7 +283,9 @@ impl Checker<'_> {
     fn outage(&mut self) {
         if self.scenario.cohorts.iter().any(|cohort| cohort.life.is_some()) {
             let help = "list it under `power_cuts` in the cohort's `life`";
-            self.refuse("fault", "an outage is for devices that only register", help);
+            let message =
+                format!("{} is for devices that only register", self.scenario.chaos[self.index].fault.name());
+            self.refuse("fault", message, help);
         }
     }
 

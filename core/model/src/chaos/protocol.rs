@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::amqp;
 use super::kind::FaultKind;
 use super::rules::{Occasion, Rules};
 use super::service::chosen;
@@ -113,6 +114,27 @@ pub enum DoorStep {
     },
     /// A PINGREQ has been read.
     MqttPing,
+    /// The SASL layer of AMQP has ended well.
+    AmqpSasl,
+    /// The AMQP connection is open.
+    AmqpOpen,
+    /// Its session has begun.
+    AmqpBegin,
+    /// The link that carries its requests is attached.
+    AmqpAttach,
+    /// A request has been read.
+    AmqpRequest,
+    /// The service's answer is about to leave over AMQP.
+    AmqpAnswer {
+        /// It rejects the request.
+        refused: bool,
+        /// It says when to come back.
+        retry_after: bool,
+        /// An answer that was no refusal has left on this connection before.
+        earlier: bool,
+    },
+    /// A sign of life is due.
+    AmqpHeartbeat,
 }
 
 impl DoorStep {
@@ -142,7 +164,7 @@ impl DoorStep {
             | FaultKind::MqttDuplicate
             | FaultKind::MqttOrder { form: OrderForm::Late }
             | FaultKind::MqttTopic { form: TopicForm::Extra } => matches!(self, Self::MqttAnswer { .. }),
-            _ => false,
+            kind => amqp::concerns(self, kind),
         }
     }
 }

@@ -6,7 +6,13 @@
 //! register @0s first 2/device -> 500
 //! any @60s..90s -> quota(50%)
 //! any @60s -> outage(off=90s, spread=5s)
+//! register @0s..60s 5%/request -> http.body(truncated)
+//! any @0s first 1/device -> amqp.disconnect(request, condition=amqp:connection:forced)
 //! ```
+//!
+//! What goes wrong is one of a few short words, or any kind of the long form with its values.
+
+mod kind;
 
 use std::ops::Range;
 
@@ -16,6 +22,7 @@ use winnow::error::{ContextError, ErrMode, StrContext, StrContextValue};
 use winnow::prelude::*;
 use winnow::token::{take_till, take_while};
 
+use self::kind::Kinds;
 use super::file::{ChaosFile, Count, Limits, Select, SelectOperation, Start, Unit};
 use super::kind::FaultKind;
 use super::network::{BlackholePhase, DnsFailure, ResetPhase, TlsFailure};
@@ -38,21 +45,36 @@ pub struct ShortFormError {
 /// # Errors
 /// What could not be read, and what was expected there.
 pub fn parse_short(text: &str) -> Result<ChaosFile, ShortFormError> {
-    terminated(line, (multispace0, eof)).parse(text).map_err(|error| {
-        let at = error.offset().min(text.len());
-        let expected: Vec<String> = error
-            .inner()
-            .context()
-            .filter_map(|context| match context {
-                StrContext::Expected(value) => Some(value.to_string()),
-                _ => None,
-            })
-            .collect();
-        let found = text.get(at..).unwrap_or_default().trim();
-        let found = if found.is_empty() { "the end".to_owned() } else { format!("`{found}`") };
-        let expected = if expected.is_empty() { "the end".to_owned() } else { expected.join(" or ") };
-        ShortFormError { message: format!("{found}, where {expected} was expected"), at: at..text.len() }
-    })
+    let (head, tail) = text.split_once(ARROW).unwrap_or((text, ""));
+    let file = terminated(occasion, (multispace0, eof.context(expected("`-> what goes wrong`"))))
+        .parse(head)
+        .map_err(|error| refused(text, error.offset(), error.inner()))?;
+    if tail.is_empty() && head.len() == text.len() {
+        return Err(refused(text, text.len(), &context(expected("`-> what goes wrong`"))));
+    }
+    let (name, arguments) = delimited(multispace0, action, (multispace0, eof.context(expected("the end"))))
+        .parse(tail)
+        .map_err(|error| refused(text, head.len() + ARROW.len() + error.offset(), error.inner()))?;
+    let at = text.len() - tail.trim_start().len();
+    let fault = fault(name, &arguments).map_err(|message| ShortFormError { message, at: at..text.len() })?;
+    Ok(ChaosFile { fault, ..file })
+}
+
+const ARROW: &str = "->";
+
+fn refused(text: &str, at: usize, error: &ContextError) -> ShortFormError {
+    let at = at.min(text.len());
+    let expected: Vec<String> = error
+        .context()
+        .filter_map(|context| match context {
+            StrContext::Expected(value) => Some(value.to_string()),
+            _ => None,
+        })
+        .collect();
+    let found = text.get(at..).unwrap_or_default().trim();
+    let found = if found.is_empty() { "the end".to_owned() } else { format!("`{found}`") };
+    let expected = if expected.is_empty() { "the end".to_owned() } else { expected.join(" or ") };
+    ShortFormError { message: format!("{found}, where {expected} was expected"), at: at..text.len() }
 }
 
 type Read<T> = Result<T, ErrMode<ContextError>>;
@@ -61,14 +83,13 @@ fn expected(what: &'static str) -> StrContext {
     StrContext::Expected(StrContextValue::Description(what))
 }
 
-fn line(input: &mut &str) -> Read<ChaosFile> {
+/// Everything before the arrow. What goes wrong is filled in later.
+fn occasion(input: &mut &str) -> Read<ChaosFile> {
     let operation = preceded(multispace0, operation).parse_next(input)?;
     let (start, duration) = preceded(multispace1, when).parse_next(input)?;
     let chance = opt(preceded(multispace1, chance)).parse_next(input)?;
     let total = opt(preceded((multispace1, 'x'), cut_err(number::<u64>))).parse_next(input)?;
     let count = opt(preceded((multispace1, "first", multispace1), cut_err(first))).parse_next(input)?;
-    (multispace1, "->", multispace0).context(expected("`-> what goes wrong`")).parse_next(input)?;
-    let fault = action.parse_next(input)?;
     let (probability, unit) = chance.unzip();
     Ok(ChaosFile {
         start: Start::At(start),
@@ -78,7 +99,7 @@ fn line(input: &mut &str) -> Read<ChaosFile> {
         unit,
         count,
         limits: Limits { active: None, total },
-        ..ChaosFile::of(fault)
+        ..ChaosFile::of(FaultKind::NetRefused)
     })
 }
 
@@ -104,10 +125,14 @@ fn when(input: &mut &str) -> Read<(Duration, Option<Duration>)> {
     }
 }
 
-fn cut(context: StrContext) -> ErrMode<ContextError> {
+fn cut(what: StrContext) -> ErrMode<ContextError> {
+    ErrMode::Cut(context(what))
+}
+
+fn context(what: StrContext) -> ContextError {
     let mut error = ContextError::new();
-    error.push(context);
-    ErrMode::Cut(error)
+    error.push(what);
+    error
 }
 
 fn span(input: &mut &str) -> Read<Duration> {
@@ -150,31 +175,34 @@ fn first(input: &mut &str) -> Read<Count> {
 }
 
 /// A name or number, and what stands in brackets behind it.
-fn action(input: &mut &str) -> Read<FaultKind> {
-    let start = *input;
-    let name = take_while(1.., |c: char| c.is_ascii_alphanumeric() || c == '-')
-        .context(expected("what goes wrong, such as 429(retry-after=30) or reset(after-request)"))
+fn action<'a>(input: &mut &'a str) -> Read<(&'a str, Vec<&'a str>)> {
+    let name = take_while(1.., |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.')
+        .context(expected("what goes wrong, such as 429(retry-after=30) or http.body(truncated)"))
         .parse_next(input)?;
     let argument = preceded(multispace0, take_till(1.., [',', ')'])).map(|text: &str| text.trim());
     let arguments: Option<Vec<&str>> =
         opt(delimited('(', separated(0.., argument, ','), cut_err(')'.context(expected("`)`")))))
             .parse_next(input)?;
-    let arguments = Arguments(arguments.unwrap_or_default());
-    match kind(name, &arguments) {
-        Some(kind) => Ok(kind),
-        None => {
-            *input = start;
-            Err(cut(expected(
-                "429(retry-after=30), a status, quota(50%), slow(2s), lost(30%), stuck(30s), forgotten, \
-                 failed(400207), disabled, clock(5m), refused, dns, tls(expired), delay(200ms), \
-                 reset(after-request), blackhole(answer), bandwidth(1000), drip(1,100ms), slice(7), \
-                 outage(off=90s), no-back-off(100ms) or equal-seeds",
-            )))
-        }
-    }
+    Ok((name, arguments.unwrap_or_default()))
 }
 
-struct Arguments<'a>(Vec<&'a str>);
+/// A short word, or a kind of the long form.
+fn fault(name: &str, arguments: &[&str]) -> Result<FaultKind, String> {
+    if name.contains('.') {
+        return Kinds::new().read(name, arguments);
+    }
+    word(name, &Arguments(arguments)).ok_or_else(|| {
+        format!(
+            "`{name}({})` says nothing that goes wrong: write 429(retry-after=30), a status, quota(50%), slow(2s), \
+             lost(30%), stuck(30s), forgotten, failed(400207), disabled, clock(5m), refused, dns, tls(expired), \
+             delay(200ms), reset(after-request), blackhole(answer), bandwidth(1000), drip(1,100ms), slice(7), \
+             outage(off=90s), no-back-off(100ms), equal-seeds, or a kind of a scenario such as http.body(truncated)",
+            arguments.join(", ")
+        )
+    })
+}
+
+struct Arguments<'a>(&'a [&'a str]);
 
 impl Arguments<'_> {
     fn first<T: std::str::FromStr>(&self) -> Option<T> {
@@ -199,14 +227,14 @@ impl Arguments<'_> {
     }
 
     fn retry_after(&self) -> Option<Vec<super::RetryAfterText>> {
-        match self.0.as_slice() {
+        match self.0 {
             [] => Some(Vec::new()),
             _ => self.named("retry-after").map(|value| vec![value]),
         }
     }
 }
 
-fn kind(name: &str, arguments: &Arguments<'_>) -> Option<FaultKind> {
+fn word(name: &str, arguments: &Arguments<'_>) -> Option<FaultKind> {
     let constant = |delay| Delay::Constant { delay };
     Some(match name {
         "429" => FaultKind::ServiceThrottle { retry_after: arguments.retry_after()? },

@@ -19,8 +19,8 @@ use percent_encoding::percent_decode_str;
 
 use super::{RetryAfter, Status};
 pub use client::{Client, Said, Terms};
-pub use message::{Request, RequestCall, read_request};
-pub use server::{Guest, Heard, Refusal, Server};
+pub use message::{Request, RequestCall, read_request, strange_correlation_id};
+pub use server::{Greeting, Guest, Heard, Misanswer, Refusal, Server};
 pub use tpm::Tpm;
 use value::{Compound, Items, Value};
 
@@ -121,6 +121,26 @@ pub(crate) fn read_address(text: &str) -> Option<(String, String)> {
     Some((decode(id_scope)?, decode(registration_id)?))
 }
 
+/// The registration id that a client names before it has a link: in its user name, as a TPM, or by the name of its
+/// container, which clients that are not ours may choose otherwise.
+pub fn named_by(unit: &frame::Unit<'_>) -> Option<String> {
+    match unit {
+        frame::Unit::Header(_) => None,
+        frame::Unit::Sasl(body) => match sasl::read(body).ok()? {
+            sasl::Sasl::Init { mechanism, initial_response, .. } => match Mechanism::of(mechanism)? {
+                Mechanism::Plain => Some(read_address(sasl::read_plain(initial_response?)?.0)?.1),
+                Mechanism::Tpm => Some(Tpm::read(initial_response?)?.registration_id),
+                Mechanism::External | Mechanism::Anonymous => None,
+            },
+            _ => None,
+        },
+        frame::Unit::Amqp { body, .. } => match performative::read(body).ok()?? {
+            performative::Performative::Open(open) => Some(open.container_id.to_owned()),
+            _ => None,
+        },
+    }
+}
+
 /// Names for conditions of the specification (part 2, 2.8.15 to 2.8.18) and of DPS.
 mod condition {
     pub(super) const INTERNAL_ERROR: &str = "amqp:internal-error";
@@ -128,6 +148,10 @@ mod condition {
     pub(super) const UNAUTHORIZED: &str = "amqp:unauthorized-access";
     pub(super) const NOT_ALLOWED: &str = "amqp:not-allowed";
     pub(super) const LOCKED: &str = "amqp:resource-locked";
+    pub(super) const DELETED: &str = "amqp:resource-deleted";
+    pub(super) const CONNECTION_FORCED: &str = "amqp:connection:forced";
+    pub(super) const DETACH_FORCED: &str = "amqp:link:detach-forced";
+    pub(super) const STOLEN: &str = "amqp:link:stolen";
     pub(super) const PRECONDITION_FAILED: &str = "amqp:precondition-failed";
     pub(super) const LIMIT_EXCEEDED: &str = "amqp:resource-limit-exceeded";
     pub(super) const FRAMING_ERROR: &str = "amqp:connection:framing-error";
@@ -166,9 +190,33 @@ pub(crate) fn status_of(condition: &str) -> Status {
 }
 
 const RETRY_AFTER: &str = "retry-after";
+const RETRY_AFTER_CAPITAL: &str = "Retry-After";
 
-/// Clients look for either spelling, each with its case.
-const RETRY_AFTER_SPELLINGS: [&str; 2] = [RETRY_AFTER, "Retry-After"];
+/// How `retry-after` is spelled. Clients look for either key, each with its case, and for one type or another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RetryAfterKeys {
+    /// Under both keys, as an int where it is a number: C reads nothing else.
+    #[default]
+    Both,
+    /// Only as `retry-after`.
+    Lower,
+    /// Only as `Retry-After`.
+    Capital,
+    /// Under both keys, as a text.
+    Text,
+    /// Under both keys, as a long.
+    Long,
+}
+
+impl RetryAfterKeys {
+    const fn keys(self) -> &'static [&'static str] {
+        match self {
+            Self::Lower => &[RETRY_AFTER],
+            Self::Capital => &[RETRY_AFTER_CAPITAL],
+            Self::Both | Self::Text | Self::Long => &[RETRY_AFTER, RETRY_AFTER_CAPITAL],
+        }
+    }
+}
 
 fn read_retry_after(mut properties: Items<'_>) -> Result<RetryAfter, Malformed> {
     while let Some((key, value)) = properties.pair()? {
@@ -186,21 +234,27 @@ fn read_retry_after(mut properties: Items<'_>) -> Result<RetryAfter, Malformed> 
     Ok(RetryAfter::Absent)
 }
 
-/// Writes `retry-after` in both spellings: an int where it is a number, because C reads nothing else, and a text where
-/// it is not. `key` writes the key, which is a symbol in an error and a string in a message.
+/// Writes `retry-after`; a text where it is no number. `key` writes the key, which is a symbol in an error and a string in
+/// a message.
 fn write_retry_after<'m, 'o>(
     retry_after: RetryAfter,
+    keys: RetryAfterKeys,
     map: &'m mut Compound<'o>,
     key: impl for<'k> Fn(&'k mut Compound<'o>, &'static str) -> &'k mut Compound<'o>,
 ) {
     if retry_after == RetryAfter::Absent {
         return;
     }
-    for spelling in RETRY_AFTER_SPELLINGS {
-        let map = key(map, spelling);
-        match retry_after {
-            RetryAfter::Seconds(secs) if i32::try_from(secs).is_ok() => map.int(secs.cast_signed()),
-            other => map.string(&*other.to_string()),
+    for name in keys.keys() {
+        let map = key(map, name);
+        match (retry_after, keys) {
+            (RetryAfter::Seconds(secs), RetryAfterKeys::Long) => map.long(secs.into()),
+            (RetryAfter::Seconds(secs), keys)
+                if keys != RetryAfterKeys::Text && i32::try_from(secs).is_ok() =>
+            {
+                map.int(secs.cast_signed())
+            }
+            (other, _) => map.string(&*other.to_string()),
         };
     }
 }

@@ -426,9 +426,13 @@ fn refused(condition: &str) -> Fault {
     match condition {
         condition::UNAUTHORIZED | condition::NOT_ALLOWED => Fault::NotAuthorized,
         condition::NOT_FOUND
+        | condition::DELETED
+        | condition::LOCKED
         | condition::THROTTLED
         | condition::LIMIT_EXCEEDED
         | condition::INTERNAL_ERROR => Fault::Unavailable,
+        // Nothing is wrong with the device: it may come again.
+        condition::CONNECTION_FORCED | condition::DETACH_FORCED | condition::STOLEN => Fault::Closed,
         _ => Fault::Protocol,
     }
 }

@@ -57,6 +57,11 @@ impl Sending {
         (max >= FRAME_MIN_BYTES).then_some(())
     }
 
+    /// The longest frame that the peer takes.
+    pub(super) const fn frame_max(&self) -> u32 {
+        self.frame_max
+    }
+
     pub(super) fn begin(&mut self, begin: &Begin) {
         self.window = begin.incoming_window;
     }

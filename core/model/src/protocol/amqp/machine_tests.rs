@@ -8,7 +8,10 @@ use super::*;
 use crate::outcome::Fault;
 use crate::protocol::{Body, Operation, OperationId, RegistrationState, Reply};
 
-const TOKEN: &str = "SharedAccessSignature sr=x";
+/// No `retry-after`.
+const USUAL: (RetryAfter, RetryAfterKeys) = (RetryAfter::Absent, RetryAfterKeys::Both);
+
+pub(super) const TOKEN: &str = "SharedAccessSignature sr=x";
 
 fn terms<'a>(address: &'a str, token: Option<&'a str>) -> Terms<'a> {
     Terms {
@@ -23,23 +26,23 @@ fn terms<'a>(address: &'a str, token: Option<&'a str>) -> Terms<'a> {
 }
 
 /// Both ends, and what each has written that the other has not taken.
-struct Pair {
-    client: Client,
-    server: Server,
-    to_server: Vec<u8>,
-    to_client: Vec<u8>,
+pub(super) struct Pair {
+    pub(super) client: Client,
+    pub(super) server: Server,
+    pub(super) to_server: Vec<u8>,
+    pub(super) to_client: Vec<u8>,
     address: String,
     token: Option<&'static str>,
     /// What the server says to a device's link.
     refusal: Option<Refusal>,
     guests: Vec<Guest>,
-    requests: Vec<(u32, bool, Vec<u8>)>,
+    pub(super) requests: Vec<(u32, bool, Vec<u8>)>,
     ready: bool,
     server_over: bool,
 }
 
 impl Pair {
-    fn new(token: Option<&'static str>) -> Self {
+    pub(super) fn new(token: Option<&'static str>) -> Self {
         let address = address("0ne00ABCDEF", "dev-1");
         let mut to_server = Vec::new();
         let client = Client::start(&terms(&address, token), &mut to_server);
@@ -59,7 +62,7 @@ impl Pair {
     }
 
     /// Carries everything both ways until both ends are silent; what the client made of it.
-    fn settle(&mut self) -> Vec<Result<Said, Fault>> {
+    pub(super) fn settle(&mut self) -> Vec<Result<Said, Fault>> {
         let mut said = Vec::new();
         while !self.to_server.is_empty() || !self.to_client.is_empty() {
             self.serve();
@@ -85,6 +88,25 @@ impl Pair {
         said
     }
 
+    /// Carries everything until the server hears `heard`, whose words are lost, and does `act` to it.
+    pub(super) fn before(&mut self, heard: Heard<'_>, act: impl FnOnce(&mut Server)) {
+        loop {
+            let size = length(&self.to_server, self.server.frame_max_bytes()).unwrap().unwrap();
+            let unit: Vec<u8> = self.to_server.drain(..size).collect();
+            let mut out = Vec::new();
+            if self.server.take(&frame::read(&unit).unwrap(), &mut |_| Ok(()), &mut out).unwrap() == heard {
+                return act(&mut self.server);
+            }
+            let terms = terms(&self.address, self.token);
+            let mut rest = &out[..];
+            while let Some(size) = length(rest, self.client.frame_max_bytes()).unwrap() {
+                let (unit, after) = rest.split_at(size);
+                self.client.greet(&frame::read(unit).unwrap(), &terms, &mut self.to_server).unwrap();
+                rest = after;
+            }
+        }
+    }
+
     fn serve(&mut self) {
         let bytes = std::mem::take(&mut self.to_server);
         let mut rest = &bytes[..];
@@ -96,7 +118,7 @@ impl Pair {
                 refusal.clone().map_or(Ok(()), Err)
             };
             match self.server.take(&frame::read(unit).unwrap(), &mut admit, &mut self.to_client).unwrap() {
-                Heard::Nothing => {}
+                Heard::Nothing | Heard::Greeted(_) => {}
                 Heard::Request { delivery, settled, message } => {
                     self.requests.push((delivery, settled, message.into_owned()));
                 }
@@ -108,7 +130,7 @@ impl Pair {
         assert!(rest.is_empty(), "the client writes whole frames");
     }
 
-    fn open(token: Option<&'static str>) -> Self {
+    pub(super) fn open(token: Option<&'static str>) -> Self {
         let mut pair = Self::new(token);
         let said = pair.settle();
         let expected: &[_] = match token {
@@ -119,7 +141,7 @@ impl Pair {
         pair
     }
 
-    fn ask(&mut self, operation: Operation, id: Option<&OperationId>, body: &[u8]) {
+    pub(super) fn ask(&mut self, operation: Operation, id: Option<&OperationId>, body: &[u8]) {
         assert!(self.client.may_ask(body.len() + 256));
         assert!(self.client.ask(operation, id, body, &mut self.to_server));
         self.serve();
@@ -157,7 +179,7 @@ impl Pair {
 }
 
 #[track_caller]
-fn reply(said: &[Result<Said, Fault>]) -> Reply {
+pub(super) fn reply(said: &[Result<Said, Fault>]) -> Reply {
     match said {
         [Ok(Said::Answer(reply))] => (**reply).clone(),
         other => panic!("no answer: {other:?}"),
@@ -222,7 +244,7 @@ fn an_answer_that_does_not_say_its_status_has_it_in_its_body() {
         let correlation = read_request(&message).unwrap().correlation_id;
         pair.server.dispose(delivery, false, State::Accepted, &mut pair.to_client);
         let mut answer = Vec::new();
-        write_answer(correlation, Status(0), RetryAfter::Absent, body, &mut answer);
+        write_answer(correlation, Status(0), USUAL, body, &mut answer);
         // Without the property: its name is another one.
         let at = answer.windows(6).position(|window| window == b"status").unwrap();
         answer[at] = b'x';
@@ -261,13 +283,13 @@ fn late_and_duplicate_answers_are_passed_over() {
     let mut late = Vec::new();
     let mut id = Vec::new();
     super::super::value::write_string("77", &mut id);
-    write_answer(Some(&id), Status::INTERNAL_ERROR, RetryAfter::Absent, b"{}", &mut late);
+    write_answer(Some(&id), Status::INTERNAL_ERROR, USUAL, b"{}", &mut late);
     pair.server.sending.send(&late, &mut pair.to_client);
     assert_eq!(pair.settle(), []);
     let correlation = read_request(&pair.requests[0].2).unwrap().correlation_id.map(<[u8]>::to_vec);
     assert_eq!(reply(&pair.answer(Status::OK, RetryAfter::Absent, b"{}")).status, Status::OK);
     let mut again = Vec::new();
-    write_answer(correlation.as_deref(), Status::NOT_FOUND, RetryAfter::Absent, b"{}", &mut again);
+    write_answer(correlation.as_deref(), Status::NOT_FOUND, USUAL, b"{}", &mut again);
     pair.server.sending.send(&again, &mut pair.to_client);
     assert_eq!(pair.settle(), []);
 }
@@ -322,11 +344,7 @@ fn a_client_that_sends_beyond_its_credit_is_sent_away() {
 fn a_service_that_ends_the_link_under_a_request_has_answered_it() {
     let mut pair = Pair::open(None);
     pair.ask(Operation::Register, None, b"{}");
-    let error = Error {
-        condition: condition::UNAUTHORIZED,
-        description: Some("{\"errorCode\":401002,\"message\":\"m\"}"),
-        retry_after: RetryAfter::Absent,
-    };
+    let error = Error::of(condition::UNAUTHORIZED, Some("{\"errorCode\":401002,\"message\":\"m\"}"));
     let detach = Detach { handle: pair.server.sending.handle, closed: true, error: Some(error) };
     say(Performative::Detach(detach), &mut pair.to_client);
     pair.server.attached = false;
@@ -440,7 +458,7 @@ fn any_unit() -> impl Strategy<Value = Vec<u8>> {
     let mut header = Vec::new();
     write_header(Protocol::Amqp, &mut header);
     let mut message = Vec::new();
-    super::super::message::write_answer(None, Status::OK, RetryAfter::Absent, b"{}", &mut message);
+    super::super::message::write_answer(None, Status::OK, USUAL, b"{}", &mut message);
     let mut heartbeat = Vec::new();
     write_heartbeat(&mut heartbeat);
     prop_oneof![
@@ -491,7 +509,7 @@ proptest! {
                         waiting -= 1;
                     }
                 }
-                Ok(Heard::Nothing | Heard::Tpm) => prop_assert!(!over),
+                Ok(Heard::Nothing | Heard::Greeted(_) | Heard::Tpm) => prop_assert!(!over),
                 Ok(Heard::Over) | Err(_) => over = true,
             }
         }

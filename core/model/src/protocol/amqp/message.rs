@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::value::{Compound, Items, Reader, Value, write_binary, write_descriptor, write_string};
-use super::{Malformed, read_retry_after, write_retry_after};
+use super::{Malformed, RetryAfterKeys, read_retry_after, write_retry_after};
 use crate::protocol::{Operation, OperationId, RetryAfter, Status};
 
 /// Longest correlation id, as it is encoded, that an answer repeats; clients use the 38 bytes of a UUID as text.
@@ -98,6 +98,13 @@ pub(super) fn write_request(
     true
 }
 
+/// A correlation id, as it is encoded, that no client asks with.
+pub fn strange_correlation_id() -> Vec<u8> {
+    let mut encoded = Vec::with_capacity(12);
+    write_string("of-another", &mut encoded);
+    encoded
+}
+
 /// An answer of the service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Answer<'a> {
@@ -132,7 +139,7 @@ pub(super) fn read_answer(message: &[u8]) -> Result<Answer<'_>, Malformed> {
 pub(super) fn write_answer(
     correlation_id: Option<&[u8]>,
     status: Status,
-    retry_after: RetryAfter,
+    (retry_after, keys): (RetryAfter, RetryAfterKeys),
     body: &[u8],
     out: &mut Vec<u8>,
 ) {
@@ -140,7 +147,7 @@ pub(super) fn write_answer(
     write_descriptor(0x74, out);
     let mut properties = Compound::map(out);
     properties.string(STATUS).int(status.0.into());
-    write_retry_after(retry_after, &mut properties, Compound::string);
+    write_retry_after(retry_after, keys, &mut properties, Compound::string);
     properties.end();
     write_data(body, out);
 }
@@ -214,6 +221,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    const BOTH: RetryAfterKeys = RetryAfterKeys::Both;
+
     #[test]
     fn a_body_in_pieces_is_one_body() {
         let mut out = Vec::new();
@@ -239,7 +249,7 @@ mod tests {
             let read = read_request(&request).unwrap();
             assert_eq!(read.correlation_id, Some(raw));
             let mut answer = Vec::new();
-            write_answer(read.correlation_id, Status::OK, RetryAfter::Absent, b"{}", &mut answer);
+            write_answer(read.correlation_id, Status::OK, (RetryAfter::Absent, BOTH), b"{}", &mut answer);
             assert_eq!(read_request(&answer).unwrap().correlation_id, Some(raw));
         }
         let mut long = Vec::new();
@@ -252,13 +262,36 @@ mod tests {
     #[test]
     fn both_spellings_of_retry_after_are_numbers_of_the_type_that_clients_read() {
         let mut out = Vec::new();
-        write_answer(None, Status::ACCEPTED, RetryAfter::Seconds(3), b"{}", &mut out);
+        write_answer(None, Status::ACCEPTED, (RetryAfter::Seconds(3), BOTH), b"{}", &mut out);
         let text = String::from_utf8_lossy(&out);
         // A small int: the C client ignores a long.
         assert!(
             text.contains("\u{b}retry-afterT\u{3}") && text.contains("\u{b}Retry-AfterT\u{3}"),
             "{text:?}"
         );
+    }
+
+    #[test]
+    fn every_spelling_of_retry_after_reads_as_the_same_time() {
+        for (keys, spelled) in [
+            (RetryAfterKeys::Lower, "\u{b}retry-afterT\u{3}"),
+            (RetryAfterKeys::Capital, "\u{b}Retry-AfterT\u{3}"),
+            (RetryAfterKeys::Text, "\u{b}retry-after\u{a1}\u{1}3"),
+            (RetryAfterKeys::Long, "\u{b}retry-after\u{81}\0\0\0\0\0\0\0\u{3}"),
+        ] {
+            let mut out = Vec::new();
+            write_answer(None, Status::ACCEPTED, (RetryAfter::Seconds(3), keys), b"{}", &mut out);
+            let text: String = out.iter().map(|byte| char::from(*byte)).collect();
+            assert!(text.contains(spelled), "{keys:?} {text:?}");
+            let spellings = ["retry-after", "Retry-After"].map(|key| text.matches(key).count());
+            let expected = match keys {
+                RetryAfterKeys::Lower => [1, 0],
+                RetryAfterKeys::Capital => [0, 1],
+                _ => [1, 1],
+            };
+            assert_eq!(spellings, expected, "{keys:?}");
+            assert_eq!(read_answer(&out).unwrap().retry_after, RetryAfter::Seconds(3), "{keys:?}");
+        }
     }
 
     proptest! {
@@ -288,7 +321,7 @@ mod tests {
         fn an_answer_reads_back(status in 200..600u16, secs: Option<u32>, body: Vec<u8>) {
             let retry_after = secs.map_or(RetryAfter::Absent, RetryAfter::Seconds);
             let mut out = Vec::new();
-            write_answer(Some(&[0xa1, 1, b'7']), Status(status), retry_after, &body, &mut out);
+            write_answer(Some(&[0xa1, 1, b'7']), Status(status), (retry_after, BOTH), &body, &mut out);
             prop_assert_eq!(read_answer(&out).unwrap(), Answer {
                 correlation: Some("7"), status: Some(Status(status)), retry_after, body: Cow::Borrowed(&body),
             });

@@ -3,7 +3,7 @@
 //! Only the fields that DPS has a use for are read and written; the others are passed over.
 
 use super::value::{Compound, Described, Items, Reader, Value, write_descriptor};
-use super::{Malformed, Role, read_retry_after, write_retry_after};
+use super::{Malformed, RetryAfterKeys, Role, read_retry_after, write_retry_after};
 use crate::protocol::RetryAfter;
 
 /// What a frame says.
@@ -131,6 +131,8 @@ pub(super) struct Error<'a> {
     pub(super) description: Option<&'a str>,
     /// `retry-after` of the error's info.
     pub(super) retry_after: RetryAfter,
+    /// How it is spelled when it is written.
+    pub(super) keys: RetryAfterKeys,
 }
 
 /// Reads the body of a frame; `None` for an empty one, which only says that the peer lives.
@@ -434,6 +436,10 @@ impl<'a> Detach<'a> {
 }
 
 impl<'a> Error<'a> {
+    pub(super) fn of(condition: &'a str, description: Option<&'a str>) -> Self {
+        Self { condition, description, retry_after: RetryAfter::Absent, keys: RetryAfterKeys::default() }
+    }
+
     fn read(value: Value<'a>) -> Result<Option<Self>, Malformed> {
         let mut fields = match value {
             Value::Null => return Ok(None),
@@ -446,7 +452,7 @@ impl<'a> Error<'a> {
             Value::Map(info) => read_retry_after(info)?,
             _ => RetryAfter::Absent,
         };
-        Ok(Some(Self { condition, description, retry_after }))
+        Ok(Some(Self { condition, description, retry_after, keys: RetryAfterKeys::default() }))
     }
 
     fn write(&self, out: &mut Vec<u8>) {
@@ -455,7 +461,7 @@ impl<'a> Error<'a> {
         if self.retry_after != RetryAfter::Absent {
             list.member(|out| {
                 let mut info = Compound::map(out);
-                write_retry_after(self.retry_after, &mut info, Compound::symbol);
+                write_retry_after(self.retry_after, self.keys, &mut info, Compound::symbol);
                 info.end();
             });
         }

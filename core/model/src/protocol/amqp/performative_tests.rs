@@ -14,6 +14,7 @@ fn error() -> impl Strategy<Value = Error<'static>> {
         condition,
         description,
         retry_after: secs.map_or(RetryAfter::Absent, RetryAfter::Seconds),
+        keys: RetryAfterKeys::Both,
     })
 }
 

@@ -3,6 +3,8 @@
 //! It offers SASL, one session, and on it one link each way, both for one device. What a client is allowed to have under
 //! way is its credit, so that nothing has to be dropped and nothing grows.
 
+mod astray;
+
 use std::borrow::Cow;
 
 use super::frame::{Protocol, Unit, write_amqp, write_header, write_sasl};
@@ -13,8 +15,9 @@ use super::performative::{
 };
 use super::sasl::{self, Sasl};
 use super::tpm::{self, Tpm};
-use super::{Malformed, Mechanism, Role, condition, condition_of, read_address};
+use super::{Malformed, Mechanism, RetryAfterKeys, Role, condition, condition_of, read_address};
 use crate::protocol::{RetryAfter, Status};
+pub use astray::Misanswer;
 
 /// Who has come, as its links and its SASL layer say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,11 +39,26 @@ pub struct Refusal {
     pub description: String,
 }
 
+/// What an opening connection has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Greeting {
+    /// The SASL layer has ended well.
+    Sasl,
+    /// The connection is open.
+    Open,
+    /// The session has begun.
+    Begin,
+    /// The link that carries requests is attached.
+    Attach,
+}
+
 /// What came of a unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heard<'a> {
     /// Nothing that the service has to know.
     Nothing,
+    /// Nothing yet; the connection opens, and what was written says so.
+    Greeted(Greeting),
     /// A request, which counts against the client's credit until it is answered.
     Request {
         /// Its delivery number.
@@ -104,6 +122,8 @@ pub struct Server {
     receiving: Receiving,
     /// Requests that are not answered yet.
     pending: u32,
+    /// How it spells `retry-after`.
+    keys: RetryAfterKeys,
     idle_here_ms: u32,
     idle_there_ms: Option<u32>,
 }
@@ -121,6 +141,7 @@ impl Server {
             attached: false,
             receiving: Receiving::new(CREDIT),
             pending: 0,
+            keys: RetryAfterKeys::default(),
             idle_here_ms: idle_ms,
             idle_there_ms: None,
         }
@@ -206,8 +227,7 @@ impl Server {
 
     fn close(&mut self, condition: &'static str, description: &str, out: &mut Vec<u8>) {
         if self.is_open() {
-            let error = Error { condition, description: Some(description), retry_after: RetryAfter::Absent };
-            say(Performative::Close(Some(error)), out);
+            say(Performative::Close(Some(Error::of(condition, Some(description)))), out);
         }
         self.stage = Stage::Over;
     }
@@ -287,7 +307,7 @@ impl Server {
     fn outcome(&mut self, admitted: bool, out: &mut Vec<u8>) -> Heard<'static> {
         write_sasl(out, |out| sasl::write(&Sasl::Outcome(u8::from(!admitted)), out));
         self.stage = if admitted { Stage::Authenticated } else { Stage::Over };
-        if admitted { Heard::Nothing } else { Heard::Over }
+        if admitted { Heard::Greeted(Greeting::Sasl) } else { Heard::Over }
     }
 
     /// The TPM that wants to prove itself.
@@ -331,8 +351,9 @@ impl Server {
                     out,
                 );
                 self.stage = Stage::Session;
+                return Ok(Heard::Greeted(Greeting::Begin));
             }
-            (Stage::Session, Performative::Attach(attach)) => self.attach(&attach, admit, out)?,
+            (Stage::Session, Performative::Attach(attach)) => return self.attach(&attach, admit, out),
             (Stage::Session, Performative::Flow(flow)) => {
                 let ours = self.attached && flow.handle == Some(self.sending.handle);
                 self.sending.flow(&flow, ours);
@@ -384,7 +405,7 @@ impl Server {
             self.close(condition::NOT_ALLOWED, "an idle time-out of less than a second", out);
             return Ok(Heard::Over);
         }
-        Ok(Heard::Nothing)
+        Ok(Heard::Greeted(Greeting::Open))
     }
 
     fn attach(
@@ -392,7 +413,7 @@ impl Server {
         attach: &Attach<'_>,
         admit: &mut dyn FnMut(&Guest) -> Result<(), Refusal>,
         out: &mut Vec<u8>,
-    ) -> Result<(), Malformed> {
+    ) -> Result<Heard<'static>, Malformed> {
         let taken = |handle: Option<u32>| handle == Some(attach.handle);
         if attach.handle > HANDLE_MAX
             || taken(self.receiving.handle)
@@ -413,27 +434,24 @@ impl Server {
         };
         if let Err(refusal) = self.judge(attach, admit) {
             say(Performative::Attach(Attach { source: None, target: None, ..answer }), out);
-            let error = Error {
-                condition: condition_of(refusal.status),
-                description: Some(&refusal.description),
-                retry_after: RetryAfter::Absent,
-            };
+            let error = Error::of(condition_of(refusal.status), Some(&refusal.description));
             let detach = Detach { handle: attach.handle, closed: true, error: Some(error) };
             say(Performative::Detach(detach), out);
-            return Ok(());
+            return Ok(Heard::Nothing);
         }
         say(Performative::Attach(answer), out);
         match role {
             Role::Sender => {
                 self.sending.attach(attach.handle);
                 self.attached = true;
+                Ok(Heard::Nothing)
             }
             Role::Receiver => {
                 self.receiving.attach(attach.handle, attach.initial_delivery_count);
                 self.receiving.replenish(self.pending, &self.sending, attach.handle, out);
+                Ok(Heard::Greeted(Greeting::Attach))
             }
         }
-        Ok(())
     }
 
     fn judge(
@@ -487,10 +505,20 @@ impl Server {
         out: &mut Vec<u8>,
     ) {
         self.dispose(delivery, settled, State::Accepted, out);
-        let mut message = Vec::with_capacity(body.len() + 192);
-        write_answer(correlation_id, status, retry_after, body, &mut message);
-        self.sending.send(&message, out);
+        self.answer(correlation_id, (status, retry_after), body, out);
         self.done(out);
+    }
+
+    fn answer(
+        &mut self,
+        correlation_id: Option<&[u8]>,
+        (status, retry_after): (Status, RetryAfter),
+        body: &[u8],
+        out: &mut Vec<u8>,
+    ) {
+        let mut message = Vec::with_capacity(body.len() + 192);
+        write_answer(correlation_id, status, (retry_after, self.keys), body, &mut message);
+        self.sending.send(&message, out);
     }
 
     /// Rejects a request.
@@ -501,7 +529,9 @@ impl Server {
         description: &str,
         out: &mut Vec<u8>,
     ) {
-        let error = Error { condition: condition_of(status), description: Some(description), retry_after };
+        let keys = self.keys;
+        let error =
+            Error { condition: condition_of(status), description: Some(description), retry_after, keys };
         self.dispose(delivery, settled, State::Rejected(Some(error)), out);
         self.done(out);
     }

@@ -432,6 +432,14 @@ impl<'a> Compound<'a> {
         })
     }
 
+    /// A `long`.
+    pub(super) fn long(&mut self, number: i64) -> &mut Self {
+        self.member(|out| {
+            out.push(0x81);
+            out.extend(number.to_be_bytes());
+        })
+    }
+
     pub(super) fn string<'t>(&mut self, value: impl Into<Option<&'t str>>) -> &mut Self {
         self.maybe(value.into(), write_string)
     }
