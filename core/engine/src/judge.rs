@@ -216,10 +216,10 @@ mod tests {
         record.chaos.residue = Some(Residue { clean: false, note: String::new() });
     }
 
-    /// A name, the exit code, and what makes a record say so.
+    /// Something that a record can say, its exit code, and how it says so.
     type Weight = (&'static str, u8, fn(&mut Record));
 
-    /// What a record can say: what comes first outweighs what comes after it.
+    /// What comes first outweighs what comes after it.
     const WEIGHTS: [Weight; 12] = [
         ("the tool failed", 1, |record| record.end = End::Broken { what: String::new() }),
         ("interrupted", 130, |record| record.end = End::Interrupted),
