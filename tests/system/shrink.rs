@@ -1,7 +1,7 @@
 //! `chaos shrink`: from a run that failed to the little that makes it fail.
 
+use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
-use std::time::Duration;
 
 use fleetstorm_model::scenario::Scenario;
 use rustix::process::Signal;
@@ -114,17 +114,23 @@ fn few_runs_or_an_interruption_leave_the_smallest_so_far() {
 
     let larger = FIVE.replace("devices = 400", "devices = 40000");
     assert_eq!(bench.run(&larger, &["--clock", "virtual"]).code, 10);
-    let child = bench
+    let mut child = bench
         .command()
         .args(["chaos", "shrink", "out/run.json", "--out", "best.toml"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // The fewest runs of this fleet take many seconds without optimisation; the first one about two.
-    std::thread::park_timeout(Duration::from_secs(8));
+    // Once it has made the failed run again, it has something to leave; the next run takes seconds.
+    let mut told = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    told.read_line(&mut line).unwrap();
+    assert!(line.contains("fails still"), "{line}");
     signal(&child, Signal::INT);
+    // A pipe that nobody empties would hold the command up.
+    let rest = std::thread::spawn(move || std::io::copy(&mut told, &mut std::io::sink()));
     let ended = Ended::of(&child.wait_with_output().unwrap());
+    rest.join().unwrap().unwrap();
     assert_eq!(ended.code, 130, "{ended:?}");
     let text = std::fs::read_to_string(bench.path("best.toml")).unwrap();
     assert!(Scenario::read(&text, "best.toml", &[]).is_ok(), "{text}");
