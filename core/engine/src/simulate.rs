@@ -126,6 +126,7 @@ fn simulate(
             retry: planned.retry.clone(),
             proof: &planned.proof,
             transport: cohort.transport,
+            keep_alive: Span::from_secs(u64::from(cohort.keep_alive_secs())),
         })
         .collect();
     let living = if plan.living().contains(&true) { cells.len() } else { 0 };
@@ -264,6 +265,8 @@ struct Cohort<'a> {
     session_bytes: usize,
     proof: &'a Proof,
     transport: Transport,
+    /// Longest silence at a hub; zero for any.
+    keep_alive: Span,
 }
 
 /// A request whose device no longer waits for it.
@@ -527,7 +530,12 @@ impl Simulation<'_> {
                 self.serve(device, now, expires_unix_secs, operation, slot)
             }
             Parcel::Knock { expires_unix_secs, slot } => self.knock(device, now, expires_unix_secs, slot),
-            Parcel::Welcome => self.live(device, now, LifeInput::Welcome),
+            Parcel::Welcome => {
+                if let Some(faults) = &mut self.world.parts.faults {
+                    faults.connected(now, device);
+                }
+                self.live(device, now, LifeInput::Welcome)
+            }
             Parcel::HubFault(fault) => self.live(device, now, LifeInput::HubBroke(fault)),
             Parcel::News(event) => self.hear(device, now, event),
             answer => match self.shelf.unpack(device, answer) {

@@ -179,8 +179,13 @@ impl Connect for Pipes {
         (Ok(Weathered::new(self.pipe(identity, self.transport).await, weather)), ConnectTimes::default())
     }
 
-    async fn connect_hub(&self, _: &str, identity: &Arc<DeviceIdentity>) -> Result<Self::Stream, Fault> {
-        Ok(Weathered::new(self.pipe(identity, Transport::Mqtt).await, None))
+    async fn connect_hub(
+        &self,
+        _: &str,
+        identity: &Arc<DeviceIdentity>,
+        weather: Option<Weather>,
+    ) -> Result<Self::Stream, Fault> {
+        Ok(Weathered::new(self.pipe(identity, Transport::Mqtt).await, weather))
     }
 }
 

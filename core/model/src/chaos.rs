@@ -30,7 +30,7 @@ pub use amqp::{
 };
 pub use check::Complaint;
 pub(crate) use check::check;
-pub use file::{AppliesTo, ChaosFile, Count, Limits, Ramp, Repeat, Select, Start, Unit};
+pub use file::{AppliesTo, ChaosFile, Count, Limits, Peer, Ramp, Repeat, Select, Start, Unit};
 pub use kind::FaultKind;
 pub use layer::Layer;
 pub use network::{BlackholePhase, DnsFailure, ResetPhase, TlsFailure};

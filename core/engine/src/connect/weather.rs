@@ -51,6 +51,17 @@ enum Cutting {
     Over,
 }
 
+impl Cutting {
+    fn of(exchanging: Exchanging) -> Option<Self> {
+        exchanging.cut.map(|cut| match (cut, exchanging.reaches_service) {
+            (Cut::Silence, false) => Self::Void,
+            (Cut::Silence, true) => Self::Deaf,
+            (Cut::Broke(_), _) if exchanging.torn => Self::Torn,
+            (Cut::Broke(_), _) => Self::Reset,
+        })
+    }
+}
+
 /// A time in which nothing moves.
 #[derive(Default)]
 struct Pause(Option<Pin<Box<Sleep>>>);
@@ -76,12 +87,17 @@ impl Weather {
         let mut state = self.0.borrow_mut();
         state.sending = sending;
         state.wrote = false;
-        state.cut = exchanging.cut.map(|cut| match (cut, exchanging.reaches_service) {
-            (Cut::Silence, false) => Cutting::Void,
-            (Cut::Silence, true) => Cutting::Deaf,
-            (Cut::Broke(_), _) if exchanging.torn => Cutting::Torn,
-            (Cut::Broke(_), _) => Cutting::Reset,
-        });
+        state.cut = Cutting::of(exchanging);
+    }
+
+    /// Cuts off what is sent from now on, and for good: a connection on which nobody waits for an answer has no next
+    /// exchange.
+    pub(crate) fn cut(&self, exchanging: Exchanging) {
+        let mut state = self.0.borrow_mut();
+        if state.cut.is_none() {
+            state.cut = Cutting::of(exchanging);
+            state.wrote = false;
+        }
     }
 }
 

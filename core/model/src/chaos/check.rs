@@ -1,7 +1,7 @@
 //! What is wrong with the faults of a scenario.
 
 use super::amqp::AmqpCutAfter;
-use super::file::{AppliesTo, ChaosFile, Start, Unit};
+use super::file::{AppliesTo, ChaosFile, Peer, Start, Unit};
 use super::kind::FaultKind;
 use super::layer::Layer;
 use crate::scenario::{Quantity, Scenario, TargetKind, nearest};
@@ -171,6 +171,19 @@ impl Checker<'_> {
         if select.operation.is_some() && file.fault.comes_before_requests() {
             let help = "leave it out: it would never hit";
             self.refuse("select.operation", format!("{} comes before any request", file.fault.name()), help);
+        }
+        if select.peer.is_some() && file.fault.layer() != Layer::Network {
+            let message = format!("{} is met at one place only", file.fault.name());
+            self.refuse("select.peer", message, "leave it out");
+        }
+        if select.peer == Some(Peer::Hub) && self.scenario.cohorts.iter().all(|cohort| cohort.life.is_none())
+        {
+            let help = "give a cohort a `life`, or leave it out";
+            self.refuse("select.peer", "no device goes to its hub", help);
+        }
+        if select.peer == Some(Peer::Hub) && select.operation.is_some() {
+            let help = "leave one of them out: it would never hit";
+            self.refuse("select.operation", "a hub is asked for no operation of the service", help);
         }
         if let Some(transport) = select.transport
             && !self.scenario.cohorts.iter().any(|cohort| cohort.transport == transport)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::file::{AppliesTo, Unit};
+use super::file::{AppliesTo, Peer, Unit};
 use super::kind::FaultKind;
 use super::layer::Layer;
 use super::timeline::{Draw, Fault, Timeline, Window};
@@ -23,12 +23,14 @@ pub struct Occasion {
     pub connection: u32,
     /// When this connection was opened; now, where it is being opened or nobody knows.
     pub connected: Moment,
+    /// Whom the device speaks to.
+    pub peer: Peer,
 }
 
 impl Occasion {
     /// An occasion about a device alone.
     pub fn of(now: Moment, device: u32, operation: Option<Operation>) -> Self {
-        Self { now, device, operation, connection: 0, connected: now }
+        Self { now, device, operation, connection: 0, connected: now, peer: Peer::Dps }
     }
 }
 
@@ -196,6 +198,9 @@ impl Seen {
 /// Whether an occasion is one that the fault can hit.
 fn fits(timeline: &Timeline, fault: &Fault, window: Window, occasion: &Occasion) -> bool {
     if fault.operation.is_some_and(|operation| occasion.operation != Some(operation)) {
+        return false;
+    }
+    if fault.peer.is_some_and(|peer| occasion.peer != peer) {
         return false;
     }
     let as_to_connection = match fault.applies_to {

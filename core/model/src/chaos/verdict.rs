@@ -39,7 +39,7 @@ pub struct Sending {
 }
 
 /// Whether a request and its answer arrive.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exchanging {
     /// How it ends for the device, unless with the answer.
     pub cut: Option<Cut>,
@@ -47,6 +47,12 @@ pub struct Exchanging {
     pub reaches_service: bool,
     /// Whether a part of the answer arrives first.
     pub torn: bool,
+}
+
+impl Default for Exchanging {
+    fn default() -> Self {
+        Self { cut: None, reaches_service: true, torn: false }
+    }
 }
 
 /// What the service does with a request beside what it would do anyway.
