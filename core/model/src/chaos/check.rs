@@ -227,13 +227,18 @@ impl Checker<'_> {
 
     fn kind(&mut self, file: &ChaosFile) {
         match &file.fault {
-            FaultKind::NetLatency { delay } | FaultKind::ServiceBrownout { delay, .. } => {
+            FaultKind::NetLatency { delay }
+            | FaultKind::NetSlowClose { delay }
+            | FaultKind::ServiceBrownout { delay, .. } => {
                 if let Err(message) = delay.check() {
                     self.refuse("fault.delay", message, "");
                 }
             }
             FaultKind::NetBandwidth { bytes_per_s: 0 } => {
                 self.refuse("fault.bytes_per_s", "nothing would ever pass", "net.blackhole says that");
+            }
+            FaultKind::NetLimit { bytes: 0 } => {
+                self.refuse("fault.bytes", "nothing would ever come", "net.reset says that");
             }
             FaultKind::NetDrip { bytes: 0, .. } | FaultKind::NetSlice { bytes: 0 } => {
                 self.refuse("fault.bytes", "pieces of nothing", "write 1 or more");

@@ -55,6 +55,18 @@ pub enum FaultKind {
         /// Bytes of a piece, at least 1.
         bytes: u32,
     },
+    /// An answer breaks off: the connection ends once so many bytes have come since the request.
+    #[serde(rename = "net.limit")]
+    NetLimit {
+        /// At least 1.
+        bytes: u32,
+    },
+    /// The end of a connection is noticed late.
+    #[serde(rename = "net.slow-close")]
+    NetSlowClose {
+        /// By so much.
+        delay: Delay,
+    },
     /// Nobody listens.
     #[serde(rename = "net.refused")]
     NetRefused,
@@ -343,6 +355,8 @@ impl FaultKind {
             Self::NetBlackhole { .. } => "net.blackhole",
             Self::NetDrip { .. } => "net.drip",
             Self::NetSlice { .. } => "net.slice",
+            Self::NetLimit { .. } => "net.limit",
+            Self::NetSlowClose { .. } => "net.slow-close",
             Self::NetRefused => "net.refused",
             Self::NetDns { .. } => "net.dns",
             Self::NetTls { .. } => "net.tls",
@@ -404,8 +418,14 @@ impl FaultKind {
 
     /// Whether it acts at bytes of a socket, which a simulation has not got.
     pub fn needs_bytes(&self) -> bool {
-        matches!(self, Self::NetBandwidth { .. } | Self::NetDrip { .. } | Self::NetSlice { .. })
-            || matches!(self.layer(), Layer::Protocol)
+        matches!(
+            self,
+            Self::NetBandwidth { .. }
+                | Self::NetDrip { .. }
+                | Self::NetSlice { .. }
+                | Self::NetLimit { .. }
+                | Self::NetSlowClose { .. }
+        ) || matches!(self.layer(), Layer::Protocol)
     }
 
     /// Whether it is about connecting or about what is sent, and so can tell connections apart.

@@ -56,6 +56,8 @@ pub enum TlsFailure {
     WrongName,
     /// The handshake is cut off.
     Cut,
+    /// The server refuses the handshake with an alert: it has no version or cipher in common with the device.
+    Alert,
 }
 
 impl From<TlsFailure> for outcome::Fault {
@@ -65,6 +67,7 @@ impl From<TlsFailure> for outcome::Fault {
             TlsFailure::Expired => Self::TlsExpired,
             TlsFailure::WrongName => Self::TlsWrongName,
             TlsFailure::Cut => Self::Closed,
+            TlsFailure::Alert => Self::TlsOther,
         }
     }
 }
@@ -145,6 +148,12 @@ impl Sending {
             }
             FaultKind::NetDrip { bytes, every } => self.drip = self.drip.or(Some((*bytes, every.0))),
             FaultKind::NetSlice { bytes } => self.slice = self.slice.or(Some(*bytes)),
+            FaultKind::NetLimit { bytes } => {
+                self.limit = Some(self.limit.unwrap_or(u32::MAX).min(*bytes));
+            }
+            FaultKind::NetSlowClose { delay } => {
+                self.close_delay += delay.of(hit.bits).scale(hit.intensity);
+            }
             _ => {}
         }
     }
@@ -187,6 +196,8 @@ fn is_about_sending(kind: &FaultKind) -> bool {
             | FaultKind::NetBandwidth { .. }
             | FaultKind::NetDrip { .. }
             | FaultKind::NetSlice { .. }
+            | FaultKind::NetLimit { .. }
+            | FaultKind::NetSlowClose { .. }
     )
 }
 

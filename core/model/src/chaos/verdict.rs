@@ -36,6 +36,10 @@ pub struct Sending {
     pub drip: Option<(u32, Span)>,
     /// Bytes of a piece, each way.
     pub slice: Option<u32>,
+    /// Bytes of answers after which the connection ends.
+    pub limit: Option<u32>,
+    /// How much later the end of the connection is noticed.
+    pub close_delay: Span,
 }
 
 /// Whether a request and its answer arrive.
