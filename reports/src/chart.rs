@@ -6,6 +6,7 @@
 //! cell of a table.
 
 mod draw;
+mod flow;
 mod heat;
 mod reduce;
 mod scale;
@@ -15,6 +16,7 @@ mod tests;
 
 use maud::{Markup, html};
 
+pub(crate) use flow::{Arrow, Flow, Label, Station};
 pub(crate) use heat::{Cells, heat_legend};
 pub(crate) use reduce::Buckets;
 pub(crate) use scale::{Axis, quantile};
@@ -126,8 +128,7 @@ impl Chart {
                 figcaption { (self.title) }
                 (self.legend())
                 @for frame in draw::frames(self.room) { (draw::svg(self, frame)) }
-                @if !note.is_empty() { p.note { (note) } }
-                details { summary { "Numbers of this chart" } (table) }
+                (below(note, table))
             }
         }
     }
@@ -142,5 +143,31 @@ impl Chart {
                 }
             }
         }
+    }
+}
+
+/// Drawings of one process with their title and a note; `table` holds the same numbers.
+pub(crate) fn flow_figure(
+    id: &str,
+    title: &str,
+    description: &str,
+    drawings: &[Flow],
+    note: &str,
+    table: &Markup,
+) -> Markup {
+    html! {
+        figure id=(id) {
+            figcaption { (title) }
+            @for drawing in drawings { (drawing.svg(id, title, description)) }
+            (below(note, table))
+        }
+    }
+}
+
+/// What stands below every drawing.
+fn below(note: &str, table: &Markup) -> Markup {
+    html! {
+        @if !note.is_empty() { p.note { (note) } }
+        details { summary { "Numbers of this chart" } (table) }
     }
 }

@@ -11,6 +11,7 @@ mod chaos;
 mod cohorts;
 mod comparison;
 mod completion;
+mod flow;
 mod heat;
 mod journeys;
 mod latency;

@@ -18,6 +18,7 @@ mod form;
 mod html;
 mod markdown;
 mod number;
+mod practice;
 pub mod record;
 mod sentence;
 mod summary;

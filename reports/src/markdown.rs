@@ -9,7 +9,7 @@ use crate::number::{grouped, nanos, percent, ratio};
 use crate::record::{CheckStatus, Clock, Code, Objective, ObjectiveStatus, VerdictResult};
 use crate::text::clipped;
 use crate::verdict;
-use crate::{Record, chaos};
+use crate::{Record, chaos, practice};
 
 const OBJECTIVES_MAX: usize = 20;
 const CODES_MAX: usize = 5;
@@ -105,6 +105,12 @@ fn practices(record: &Record, out: &mut String) {
     let broken = || record.practice.checks.iter().filter(|check| check.status == CheckStatus::Failed);
     for check in broken().take(OBJECTIVES_MAX) {
         let _ = writeln!(out, "- **{}**: {}", escaped(&check.title), escaped(&check.evidence));
+        for (which, case) in practice::cases(check) {
+            let _ = writeln!(out, "  - {which}: {}", escaped(&practice::told(case)));
+        }
+        if let Some(command) = practice::replay(record, check) {
+            let _ = writeln!(out, "  - see it: {}", escaped(&command));
+        }
     }
     if broken().next().is_some() {
         out.push('\n');

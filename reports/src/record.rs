@@ -6,6 +6,7 @@
 mod audit;
 mod chaos;
 mod coarse;
+mod flow;
 mod io;
 mod shape;
 
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 pub use audit::{Case, Check, CheckStatus, Practice};
 pub use chaos::{Chaos, Fault, FaultStatus, FaultWindow, Guardrail, Residue, SteadyState};
 use fleetstorm_model::profile::Profile;
+pub use flow::Passage;
 pub use io::ReadError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -60,6 +62,9 @@ pub struct Record {
     pub phases: Vec<Phase>,
     /// How attempts ended, by operation and code.
     pub codes: Vec<Code>,
+    /// How attempts went through registration.
+    #[serde(default)]
+    pub flow: Vec<Passage>,
     /// One entry a second.
     pub series: Series,
     /// Attempts of the devices that got a hub: number of attempts to number of devices.
@@ -104,6 +109,9 @@ pub struct Record {
     /// The embedded mock's resource log; absent without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_log: Option<ServiceLog>,
+    /// The trace that was asked for; absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<Trace>,
     /// Faults and what came of them.
     #[serde(default, skip_serializing_if = "Chaos::is_empty")]
     pub chaos: Chaos,
@@ -392,7 +400,7 @@ pub struct Life {
     pub hub_connections: u64,
     /// Those that failed, by transport error (a `Fault` in kebab case). A hub that throttles closes the connection.
     pub refused: BTreeMap<String, u64>,
-    /// Connections that replaced one that was lost.
+    /// Connections that replaced one that was lost or given up.
     pub reconnects: u64,
     /// Of these, made with the cached assignment, without asking DPS.
     pub reconnects_cached: u64,
@@ -410,6 +418,9 @@ pub struct Life {
     pub commands: u64,
     /// Devices that lost power.
     pub power_losses: u64,
+    /// Connections that devices gave up to come back with a fresh token; [`Life::reconnects`] counts their return.
+    #[serde(default)]
+    pub token_renewals: u64,
     /// Devices connected at the end of each step of [`Series::step_s`].
     pub online: Vec<u32>,
     /// Connections to hubs that ended, well or badly, in each step.
@@ -562,6 +573,19 @@ pub struct ServiceLog {
     /// Lines that were dropped, because the queue or the disk was full.
     pub dropped: u64,
     /// Why the disk refused lines; empty if it did not.
+    pub error: String,
+}
+
+/// What watched devices did, line by line, in a file of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Trace {
+    /// Where it is, as the command was told.
+    pub file: String,
+    /// Events that were written.
+    pub written: u64,
+    /// Events that were dropped, because the queue or the disk was full or the file had its size.
+    pub dropped: u64,
+    /// Why the file took no more; empty if it took all.
     pub error: String,
 }
 

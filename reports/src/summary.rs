@@ -9,7 +9,7 @@ use crate::number::{grouped, micros, nanos, percent, ratio};
 use crate::record::{CheckStatus, Clock, FaultStatus, ObjectiveStatus, VerdictResult};
 use crate::text::{clipped, printable};
 use crate::verdict;
-use crate::{Record, chaos};
+use crate::{Record, chaos, practice};
 
 /// How the summary is printed.
 #[derive(Clone, Copy, Debug, Default)]
@@ -96,6 +96,13 @@ fn practices(record: &Record, paint: Paint, out: &mut String) {
         let _ = writeln!(out, "  {}  {}", paint.bad("broken"), clipped(&check.title, 66));
         for line in wrapped(&printable(&check.evidence), 68) {
             let _ = writeln!(out, "          {}", paint.dim(&line));
+        }
+        let cases = practice::cases(check).map(|(which, case)| format!("{which}: {}", practice::told(case)));
+        let command = practice::replay(record, check).map(|command| format!("see it: {command}"));
+        for told in cases.chain(command) {
+            for line in wrapped(&clipped(&told, 300), 66) {
+                let _ = writeln!(out, "            {}", paint.dim(&line));
+            }
         }
     }
 }

@@ -33,6 +33,7 @@ pub(crate) fn record() -> Record {
         phase("time-to-assigned", "ok", 997, 40_000_000),
     ];
     record.codes = codes();
+    record.flow = flow();
     over_time(&mut record);
     record.practice = Practice { watched: 1_000, checks: checks() };
     record.objectives = objectives();
@@ -231,6 +232,22 @@ fn codes() -> Vec<Code> {
         code("register", 202, 0, "", 997),
         code("register", 401, 401_000, "", 2),
         code("register", 429, 429_001, "", 503),
+    ]
+}
+
+fn flow() -> Vec<Passage> {
+    let way =
+        |from: &str, to: &str, times, devices| Passage { from: from.into(), to: to.into(), times, devices };
+    vec![
+        way("connect", "failed", 2, 2),
+        way("register", "assigning", 997, 997),
+        way("register", "throttled", 503, 312),
+        way("register", "failed", 2, 1),
+        way("lookup", "assigned", 1, 1),
+        way("poll", "assigning", 3, 3),
+        way("poll", "assigned", 996, 996),
+        way("failure", "back-off", 505, 313),
+        way("failure", "stopped", 2, 2),
     ]
 }
 

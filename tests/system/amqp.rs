@@ -17,7 +17,15 @@ const C_TOKEN: &str = "SharedAccessSignature sr=0ne00000000%2fregistrations%2fsc
 /// The operation that the captured polls ask for.
 const CAPTURED_OPERATION: &[u8] = b"4.0.mock.00000000-0000-0000-0000-000000000001";
 
+/// One whose assignments take no time and in which a device may register while it is being registered.
 fn mock(bench: &Bench, more: &str) -> Mock {
+    strict_mock(
+        bench,
+        &format!("overlap = \"reuse\"\nassignment = {{ kind = \"constant\", delay = \"0s\" }}\n{more}"),
+    )
+}
+
+fn strict_mock(bench: &Bench, more: &str) -> Mock {
     bench.file("key", KEY);
     let enrollments: String = [NODE_ID, C_ID]
         .map(|id| format!("[[enrollment]]\nregistration_id = \"{id}\"\nprimary_key = {{ file = \"key\" }}\n"))
@@ -25,8 +33,7 @@ fn mock(bench: &Bench, more: &str) -> Mock {
     Mock::start(
         bench,
         &format!(
-            "id_scope = \"0ne00000000\"\noverlap = \"reuse\"\nhub = [{{ host = \"hub-1.azure-devices.net\" }}]\n\
-             assignment = {{ kind = \"constant\", delay = \"0s\" }}\n{more}\n{enrollments}"
+            "id_scope = \"0ne00000000\"\nhub = [{{ host = \"hub-1.azure-devices.net\" }}]\n{more}\n{enrollments}"
         ),
     )
 }
@@ -303,6 +310,36 @@ fn row_401_a_token_that_cannot_be_validated_rejects_the_delivery() {
         let client = Client { id: NODE_ID, token, frames: node.frames };
         let mut wire = AmqpWire::attach(&mock, Way::Tls, &client);
         rejected(&mut wire, &bytes(node.captured("transfer", 0)), "amqp:unauthorized-access", 401_000);
+    }
+}
+
+/// No request provokes these two: the mock is told to be out of order.
+#[test]
+fn row_403_and_row_500_reject_the_delivery() {
+    for (status, condition, code) in
+        [(403, "amqp:not-allowed", 403_000), (500, "amqp:internal-error", 500_001)]
+    {
+        for client in &CLIENTS {
+            let bench = Bench::new();
+            let mock = mock(&bench, &format!("[[outage]]\nfor = \"1h\"\nstatus = {status}\n"));
+            let mut wire = AmqpWire::attach(&mock, Way::Tls, client);
+            rejected(&mut wire, &bytes(client.captured("transfer", 0)), condition, code);
+        }
+    }
+}
+
+#[test]
+fn row_409_a_registration_while_one_is_running_rejects_the_delivery() {
+    for client in &CLIENTS {
+        let bench = Bench::new();
+        let mock = strict_mock(&bench, "assignment = { kind = \"constant\", delay = \"1h\" }");
+        let mut wire = AmqpWire::attach(&mock, Way::Tls, client);
+        wire.send(&bytes(client.captured("transfer", 0)));
+        wire.frame(0x15);
+        assert_eq!(json(&wire.frame(0x14))["status"], "assigning");
+        // The client has started again and knows nothing of it.
+        let mut wire = AmqpWire::attach(&mock, Way::Tls, client);
+        rejected(&mut wire, &bytes(client.captured("transfer", 0)), "amqp:resource-locked", 409_203);
     }
 }
 

@@ -18,7 +18,7 @@ const TINY: &str = r#"
 "#;
 
 /// Runs a shell line in the bench's directory; `$FLEETSTORM` is the command.
-fn shell(bench: &Bench, line: &str) -> Ended {
+pub(crate) fn shell(bench: &Bench, line: &str) -> Ended {
     let mut command = Command::new("sh");
     command.arg0("sh").args(["-c", line]).current_dir(bench.directory.path());
     command.env("FLEETSTORM", env!("CARGO_BIN_EXE_fleetstorm"));

@@ -82,6 +82,33 @@ fn what_is_enrolled_admits_the_fleet_and_what_is_cleaned_does_not() {
     assert_eq!(nothing.stdout, "removed 0 enrollments and 0 registrations\n", "{nothing:?}");
 }
 
+/// No group can hold a TPM: an enrollment each.
+#[test]
+fn tpms_are_enrolled_one_by_one_come_to_their_hubs_and_are_removed_again() {
+    let bench = Bench::new();
+    let mock = mock(&bench);
+    let url = mock.url();
+    let scenario = format!(
+        "horizon = \"8s\"\nobjectives = [\"assigned == 100%\", \"online == 100%\"]\n[target]\nmqtt_port = {}\n[fleet]\ndevices = 5\n\
+         id_prefix = \"tpm-\"\n[[cohort]]\nattestation = \"tpm\"\nlife = {{}}\n",
+        mock.mqtt().port()
+    );
+    let run = || {
+        bench.run(&scenario, &["--target", &url, "--ca", mock.ca()]);
+        let record = bench.record();
+        (record.totals.assigned, record.life.map_or(0, |life| life.online_at_end))
+    };
+    assert_eq!(run(), (0, 0), "nobody knows them");
+    let made = at(&bench, &mock, &["enroll", "scenario.toml", "--target", &url, "--ledger", "l.jsonl"]);
+    assert!(made.stdout.starts_with("made 5, had 0 already"), "{made:?}");
+    let ledger = std::fs::read_to_string(bench.path("l.jsonl")).unwrap();
+    assert!(ledger.contains("tpm-000004") && !ledger.contains("ndorsement"), "{ledger}");
+    assert_eq!(run(), (5, 5));
+    let cleaned = at(&bench, &mock, &["clean", "l.jsonl"]);
+    assert_eq!(cleaned.stdout, "removed 5 enrollments and 5 registrations\n", "{cleaned:?}");
+    assert_eq!(run(), (0, 0));
+}
+
 #[test]
 fn work_that_is_killed_goes_on_where_it_was_and_only_what_is_ours_is_removed() {
     let bench = Bench::new();

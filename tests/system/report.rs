@@ -116,3 +116,86 @@ fn a_code_and_a_life_are_explained() {
         .refused(2, &["there is no device", "dev-000119"]);
     bench.fleetstorm(&["explain", "out/run.json"]).refused(2, &["which device"]);
 }
+
+/// Every request ends in one of the ways that the record tells, whichever driver ran it.
+#[track_caller]
+fn flow_adds_up(record: &fleetstorm_reports::Record) {
+    let times = |from: &str, to: &str| -> u64 {
+        let ways = record.flow.iter().filter(|way| way.from == from && (to.is_empty() || way.to == to));
+        ways.map(|way| way.times).sum()
+    };
+    let totals = &record.totals;
+    assert_eq!(times("register", "") + times("lookup", ""), totals.registers, "{:?}", record.flow);
+    assert_eq!(times("poll", ""), totals.requests - totals.registers, "{:?}", record.flow);
+    assert_eq!(times("failure", "back-off"), totals.back_offs, "{:?}", record.flow);
+    let throttled =
+        times("register", "throttled") + times("lookup", "throttled") + times("poll", "throttled");
+    assert!(throttled == totals.throttled && throttled > 0, "{:?}", record.flow);
+    let assigned = record.flow.iter().filter(|way| way.to == "assigned").map(|way| way.devices).sum::<u64>();
+    assert_eq!(assigned, totals.assigned, "{:?}", record.flow);
+}
+
+#[test]
+fn lives_of_a_run_by_the_wall_clock_are_told_from_its_trace() {
+    let bench = Bench::new();
+    let scenario =
+        "[fleet]\ndevices = 40\n[mock]\nretry_after_s = 1\n[mock.throttle]\nrate = \"20/s\"\nburst = 5\n";
+    bench.run(scenario, &[]).passed();
+    let first = bench.record().journeys[0].name.clone();
+    bench
+        .fleetstorm(&["explain", "out/run.json", &first])
+        .refused(2, &["cannot be had again", "--trace trace.jsonl", "--clock wired"]);
+
+    bench.run(scenario, &["--trace", "out/trace.jsonl"]).passed();
+    let record = bench.record();
+    flow_adds_up(&record);
+    let trace = record.trace.as_ref().unwrap();
+    assert_eq!((trace.dropped, &*trace.error), (0, ""));
+    let lines = std::fs::read_to_string(bench.path("out/trace.jsonl")).unwrap().lines().count();
+    assert_eq!(lines as u64, trace.written + 1);
+    std::fs::rename(bench.path("out"), bench.path("moved")).unwrap();
+    for journey in &record.journeys {
+        let life = bench.fleetstorm(&["explain", "moved/run.json", &journey.name]);
+        assert_eq!(life.code, 0, "{life:?}");
+        let attempts = life.stdout.lines().filter(|line| line.contains(" sends ")).count();
+        assert_eq!(attempts, journey.attempts as usize, "{}", life.stdout);
+        assert!(
+            life.stdout.contains("is given power") && life.stdout.contains("has its hub"),
+            "{}",
+            life.stdout
+        );
+    }
+
+    bench
+        .run(scenario, &["--trace", "some.jsonl", "--trace-device", "7", "--trace-device", "dev-000003"])
+        .passed();
+    let told = |device: &str| bench.fleetstorm(&["explain", "out/run.json", device, "--trace", "some.jsonl"]);
+    assert_eq!((told("dev-000007").code, told("3").code), (0, 0));
+    told("8").refused(2, &["no line of dev-000008", "--trace-device dev-000008"]);
+    bench
+        .fleetstorm(&["explain", "out/run.json", "7", "--trace", "moved/trace.jsonl"])
+        .refused(2, &["another run"]);
+    bench.file("broken.jsonl", "{}\n");
+    let broken = bench.fleetstorm(&["explain", "out/run.json", "7", "--trace", "broken.jsonl"]);
+    broken.refused(2, &["broken.jsonl:1", "no line of a trace"]);
+    bench.run(scenario, &["--trace", "nowhere/at/all"]).refused(2, &["nowhere/at/all"]);
+}
+
+#[test]
+fn a_trace_tells_what_running_again_tells_and_changes_no_record() {
+    let bench = Bench::new();
+    let scenario =
+        "[fleet]\ndevices = 60\n[mock]\nretry_after_s = 1\n[mock.throttle]\nrate = \"20/s\"\nburst = 5\n";
+    for clock in ["wired", "virtual"] {
+        bench.run(scenario, &["--clock", clock]);
+        let plain = bench.record();
+        flow_adds_up(&plain);
+        let again = bench.fleetstorm(&["explain", "out/run.json", "9"]);
+        bench.run(scenario, &["--clock", clock, "--trace", "trace.jsonl"]);
+        let mut traced = bench.record();
+        let told = bench.fleetstorm(&["explain", "out/run.json", "9", "--trace", "trace.jsonl"]);
+        assert_eq!((told.code, &told.stdout), (0, &again.stdout), "{told:?}");
+        assert!(traced.trace.take().is_some_and(|trace| trace.written > 60 && trace.dropped == 0));
+        assert_eq!(traced, plain);
+    }
+}

@@ -1,5 +1,7 @@
 //! The mock's resource log, and what can be learnt from it.
 
+use std::io::Write as _;
+
 use crate::harness::Bench;
 
 const SCENARIO: &str = r#"
@@ -43,13 +45,19 @@ fn the_mocks_log_tells_the_story_of_the_devices() {
 
 #[test]
 fn every_door_writes_the_log() {
-    for (transport, clock) in [("mqtt", "wired"), ("mqtt-ws", "wired"), ("mqtt", "wall")] {
+    for (transport, clock, protocol) in [
+        ("mqtt", "wired", "Mqtt"),
+        ("mqtt-ws", "wired", "Mqtt"),
+        ("mqtt", "wall", "Mqtt"),
+        ("amqp", "wired", "Amqp"),
+        ("amqp-ws", "wired", "Amqp"),
+    ] {
         let bench = Bench::new();
         let cohort = format!("[[cohort]]\n    transport = \"{transport}\"");
         bench.run(&SCENARIO.replace("[[cohort]]", &cohort), &["--clock", clock]).passed();
         let lines = std::fs::read_to_string(bench.path("dps.jsonl")).unwrap();
-        let spoken = r#"\"protocol\":\"Mqtt\""#;
-        assert!(lines.lines().all(|line| line.contains(spoken)), "{lines}");
+        let spoken = format!(r#"\"protocol\":\"{protocol}\""#);
+        assert!(lines.lines().all(|line| line.contains(&spoken)), "{lines}");
         assert_eq!(lines.lines().count() as u64, bench.record().totals.requests, "{transport} {clock}");
         let same = bench.fleetstorm(&["reconcile", "out/run.json", "--azure-logs", "dps.jsonl"]);
         assert_eq!(same.code, 0, "{transport} {clock}: {same:?}");
@@ -113,6 +121,38 @@ fn files_that_are_no_log_are_refused() {
     bench.fleetstorm(&["logs", "text"]).refused(2, &["OperationName"]);
     bench.file("array", "[{]");
     bench.fleetstorm(&["logs", "array"]).refused(2, &["broken"]);
+}
+
+/// The file is larger than the memory that the command may have.
+#[test]
+fn an_export_of_a_million_lines_is_read_as_a_stream() {
+    let bench = Bench::new();
+    let mut export = std::io::BufWriter::new(std::fs::File::create(bench.path("export.csv")).unwrap());
+    writeln!(
+        export,
+        "TimeGenerated,OperationName,ResultType,ResultSignature,ResultDescription,ResourceId,properties_s"
+    )
+    .unwrap();
+    let resource = "x".repeat(200);
+    for line in 0..1_000_000 {
+        let (result, status) = if line % 4 == 0 { ("ClientError", 429) } else { ("Success", 202) };
+        writeln!(
+            export,
+            "2026-01-01T00:00:00Z,Upsert,{result},{status},,{resource},\"{{\"\"id\"\":\"\"dev-{:03}\"\"}}\"",
+            line % 1_000
+        )
+        .unwrap();
+    }
+    drop(export);
+    assert!(std::fs::metadata(bench.path("export.csv")).unwrap().len() > 250_000_000);
+    let ended = crate::bad_input::shell(&bench, "ulimit -v 200000; exec $FLEETSTORM logs export.csv --top 3");
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(
+        ended.stdout.contains("250000  Upsert") || ended.stdout.contains("250,000  Upsert"),
+        "{}",
+        ended.stdout
+    );
+    assert!(ended.stdout.contains("and 247 more"), "{}", ended.stdout);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use base64::prelude::BASE64_STANDARD;
 
 use crate::amqp::{self, AmqpWire, Way};
 use crate::harness::{Bench, Mock, Response, Wire, scenarios};
+use crate::mqtt_wire::{self, MqttWire, connect};
 
 /// A running emulator; it ends with the test.
 struct Emulator {
@@ -158,7 +159,7 @@ fn key_in(value: &serde_json::Value) -> Vec<u8> {
 }
 
 #[test]
-fn a_real_tpm_registers_over_https_and_takes_the_key_for_its_hub() {
+fn a_real_tpm_registers_over_https_and_comes_to_its_hub_with_its_second_key() {
     let tpm = Emulator::start();
     let keys = tpm.provision();
     let bench = Bench::new();
@@ -193,6 +194,14 @@ fn a_real_tpm_registers_over_https_and_takes_the_key_for_its_hub() {
         401,
         "the hub's key is the hub's"
     );
+
+    let hub = state["registrationState"]["assignedHub"].as_str().unwrap();
+    let user = format!("{hub}/real-tpm/?api-version=2021-04-12");
+    for (token, code) in [(of_hub, 5), (tpm.token(&format!("{hub}/devices/real-tpm")), 0)] {
+        let mut wire = MqttWire::open(&mock, mqtt_wire::Way::Tls);
+        wire.send(&connect(true, 0, "real-tpm", &user, Some(&token)));
+        wire.expect(0x20, &[0, code]);
+    }
 }
 
 /// SASL's mechanism TPM, step by step as Node's client takes it; the links and messages are azure-iot-sdk-c's, captured.
@@ -306,5 +315,39 @@ fn a_fleet_of_tpms_registers_by_every_clock() {
         assert_eq!(record.totals.assigned, 250, "{clock}");
         // A challenge, then the registration that answers it.
         assert_eq!(record.totals.registers, 500, "{clock}");
+    }
+}
+
+/// What befalls a fleet after it has come to its hubs, by all three drivers: a command and a loss of power, after which a
+/// device without a cache proves itself to DPS again, and one with a cache has the hub's key still.
+#[test]
+fn a_fleet_of_tpms_lives_at_its_hubs_with_its_second_keys_by_every_clock() {
+    let bench = Bench::new();
+    bench.file("fast.toml", "[hub.back_off]\nfirst_wait = \"200ms\"\nwait_max = \"1s\"\n");
+    let cohort = |name: &str, cache: bool| {
+        format!(
+            "[[cohort]]\nname = \"{name}\"\nattestation = \"tpm\"\nlife = {{ heartbeat = \"1s\", \
+             cache = {cache}, power_cuts = [{{ at = \"8s\", off = \"500ms\" }}] }}\n"
+        )
+    };
+    let scenario = format!(
+        "horizon = \"14s\"\nprofile = \"fast.toml\"\nobjectives = [\"online == 100%\", \"stopped == 0\"]\n[fleet]\ndevices = 16\n\
+         {}{}[mock]\nretry_after_s = 1\nassignment = {{ kind = \"constant\", delay = \"200ms\" }}\n\
+         [[mock.hub]]\nhost = \"a.azure-devices.net\"\nreprovision = [{{ at = \"5s\" }}]\n",
+        cohort("cached", true),
+        cohort("forgetful", false),
+    );
+    for clock in ["virtual", "wired", "wall"] {
+        bench.run(&scenario, &["--clock", clock]).passed();
+        let record = bench.record();
+        let life = record.life.unwrap();
+        assert_eq!((life.ever_online, life.online_at_end, life.power_losses), (16, 16, 16), "{clock}");
+        assert_eq!((life.commands, life.returns["command"]), (16, 16), "{clock}");
+        let forgetful =
+            record.cohorts.iter().find(|cohort| cohort.name == "forgetful").unwrap().totals.devices;
+        assert_eq!(life.returns["boot"], forgetful, "{clock}");
+        assert!(life.refused.is_empty(), "{clock}: {:?}", life.refused);
+        // A challenge and a registration at each boot; the command finds the service's key still there.
+        assert_eq!(record.totals.registers, 32 + 16 + 2 * forgetful, "{clock}");
     }
 }

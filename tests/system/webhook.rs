@@ -16,6 +16,9 @@ const DEVICE: &str = "SharedAccessSignature sr=0ne00ABCDEF%2Fregistrations%2Fdev
                       &sig=J%2Fiyrcr8AFfksfraY2raKQDJi0imX3cLP8B643MT8LE%3D&se=1900000000&skn=registration";
 const REGISTRATION: &str = "/0ne00ABCDEF/registrations/dev-0001";
 
+/// Stands for no answer at all.
+const HANGS: &str = "";
+
 /// Answers every request with the next of its answers, and hands on what it was asked.
 struct Webhook {
     port: u16,
@@ -50,6 +53,10 @@ impl Webhook {
                 let mut stream = rustls::StreamOwned::new(connection, stream.unwrap());
                 let Some(question) = question(&mut stream) else { continue };
                 let answer = queue.lock().unwrap().remove(0);
+                if answer == HANGS {
+                    // Longer than the mock waits; the connection ends with it.
+                    std::thread::park_timeout(Duration::from_millis(1_500));
+                }
                 // Nobody may be listening any more.
                 let _ = tell.send(question);
                 let _ = stream.write_all(answer.as_bytes()).and_then(|()| stream.flush());
@@ -210,10 +217,14 @@ fn a_webhook_that_misbehaves_fails_the_registration_with_its_code() {
         assert_eq!((&state["status"], &state["errorCode"]), (&"failed".into(), &code.into()), "{status}");
         assert!(!state["errorMessage"].as_str().unwrap().is_empty());
     }
+    // It takes the question and says nothing for longer than it may, then it is well.
+    webhook.answers.lock().unwrap().push(HANGS.to_owned());
+    webhook.will_say("200 OK", r#"{"iotHubHostName":"hub-2.azure-devices.net"}"#);
+    assert_eq!(registered(&mut wire)["assignedHub"], "hub-2.azure-devices.net");
     // Busy, then garbage instead of HTTP, then well: asked again after 1 and after 10 seconds.
     webhook.will_say("503 Service Unavailable", "");
     webhook.answers.lock().unwrap().push("nonsense\r\n\r\n".to_owned());
     webhook.will_say("200 OK", r#"{"iotHubHostName":"hub-1.azure-devices.net"}"#);
     assert_eq!(registered(&mut wire)["status"], "assigned");
-    assert_eq!(webhook.asked.iter().take(9).count(), 9);
+    assert_eq!(webhook.asked.iter().take(11).count(), 11);
 }

@@ -37,6 +37,9 @@ pub(crate) fn forecast(arguments: &ForecastArguments) -> Result<u8, Failure> {
         clock: ClockChoice::Virtual,
         progress: arguments.progress,
         shards: None,
+        trace: None,
+        trace_device: Vec::new(),
+        trace_limit: 0,
         metrics: None,
         source,
     })
@@ -80,7 +83,15 @@ pub(crate) fn capacity(arguments: &CapacityArguments) -> Result<u8, Failure> {
 pub(crate) fn fidelity(arguments: &FidelityArguments) -> Result<u8, Failure> {
     let scenario = files::scenario(&arguments.source, Vec::new())?;
     let once = |clock, scenario: Scenario| {
-        drive(scenario, clock, None, &arguments.source.plugins, ProgressChoice::Auto, &Control::default())
+        drive(
+            scenario,
+            clock,
+            None,
+            &arguments.source.plugins,
+            ProgressChoice::Auto,
+            None,
+            &Control::default(),
+        )
     };
     let measured = match &arguments.measured {
         Some(path) => read(path)?,
@@ -113,6 +124,7 @@ pub(crate) fn rollout(arguments: &RolloutArguments) -> Result<u8, Failure> {
         None,
         &arguments.plugins,
         ProgressChoice::Auto,
+        None,
         &Control::default(),
     )?;
     plan.tried = Some(Tried::of(&record, &arguments.strategy));

@@ -1,6 +1,6 @@
 //! `fleetstorm explain`: what a code means, and a device's life line by line.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fleetstorm_engine::{Control, Plan, RunError, life};
 use fleetstorm_model::scenario::Scenario;
@@ -37,24 +37,26 @@ pub(crate) fn run(arguments: &ExplainArguments) -> Result<u8, Failure> {
     }
 }
 
-/// Runs the record's scenario again in the same virtual time, with an eye on one device.
+/// Tells a device's life: from the trace of its run, or by running the record's scenario again in the same virtual time.
 fn live(arguments: &ExplainArguments, path: &Path, device: &str) -> Result<u8, Failure> {
     let record = report::read(path)?;
-    if record.clock == Clock::Live {
+    let scenario = Scenario::read(&record.scenario, &path.display().to_string(), &[])?;
+    let number = number_of(&scenario, device)?;
+    let wall = record.clock == Clock::Live;
+    let found = || record.trace.as_ref().filter(|_| wall).map(|trace| beside(path, Path::new(&trace.file)));
+    if let Some(trace) = arguments.trace.clone().or_else(found) {
+        let told = life::tell_trace(&trace, &record, &scenario.registration_id(number));
+        print!("{}", told.map_err(|error| Failure::usage(error.to_string()))?);
+        return Ok(0);
+    }
+    if wall {
         return Err(Failure::usage(format!(
-            "{} is of a run by the wall clock, which cannot be run again as it was: run its scenario with --clock \
-             wired or --clock virtual and explain that",
+            "{} is of a run by the wall clock, which cannot be had again as it was, and it left no trace: run the \
+             scenario with --trace trace.jsonl --trace-device {device}, or with --clock wired or --clock virtual, and \
+             explain that",
             path.display()
         )));
     }
-    let scenario = Scenario::read(&record.scenario, &path.display().to_string(), &[])?;
-    let number = number(&scenario, device).ok_or_else(|| {
-        Failure::usage(format!(
-            "there is no device `{device}`: the fleet has {} to {}",
-            scenario.registration_id(0),
-            scenario.registration_id(scenario.fleet.devices.saturating_sub(1))
-        ))
-    })?;
     let registry = plugin::registry(&arguments.plugins, &scenario.plugins.load)?;
     let display = Display::new(ProgressChoice::None, &scenario);
     let wired = record.clock == Clock::Wired;
@@ -65,9 +67,21 @@ fn live(arguments: &ExplainArguments, path: &Path, device: &str) -> Result<u8, F
     Ok(0)
 }
 
+/// Where a record's trace is: beside the record, if they were moved together; else where it was written.
+fn beside(record: &Path, trace: &Path) -> PathBuf {
+    let here = trace.file_name().map(|name| record.with_file_name(name));
+    here.filter(|here| here.exists()).unwrap_or_else(|| trace.to_owned())
+}
+
 /// A device by its registration id or its number.
-fn number(scenario: &Scenario, device: &str) -> Option<u32> {
+pub(crate) fn number_of(scenario: &Scenario, device: &str) -> Result<u32, Failure> {
     let digits = device.strip_prefix(&scenario.fleet.id_prefix).unwrap_or(device);
-    let number = digits.parse().ok().filter(|number| *number < scenario.fleet.devices)?;
-    (device == digits || device == scenario.registration_id(number)).then_some(number)
+    let number = digits.parse().ok().filter(|number| *number < scenario.fleet.devices);
+    number.filter(|number| device == digits || device == scenario.registration_id(*number)).ok_or_else(|| {
+        Failure::usage(format!(
+            "there is no device `{device}`: the fleet has {} to {}",
+            scenario.registration_id(0),
+            scenario.registration_id(scenario.fleet.devices.saturating_sub(1))
+        ))
+    })
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use fleetstorm_engine::life::Trace;
 use fleetstorm_engine::{Control, Plan, RunError, live, simulate, wired, write_whole};
 use fleetstorm_model::scenario::{Override, Scenario};
 use fleetstorm_model::time::Calendar;
@@ -12,6 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::arguments::PluginOptions;
 use crate::arguments::run::{ClockChoice, ProgressChoice, RunArguments};
+use crate::explain::number_of;
 use crate::failure::Failure;
 use crate::progress::Display;
 use crate::{chaos, files, metrics, plugin, terminal};
@@ -24,17 +26,41 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<u8, Failure> {
     write_whole(&out.join(".fleetstorm-probe"), b"").map_err(|error| Failure::unwritable(&error))?;
     let _ = std::fs::remove_file(out.join(".fleetstorm-probe"));
 
+    let trace = trace(arguments, &scenario)?;
     let control = Control::default();
     if let Some(address) = arguments.metrics {
         metrics::serve(address, scenario.fleet.devices, control.clone())?;
     }
     let (clock, shards) = (arguments.clock, arguments.shards);
-    let record = drive(scenario, clock, shards, &arguments.source.plugins, arguments.progress, &control)?;
+    let record =
+        drive(scenario, clock, shards, &arguments.source.plugins, arguments.progress, trace, &control)?;
     let written = leave(&record, &out);
     print!("{}", fleetstorm_reports::summary(&record, terminal::colours(&std::io::stdout())));
     let written = written?;
     println!("\nRecord  {}\nReport  {}", written[0].display(), written[1].display());
+    if let Some(trace) = &record.trace {
+        println!("Trace   {}", trace.file);
+        if trace.dropped > 0 {
+            let why =
+                if trace.error.is_empty() { "the disk was slower than the fleet" } else { &trace.error };
+            println!("        {} of its events were dropped: {why}", trace.dropped);
+        }
+    }
     Ok(record.verdict.exit_code)
+}
+
+/// The trace that the arguments ask for.
+fn trace(arguments: &RunArguments, scenario: &Scenario) -> Result<Option<Trace>, Failure> {
+    let Some(path) = &arguments.trace else { return Ok(None) };
+    let devices = arguments.trace_device.iter().map(|device| number_of(scenario, device));
+    let devices = devices.collect::<Result<Vec<u32>, _>>()?;
+    let devices = (!devices.is_empty()).then_some(devices);
+    // Virtual time can wait for a disk; devices of the wall clock cannot.
+    let patient = arguments.clock != ClockChoice::Wall;
+    let bytes_max = u64::from(arguments.trace_limit) << 20;
+    Trace::start(path, scenario, devices, patient, bytes_max)
+        .map(Some)
+        .map_err(|error| Failure::usage(error.to_string()))
 }
 
 /// What the options stand for.
@@ -80,6 +106,7 @@ pub(crate) fn drive(
     shards: Option<u32>,
     plugins: &PluginOptions,
     progress: ProgressChoice,
+    trace: Option<Trace>,
     control: &Control,
 ) -> Result<Record, Failure> {
     let calendar = match clock {
@@ -89,12 +116,17 @@ pub(crate) fn drive(
     let registry = plugin::registry(plugins, &scenario.plugins.load)?;
     let display = Display::new(progress, &scenario);
     supervise(display, control, move |control| {
-        let plan = Plan::new(scenario, &registry, calendar)?;
-        match clock {
-            ClockChoice::Wall => live::run(plan, live::Machine { shards }, control),
-            ClockChoice::Wired => wired::run(plan, control),
-            ClockChoice::Virtual => simulate::run(plan, control),
+        let mut plan = Plan::new(scenario, &registry, calendar)?;
+        if let Some(trace) = &trace {
+            plan = trace.of(plan);
         }
+        let mut record = match clock {
+            ClockChoice::Wall => live::run(plan, live::Machine { shards }, control)?,
+            ClockChoice::Wired => wired::run(plan, control)?,
+            ClockChoice::Virtual => simulate::run(plan, control)?,
+        };
+        record.trace = trace.map(Trace::finish);
+        Ok(record)
     })
 }
 

@@ -2,7 +2,7 @@
 
 use fleetstorm_model::device::Observation;
 use fleetstorm_model::outcome::Outcome;
-use fleetstorm_model::protocol::{Operation, Status};
+use fleetstorm_model::protocol::{Operation, RetryAfter, Status};
 use fleetstorm_model::time::{Moment, Span};
 
 use crate::governor::Brake;
@@ -39,7 +39,13 @@ impl Recording {
         self.recorder.observe(
             device,
             self.now,
-            Observation::Ended { operation: Operation::Register, intended: sent, started: sent, outcome },
+            Observation::Ended {
+                operation: Operation::Register,
+                intended: sent,
+                started: sent,
+                outcome,
+                retry_after: RetryAfter::Absent,
+            },
         );
     }
 }

@@ -16,7 +16,7 @@ use fleetstorm_model::device::{
     Observation, Policy,
 };
 use fleetstorm_model::outcome::Fault;
-use fleetstorm_model::protocol::{Body, Operation, OperationId, Reply};
+use fleetstorm_model::protocol::{Operation, OperationId, Reply};
 use fleetstorm_model::random::{Purpose, Seed};
 use fleetstorm_model::time::{Moment, Span};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -78,6 +78,8 @@ pub(crate) struct Member {
     /// When it boots.
     pub(crate) arrival: Moment,
     pub(crate) identity: Arc<DeviceIdentity>,
+    /// Who it is to its hub, if that takes a key of its own: a TPM is given one for each, and an identity holds one.
+    pub(crate) at_hub: Option<Arc<DeviceIdentity>>,
 }
 
 /// The devices of one core and what they share.
@@ -230,8 +232,11 @@ struct Wire<S: AsyncRead + AsyncWrite + Unpin + 'static> {
     hub: Option<Box<HubLink<S>>>,
     caller: Caller,
     identity: Arc<DeviceIdentity>,
+    /// As [`Member::at_hub`].
+    at_hub: Option<Arc<DeviceIdentity>>,
     /// The credential that `caller` presents.
     presented: Option<Credential>,
+    /// What a reply carried for the device's TPM, until it has been taken up.
     challenge: Option<Box<[u8]>>,
     deadline: Deadline,
     /// Connections that were opened, and when the last one was.
@@ -286,6 +291,7 @@ impl<'a, C: Connect> Driven<'a, C> {
                 hub: None,
                 caller,
                 identity: Arc::clone(&member.identity),
+                at_hub: member.at_hub.clone(),
                 presented: None,
                 challenge: None,
                 deadline: Deadline::default(),
@@ -347,7 +353,9 @@ impl<'a, C: Connect> Driven<'a, C> {
                 Event::HubBroke(fault) => self.step(LifeInput::HubBroke(*fault)),
                 Event::Command => self.step(LifeInput::Command),
             };
-            if let Event::Reply(Reply { body: Body::Challenge(challenge), .. }) = event {
+            if let Event::Reply(reply) = event
+                && let Some(challenge) = reply.body.into_challenge()
+            {
                 self.wire.challenge = Some(challenge);
             }
         }
@@ -531,7 +539,7 @@ impl<'a, C: Connect> Driven<'a, C> {
     async fn answer(&mut self) -> Event {
         let Some(challenge) = self.wire.challenge.take() else { return Event::Broke(Fault::Attestation) };
         self.wire.presented = None;
-        match self.attest(move |identity| identity.answer(&challenge)).await {
+        match self.attest(&self.wire.identity, move |identity| identity.answer(&challenge)).await {
             Ok(Ok(())) => Event::Answered,
             Ok(Err(_)) => Event::Broke(Fault::Attestation),
             Err(event) => event,
@@ -543,7 +551,7 @@ impl<'a, C: Connect> Driven<'a, C> {
         if self.wire.presented == Some(credential) {
             return Ok(());
         }
-        let token = self.sign(credential, self.wire.caller.audience()).await?;
+        let token = self.sign(&self.wire.identity, credential, self.wire.caller.audience()).await?;
         let refused = |_| Event::Broke(Fault::Attestation);
         self.wire.caller.authorize(token.as_deref()).map_err(refused)?;
         self.wire.presented = Some(credential);
@@ -551,7 +559,12 @@ impl<'a, C: Connect> Driven<'a, C> {
     }
 
     /// A token for this audience; `None` for a device that proves itself in another way.
-    async fn sign(&self, credential: Credential, audience: String) -> Result<Option<String>, Event> {
+    async fn sign(
+        &self,
+        identity: &Arc<DeviceIdentity>,
+        credential: Credential,
+        audience: String,
+    ) -> Result<Option<String>, Event> {
         if credential.expires_unix_secs == 0 {
             return Ok(None);
         }
@@ -560,7 +573,7 @@ impl<'a, C: Connect> Driven<'a, C> {
             identity.authorize(credential.slot, &audience, credential.expires_unix_secs, &mut token)?;
             Ok::<_, AttestationFailed>(token)
         };
-        let token = self.attest(sign).await?.map_err(|_| Event::Broke(Fault::Attestation))?;
+        let token = self.attest(identity, sign).await?.map_err(|_| Event::Broke(Fault::Attestation))?;
         Ok(Some(token).filter(|token| !token.is_empty()))
     }
 
@@ -568,13 +581,14 @@ impl<'a, C: Connect> Driven<'a, C> {
     /// meanwhile.
     async fn attest<T: Send + 'static>(
         &self,
+        identity: &Arc<DeviceIdentity>,
         work: impl FnOnce(&DeviceIdentity) -> T + Send + 'static,
     ) -> Result<T, Event> {
         let shard = self.around.shard;
-        let Some(aside) = shard.aside.as_ref().filter(|_| self.wire.identity.may_block()) else {
-            return Ok(work(&self.wire.identity));
+        let Some(aside) = shard.aside.as_ref().filter(|_| identity.may_block()) else {
+            return Ok(work(identity));
         };
-        let identity = Arc::clone(&self.wire.identity);
+        let identity = Arc::clone(identity);
         let deadline = shard.clock.instant(self.alarm().unwrap_or(Moment::FAR));
         // Boxed, so that a device which never waits for hardware does not carry this.
         let done = Box::pin(aside.call(move || work(&identity)));

@@ -79,6 +79,7 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
         completion: findings.completion,
         phases: findings.phases,
         codes: findings.codes,
+        flow: findings.flow,
         series: findings.series,
         attempts: findings.attempts,
         retry_after: findings.retry_after,
@@ -96,6 +97,7 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
         metrics: Vec::new(),
         alerts: Vec::new(),
         service_log: outcome.service_log,
+        trace: None,
         chaos: Chaos::default(),
         verdict: Verdict { result: VerdictResult::Passed, sentence: String::new(), exit_code: 0 },
     };

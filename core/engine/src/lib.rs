@@ -29,6 +29,7 @@ mod governor;
 pub mod identity;
 mod judge;
 pub mod life;
+mod lines;
 pub mod live;
 mod mock;
 mod octets;

@@ -1,51 +1,87 @@
 //! A device's life, line by line.
 //!
 //! A run in virtual time is a function of its scenario, so the life of any of its devices is told by running it again
-//! with an eye on that device. A run by the wall clock leaves a trace of the devices that are watched, if it is asked to.
+//! with an eye on that device ([`tell`]). A run by the wall clock cannot be had again: it leaves a [`Trace`] of the
+//! devices that are watched, if it is asked to, and their lives are told from that ([`tell_trace`]).
+
+mod event;
+mod trace;
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use fleetstorm_model::device::Observation;
-use fleetstorm_model::outcome::Outcome;
-use fleetstorm_model::protocol::code;
-use fleetstorm_model::time::{Moment, Span};
+use fleetstorm_model::device::{LifeEvent, Observation};
+use fleetstorm_model::time::Moment;
+use fleetstorm_reports::Record;
 
 use crate::control::Control;
+use crate::lines::Lines;
 use crate::plan::Plan;
 use crate::{RunError, simulate, wired};
+use event::Event;
+pub use trace::{Trace, TraceError, tell as tell_trace};
 
 /// Lines that are kept: a strategy that never waits makes a long life.
 const LINES_MAX: usize = 10_000;
 
-/// One thing that a device did or met.
+/// What device number `device` did or met.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Line {
+pub(crate) struct Line {
+    device: u32,
     at: Moment,
-    what: String,
+    event: Event,
 }
 
-/// Hears what one device does.
+/// Hears what some devices do.
 #[derive(Clone, Debug)]
 pub(crate) struct Listener {
-    device: u32,
-    lines: Arc<Mutex<Vec<Line>>>,
+    /// Their numbers, ascending; `None` for all that are watched anyway.
+    devices: Option<Arc<[u32]>>,
+    ear: Ear,
+}
+
+/// What becomes of what was heard.
+#[derive(Clone, Debug)]
+enum Ear {
+    Story(Arc<Mutex<Vec<Line>>>),
+    Trace(Lines<Line>),
 }
 
 impl Listener {
-    fn to(device: u32) -> Self {
-        Self { device, lines: Arc::default() }
+    /// Whether it asks for this device by its number, whoever else is watched.
+    pub(crate) fn asks_for(&self, device: u32) -> bool {
+        self.devices.as_ref().is_some_and(|devices| devices.binary_search(&device).is_ok())
     }
 
-    /// Whose life it hears.
-    pub(crate) const fn device(&self) -> u32 {
-        self.device
+    /// Whether it hears a device that is watched.
+    pub(crate) fn hears(&self, device: u32) -> bool {
+        self.devices.is_none() || self.asks_for(device)
     }
 
-    pub(crate) fn hear(&self, now: Moment, event: &Observation<'_>) {
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        if lines.len() < LINES_MAX {
-            lines.push(Line { at: now, what: told(now, event) });
+    /// A device was given power.
+    pub(crate) fn power_on(&self, device: u32, now: Moment) {
+        self.add(Line { device, at: now, event: Event::PowerOn });
+    }
+
+    pub(crate) fn hear(&self, device: u32, now: Moment, observation: &Observation<'_>) {
+        self.add(Line { device, at: now, event: Event::of(now, observation) });
+    }
+
+    pub(crate) fn hear_life(&self, device: u32, now: Moment, event: LifeEvent) {
+        if let Some(event) = Event::of_life(now, event) {
+            self.add(Line { device, at: now, event });
+        }
+    }
+
+    fn add(&self, line: Line) {
+        match &self.ear {
+            Ear::Trace(lines) => lines.add(line),
+            Ear::Story(story) => {
+                let mut story = story.lock().unwrap_or_else(PoisonError::into_inner);
+                if story.len() < LINES_MAX {
+                    story.push(line);
+                }
+            }
         }
     }
 }
@@ -55,75 +91,38 @@ impl Listener {
 /// # Errors
 /// As of the run itself.
 pub fn tell(plan: Plan, as_wired: bool, device: u32, control: &Control) -> Result<String, RunError> {
-    let listener = Listener::to(device);
+    let story = Arc::default();
+    let listener = Listener { devices: Some([device].into()), ear: Ear::Story(Arc::clone(&story)) };
     let name = plan.scenario.registration_id(device);
-    let cohort =
-        plan.membership.get(device as usize).and_then(|at| plan.scenario.cohorts.get(usize::from(*at)));
-    let cohort = cohort.map(|cohort| cohort.name.clone()).unwrap_or_default();
-    let arrival = plan.arrivals.get(device as usize).copied().unwrap_or_default();
-    let plan = plan.listening(listener.clone());
+    let plan = plan.listening(listener);
     let record = if as_wired { wired::run(plan, control)? } else { simulate::run(plan, control)? };
-    let mut out = format!("{name}, cohort {}\n", printable(&cohort));
-    let _ = writeln!(out, "{} is given power", at(arrival));
-    let lines = listener.lines.lock().unwrap_or_else(PoisonError::into_inner);
-    for line in lines.iter() {
-        let _ = writeln!(out, "{} {}", at(line.at), printable(&line.what));
+    let story = std::mem::take(&mut *story.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok(told(&name, &record, story.iter().map(|line| (line.at, &line.event))))
+}
+
+/// A life in lines that a person reads.
+fn told<'a>(name: &str, record: &Record, life: impl Iterator<Item = (Moment, &'a Event)>) -> String {
+    let mut out = format!("{}\n", printable(name));
+    let mut lines = 0;
+    for (moment, event) in life {
+        lines += 1;
+        let _ = writeln!(out, "{} {}", at(moment), printable(&event.told()));
     }
-    if lines.len() == LINES_MAX {
+    if lines == 0 {
+        out.push_str("it was never given power\n");
+    }
+    if lines >= LINES_MAX {
         let _ = writeln!(out, "... and so on: {LINES_MAX} lines are kept");
     }
     let _ = writeln!(out, "{} the run ends", at(Moment::from_nanos(record.duration_ns)));
-    Ok(out)
+    out
 }
 
 fn at(moment: Moment) -> String {
     format!("{:>12.3} s ", moment.as_secs_f64())
 }
 
-/// Names of hubs come from a service, and those of cohorts from a file.
+/// Names of hubs come from a service, and those of devices from a file.
 fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
-}
-
-fn told(now: Moment, event: &Observation<'_>) -> String {
-    match event {
-        Observation::Connected { started, fault: None, .. } => format!("connects in {}", now.since(*started)),
-        Observation::Connected { started, fault: Some(fault), .. } => {
-            format!("cannot connect: {} after {}", fault.name(), now.since(*started))
-        }
-        Observation::Sent { operation, intended } => {
-            let late = now.since(*intended);
-            let late = if late > Span::from_millis(1) { format!(", {late} late") } else { String::new() };
-            format!("sends {}{late}", operation.name())
-        }
-        Observation::Ended { operation, started, outcome, .. } => {
-            format!("{} ended after {}: {}", operation.name(), now.since(*started), ending(*outcome))
-        }
-        Observation::BackedOff { wait, retry_after, .. } => {
-            let floor = retry_after.map_or(String::new(), |floor| format!(" (Retry-After {floor})"));
-            format!("waits {wait}{floor}")
-        }
-        Observation::TokenRenewed => "renews its token".to_owned(),
-        Observation::Assigned { booted, attempts, registration, .. } => format!(
-            "has its hub {} after {} and {attempts} attempts",
-            registration.assigned_hub.as_deref().unwrap_or("-"),
-            now.since(*booted)
-        ),
-        Observation::Stopped { class, rearm_after, .. } => {
-            let again =
-                rearm_after.map_or("for good".to_owned(), |wait| format!("and tries again in {wait}"));
-            format!("stops because of {class:?} {again}")
-        }
-    }
-}
-
-fn ending(outcome: Outcome) -> String {
-    match outcome {
-        Outcome::Broke(fault) => fault.name().to_owned(),
-        Outcome::Challenged => "401, with a challenge for its TPM".to_owned(),
-        Outcome::Answered { status, code } => {
-            let title = code::lookup(status.0, code).map_or("", |entry| entry.title);
-            if code == 0 { format!("{} {title}", status.0) } else { format!("{} ({code}) {title}", status.0) }
-        }
-    }
 }

@@ -42,7 +42,7 @@ pub struct Plan {
     pub(crate) steady: Option<Box<Self>>,
     /// What was seen in it.
     pub(crate) steady_state: Option<SteadyState>,
-    /// Who hears what one device does.
+    /// Who hears what some devices do.
     pub(crate) listener: Option<Listener>,
 }
 
@@ -87,7 +87,9 @@ impl Plan {
             let proof = Proof::of(&cohort.attestation.kind, &parameters);
             let policy =
                 Policy { challenged: attestation.is_challenged(), ..cohort.policy(calendar, &profile) };
-            let life = cohort.life.as_ref().map(|life| life.policy(&profile));
+            let tokens = policy.token_lifetime.filter(|_| !certificates);
+            let tokens = tokens.map(|lifetime| (lifetime, policy.token_margin));
+            let life = cohort.life.as_ref().map(|life| life.policy(&profile, tokens));
             cohorts.push(PlannedCohort { policy, life, retry, attestation, certificates, proof });
         }
         let arrivals = scenario.fleet.arrival.schedule(scenario.fleet.devices, seed);
@@ -136,13 +138,17 @@ impl Plan {
         let cohort = self.membership[index as usize];
         let registration_id = self.scenario.registration_id(index);
         let random = [0, 1, 2, 3].map(|count| seed.draw(Purpose::Identity, index, count));
-        let identity = self.cohorts[usize::from(cohort)].attestation.device(&registration_id, random)?;
+        let planned = &self.cohorts[usize::from(cohort)];
+        let identity = || planned.attestation.device(&registration_id, random).map(Arc::new);
+        let keeps_two_keys = planned.life.is_some() && planned.attestation.is_challenged();
+        let (identity, at_hub) = (identity()?, if keeps_two_keys { Some(identity()?) } else { None });
         Ok(Member {
             index,
             cohort,
             registration_id,
             arrival: self.arrivals[index as usize],
-            identity: Arc::new(identity),
+            identity,
+            at_hub,
         })
     }
 
@@ -152,7 +158,7 @@ impl Plan {
         Watch::new(seed, devices, self.profile.clone(), self.listener.clone(), members)
     }
 
-    /// Lets somebody hear what one device does.
+    /// Lets somebody hear what some devices do.
     pub(crate) fn listening(mut self, listener: Listener) -> Self {
         self.listener = Some(listener);
         self

@@ -6,6 +6,7 @@
 //! the sum.
 
 mod codes;
+mod flow;
 mod heat;
 mod herd;
 mod latency;
@@ -26,6 +27,7 @@ use fleetstorm_model::time::{Moment, Span};
 use fleetstorm_reports::record::{RetryAfterUse, Totals};
 
 use codes::{Codes, Key, Met};
+use flow::{Flow, Passage, Passed};
 use heat::Heats;
 use herd::Retries;
 use latency::Latencies;
@@ -79,6 +81,7 @@ impl Standing {
 #[derive(Clone, Copy, Debug)]
 struct Seen {
     met: Met,
+    passed: Passed,
     cohort: u16,
     standing: Standing,
     /// [`WATCHED`] and [`REGISTERED`].
@@ -97,6 +100,7 @@ pub(crate) struct Recorder {
     cohorts: Vec<CohortTally>,
     latencies: Latencies,
     codes: Codes,
+    flow: Flow,
     timeline: Timeline,
     /// Which cohorts live on, and their lives; `None` where none does.
     lives: Option<(Vec<bool>, Box<Lives>)>,
@@ -176,9 +180,16 @@ impl Recorder {
         Self {
             devices: cohort
                 .into_iter()
-                .map(|cohort| Seen { met: Met::default(), cohort, standing: Standing::Off, flags: 0 })
+                .map(|cohort| Seen {
+                    met: Met::default(),
+                    passed: Passed::default(),
+                    cohort,
+                    standing: Standing::Off,
+                    flags: 0,
+                })
                 .collect(),
             codes: Codes::default(),
+            flow: Flow::default(),
             cohorts: tallies,
             latencies: Latencies::default(),
             timeline: Timeline::default(),
@@ -222,14 +233,14 @@ impl Recorder {
 
     /// A device was given power.
     pub(crate) fn booted(&mut self, device: usize, now: Moment) {
-        if self.is_watched(device) {
-            self.watch.booted(device);
-        }
         let standing = &mut self.devices[device].standing;
         let again = matches!(standing, Standing::Again | Standing::Dark(true));
         let before = std::mem::replace(standing, if again { Standing::Again } else { Standing::Running });
         if before == Standing::Off {
             self.tally(device).totals.booted += 1;
+        }
+        if self.is_watched(device) {
+            self.watch.booted(device, now, matches!(before, Standing::Off | Standing::Dark(_)));
         }
         if !before.is_on_its_way() {
             self.timeline.at(now).entered += 1;
@@ -306,6 +317,7 @@ impl Recorder {
                 self.heats.add(Phase::Connect, now, now.since(intended));
                 if let Some(fault) = fault {
                     self.failed(device, now, fault);
+                    self.passed(device, Passage::ConnectFailed);
                     self.codes.count(
                         &mut self.devices[device].met,
                         now,
@@ -333,12 +345,13 @@ impl Recorder {
                 }
                 self.gauges.sent();
             }
-            Observation::Ended { operation, intended, started, outcome } => {
+            Observation::Ended { operation, intended, started, outcome, .. } => {
                 let ending = self.ended(device, now, operation, outcome);
                 self.latencies.add(operation.into(), ending, now.since(intended), now.since(started));
                 self.heats.add(operation.into(), now, now.since(intended));
             }
             Observation::BackedOff { wait, retry_after, .. } => {
+                self.passed(device, Passage::BackedOff);
                 let totals = &mut self.tally(device).totals;
                 totals.back_offs += 1;
                 totals.backed_off_ns = totals.backed_off_ns.saturating_add(wait.as_nanos());
@@ -375,6 +388,7 @@ impl Recorder {
                 self.settle(device, now, Standing::Assigned);
             }
             Observation::Stopped { class, faulted, .. } => {
+                self.passed(device, Passage::Stopped);
                 self.tally(device).totals.plugin_faults += u64::from(faulted);
                 self.settle(device, now, Standing::Stopped(class));
             }
@@ -383,6 +397,7 @@ impl Recorder {
 
     fn ended(&mut self, device: usize, now: Moment, operation: Operation, outcome: Outcome) -> Ending {
         self.codes.count(&mut self.devices[device].met, now, Key { operation: Some(operation), outcome });
+        self.passed(device, Passage::of(operation, outcome));
         match outcome {
             Outcome::Answered { status: Status::TOO_MANY_REQUESTS, .. } => {
                 self.tally(device).totals.throttled += 1;
@@ -406,6 +421,10 @@ impl Recorder {
                 Ending::Failed
             }
         }
+    }
+
+    fn passed(&mut self, device: usize, passage: Passage) {
+        self.flow.count(&mut self.devices[device].passed, passage);
     }
 
     fn failed(&mut self, device: usize, now: Moment, fault: Fault) {
@@ -457,6 +476,9 @@ impl Recorder {
                 self.booted(device, now);
             }
             _ => {}
+        }
+        if self.is_watched(device) {
+            self.watch.lived(device, now, event);
         }
         if let Some((_, lives)) = &mut self.lives {
             lives.observe(now, event, &mut self.latencies);
@@ -516,7 +538,7 @@ fn count_hub(hubs: &mut BTreeMap<String, u64>, hub: &str) {
 }
 
 /// The name of an error class in records, as serde spells it.
-fn class_name(class: ErrorClass) -> String {
+pub(crate) fn class_name(class: ErrorClass) -> String {
     match serde_json::to_value(class) {
         Ok(serde_json::Value::String(name)) => name,
         _ => String::new(),

@@ -95,7 +95,7 @@ impl House {
 
     /// Logs a request, if there is a log.
     fn log<'a>(&self, peer: &Peer, visit: &Visit<'a>, what: impl FnOnce() -> What<'a>) {
-        let Some(log) = &mut *self.log.borrow_mut() else { return };
+        let Some(log) = &*self.log.borrow() else { return };
         let service = self.service.borrow();
         let entry = Entry {
             unix_ns: service.unix_nanos(visit.began),

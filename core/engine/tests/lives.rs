@@ -120,6 +120,23 @@ fn devices_of_a_hub_that_is_unlinked_are_at_the_other_one_in_the_end() {
 }
 
 #[test]
+fn a_hub_that_throttles_lets_nobody_in_and_keeps_those_who_are_there() {
+    let text = format!(
+        "horizon = \"3m\"\n[fleet]\ndevices = 60\narrival = {{ kind = \"constant\", rate = \"60/min\" }}\n[[cohort]]\n\
+         life = {{}}\n[mock]\nassignment = {{ kind = \"constant\", delay = \"1s\" }}\n[mock.throttle]\nprofile = \"unlimited\"\n\
+         [[mock.hub]]\nhost = \"a.azure-devices.net\"\nstates = [{{ at = \"20s\", state = \"throttled\" }}, \
+         {{ at = \"40s\", state = \"up\" }}]\n{FAST}"
+    );
+    let [(_, wired), (_, simulated)] = both(&text);
+    for life in [&wired, &simulated] {
+        assert_eq!((life.online_at_end, life.reconnects), (60, 0), "{life:?}");
+        assert!(life.refused["closed"] >= 20 && life.refused.len() == 1, "{:?}", life.refused);
+        assert!(life.returns.is_empty(), "the cache serves: {:?}", life.returns);
+    }
+    assert_eq!(wired.refused, simulated.refused);
+}
+
+#[test]
 fn a_limit_of_devices_on_their_way_does_not_hold_those_that_have_arrived() {
     let text = format!(
         "horizon = \"2m\"\n[fleet]\ndevices = 60\nmax_concurrent = 10\n[[cohort]]\nlife = {{}}\n[mock.throttle]\n\

@@ -319,6 +319,8 @@ pub enum Observation<'a> {
         started: Moment,
         /// How it ended.
         outcome: Outcome,
+        /// `Retry-After` as the answer had it.
+        retry_after: RetryAfter,
     },
     /// The strategy chose a wait after a failure.
     BackedOff {

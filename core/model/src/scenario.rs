@@ -32,9 +32,9 @@ pub use guardrail::{GuardrailFile, Measure, SteadyStateFile};
 pub use hub::{HubChangeFile, HubFile, HubStateFile, SweepFile, TierFile};
 pub use life::{LifeFile, PowerCutFile};
 pub use mock::{
-    AccessPolicyFile, AllocationFile, AssignmentFile, EnrollmentFile, EnrollmentGroupFile, Listen, LogFile,
-    MockFile, MqttFile, OverlapFile, PermissionFile, RegionFile, ReprovisionFile, RetryAfterFile, ServerTls,
-    ThrottleFile, WebhookFile,
+    AccessPolicyFile, AllocationFile, AssignmentFile, CertificateFile, EnrollmentFile, EnrollmentGroupFile,
+    InitialTwinFile, Listen, LogFile, MockFile, MqttFile, OverlapFile, PermissionFile, RegionFile,
+    ReprovisionFile, RetryAfterFile, ServerTls, ThrottleFile, WebhookFile,
 };
 pub use network::{Delay, Network};
 pub use objective::{Comparison, Metric, Objective, ObjectiveError, Quantity, Timed, What};

@@ -7,7 +7,9 @@
 //! The order of the checks is that of `dps-protocol.md` 17.1.
 
 pub mod access;
+mod admission;
 mod allocation;
+mod answer;
 pub mod certificate;
 mod chaos;
 mod config;
@@ -19,16 +21,22 @@ mod machine;
 pub mod metrics;
 mod outage;
 mod placement;
+mod quota;
 mod record;
 mod store;
 #[cfg(test)]
 mod testing;
 pub mod throttle;
 mod tpm;
+mod twin;
+mod wording;
 
-pub use config::{Assignment, Config, ConfigError, Hub, HubState, Overlap, Region, Sweep, Tier};
+pub use answer::{Answer, Answered, Handled, Query, Ticket};
+pub use config::{
+    Assignment, Config, ConfigError, Hub, HubState, NamedCertificate, Overlap, Region, Sweep, Tier,
+};
 pub use hub::{HubCounters, HubEvent, Welcome, device_key};
-pub use machine::{Answer, Answered, Counters, Handled, Query, Service, Ticket};
+pub use machine::{Counters, Service};
 pub use outage::{Failure, Outage};
 pub use placement::{WebhookCall, WebhookReply, WebhookTicket};
 pub use tpm::TpmKeys;

@@ -184,6 +184,15 @@ impl Calendar {
         self.start_unix_ns.saturating_add(moment.0)
     }
 
+    /// The moment at which this many seconds have passed since the Unix epoch: [`Moment::START`] for what came before it,
+    /// [`Moment::FAR`] for what is past all counting.
+    pub const fn moment_of_unix_secs(self, unix_secs: u64) -> Moment {
+        match unix_secs.checked_mul(1_000_000_000) {
+            Some(unix_ns) => Moment(unix_ns.saturating_sub(self.start_unix_ns)),
+            None => Moment::FAR,
+        }
+    }
+
     /// Whole seconds since the Unix epoch at `moment`.
     pub const fn unix_secs(self, moment: Moment) -> u64 {
         self.unix_nanos(moment) / 1_000_000_000

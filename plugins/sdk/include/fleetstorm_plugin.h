@@ -272,7 +272,9 @@ typedef struct fs_attestation {
   fs_status (*create)(fs_slice config_json, void **self, fs_sink error);
   /* [once] Frees what `create` made, after its last device. May be NULL. */
   void (*destroy)(void *self);
-  /* [any] Makes the identity of a device. `random` is the device's own, 4 numbers, the same in every run of a seed. */
+  /* [any] Makes the identity of a device. `random` is the device's own, 4 numbers, the same in every run of a seed. A
+   * challenged device that goes on to its hub is made twice: one for the service, one that answers with the key for the
+   * hub, and each keeps its own. */
   fs_status (*device)(const void *self, fs_slice registration_id, const uint64_t *random, void **device,
                       fs_sink error);
   /* [once] Frees what `device` made. May be NULL. */

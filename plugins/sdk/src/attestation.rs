@@ -28,7 +28,8 @@ pub trait Attestation: Sized + Send + Sync + 'static {
     /// Says which parameter is wrong and what it may be.
     fn new(config: Self::Config) -> Result<Self>;
 
-    /// Makes the identity of a device. `random` is the device's own and the same in every run of a seed.
+    /// Makes the identity of a device. `random` is the device's own and the same in every run of a seed. A challenged
+    /// device that goes on to its hub is made twice: each answers its own challenge and keeps the key that it carried.
     ///
     /// # Errors
     /// The identity cannot be made.

@@ -93,6 +93,9 @@ fn lines(record: &Record) -> Vec<Line> {
     }
     for check in &record.practice.checks {
         add("practice", &check.id, check.broken.to_string(), crate::html::status(check.status).2);
+        for (which, case) in crate::practice::cases(check) {
+            add(&format!("practice {}", check.id), which, secs(case.at_ns), &case.name);
+        }
     }
     lines
 }

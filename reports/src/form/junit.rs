@@ -19,7 +19,7 @@ pub(super) fn junit(record: &Record) -> Result<String, String> {
     let mut objectives = TestSuite::new("objectives");
     objectives.add_test_cases(record.objectives.iter().map(objective));
     let mut practices = TestSuite::new("best-practices");
-    practices.add_test_cases(record.practice.checks.iter().map(practice));
+    practices.add_test_cases(record.practice.checks.iter().map(|check| practice(record, check)));
     report.add_test_suites([run, objectives, practices]);
     if !record.chaos.faults.is_empty() {
         let mut faults = TestSuite::new("faults");
@@ -88,13 +88,10 @@ fn fault(fault: &Fault) -> TestCase {
     case
 }
 
-fn practice(check: &Check) -> TestCase {
+fn practice(record: &Record, check: &Check) -> TestCase {
     let mut told = check.evidence.clone();
-    for (which, case) in [("first", &check.first), ("worst", &check.worst)] {
-        if let Some(case) = case {
-            let at_s = case.at_ns as f64 / 1e9;
-            told.push_str(&format!("; {which}: {} at {at_s:.3} s {}", case.name, case.what));
-        }
+    for (which, case) in crate::practice::cases(check) {
+        told.push_str(&format!("; {which}: {}", crate::practice::told(case)));
     }
     let told = clipped(&told, TEXT_MAX);
     let status = match check.status {
@@ -102,7 +99,8 @@ fn practice(check: &Check) -> TestCase {
         CheckStatus::Failed => {
             let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
             status.set_type("practice").set_message(told.clone());
-            status.set_description(clipped(&check.advice, TEXT_MAX));
+            let replay = crate::practice::replay(record, check).unwrap_or_default();
+            status.set_description(clipped(format!("{} {replay}", check.advice).trim_end(), TEXT_MAX));
             status
         }
         CheckStatus::NotExercised | CheckStatus::Unknown => {

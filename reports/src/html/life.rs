@@ -48,6 +48,13 @@ fn headline(record: &Record, life: &Life) -> Vec<Fact> {
         let of = format!("{} of {} reconnects", grouped(life.reconnects_cached), grouped(life.reconnects));
         list.push(Fact::new("From the cache", percent(life.reconnects_cached, life.reconnects), of));
     }
+    if life.token_renewals > 0 {
+        list.push(Fact::new(
+            "Tokens renewed",
+            grouped(life.token_renewals),
+            "reconnects with a fresh token among them",
+        ));
+    }
     list.push(Fact::new(
         "Not needed",
         grouped(life.registrations_needless),

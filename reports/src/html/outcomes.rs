@@ -5,8 +5,8 @@ use std::cmp::Reverse;
 use fleetstorm_model::protocol::code;
 use maud::{Markup, html};
 
-use super::over_time;
 use super::part::{Column, NAME_MAX, Section, more, name, nanos, table, text};
+use super::{flow, over_time};
 use crate::Record;
 use crate::chart::{Ink, bar};
 use crate::fault;
@@ -26,6 +26,7 @@ pub(super) fn section(record: &Record) -> Option<Section> {
             @if record.devices > 0 { (rest(record)) }
             @if record.totals.hubs.len() > 1 { (hubs(record)) }
         }
+        @if let Some(figure) = flow::figure(record) { (figure) }
         @if let Some(figure) = over_time::figure(record) { (figure) }
         @if !record.codes.is_empty() { (codes(record)) }
     };

@@ -2,11 +2,11 @@
 
 use maud::{Markup, html};
 
-use super::part::{Column, NAME_MAX, SENTENCE_MAX, Section, more, nanos, table};
-use crate::Record;
+use super::part::{Column, NAME_MAX, SENTENCE_MAX, Section, more, table};
 use crate::number::grouped;
-use crate::record::{Case, Check, CheckStatus};
+use crate::record::{Check, CheckStatus};
 use crate::text::clipped;
+use crate::{Record, practice};
 
 const SHOWN_MAX: usize = 60;
 
@@ -26,7 +26,7 @@ pub(super) fn section(record: &Record) -> Option<Section> {
     });
     let body = html! {
         p { (tally(record)) }
-        (table("Best practices and what was seen", &columns, checks.iter().take(SHOWN_MAX).map(|check| row(check))))
+        (table("Best practices and what was seen", &columns, checks.iter().take(SHOWN_MAX).map(|check| row(record, check))))
         (more(SHOWN_MAX, checks.len(), "checks"))
         p.note { (basis(record)) }
         @if let Some(profile) = &record.profile {
@@ -88,7 +88,7 @@ pub(crate) const fn status(status: CheckStatus) -> (&'static str, &'static str, 
     }
 }
 
-fn row(check: &Check) -> Vec<Markup> {
+fn row(record: &Record, check: &Check) -> Vec<Markup> {
     let (class, sign, word) = status(check.status);
     let advise = matches!(check.status, CheckStatus::Failed | CheckStatus::Unknown);
     vec![
@@ -99,23 +99,15 @@ fn row(check: &Check) -> Vec<Markup> {
         html! { span class={ "state " (class) } { span aria-hidden="true" { (sign) " " } (word) } },
         html! {
             (clipped(&check.evidence, SENTENCE_MAX))
-            @if let Some(first) = &check.first { (case("First", first)) }
-            @if let Some(worst) = &check.worst {
-                @if check.worst != check.first { (case("Worst", worst)) }
-                span.case { "Its life: " code { "fleetstorm explain run.json " (clipped(&worst.name, NAME_MAX)) } }
+            @for (which, case) in practice::cases(check) {
+                span.case { span.which { (which) } " " (clipped(&practice::told(case), SENTENCE_MAX)) }
+            }
+            @if let Some(command) = practice::replay(record, check) {
+                span.case { "See it: " code { (clipped(&command, SENTENCE_MAX)) } }
             }
             @if advise { span.under { "→ " (clipped(&check.advice, SENTENCE_MAX)) } }
         },
     ]
-}
-
-fn case(which: &str, case: &Case) -> Markup {
-    html! {
-        span.case {
-            (which) ": " (clipped(&case.name, NAME_MAX)) " at " (nanos(case.at_ns)) " "
-            (clipped(&case.what, SENTENCE_MAX))
-        }
-    }
 }
 
 fn contradictions(profile: &fleetstorm_model::profile::Profile) -> Markup {

@@ -268,6 +268,11 @@ fn everywhere(text: &str) -> Record {
     for heat in &mut record.heat {
         heat.phase = it();
     }
+    for way in &mut record.flow {
+        (way.from, way.to) = (it(), it());
+    }
+    let way = record.flow[0].clone();
+    record.flow.extend(vec![way; 300]);
     record.plugins = vec![Plugin { kind: it(), id: it(), version: it(), sha256: Some(it()) }; 50];
     record.end = End::Ceiling { ceiling: it() };
     let mut cohort = record.cohorts[0].clone();
@@ -396,6 +401,9 @@ prop_compose! {
         };
         record.duration_ns = billable;
         record.window_ns = given;
+        for (way, count) in record.flow.iter_mut().zip(totals) {
+            (way.times, way.devices) = (count, requests);
+        }
         record.herd = HerdIndex {
             retries: registers, synchrony: Some(shares[0]), period_s: code, fullest_share: Some(shares[1]),
             fullest_ns: stopped, folded: record.series.sent.clone(),

@@ -80,6 +80,7 @@ impl Record {
             completion: Completion::default(),
             phases: Vec::new(),
             codes: Vec::new(),
+            flow: Vec::new(),
             series: Series::default(),
             attempts: BTreeMap::new(),
             retry_after: RetryAfterUse::default(),
@@ -97,6 +98,7 @@ impl Record {
             metrics: Vec::new(),
             alerts: Vec::new(),
             service_log: None,
+            trace: None,
             chaos: Chaos::default(),
             verdict: Verdict { result: VerdictResult::Passed, sentence: String::new(), exit_code: 0 },
         }

@@ -84,7 +84,9 @@ pub(crate) enum DiffFormat {
 
 /// Explain a code (429, 401002, connect-timeout), or tell a device's life (run.json dev-000042).
 ///
-/// A life is told by running the record's scenario again in the same virtual time with an eye on that device.
+/// A life of a run in virtual time is told by running the record's scenario again with an eye on that device. A run by
+/// the wall clock cannot be had again: its lives are told from the trace that `fleetstorm run --trace FILE` leaves, found
+/// beside the record or named with --trace.
 #[derive(Args)]
 pub(crate) struct ExplainArguments {
     /// An HTTP status, a six-digit code, the name of a transport error, or a record
@@ -93,6 +95,10 @@ pub(crate) struct ExplainArguments {
 
     /// The device whose life is told, by its registration id or its number
     pub(crate) device: Option<String>,
+
+    /// The trace of the record's run
+    #[arg(long, value_name = "FILE", requires = "device")]
+    pub(crate) trace: Option<PathBuf>,
 
     #[command(flatten)]
     pub(crate) plugins: PluginOptions,

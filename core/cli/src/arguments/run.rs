@@ -59,6 +59,19 @@ pub(crate) struct RunArguments {
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) metrics: Option<SocketAddr>,
 
+    /// Write what each watched device does to this file, a JSON object a line, for `fleetstorm explain`; devices are
+    /// watched as the report's practices are: all of up to 10,000, a sample of a larger fleet
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
+
+    /// Trace this device only, by its registration id or its number; may be repeated
+    #[arg(long, value_name = "DEVICE", requires = "trace")]
+    pub(crate) trace_device: Vec<String>,
+
+    /// Size at which the trace ends, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 256, requires = "trace")]
+    pub(crate) trace_limit: u32,
+
     #[command(flatten)]
     pub(crate) source: ScenarioOptions,
 }

@@ -50,7 +50,8 @@ impl<C: Connect> Driven<'_, C> {
         let (shard, cohort) = (self.around.shard, self.around.cohort);
         let Some(name) = shard.hubs.name(number) else { return Event::HubBroke(Fault::Dns) };
         let device_id = self.around.device_id.as_deref().unwrap_or(&self.around.registration_id);
-        let token = match self.sign(credential, hub::audience(&name, device_id)).await {
+        let challenge = self.wire.challenge.take();
+        let token = match self.sign_for_hub(challenge, credential, hub::audience(&name, device_id)).await {
             Ok(token) => token,
             Err(Event::Broke(fault)) => return Event::HubBroke(fault),
             Err(event) => return event,
@@ -113,6 +114,21 @@ impl<C: Connect> Driven<'_, C> {
             link.send();
         }
         self.stay().await
+    }
+
+    /// A token for the hub. A TPM first takes up the key that came with the assignment.
+    async fn sign_for_hub(
+        &self,
+        challenge: Option<Box<[u8]>>,
+        credential: Credential,
+        audience: String,
+    ) -> Result<Option<String>, Event> {
+        let identity = self.wire.at_hub.as_ref().unwrap_or(&self.wire.identity);
+        if let (Some(own), Some(challenge)) = (&self.wire.at_hub, challenge) {
+            let taken = self.attest(own, move |identity| identity.answer(&challenge)).await?;
+            taken.map_err(|_| Event::Broke(Fault::Attestation))?;
+        }
+        self.sign(identity, credential, audience).await
     }
 
     /// Stays connected until the alarm, or until the hub has something to say.

@@ -1,19 +1,20 @@
 //! From a mock's file to a service: files and environment variables are read here.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use fleetstorm_model::random::Seed;
 use fleetstorm_model::scenario::{
-    AllocationFile, HubFile, MockFile, ReprovisionFile, SecretSource, TierFile,
+    AllocationFile, HubFile, InitialTwinFile, MockFile, ReprovisionFile, SecretSource, TierFile,
 };
 use fleetstorm_model::service::access::{AccessPolicy, OWNER, Permission};
 use fleetstorm_model::service::certificate::CertificateInfo;
 use fleetstorm_model::service::enrollment::{
     Attestation, CaCertificate, CustomAllocation, Enrollment, Group, Individual, SymmetricKey,
 };
-use fleetstorm_model::service::{Config, Hub, Region, Sweep, Tier};
+use fleetstorm_model::service::{Config, Hub, NamedCertificate, Region, Sweep, Tier};
 use fleetstorm_model::time::{Calendar, Moment};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use zeroize::Zeroizing;
@@ -81,6 +82,18 @@ fn leaf(path: &str) -> Result<Box<CertificateInfo>, ResolveError> {
     info.map(Box::new).ok_or_else(|| ResolveError::new(path, "the certificate cannot be read"))
 }
 
+fn ca(path: &str) -> Result<CaCertificate, ResolveError> {
+    let der = certificate(path)?;
+    match crate::evidence::certificate_info(&der) {
+        Some(_) => Ok(CaCertificate(der.to_vec())),
+        None => Err(ResolveError::new(path, "the certificate cannot be read")),
+    }
+}
+
+fn keys(primary: &SecretSource, secondary: Option<&SecretSource>) -> Result<Attestation, ResolveError> {
+    Ok(Attestation::SymmetricKey { primary: key(primary)?, secondary: secondary.map(key).transpose()? })
+}
+
 /// What individual enrollments and groups say alike.
 fn enrollment(
     attestation: Attestation,
@@ -88,8 +101,10 @@ fn enrollment(
     hub: &Option<String>,
     hubs: &[String],
     (allocation, webhook_url): (Option<AllocationFile>, &Option<String>),
-    reprovision: ReprovisionFile,
+    (reprovision, initial_twin): (ReprovisionFile, &Option<InitialTwinFile>),
 ) -> Enrollment {
+    // What has text for its keys always becomes JSON.
+    let twin = |twin: &InitialTwinFile| serde_json::to_value(twin).map(Arc::new).ok();
     Enrollment {
         enabled,
         allocation: allocation.map(Into::into),
@@ -99,6 +114,7 @@ fn enrollment(
             .clone()
             .map(|webhook_url| CustomAllocation { webhook_url, api_version: WEBHOOK_API_VERSION.to_owned() }),
         reprovision: reprovision.into(),
+        initial_twin: initial_twin.as_ref().and_then(twin),
         ..Enrollment::new(attestation)
     }
 }
@@ -111,26 +127,25 @@ fn enrollment(
 pub fn resolve(mock: &MockFile, fleet: &FleetIdentity, calendar: Calendar) -> Result<Config, ResolveError> {
     let mut individuals = Vec::new();
     for entry in &mock.enrollments {
-        let attestation = match (&entry.primary_key, &entry.primary_certificate, &entry.endorsement_key) {
-            (Some(primary), _, _) => Attestation::SymmetricKey {
-                primary: key(primary)?,
-                secondary: entry.secondary_key.as_ref().map(key).transpose()?,
-            },
-            (None, Some(primary), _) => Attestation::Leaf {
+        let attestation = if let Some(primary) = &entry.primary_key {
+            keys(primary, entry.secondary_key.as_ref())?
+        } else if let Some(primary) = &entry.primary_certificate {
+            Attestation::Leaf {
                 primary: leaf(primary)?,
                 secondary: entry.secondary_certificate.as_deref().map(leaf).transpose()?,
-            },
-            (None, None, Some(endorsement)) => Attestation::Tpm {
+            }
+        } else if let Some(primary) = &entry.primary_ca {
+            Attestation::CaReference { primary: primary.clone(), secondary: entry.secondary_ca.clone() }
+        } else if let Some(endorsement) = &entry.endorsement_key {
+            let storage_root = entry.storage_root_key.as_deref();
+            Attestation::Tpm {
                 endorsement_key: tpm::public_key("endorsement_key", endorsement)?,
-                storage_root_key: entry
-                    .storage_root_key
-                    .as_deref()
+                storage_root_key: storage_root
                     .map(|key| tpm::public_key("storage_root_key", key))
                     .transpose()?,
-            },
-            (None, None, None) => {
-                return Err(ResolveError::new(&entry.registration_id, "the enrollment has no attestation"));
             }
+        } else {
+            return Err(ResolveError::new(&entry.registration_id, "the enrollment has no attestation"));
         };
         individuals.push(Individual {
             registration_id: entry.registration_id.clone(),
@@ -142,25 +157,23 @@ pub fn resolve(mock: &MockFile, fleet: &FleetIdentity, calendar: Calendar) -> Re
                 &entry.hub,
                 &entry.hubs,
                 (entry.allocation, &entry.webhook_url),
-                entry.reprovision,
+                (entry.reprovision, &entry.initial_twin),
             ),
         });
     }
     let mut groups = Vec::new();
     for entry in &mock.enrollment_groups {
-        let ca = |path: &str| certificate(path).map(|der| CaCertificate(der.to_vec()));
-        let attestation = match (&entry.primary_key, &entry.primary_certificate) {
-            (Some(primary), _) => Attestation::SymmetricKey {
-                primary: key(primary)?,
-                secondary: entry.secondary_key.as_ref().map(key).transpose()?,
-            },
-            (None, Some(primary)) => Attestation::Signer {
+        let attestation = if let Some(primary) = &entry.primary_key {
+            keys(primary, entry.secondary_key.as_ref())?
+        } else if let Some(primary) = &entry.primary_certificate {
+            Attestation::Signer {
                 primary: ca(primary)?,
                 secondary: entry.secondary_certificate.as_deref().map(ca).transpose()?,
-            },
-            (None, None) => {
-                return Err(ResolveError::new(&entry.id, "the enrollment group has no attestation"));
             }
+        } else if let Some(primary) = &entry.primary_ca {
+            Attestation::CaReference { primary: primary.clone(), secondary: entry.secondary_ca.clone() }
+        } else {
+            return Err(ResolveError::new(&entry.id, "the enrollment group has no attestation"));
         };
         let enrollment = enrollment(
             attestation,
@@ -168,7 +181,7 @@ pub fn resolve(mock: &MockFile, fleet: &FleetIdentity, calendar: Calendar) -> Re
             &entry.hub,
             &entry.hubs,
             (entry.allocation, &entry.webhook_url),
-            entry.reprovision,
+            (entry.reprovision, &entry.initial_twin),
         );
         groups.push(Group { id: entry.id.clone(), enrollment });
     }
@@ -181,6 +194,11 @@ pub fn resolve(mock: &MockFile, fleet: &FleetIdentity, calendar: Calendar) -> Re
         hubs: hubs(mock),
         individuals,
         groups,
+        certificates: mock
+            .certificates
+            .iter()
+            .map(|held| Ok(NamedCertificate { name: held.name.clone(), certificate: ca(&held.file)? }))
+            .collect::<Result<_, _>>()?,
         allocation: mock.allocation.into(),
         regions: regions(mock),
         access: access(mock, fleet)?,

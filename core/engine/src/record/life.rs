@@ -44,6 +44,7 @@ struct Counts {
     heartbeats: u64,
     commands: u64,
     power_losses: u64,
+    renewals: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -118,6 +119,7 @@ impl Lives {
             }
             LifeEvent::Heartbeat => self.counts.heartbeats += 1,
             LifeEvent::Commanded => self.counts.commands += 1,
+            LifeEvent::Renews => self.counts.renewals += 1,
         }
     }
 
@@ -146,6 +148,7 @@ impl Lives {
             life.messages += counts.heartbeats;
             life.commands += counts.commands;
             life.power_losses += counts.power_losses;
+            life.token_renewals += counts.renewals;
             for (fault, count) in &counts.refused {
                 *refused.entry(*fault).or_default() += count;
             }

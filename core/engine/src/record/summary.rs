@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use fleetstorm_model::time::{Moment, Span};
 use fleetstorm_reports::record::{
-    Code, Completion, Distribution, Heat, HeldBack, HerdIndex, Journey, Life, Phase as PhaseRecord,
+    Code, Completion, Distribution, Heat, HeldBack, HerdIndex, Journey, Life, Passage, Phase as PhaseRecord,
     RetryAfterUse, Series, Totals,
 };
 
 use super::codes::Codes;
+use super::flow::Flow;
 use super::heat::Heats;
 use super::herd::Retries;
 use super::latency::Latencies;
@@ -27,6 +28,7 @@ pub(crate) struct Findings {
     pub(crate) cohorts: Vec<CohortFindings>,
     pub(crate) phases: Vec<PhaseRecord>,
     pub(crate) codes: Vec<Code>,
+    pub(crate) flow: Vec<Passage>,
     pub(crate) series: Series,
     pub(crate) attempts: BTreeMap<u64, u64>,
     pub(crate) retry_after: RetryAfterUse,
@@ -106,6 +108,7 @@ impl Findings {
                 })
                 .collect(),
             codes: Codes::merged(shards.iter().map(|shard| &shard.codes), windows),
+            flow: Flow::merged(shards.iter().map(|shard| &shard.flow)),
             series: Timeline::merged(shards.iter().map(|shard| &shard.timeline)),
             attempts,
             retry_after,

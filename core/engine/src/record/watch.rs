@@ -3,7 +3,7 @@
 //! Every device of a small fleet is watched. Of a larger one a sample is, drawn by the seed, so that a million devices
 //! cost no more than a few thousand and two runs of a seed watch the same devices.
 
-use fleetstorm_model::device::Observation;
+use fleetstorm_model::device::{LifeEvent, Observation};
 use fleetstorm_model::outcome::Outcome;
 use fleetstorm_model::profile::Profile;
 use fleetstorm_model::protocol::{Operation, Status};
@@ -32,6 +32,9 @@ pub(crate) struct Watch {
 struct Watched {
     /// Its number in the fleet.
     number: u32,
+    /// Whether it is one of the sample; one that is only listened to changes nothing in a record.
+    drawn: bool,
+    heard: bool,
     life: Life,
     way: Way,
 }
@@ -88,17 +91,19 @@ impl Watch {
         members: impl Iterator<Item = u32>,
     ) -> Self {
         let share = f64::from(SAMPLE) / f64::from(devices.max(1));
-        let is_heard = |number| listener.as_ref().is_some_and(|listener| listener.device() == number);
-        let is_drawn =
-            |number| devices <= WHOLE || seed.fraction(Purpose::Watch, number, 0) < share || is_heard(number);
+        let is_drawn = |number| devices <= WHOLE || seed.fraction(Purpose::Watch, number, 0) < share;
         let mut watch = Self { checker: Checker::new(profile), ..Self::nobody() };
         for (local, number) in (0u32..).zip(members) {
-            if is_drawn(number) {
+            let drawn = is_drawn(number);
+            let heard = listener.as_ref().is_some_and(|listener| {
+                if drawn { listener.hears(number) } else { listener.asks_for(number) }
+            });
+            if drawn || heard {
                 watch.locals.push(local);
-                watch.watched.push(Watched { number, life: Life::new(), way: Way::NEW });
+                watch.watched.push(Watched { number, drawn, heard, life: Life::new(), way: Way::NEW });
             }
         }
-        watch.checker.watch(watch.locals.len() as u64);
+        watch.checker.watch(watch.watched.iter().filter(|watched| watched.drawn).count() as u64);
         watch.listener = listener;
         watch
     }
@@ -107,36 +112,47 @@ impl Watch {
         &self.locals
     }
 
-    fn of(&mut self, local: usize) -> Option<&mut Watched> {
-        let at = self.locals.binary_search(&u32::try_from(local).ok()?).ok()?;
-        self.watched.get_mut(at)
+    fn at(&self, local: usize) -> Option<usize> {
+        self.locals.binary_search(&u32::try_from(local).ok()?).ok()
     }
 
-    /// A watched device was given power.
-    pub(super) fn booted(&mut self, local: usize) {
-        if let Some(watched) = self.of(local)
-            && watched.way.arrived.is_none()
-        {
-            watched.way = Way::NEW;
+    /// A watched device begins again: it was given power, or woke from parking.
+    pub(super) fn booted(&mut self, local: usize, now: Moment, powered: bool) {
+        let Some(at) = self.at(local) else { return };
+        let Watched { number, heard, way, .. } = &mut self.watched[at];
+        if way.arrived.is_none() {
+            *way = Way::NEW;
+        }
+        if let (true, true, Some(listener)) = (powered, *heard, &self.listener) {
+            listener.power_on(*number, now);
+        }
+    }
+
+    /// A watched device noticed something after it had its hub.
+    pub(super) fn lived(&mut self, local: usize, now: Moment, event: LifeEvent) {
+        let Some(at) = self.at(local) else { return };
+        let Watched { number, heard, .. } = &self.watched[at];
+        if let (true, Some(listener)) = (*heard, &self.listener) {
+            listener.hear_life(*number, now, event);
         }
     }
 
     pub(super) fn connect_times(&mut self, local: usize, times: ConnectTimes) {
-        if let Some(watched) = self.of(local) {
-            watched.way.handshake = times.tls.unwrap_or(Span::ZERO);
+        if let Some(at) = self.at(local) {
+            self.watched[at].way.handshake = times.tls.unwrap_or(Span::ZERO);
         }
     }
 
     pub(super) fn observe(&mut self, local: usize, now: Moment, event: &Observation<'_>) {
-        let Ok(at) = self.locals.binary_search(&(local as u32)) else { return };
-        let Watched { number, life, way } = &mut self.watched[at];
-        if let Some(listener) = &self.listener
-            && listener.device() == *number
-        {
-            listener.hear(now, event);
+        let Some(at) = self.at(local) else { return };
+        let Watched { number, drawn, heard, life, way } = &mut self.watched[at];
+        if let (true, Some(listener)) = (*heard, &self.listener) {
+            listener.hear(*number, now, event);
         }
-        self.checker.see(life, *number, now, event);
-        way.take(now, event);
+        if *drawn {
+            self.checker.see(life, *number, now, event);
+            way.take(now, event);
+        }
     }
 
     /// What the checks of all shards found.

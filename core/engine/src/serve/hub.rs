@@ -1,7 +1,7 @@
 //! IoT hubs behind the MQTT door: a device that DPS has assigned connects under its hub's name.
 //!
-//! A hub lets it in when the service machine says so, takes its messages, and calls the direct method `Reprovision`
-//! where its plan has one. A hub that throttles closes the connection without a word, as the real one does.
+//! A hub lets it in when the service machine says so, takes its messages, shows it its twin, and calls the direct method
+//! `Reprovision` where its plan has one. A hub that throttles closes the connection without a word, as the real one does.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fleetstorm_model::protocol::hub as spelling;
 use fleetstorm_model::protocol::mqtt::Connack;
-use fleetstorm_model::service::{HubEvent, Welcome, device_key};
+use fleetstorm_model::service::{Evidence as _, HubEvent, Token, Welcome, device_key};
 use fleetstorm_model::time::{Moment, Span};
 use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v4::{
@@ -38,7 +38,8 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
 ) {
     let greeting = Box::pin(greet(house, &mut packets, peer, connect));
     let Some(guest) = greeting.await else { return };
-    let mut talk = Talk { house, guest, packets, methods: false, calls: 0, seen: house.clock.now() };
+    let mut talk =
+        Talk { house, guest, packets, methods: false, twin: false, calls: 0, seen: house.clock.now() };
     talk.run().await;
     let _ = tokio::time::timeout(house.limits.body, talk.packets.shutdown()).await;
 }
@@ -49,6 +50,8 @@ struct Guest {
     device_id: Box<str>,
     /// Places the device within a command that is spread over a time.
     key: u64,
+    /// Expiry of the token that it showed; 0 where it proved itself by a certificate.
+    token_expires_unix_secs: u64,
     /// Longest silence; `None` where the device asked for no limit.
     silence: Option<Duration>,
     seat: Seat,
@@ -70,11 +73,15 @@ async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
     if !house.latency.is_zero() {
         tokio::time::sleep(house.latency).await;
     }
-    let (hub, welcome) = {
+    let (hub, welcome, token_expires_unix_secs) = {
         let mut service = house.service.borrow_mut();
         let hub = service.hub_at(host)?;
         let presented = Presented::new(peer, Some(&*login.password).filter(|token| !token.is_empty()));
-        (hub, service.connect_hub(house.clock.now(), hub, device_id, &presented))
+        let expires = match presented.token() {
+            Token::Claims { expires_unix_secs, .. } if presented.certificate().is_none() => expires_unix_secs,
+            _ => 0,
+        };
+        (hub, service.connect_hub(house.clock.now(), hub, device_id, &presented), expires)
     };
     match welcome {
         Welcome::Closed => return None,
@@ -96,6 +103,7 @@ async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
         hub,
         device_id: device_id.into(),
         key: device_key(device_id),
+        token_expires_unix_secs,
         silence,
         // The session that a device has with DPS goes by the bare name.
         seat: house.sessions.take(&format!("{host}/{device_id}")),
@@ -107,8 +115,9 @@ struct Talk<'a, S> {
     house: &'a Rc<House>,
     guest: Guest,
     packets: Packets<S>,
-    /// Whether the device listens to direct methods.
+    /// Whether the device listens to direct methods, and to answers about its twin.
     methods: bool,
+    twin: bool,
     calls: u32,
     /// Up to when the hub's plan has been carried out.
     seen: Moment,
@@ -146,7 +155,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
 
     async fn next(&mut self, heard: Moment) -> Event {
         let clock = self.house.clock;
-        let planned = self.house.service.borrow().hub_event(self.seen, self.guest.hub, self.guest.key);
+        let Guest { hub, key, token_expires_unix_secs, .. } = self.guest;
+        let planned = self.house.service.borrow().hub_event(self.seen, hub, key, token_expires_unix_secs);
         let (due, event) = planned.unwrap_or((Moment::FAR, HubEvent::Closed));
         if due <= clock.now() {
             self.seen = due;
@@ -171,7 +181,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
             Packet::Publish(publish) => self.publish(&publish),
             Packet::Subscribe(subscribe) => self.subscribe(&subscribe),
             Packet::Unsubscribe(unsubscribe) => {
-                self.methods &= !unsubscribe.topics.iter().any(|topic| topic == spelling::METHODS);
+                let ends = |filter| unsubscribe.topics.iter().any(|topic| topic == filter);
+                self.methods &= !ends(spelling::METHODS);
+                self.twin &= !ends(spelling::TWIN_ANSWERS);
                 self.queue(&Packet::UnsubAck(UnsubAck::new(unsubscribe.pkid)))
             }
             Packet::PingReq => self.queue(&Packet::PingResp),
@@ -196,7 +208,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
             self.house.service.borrow_mut().hub_heard(self.guest.hub);
             return Some(());
         }
+        if let Some(rid) = spelling::read_twin_get(&publish.topic) {
+            return self.show_twin(rid);
+        }
         spelling::is_method_answer(&publish.topic).then_some(())
+    }
+
+    /// Answers a device that asks for its twin, if it listens.
+    fn show_twin(&mut self, rid: &str) -> Option<()> {
+        if !self.twin {
+            return Some(());
+        }
+        let (mut topic, mut twin) = (String::with_capacity(48), Vec::with_capacity(128));
+        spelling::twin_answer_topic(200, rid, &mut topic);
+        spelling::write_twin(self.house.service.borrow().twin(&self.guest.device_id), &mut twin);
+        self.queue(&Packet::Publish(Publish::from_bytes(topic, QoS::AtMostOnce, twin.into())))
     }
 
     fn subscribe(&mut self, subscribe: &Subscribe) -> Option<()> {
@@ -207,7 +233,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
             false => SubscribeReasonCode::Failure,
         };
         let codes = subscribe.filters.iter().map(code).collect();
-        self.methods |= subscribe.filters.iter().any(|filter| filter.path == spelling::METHODS);
+        let begins = |path| subscribe.filters.iter().any(|filter| filter.path == path);
+        self.methods |= begins(spelling::METHODS);
+        self.twin |= begins(spelling::TWIN_ANSWERS);
         self.queue(&Packet::SubAck(SubAck::new(subscribe.pkid, codes)))
     }
 

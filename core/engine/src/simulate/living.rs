@@ -13,7 +13,7 @@ use fleetstorm_model::time::{Moment, Span};
 
 use super::parcel::Parcel;
 use super::truth::Truth;
-use super::{Due, Fate, Leg, Simulation};
+use super::{Due, Fate, Leg, Proof, Simulation};
 
 /// Sets the draws of a hub's weather apart from those of DPS's, which are keyed by the attempts of a registration.
 const AT_HUB: u32 = 1 << 29;
@@ -140,9 +140,14 @@ impl Simulation<'_> {
                 _ => Some((notice, Parcel::News(HubEvent::Closed))),
             };
         }
-        let Some(hub) = self.lives[device as usize].hub() else { return alarm };
+        let life = &self.lives[device as usize];
+        let Some(hub) = life.hub() else { return alarm };
+        let expires = match self.world.cohorts[usize::from(self.cells[device as usize].cohort)].proof {
+            Proof::Signed(_) => 0,
+            Proof::Derived(_) | Proof::Tpm | Proof::Unknown => u64::from(life.token_expires_unix_secs()),
+        };
         let key = device_key(&format!("{}{device:06}", self.prefix));
-        let Some((at, event)) = self.service.hub_event(now, hub, key) else { return alarm };
+        let Some((at, event)) = self.service.hub_event(now, hub, key, expires) else { return alarm };
         match alarm {
             Some((own, _)) if own < at => alarm,
             // The device learns of it a hop later; what it would have done meanwhile waits for that.

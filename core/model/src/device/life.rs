@@ -24,6 +24,9 @@ pub struct LifePolicy {
     pub connect_timeout: Span,
     /// Losses of power, in order of time.
     pub power_cuts: Vec<PowerCut>,
+    /// How long after it began to connect a device connects anew with a fresh token; `None` for devices without tokens and
+    /// for those that wait until the hub ends the connection.
+    pub renew_after: Option<Span>,
     /// What a failure at the hub asks for.
     pub reactions: HubReactions,
 }
@@ -141,6 +144,8 @@ pub enum LifeEvent {
     Heartbeat,
     /// It was told to provision again.
     Commanded,
+    /// It leaves its hub to come back with a fresh token.
+    Renews,
 }
 
 /// What a device that lives on asks of its surroundings, and tells them.
@@ -184,6 +189,8 @@ pub struct Life {
     /// When the connection attempt in hand began.
     started: Moment,
     draws: u32,
+    /// Expiry of the token that it shows its hub; 0 for none.
+    token_expires_unix_secs: u32,
     /// The hub of the assignment in hand.
     hub: Option<u16>,
     /// The hub of the last assignment: the truth that a device without a cache forgets.
@@ -213,6 +220,7 @@ impl Life {
             since: Moment::START,
             started: Moment::START,
             draws: 0,
+            token_expires_unix_secs: 0,
             hub: None,
             had: None,
             failures: 0,
@@ -227,7 +235,8 @@ impl Life {
     pub fn alarm(&self, device: &Device, policy: &LifePolicy) -> Option<Moment> {
         let own = match self.state {
             State::Dps => device.alarm(),
-            State::Connecting | State::Waiting(_) | State::Online | State::Off => Some(self.until),
+            State::Online => Some(self.until.min(self.renewal(policy))),
+            State::Connecting | State::Waiting(_) | State::Off => Some(self.until),
             State::Ended => return None,
         };
         match self.cut(policy) {
@@ -254,6 +263,16 @@ impl Life {
     /// The hub of the assignment in hand.
     pub const fn hub(&self) -> Option<u16> {
         self.hub
+    }
+
+    /// Expiry, in seconds since the Unix epoch, of the token that it shows its hub; 0 for none.
+    pub const fn token_expires_unix_secs(&self) -> u32 {
+        self.token_expires_unix_secs
+    }
+
+    /// When a device that is online connects anew with a fresh token.
+    fn renewal(&self, policy: &LifePolicy) -> Moment {
+        policy.renew_after.map_or(Moment::FAR, |after| self.started + after)
     }
 
     /// How many times it has drawn: no two connections of a device have the same number.
@@ -304,6 +323,11 @@ impl Life {
                 self.leave(&mut scene);
                 self.go_back(Return::Command, Operation::Register, &mut scene)
             }
+            (State::Online, LifeInput::Alarm) if now >= self.renewal(life) => {
+                scene.host.lived(now, LifeEvent::Renews);
+                self.leave(&mut scene);
+                self.connect(&mut scene)
+            }
             (State::Online, LifeInput::Alarm) if now >= self.until => {
                 scene.host.lived(now, LifeEvent::Heartbeat);
                 self.until = now + life.heartbeat;
@@ -352,7 +376,10 @@ impl Life {
         self.draws = self.draws.wrapping_add(1);
         self.started = scene.now;
         (self.state, self.until) = (State::Connecting, scene.now + scene.life.connect_timeout);
-        LifeAction::ConnectHub { hub, credential: scene.device.fresh_credential(scene.now, scene.policy) }
+        let credential = scene.device.fresh_credential(scene.now, scene.policy);
+        // A device that lives past 2106 is at the end of 32 bits.
+        self.token_expires_unix_secs = u32::try_from(credential.expires_unix_secs).unwrap_or(u32::MAX);
+        LifeAction::ConnectHub { hub, credential }
     }
 
     fn welcomed<H: LifeHost>(&mut self, scene: &mut Scene<'_, H>) -> LifeAction {

@@ -66,6 +66,7 @@ impl Tale {
             heartbeat: Span::from_secs(300),
             connect_timeout: Span::from_secs(60),
             power_cuts: Vec::new(),
+            renew_after: None,
             reactions: profile.hub.clone(),
         };
         change(&mut rules);
@@ -243,6 +244,26 @@ fn a_profile_that_asks_for_a_lookup_gets_one() {
     let send = tale.tell(LifeInput::Dps(Input::Connected));
     assert!(matches!(send, LifeAction::Dps(Action::Send { operation: Operation::Lookup, .. })), "{send:?}");
     assert!(matches!(tale.provisioned(send, 5), LifeAction::ConnectHub { hub: 5, .. }));
+}
+
+#[test]
+fn a_token_is_renewed_by_a_new_connection_and_dps_has_nothing_to_do_with_it() {
+    let mut tale = Tale::online(3, |rules| {
+        rules.renew_after = Some(Span::from_secs(3_540));
+        rules.heartbeat = Span::from_secs(1_200);
+    });
+    let (started, first) = (tale.now, tale.life.token_expires_unix_secs());
+    for _ in 0..3 {
+        assert_eq!(tale.ring(), LifeAction::Heartbeat, "messages go on");
+    }
+    let LifeAction::ConnectHub { hub: 3, credential } = tale.ring() else { panic!("it connects anew") };
+    assert_eq!(tale.now.since(started).as_secs(), 3_540);
+    assert_eq!(credential.expires_unix_secs, u64::from(first) + 3_540);
+    assert!(tale.notes.events.contains(&LifeEvent::Renews));
+    tale.tell(LifeInput::Welcome);
+    let online = tale.notes.events.last();
+    assert_eq!(online, Some(&LifeEvent::Online { since: tale.now, first: false, cached: true }));
+    assert_eq!(tale.returns(), []);
 }
 
 #[test]

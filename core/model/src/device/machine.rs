@@ -358,7 +358,8 @@ impl Device {
             false => Outcome::Answered { status: reply.status, code: reaction::service_code(reply) },
         };
         let (intended, started) = (self.started - self.lag(), self.started);
-        host.observe(now, Observation::Ended { operation, intended, started, outcome });
+        let retry_after = reply.retry_after;
+        host.observe(now, Observation::Ended { operation, intended, started, outcome, retry_after });
 
         if is_challenge {
             (self.state, self.until) = (State::Answering, now + policy.request_timeout);
@@ -470,7 +471,8 @@ impl Device {
         let operation = self.next;
         let outcome = Outcome::Broke(fault);
         let (intended, started) = (self.started - self.lag(), self.started);
-        host.observe(now, Observation::Ended { operation, intended, started, outcome });
+        let retry_after = RetryAfter::Absent;
+        host.observe(now, Observation::Ended { operation, intended, started, outcome, retry_after });
         let (class, advice) = reaction::to_fault(fault, policy, self.renewed);
         self.fail(
             now,

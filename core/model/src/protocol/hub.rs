@@ -1,7 +1,9 @@
 //! How MQTT 3.1.1 spells what a device and its IoT hub say to each other: the user name, messages to the cloud, direct
-//! methods (`dps-protocol` 6.5). Reading is total.
+//! methods, the twin (`dps-protocol` 6.5). Reading is total.
 
 use std::fmt::{self, Write as _};
+
+use serde_json::Value;
 
 /// The `api-version` that a device names.
 pub const API_VERSION: &str = "2021-04-12";
@@ -12,10 +14,15 @@ pub const METHODS: &str = "$iothub/methods/POST/#";
 /// The direct method that tells a device to provision again.
 pub const REPROVISION: &str = "Reprovision";
 
+/// The filter of answers about the twin.
+pub const TWIN_ANSWERS: &str = "$iothub/twin/res/#";
+
+const TWIN_GET: &str = "$iothub/twin/GET/";
+const TWIN_ANSWER: &str = "$iothub/twin/res/";
 const METHOD: &str = "$iothub/methods/POST/";
 const METHOD_ANSWER: &str = "$iothub/methods/res/";
 
-/// Longest request id of a method that is answered.
+/// Longest request id that is answered.
 const RID_MAX_BYTES: usize = 64;
 
 /// What a SAS token for a hub is for.
@@ -68,9 +75,36 @@ pub fn method_topic(name: &str, rid: impl fmt::Display, out: &mut String) {
 /// The name of the method that a hub calls and its request id; `None` for any other topic.
 pub fn read_method_topic(topic: &str) -> Option<(&str, &str)> {
     let (name, properties) = topic.strip_prefix(METHOD)?.split_once('/')?;
+    Some((Some(name).filter(|name| is_sound(name))?, read_rid(properties)?))
+}
+
+/// The request id of a device that asks for its twin; `None` for any other topic.
+pub fn read_twin_get(topic: &str) -> Option<&str> {
+    read_rid(topic.strip_prefix(TWIN_GET)?)
+}
+
+/// Writes the topic of the answer about a twin.
+pub fn twin_answer_topic(status: u16, rid: &str, out: &mut String) {
+    let _ = write!(out, "{TWIN_ANSWER}{status}/?$rid={rid}");
+}
+
+/// Writes what a device sees of its twin: desired properties as DPS set them, and none reported yet.
+pub fn write_twin(twin: Option<&Value>, out: &mut Vec<u8>) {
+    let desired = twin.and_then(|twin| twin.get("properties")?.get("desired")?.as_object());
+    let mut desired = desired.cloned().unwrap_or_default();
+    desired.insert("$version".to_owned(), 1.into());
+    let seen = serde_json::json!({ "desired": desired, "reported": { "$version": 1 } });
+    // Writing to a vector cannot fail, and a value always serializes.
+    let _ = serde_json::to_writer(out, &seen);
+}
+
+fn read_rid(properties: &str) -> Option<&str> {
     let rid = properties.strip_prefix("?$rid=")?;
-    let sound = |text: &str| !text.is_empty() && !text.contains(['+', '#', '/', '\0']);
-    (sound(name) && sound(rid) && rid.len() <= RID_MAX_BYTES).then_some((name, rid))
+    (is_sound(rid) && rid.len() <= RID_MAX_BYTES).then_some(rid)
+}
+
+fn is_sound(text: &str) -> bool {
+    !text.is_empty() && !text.contains(['+', '#', '/', '\0'])
 }
 
 /// Writes the topic of the answer to a method.
@@ -116,6 +150,23 @@ mod tests {
     }
 
     #[test]
+    fn a_device_asks_for_its_twin_and_sees_no_tags() {
+        assert_eq!(read_twin_get("$iothub/twin/GET/?$rid=7"), Some("7"));
+        for topic in ["$iothub/twin/GET/", "$iothub/twin/GET/?$rid=", "$iothub/twin/GET/?$rid=a/b", "x"] {
+            assert_eq!(read_twin_get(topic), None, "{topic}");
+        }
+        let twin = serde_json::json!({ "tags": { "floor": 1 }, "properties": { "desired": { "rate": 5 } } });
+        for (twin, expected) in [
+            (Some(&twin), r#"{"desired":{"$version":1,"rate":5},"reported":{"$version":1}}"#),
+            (None, r#"{"desired":{"$version":1},"reported":{"$version":1}}"#),
+        ] {
+            let mut out = Vec::new();
+            write_twin(twin, &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
+    }
+
+    #[test]
     fn a_device_speaks_and_listens_under_its_own_name_only() {
         let mut topic = String::new();
         message_topic("dev-1", &mut topic);
@@ -130,6 +181,8 @@ mod tests {
         fn any_text_reads_without_a_panic(text in "\\PC{0,80}") {
             read_user_name(&text);
             read_method_topic(&text);
+            read_twin_get(&text);
+            read_twin_get(&format!("{TWIN_GET}{text}"));
             read_method_topic(&format!("{METHOD}{text}"));
             is_message_topic(&text, "dev-1");
         }

@@ -101,6 +101,22 @@ pub enum Body {
     Unreadable,
 }
 
+impl Body {
+    /// What it carries for a TPM to take up: a challenge, or the key for the hub that comes with an assignment.
+    pub fn into_challenge(self) -> Option<Box<[u8]>> {
+        let registration = match self {
+            Self::Challenge(challenge) => return Some(challenge),
+            Self::Operation { registration, .. } => registration?,
+            Self::Registration(registration) => registration,
+            Self::Empty | Self::Error(_) | Self::Unreadable => return None,
+        };
+        match registration.enrolment? {
+            Enrolment::Tpm { authentication_key } => Some(authentication_key),
+            Enrolment::X509 { .. } | Enrolment::SymmetricKey { .. } => None,
+        }
+    }
+}
+
 /// The life cycle of a registration, `dps-device: RegistrationOperationStatus.status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -18,6 +18,8 @@ pub struct LifeFile {
     pub heartbeat: Duration,
     /// Longest time to a connection with the hub. A hub that shapes its traffic answers late.
     pub connect_timeout: Duration,
+    /// Whether a device connects anew before its token expires. One that does not is disconnected by the hub then.
+    pub renew_token: bool,
     /// Losses of power of the whole cohort, in order of time.
     pub power_cuts: Vec<PowerCutFile>,
 }
@@ -28,6 +30,7 @@ impl Default for LifeFile {
             cache: true,
             heartbeat: Duration(Span::from_secs(300)),
             connect_timeout: Duration(Span::from_secs(60)),
+            renew_token: true,
             power_cuts: Vec::new(),
         }
     }
@@ -51,8 +54,12 @@ const fn nothing() -> Duration {
 }
 
 impl LifeFile {
-    /// The behaviour that the devices follow under a policy profile.
-    pub fn policy(&self, profile: &Profile) -> LifePolicy {
+    /// The behaviour that the devices follow under a policy profile. `tokens` are the lifetime of theirs and what is left of
+    /// it when they are renewed; `None` for devices without tokens.
+    pub fn policy(&self, profile: &Profile, tokens: Option<(Span, Span)>) -> LifePolicy {
+        // With a margin that leaves nothing of the lifetime a device would do nothing else.
+        let renew_after =
+            |(lifetime, margin): (Span, Span)| lifetime.saturating_sub(margin).max(lifetime.scale(0.5));
         let cut = |cut: &PowerCutFile| PowerCut {
             at: Moment::START + cut.at.0,
             off: cut.off.0,
@@ -64,6 +71,7 @@ impl LifeFile {
             heartbeat: self.heartbeat.0,
             connect_timeout: self.connect_timeout.0,
             power_cuts: self.power_cuts.iter().map(cut).collect(),
+            renew_after: tokens.filter(|_| self.renew_token).map(renew_after),
             reactions: profile.hub.clone(),
         }
     }

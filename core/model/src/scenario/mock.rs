@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::text::{Duration, Rate};
 use super::{HubFile, OutageFile, SecretSource};
@@ -33,6 +34,9 @@ pub struct MockFile {
     /// Enrollment groups. Default: the demo's two groups.
     #[serde(rename = "enrollment_group")]
     pub enrollment_groups: Vec<EnrollmentGroupFile>,
+    /// CA certificates that enrollments can refer to.
+    #[serde(rename = "certificate")]
+    pub certificates: Vec<CertificateFile>,
     /// How a hub is chosen where an enrollment does not say: `hashed` or `geo-latency`.
     pub allocation: AllocationFile,
     /// Latencies for `geo-latency`; the first one whose prefix fits a device counts.
@@ -72,6 +76,7 @@ impl Default for MockFile {
             hubs: Vec::new(),
             enrollments: Vec::new(),
             enrollment_groups: Vec::new(),
+            certificates: Vec::new(),
             allocation: AllocationFile::default(),
             regions: Vec::new(),
             webhook: WebhookFile::default(),
@@ -149,7 +154,17 @@ const fn yes() -> bool {
     true
 }
 
-/// An individual enrollment. Give keys, certificates, or the endorsement key of a TPM.
+/// A CA certificate that the instance holds, as if it had been uploaded and verified.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateFile {
+    /// The name that enrollments refer to.
+    pub name: String,
+    /// PEM file with the certificate.
+    pub file: String,
+}
+
+/// An individual enrollment. Give keys, certificates, a CA, or the endorsement key of a TPM.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EnrollmentFile {
@@ -170,6 +185,12 @@ pub struct EnrollmentFile {
     /// PEM file with its secondary certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secondary_certificate: Option<String>,
+    /// The name of the `[[certificate]]` that its certificates chain to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub primary_ca: Option<String>,
+    /// The name of another one that they may chain to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secondary_ca: Option<String>,
     /// The public part of its TPM's endorsement key, a TPM2B_PUBLIC in base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endorsement_key: Option<String>,
@@ -194,9 +215,12 @@ pub struct EnrollmentFile {
     /// What becomes of it when it registers again.
     #[serde(default)]
     pub reprovision: ReprovisionFile,
+    /// What it starts with at a hub: `tags` and `properties.desired`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initial_twin: Option<InitialTwinFile>,
 }
 
-/// An enrollment group. Give either keys or certificates.
+/// An enrollment group. Give keys, certificates or a CA.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EnrollmentGroupFile {
@@ -214,6 +238,12 @@ pub struct EnrollmentGroupFile {
     /// PEM file with the secondary CA or intermediate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secondary_certificate: Option<String>,
+    /// The name of the `[[certificate]]` that the devices' certificates chain to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub primary_ca: Option<String>,
+    /// The name of another one that they may chain to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secondary_ca: Option<String>,
     /// Whether its devices may register.
     #[serde(default = "yes")]
     pub enabled: bool,
@@ -232,6 +262,27 @@ pub struct EnrollmentGroupFile {
     /// What becomes of a device that registers again.
     #[serde(default)]
     pub reprovision: ReprovisionFile,
+    /// What devices start with at a hub: `tags` and `properties.desired`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initial_twin: Option<InitialTwinFile>,
+}
+
+/// An initial twin, as the enrollment API has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct InitialTwinFile {
+    /// What operators see and devices do not.
+    pub tags: BTreeMap<String, Value>,
+    /// What devices see.
+    pub properties: TwinPropertiesFile,
+}
+
+/// The properties of an initial twin.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TwinPropertiesFile {
+    /// What the device shall be.
+    pub desired: BTreeMap<String, Value>,
 }
 
 /// How a hub is chosen.

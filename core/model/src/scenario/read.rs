@@ -595,31 +595,37 @@ impl<'a> Judge<'a> {
                 "write 1 or more",
             );
         }
-        let both = |keys: bool, certificates: bool| keys == certificates;
+        let is_one = |ways: &[bool]| ways.iter().filter(|way| **way).count() == 1;
         for (index, enrollment) in mock.enrollments.iter().enumerate() {
             let ways = [
                 enrollment.primary_key.is_some(),
                 enrollment.primary_certificate.is_some(),
+                enrollment.primary_ca.is_some(),
                 enrollment.endorsement_key.is_some(),
             ];
-            if ways.into_iter().filter(|way| *way).count() != 1 {
+            if !is_one(&ways) {
                 let path = at(&format!("enrollment.{index}"));
                 self.refuse(
                     &path,
                     format!("enrollment `{}`", enrollment.registration_id),
-                    "give primary_key, primary_certificate or endorsement_key",
+                    "give primary_key, primary_certificate, primary_ca or endorsement_key",
                 );
             }
             let webhook = (enrollment.allocation, enrollment.webhook_url.as_deref());
             self.allocation(&at(&format!("enrollment.{index}")), webhook, &enrollment.hub, &enrollment.hubs);
         }
         for (index, group) in mock.enrollment_groups.iter().enumerate() {
-            if both(group.primary_key.is_some(), group.primary_certificate.is_some()) {
+            let ways = [
+                group.primary_key.is_some(),
+                group.primary_certificate.is_some(),
+                group.primary_ca.is_some(),
+            ];
+            if !is_one(&ways) {
                 let path = at(&format!("enrollment_group.{index}"));
                 self.refuse(
                     &path,
                     format!("enrollment group `{}`", group.id),
-                    "give primary_key or primary_certificate",
+                    "give primary_key, primary_certificate or primary_ca",
                 );
             }
             let webhook = (group.allocation, group.webhook_url.as_deref());

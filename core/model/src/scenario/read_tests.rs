@@ -67,11 +67,11 @@ fn wrong_values_are_named_with_their_place() {
         ("[target]\naddress = \"https://x\"", "kind = \"endpoint\""),
         (
             "[[mock.enrollment]]\nregistration_id = \"x\"",
-            "primary_key, primary_certificate or endorsement_key",
+            "primary_key, primary_certificate, primary_ca or endorsement_key",
         ),
         (
             "[[mock.enrollment]]\nregistration_id = \"x\"\nprimary_certificate = \"a\"\nendorsement_key = \"AAAA\"",
-            "primary_key, primary_certificate or endorsement_key",
+            "primary_key, primary_certificate, primary_ca or endorsement_key",
         ),
         ("[network.hop]\nkind = \"uniform\"\nmin = \"2s\"\nmax = \"1s\"", "`max` is below `min`"),
         ("[network.hop]\nkind = \"constant\"\ndelay = \"-2s\"", "not a length of time"),

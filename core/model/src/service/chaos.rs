@@ -1,6 +1,7 @@
 //! Faults of the service: asked about once a request, before the machine judges it.
 
-use super::machine::{Answer, Query, Refusal, Service};
+use super::answer::{Answer, Query, Refusal};
+use super::machine::Service;
 use super::record::Caller;
 use crate::chaos::{Occasion, Rules, Serving, device_number};
 use crate::protocol::Operation;

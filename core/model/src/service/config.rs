@@ -2,7 +2,7 @@
 
 use super::Outage;
 use super::access::AccessPolicy;
-use super::enrollment::{AllocationPolicy, Enrollment, Group, Individual};
+use super::enrollment::{AllocationPolicy, Attestation, CaCertificate, Enrollment, Group, Individual};
 use super::throttle;
 use crate::random::Seed;
 use crate::time::{Calendar, Moment, Span};
@@ -18,6 +18,8 @@ pub struct Config {
     pub individuals: Vec<Individual>,
     /// Enrollment groups.
     pub groups: Vec<Group>,
+    /// The CA certificates that enrollments can refer to.
+    pub certificates: Vec<NamedCertificate>,
     /// How a hub is chosen where an enrollment does not say; the custom and the static policy are an enrollment's only.
     pub allocation: AllocationPolicy,
     /// Which hub is how far from which devices.
@@ -41,12 +43,63 @@ pub struct Config {
 }
 
 impl Config {
+    /// Whether it contradicts itself. That no two enrollments have the same id is for whoever keeps them.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        if self.hubs.is_empty() {
+            return Err(ConfigError::NoHub);
+        }
+        if let Some(hub) = self.hubs.iter().find(|hub| !(1..=1_000).contains(&hub.weight)) {
+            return Err(ConfigError::Weight(hub.host.clone()));
+        }
+        if matches!(self.allocation, AllocationPolicy::Static | AllocationPolicy::Custom) {
+            return Err(ConfigError::InstancePolicy);
+        }
+        for (at, held) in self.certificates.iter().enumerate() {
+            if self.certificates[..at].iter().any(|other| other.name.eq_ignore_ascii_case(&held.name)) {
+                return Err(ConfigError::DuplicateCa(held.name.clone()));
+            }
+        }
+        let individuals = self.individuals.iter().map(|known| (&known.registration_id, &known.enrollment));
+        let groups = self.groups.iter().map(|known| (&known.id, &known.enrollment));
+        individuals.chain(groups).try_for_each(|(name, enrollment)| {
+            if let Some(hub) = self.unlinked(enrollment) {
+                return Err(ConfigError::UnknownHub { enrollment: name.clone(), hub: hub.to_owned() });
+            }
+            match self.unknown_ca(enrollment) {
+                Some(ca) => Err(ConfigError::UnknownCa { enrollment: name.clone(), ca: ca.to_owned() }),
+                None => Ok(()),
+            }
+        })
+    }
+
     /// A hub that an enrollment names and that is not linked.
     pub(super) fn unlinked<'a>(&self, enrollment: &'a Enrollment) -> Option<&'a str> {
         let linked = |host: &str| self.hubs.iter().any(|hub| hub.host.eq_ignore_ascii_case(host));
         let named = enrollment.static_hub.iter().chain(&enrollment.hubs);
         named.map(String::as_str).find(|host| !linked(host))
     }
+
+    /// A CA that an enrollment refers to and that the instance does not hold.
+    pub(super) fn unknown_ca<'a>(&self, enrollment: &'a Enrollment) -> Option<&'a str> {
+        let Attestation::CaReference { primary, secondary } = &enrollment.attestation else { return None };
+        let mut named = std::iter::once(primary).chain(secondary).map(String::as_str);
+        named.find(|name| self.ca(name).is_none())
+    }
+
+    /// The CA certificate of this name.
+    pub(super) fn ca(&self, name: &str) -> Option<&CaCertificate> {
+        let mut held = self.certificates.iter();
+        held.find(|held| held.name.eq_ignore_ascii_case(name)).map(|held| &held.certificate)
+    }
+}
+
+/// A CA certificate that an instance holds and has verified, and that enrollments can refer to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedCertificate {
+    /// Its name in the instance, without case.
+    pub name: String,
+    /// The certificate.
+    pub certificate: CaCertificate,
 }
 
 /// Devices that are near each other, and how far they are from the hubs.
@@ -174,6 +227,19 @@ pub enum ConfigError {
     /// Two enrollment groups have the same id.
     #[error("there are two enrollment groups `{0}`")]
     DuplicateGroup(String),
+    /// Two CA certificates have the same name.
+    #[error("there are two CA certificates `{0}`")]
+    DuplicateCa(String),
+    /// An enrollment refers to a CA certificate that the instance does not hold.
+    #[error(
+        "enrollment `{enrollment}` refers to the CA certificate `{ca}`, which the instance does not hold"
+    )]
+    UnknownCa {
+        /// The enrollment or group.
+        enrollment: String,
+        /// The CA it refers to.
+        ca: String,
+    },
     /// The instance's policy is one that only an enrollment can have.
     #[error("the instance's allocation must be hashed or geo-latency")]
     InstancePolicy,

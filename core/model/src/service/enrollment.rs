@@ -1,6 +1,7 @@
 //! Enrollments: who may register, how each proves who it is, and what it gets.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -56,6 +57,13 @@ pub enum Attestation {
         primary: CaCertificate,
         /// The secondary CA or intermediate.
         secondary: Option<CaCertificate>,
+    },
+    /// Leaves that chain to a CA certificate that the instance holds under this name (`caReferences`).
+    CaReference {
+        /// The name of the primary CA.
+        primary: String,
+        /// The name of the secondary CA.
+        secondary: Option<String>,
     },
     /// Individual enrollment: a TPM by its keys.
     Tpm {
@@ -123,7 +131,7 @@ pub struct Enrollment {
     /// What becomes of a device that registers again.
     pub reprovision: ReprovisionPolicy,
     /// `initialTwin`, with which a device starts at a hub.
-    pub initial_twin: Option<Box<Value>>,
+    pub initial_twin: Option<Arc<Value>>,
     /// `capabilities.iotEdge`.
     pub edge: bool,
 }

@@ -10,6 +10,7 @@ use super::config::{Hub, HubState, Tier};
 use super::machine::Service;
 use super::record::Caller;
 use super::throttle::{Meter, Model, Verdict};
+use super::tpm::Use;
 use super::{Certificate, Evidence, Resource, Token};
 use crate::chaos::Serving;
 use crate::protocol::mqtt::Connack;
@@ -220,10 +221,22 @@ impl Service {
     }
 
     /// What a hub does next to a connection of a device, after `now`. `key` is a number that stays with the device: a
-    /// command that is spread over a time reaches each at its own moment.
-    pub fn hub_event(&self, now: Moment, hub: u16, key: u64) -> Option<(Moment, HubEvent)> {
+    /// command that is spread over a time reaches each at its own moment. A hub ends a connection with the token that it was
+    /// made with, which expires at `token_expires_unix_secs`; 0 for one that was made with a certificate.
+    pub fn hub_event(
+        &self,
+        now: Moment,
+        hub: u16,
+        key: u64,
+        token_expires_unix_secs: u64,
+    ) -> Option<(Moment, HubEvent)> {
         let desk = self.hubs.desks.get(usize::from(hub))?;
-        if desk.state(now).disconnects() {
+        // A token is good for the second in which it expires.
+        let good_until = token_expires_unix_secs.saturating_add(1);
+        let expires = (token_expires_unix_secs > 0)
+            .then(|| self.config.calendar.moment_of_unix_secs(good_until))
+            .filter(|at| *at != Moment::FAR);
+        if desk.state(now).disconnects() || expires.is_some_and(|at| at <= now) {
             return Some((now, HubEvent::Closed));
         }
         let mut ahead = desk.plan.iter().filter(|(at, _)| desk.forced.is_none() && *at > now);
@@ -231,11 +244,12 @@ impl Service {
         let plan = self.config.hubs.get(usize::from(hub))?;
         let commands = plan.commands.iter().map(|sweep| sweep.at + sweep.over.scale(fraction(key)));
         let command = commands.filter(|at| *at > now).min().map(|at| (at, HubEvent::Command));
-        [closes, command].into_iter().flatten().min_by_key(|(at, _)| *at)
+        let expires = expires.map(|at| (at, HubEvent::Closed));
+        [closes, expires, command].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     /// The registration id of the device with this device id.
-    fn registered_as<'a>(&self, device_id: &'a str) -> Option<std::borrow::Cow<'a, str>> {
+    pub(super) fn registered_as<'a>(&self, device_id: &'a str) -> Option<std::borrow::Cow<'a, str>> {
         let own = self.individuals.find(device_id).and_then(|at| self.individuals.get(at));
         let renamed = own.is_some_and(|kept| kept.value.device_id.is_some());
         if !renamed && self.records.find(self.caller(device_id)).is_some() {
@@ -263,7 +277,7 @@ impl Service {
             return false;
         }
         let audience = Audience { evidence, resource: || format!("{host}/devices/{device_id}") };
-        self.admit(now, caller, &audience, &Serving::default()).is_ok()
+        self.admit(now, caller, Use::Hub, &audience, &Serving::default()).is_ok()
     }
 
     fn welcome(&mut self, now: Moment, hub: u16, genuine: bool) -> Welcome {

@@ -2,25 +2,24 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
+use serde_json::Value;
 
+use super::answer::{Answer, Answered, Handled, Query, Refusal, Ticket};
 use super::chaos::Disturbance;
-use super::config::{Assignment, Config, ConfigError, Overlap};
-use super::enrollment::{AllocationPolicy, Attestation, Enrollment, Group, Individual, SymmetricKey};
+use super::config::{Config, ConfigError, Overlap};
+use super::enrollment::{Enrollment, Group, Individual};
 use super::hub::Hubs;
 use super::metrics::{MetricStatus, Metrics};
 use super::placement::{Choice, Special, WebhookCall};
 use super::record::{Caller, EnrollmentPlace, EnrollmentRef, Records};
 use super::store::Book;
-use super::throttle::{Meter, RetryAfterMode, Verdict};
-use super::{Call, Evidence, Request, Resource, Submission, Token};
+use super::throttle::Meter;
+use super::tpm::Use;
+use super::{Call, Evidence, Request, Submission, Token};
 use crate::chaos::Serving;
-use crate::protocol::{
-    Body, Enrolment, ErrorBody, Malformed, OperationId, Registration, RegistrationId, RegistrationState,
-    Reply, RetryAfter, Status, code, http, sas,
-};
+use crate::protocol::{OperationId, RegistrationId, code, http};
 use crate::random::Purpose;
 use crate::time::{Moment, Span};
 
@@ -41,78 +40,11 @@ pub struct Counters {
     pub errors: BTreeMap<u32, u64>,
 }
 
-/// What comes of a request.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Handled {
-    /// The answer.
-    pub reply: Reply,
-    /// How long a shaping queue held the request: the door answers that much later.
-    pub delay: Span,
-    /// The request's id (`x-ms-request-id`); an error body repeats it as its tracking id.
-    pub request_id: u128,
-}
-
-/// What a device of the roster asks for.
-#[derive(Clone, Copy, Debug)]
-pub enum Query<'a> {
-    /// To be assigned.
-    Register,
-    /// How this assignment is going.
-    Poll(&'a OperationId),
-    /// For its last known assignment.
-    Lookup,
-}
-
-/// What the service decided, before it is put into words: [`Service::reply`] does that.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Answer {
-    /// An error.
-    Refused {
-        /// The six-digit code.
-        code: u32,
-        /// When to come back.
-        retry_after: RetryAfter,
-    },
-    /// The enrollment is disabled.
-    Disabled,
-    /// The assignment is under way.
-    Assigning(Ticket),
-    /// The device has a hub.
-    Assigned(Ticket),
-    /// The assignment came to nothing.
-    Failed(Ticket),
-    /// To a lookup: the last known assignment, and whether it is still under way.
-    Known(Ticket, bool),
-    /// A TPM is to prove itself.
-    Challenged {
-        /// The place of its enrollment.
-        individual: u32,
-    },
-}
-
 /// What a request says beside what it asks for.
 struct Form<'a> {
     api_version: &'a str,
     /// The payload for a webhook, as its JSON text.
     payload: Option<&'a str>,
-}
-
-/// One registration of one device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ticket {
-    /// The device's record; its number if it is in the roster.
-    pub record: u32,
-    /// Which registration of the device it is, from 1.
-    pub registration: u32,
-}
-
-/// An answer and when it leaves.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Answered {
-    /// The answer.
-    pub answer: Answer,
-    /// How long a shaping queue held the request.
-    pub delay: Span,
 }
 
 /// A mock DPS instance.
@@ -125,30 +57,20 @@ pub struct Service {
     roster_prefix: String,
     pub(super) records: Records,
     pub(super) hubs: Hubs,
-    registrations: Meter,
-    operations: Meter,
+    pub(super) registrations: Meter,
+    pub(super) operations: Meter,
     /// What few devices have, by the place of their record.
     pub(super) special: BTreeMap<u32, Special>,
+    /// What devices have as their twins at their hubs, by the place of their records; those without one are not here.
+    pub(super) twins: BTreeMap<u32, Arc<Value>>,
     /// Webhooks that are to be asked.
     pub(super) calls: VecDeque<WebhookCall>,
     pub(super) counters: Counters,
     pub(super) metrics: Metrics,
     /// Counts answers; keys tracking ids and jitter.
-    answers: u32,
+    pub(super) answers: u32,
     /// Faults, if there are any.
     pub(super) disturbance: Option<Box<Disturbance>>,
-}
-
-/// Why a request is refused: the six-digit code, and a wait where the refusal names one.
-pub(super) struct Refusal {
-    pub(super) code: u32,
-    pub(super) retry_after: RetryAfter,
-}
-
-impl Refusal {
-    pub(super) const fn new(code: u32) -> Self {
-        Self { code, retry_after: RetryAfter::Absent }
-    }
 }
 
 impl Service {
@@ -157,18 +79,9 @@ impl Service {
     /// # Errors
     /// The configuration contradicts itself.
     pub fn new(mut config: Config) -> Result<Self, ConfigError> {
-        if config.hubs.is_empty() {
-            return Err(ConfigError::NoHub);
-        }
-        if let Some(hub) = config.hubs.iter().find(|hub| !(1..=1_000).contains(&hub.weight)) {
-            return Err(ConfigError::Weight(hub.host.clone()));
-        }
-        if matches!(config.allocation, AllocationPolicy::Static | AllocationPolicy::Custom) {
-            return Err(ConfigError::InstancePolicy);
-        }
+        config.check()?;
         let mut individuals = Book::new();
         for individual in std::mem::take(&mut config.individuals) {
-            check_hubs(&config, &individual.registration_id, &individual.enrollment)?;
             if individuals.find(&individual.registration_id).is_some() {
                 return Err(ConfigError::Duplicate(individual.registration_id));
             }
@@ -176,7 +89,6 @@ impl Service {
         }
         let mut groups = Book::new();
         for group in std::mem::take(&mut config.groups) {
-            check_hubs(&config, &group.id, &group.enrollment)?;
             if groups.find(&group.id).is_some() {
                 return Err(ConfigError::DuplicateGroup(group.id));
             }
@@ -191,6 +103,7 @@ impl Service {
             records: Records::default(),
             hubs: Hubs::new(&config.hubs),
             special: BTreeMap::new(),
+            twins: BTreeMap::new(),
             calls: VecDeque::new(),
             counters: Counters::default(),
             metrics: Metrics::default(),
@@ -276,26 +189,6 @@ impl Service {
             Answer::Refused { code, retry_after }
         });
         Answered { answer, delay }
-    }
-
-    /// Counts one operation of the service API against its own quota (`dps-protocol` 11.1): how long a shaping queue
-    /// holds it, or the answer that refuses it.
-    ///
-    /// # Errors
-    /// The quota is used up.
-    pub fn admit_operation(&mut self, now: Moment) -> Result<Span, Box<Handled>> {
-        self.answers = self.answers.wrapping_add(1);
-        self.counters.requests += 1;
-        if let Some(code) = self.struck(now) {
-            return Err(Box::new(self.refused(now, Refusal::new(code))));
-        }
-        match self.operations.admit(now) {
-            Verdict::Admit { delay } => Ok(delay),
-            Verdict::Reject { until_token } => {
-                let refusal = self.throttled(now, until_token);
-                Err(Box::new(self.refused(now, refusal)))
-            }
-        }
     }
 
     /// Counts a refusal and puts it into words.
@@ -393,36 +286,6 @@ impl Service {
         }
     }
 
-    /// Puts an answer into words. What is sealed to a TPM takes evidence to make, and is left empty.
-    pub fn reply(&self, now: Moment, answer: &Answer) -> Reply {
-        match *answer {
-            Answer::Refused { code, retry_after } => self.refuse(now, code, retry_after),
-            Answer::Disabled => {
-                let body =
-                    Body::Operation { id: None, state: RegistrationState::Disabled, registration: None };
-                Reply { status: Status::OK, retry_after: RetryAfter::Absent, body }
-            }
-            Answer::Assigning(ticket) => self.assigning(ticket),
-            Answer::Assigned(ticket) => self.done(now, ticket, RegistrationState::Assigned),
-            Answer::Failed(ticket) => self.done(now, ticket, RegistrationState::Failed),
-            Answer::Known(ticket, assigning) => {
-                let body = Body::Registration(Box::new(self.known(now, ticket, assigning)));
-                Reply { status: Status::OK, retry_after: RetryAfter::Absent, body }
-            }
-            Answer::Challenged { .. } => {
-                let body = Body::Challenge(Box::default());
-                Reply { status: Status::UNAUTHORIZED, retry_after: RetryAfter::Absent, body }
-            }
-        }
-    }
-
-    fn done(&self, now: Moment, ticket: Ticket, state: RegistrationState) -> Reply {
-        let id = Some(self.operation_id(ticket));
-        let registration = Some(Box::new(self.known(now, ticket, false)));
-        let body = Body::Operation { id, state, registration };
-        Reply { status: Status::OK, retry_after: RetryAfter::Absent, body }
-    }
-
     /// The device of this name.
     pub(super) fn caller<'a>(&self, name: &'a str) -> Caller<'a> {
         self.numbered(name).map_or(Caller::Named(name), Caller::Numbered)
@@ -449,39 +312,6 @@ impl Service {
         self.name(self.records.name(at).map_or(Caller::Numbered(at as u32), Caller::Named))
     }
 
-    /// The registration quota: registrations and status lookups count (`dps-protocol` 11.1).
-    fn meter(&mut self, now: Moment, share: f64) -> Result<Span, Refusal> {
-        match self.registrations.admit_share(now, share) {
-            Verdict::Admit { delay } => Ok(delay),
-            Verdict::Reject { until_token } => Err(self.throttled(now, until_token)),
-        }
-    }
-
-    fn throttled(&mut self, now: Moment, until_token: Span) -> Refusal {
-        self.counters.throttled += 1;
-        let up = |span: Span| u32::try_from(span.as_nanos().div_ceil(1_000_000_000)).unwrap_or(u32::MAX);
-        let unix_ns = self.config.calendar.unix_nanos(now);
-        let retry_after = match self.config.throttle.retry_after {
-            RetryAfterMode::None => RetryAfter::Absent,
-            RetryAfterMode::Constant(secs) => RetryAfter::Seconds(secs),
-            RetryAfterMode::UntilToken => RetryAfter::Seconds(up(until_token).max(1)),
-            RetryAfterMode::UntilMinute => {
-                let minute_ns = 60_000_000_000;
-                RetryAfter::Seconds(up(Span::from_nanos(minute_ns - unix_ns % minute_ns)).max(1))
-            }
-            RetryAfterMode::Jittered(from, to) => {
-                let draw = self.config.seed.fraction(Purpose::RetryAfter, 0, self.answers);
-                RetryAfter::Seconds(from + (draw * f64::from(to.saturating_sub(from) + 1)) as u32)
-            }
-            RetryAfterMode::HttpDate => {
-                let at = unix_ns.saturating_add(until_token.as_nanos()).div_ceil(1_000_000_000);
-                RetryAfter::Date(i64::try_from(at).unwrap_or(i64::MAX))
-            }
-            RetryAfterMode::Garbage => RetryAfter::Malformed(Malformed::Garbage),
-        };
-        Refusal { code: code::THROTTLED, retry_after }
-    }
-
     fn register(
         &mut self,
         now: Moment,
@@ -500,7 +330,7 @@ impl Service {
             }
             return challenge;
         }
-        let admitted = self.admit(now, caller, evidence, serving);
+        let admitted = self.admit(now, caller, Use::Registration, evidence, serving);
         self.metrics.attested(now, evidence.transport(), admitted.is_ok());
         let enrollment = admitted?;
         if !self.enrollment(enrollment).is_some_and(|enrollment| enrollment.enabled) {
@@ -522,7 +352,7 @@ impl Service {
         record.registrations += 1;
         record.enrollment = enrollment;
         match choice {
-            Choice::Hub(hub) => self.assign(now, at, &name, hub),
+            Choice::Hub(hub) => self.assign(now, at, &name, hub, None),
             Choice::Webhook => self.ask_webhook(at, &name, form.payload),
         }
         self.keep_storage_root(at, evidence);
@@ -545,7 +375,7 @@ impl Service {
                 return Err(self.throttled(now, wait));
             }
         }
-        self.admit(now, caller, evidence, serving)?;
+        self.admit(now, caller, Use::Registration, evidence, serving)?;
         let ticket = self.ticket(at);
         if self.operation_id(ticket) != *operation {
             return Err(Refusal::new(code::REGISTRATION_NOT_FOUND));
@@ -568,7 +398,7 @@ impl Service {
         evidence: &impl Evidence,
         serving: &Serving,
     ) -> Result<Answer, Refusal> {
-        self.admit(now, caller, evidence, serving)?;
+        self.admit(now, caller, Use::Registration, evidence, serving)?;
         let at = self.records.find(caller).ok_or(Refusal::new(code::REGISTRATION_NOT_FOUND))?;
         Ok(Answer::Known(self.ticket(at), now < self.records.get(at).ready_at))
     }
@@ -579,240 +409,12 @@ impl Service {
         Ticket { record: at as u32, registration: self.records.get(at).registrations }
     }
 
-    /// Finds the enrollment that answers for a device and checks the evidence against it.
-    ///
-    /// An individual enrollment goes first and is final: a device that fails it does not fall through to a group
-    /// (`dps-protocol` 9.2, 14.3).
-    pub(super) fn admit(
-        &self,
-        now: Moment,
-        caller: Caller<'_>,
-        evidence: &impl Evidence,
-        serving: &Serving,
-    ) -> Result<EnrollmentRef, Refusal> {
-        let id = &*self.name(caller);
-        let unix_ns = self.config.calendar.unix_nanos(now).saturating_add_signed(serving.clock_offset_ns);
-        let unix_secs = unix_ns / 1_000_000_000;
-        if let Some(leaf) = evidence.certificate() {
-            let invalid = Refusal::new(code::INVALID_CERTIFICATE);
-            let dated = i64::try_from(unix_secs)
-                .is_ok_and(|now| (leaf.not_before_unix_secs..=leaf.not_after_unix_secs).contains(&now));
-            if !leaf.common_name.eq_ignore_ascii_case(id) || !dated {
-                return Err(invalid);
-            }
-            return self.by_certificate(id, leaf.sha256, unix_secs, evidence, serving).ok_or(invalid);
-        }
-        let unauthorized = Refusal::new(code::UNAUTHORIZED);
-        match evidence.token() {
-            Token::Absent | Token::Unreadable => Err(unauthorized),
-            Token::Claims { resource, expires_unix_secs } => {
-                let covered = || match resource {
-                    Resource::Own => true,
-                    Resource::Spelled(resource) => {
-                        sas::covers(resource, &format!("{}/registrations/{id}", self.config.id_scope))
-                    }
-                };
-                if expires_unix_secs < unix_secs || !covered() {
-                    return Err(unauthorized);
-                }
-                self.by_key(caller, id, evidence, serving).ok_or(unauthorized)
-            }
-        }
-    }
-
-    fn by_certificate(
-        &self,
-        id: &str,
-        sha256: [u8; 32],
-        unix_secs: u64,
-        evidence: &impl Evidence,
-        serving: &Serving,
-    ) -> Option<EnrollmentRef> {
-        let primary_stands = !serving.primary_refused;
-        if let Some(at) = self.individuals.find(id) {
-            return match &self.individuals.get(at)?.value.enrollment.attestation {
-                Attestation::Leaf { primary, secondary }
-                    if (primary_stands && primary.sha256 == sha256)
-                        || secondary.as_ref().is_some_and(|other| other.sha256 == sha256) =>
-                {
-                    Some(EnrollmentRef::individual(at))
-                }
-                _ => None,
-            };
-        }
-        let nearest = |(at, group): (u32, &Group)| match &group.enrollment.attestation {
-            Attestation::Signer { primary, secondary } => {
-                let depth = [Some(primary).filter(|_| primary_stands), secondary.as_ref()]
-                    .into_iter()
-                    .flatten()
-                    .filter_map(|ca| evidence.signed_by(ca, unix_secs))
-                    .min()?;
-                Some((depth, at))
-            }
-            Attestation::Leaf { .. } | Attestation::SymmetricKey { .. } | Attestation::Tpm { .. } => None,
-        };
-        self.groups.iter().filter_map(nearest).min().map(|(_, at)| EnrollmentRef::group(at))
-    }
-
-    fn by_key(
-        &self,
-        caller: Caller<'_>,
-        id: &str,
-        evidence: &impl Evidence,
-        serving: &Serving,
-    ) -> Option<EnrollmentRef> {
-        let stands = |_: &&SymmetricKey| !serving.primary_refused;
-        let signed = |attestation: &Attestation, derived_for: Option<&str>| match attestation {
-            Attestation::SymmetricKey { primary, secondary } => {
-                [Some(primary).filter(stands), secondary.as_ref()]
-                    .into_iter()
-                    .flatten()
-                    .any(|key| evidence.signed_with(key, derived_for))
-            }
-            Attestation::Leaf { .. } | Attestation::Signer { .. } | Attestation::Tpm { .. } => false,
-        };
-        if let Some(at) = self.individuals.find(id) {
-            let genuine = match &self.individuals.get(at)?.value.enrollment.attestation {
-                Attestation::Tpm { endorsement_key, .. } => {
-                    self.is_signed_by_tpm(at, endorsement_key, evidence)
-                }
-                attestation => signed(attestation, None),
-            };
-            return genuine.then_some(EnrollmentRef::individual(at));
-        }
-        // The group that admitted the device last time very likely does again.
-        let last = self.records.find(caller).map(|at| self.records.get(at).enrollment);
-        if let Some(EnrollmentPlace::Group(at)) = last.map(EnrollmentRef::place)
-            && let Some(group) = self.groups.get(at)
-            && signed(&group.value.enrollment.attestation, Some(id))
-        {
-            return last;
-        }
-        let mut groups = self.groups.iter();
-        groups
-            .find(|(_, group)| signed(&group.enrollment.attestation, Some(id)))
-            .map(|(at, _)| EnrollmentRef::group(at))
-    }
-
     /// The enrollment, unless it has been deleted.
     pub(super) fn enrollment(&self, of: EnrollmentRef) -> Option<&Enrollment> {
         match of.place() {
             EnrollmentPlace::Individual(at) => self.individuals.get(at).map(|kept| &kept.value.enrollment),
             EnrollmentPlace::Group(at) => self.groups.get(at).map(|kept| &kept.value.enrollment),
         }
-    }
-
-    /// How long an assignment takes; `None` for never.
-    pub(super) fn assignment(&self, device: u64, count: u32) -> Option<Span> {
-        let draw =
-            |more: u32| self.config.seed.fraction(Purpose::Assignment, device as u32, 2 * count + more);
-        Some(match self.config.assignment {
-            Assignment::Never => return None,
-            Assignment::Constant(span) => span,
-            Assignment::Uniform(from, to) => from + to.saturating_sub(from).scale(draw(0)),
-            Assignment::Lognormal { median, sigma, max } => {
-                // Box and Muller (1958).
-                let normal = (-2.0 * (1.0 - draw(0)).ln()).sqrt() * (std::f64::consts::TAU * draw(1)).cos();
-                median.scale((sigma * normal).exp()).min(max)
-            }
-        })
-    }
-
-    /// The id of a registration's operation. It is derived, not stored, and cannot be guessed.
-    fn operation_id(&self, ticket: Ticket) -> OperationId {
-        let draw = |more| self.tracking(ticket, more);
-        OperationId::usual(5, draw(0), u128::from(draw(1)) << 64 | u128::from(draw(2)))
-    }
-
-    fn tracking(&self, ticket: Ticket, more: u32) -> u64 {
-        let count = ticket.registration.wrapping_mul(4).wrapping_add(more);
-        self.config.seed.draw(Purpose::Tracking, ticket.record, count)
-    }
-
-    fn assigning(&self, ticket: Ticket) -> Reply {
-        let retry_after = self.config.retry_after_secs.map_or(RetryAfter::Absent, RetryAfter::Seconds);
-        let id = Some(self.operation_id(ticket));
-        let body = Body::Operation { id, state: RegistrationState::Assigning, registration: None };
-        Reply { status: Status::ACCEPTED, retry_after, body }
-    }
-
-    /// What is known of a device's registration at this time.
-    pub(super) fn registration(&self, at: usize, now: Moment) -> Registration {
-        self.known(now, self.ticket(at), now < self.records.get(at).ready_at)
-    }
-
-    /// What is known of a registration, of which an answer has said whether it is still under way.
-    fn known(&self, now: Moment, ticket: Ticket, assigning: bool) -> Registration {
-        let calendar = self.config.calendar;
-        let at = ticket.record as usize;
-        let record = self.records.get(at);
-        let id = self.name_at(at).into_owned();
-        let (device_id, group, attestation) = match record.enrollment.place() {
-            EnrollmentPlace::Individual(at) => match self.individuals.get(at) {
-                Some(kept) => (kept.value.device_id.clone(), None, Some(&kept.value.enrollment.attestation)),
-                None => (None, None, None),
-            },
-            EnrollmentPlace::Group(at) => match self.groups.get(at) {
-                Some(kept) => (None, Some(kept.value.id.clone()), Some(&kept.value.enrollment.attestation)),
-                None => (None, None, None),
-            },
-        };
-        let enrolment = attestation.map(|attestation| match attestation {
-            Attestation::SymmetricKey { .. } => Enrolment::SymmetricKey { group },
-            Attestation::Leaf { .. } | Attestation::Signer { .. } => Enrolment::X509 { group },
-            Attestation::Tpm { .. } => Enrolment::Tpm { authentication_key: Box::default() },
-        });
-        let mut registration = Registration {
-            device_id: Some(device_id.unwrap_or_else(|| id.clone())),
-            registration_id: id,
-            state: Some(RegistrationState::Assigned),
-            substatus: Some(record.substatus),
-            assigned_hub: Some(self.config.hubs[usize::from(record.hub)].host.clone()),
-            error_code: None,
-            error_message: None,
-            created_unix_ns: Some(calendar.unix_nanos(record.created)),
-            updated_unix_ns: Some(calendar.unix_nanos(record.ready_at.min(now))),
-            etag: Some(BASE64_STANDARD.encode(self.tag(ticket))),
-            enrolment,
-            payload: None,
-        };
-        if assigning {
-            registration.state = Some(RegistrationState::Assigning);
-            (registration.assigned_hub, registration.device_id) = (None, None);
-            registration.substatus = None;
-        } else {
-            self.tell_special(at, &mut registration);
-        }
-        registration
-    }
-
-    /// The tag of a registration's state, with its quotes.
-    pub(super) fn registration_tag(&self, at: usize) -> String {
-        self.tag(self.ticket(at))
-    }
-
-    fn tag(&self, ticket: Ticket) -> String {
-        let tag = self.tracking(ticket, 3);
-        format!("\"{:08x}-0000-0300-0000-{:012x}\"", tag >> 32, tag & 0xffff_ffff)
-    }
-
-    fn refuse(&self, now: Moment, code: u32, retry_after: RetryAfter) -> Reply {
-        let error = ErrorBody {
-            code,
-            message: http::text_of(code).into(),
-            tracking: self.request_id(),
-            unix_ns: self.config.calendar.unix_nanos(now),
-        };
-        // The first three digits of a code are its status (`dps-protocol` 5.1).
-        let status = Status(u16::try_from(code / 1_000).unwrap_or(Status::INTERNAL_ERROR.0));
-        Reply { status, retry_after, body: Body::Error(error) }
-    }
-}
-
-fn check_hubs(config: &Config, name: &str, enrollment: &Enrollment) -> Result<(), ConfigError> {
-    match config.unlinked(enrollment) {
-        Some(hub) => Err(ConfigError::UnknownHub { enrollment: name.to_owned(), hub: hub.to_owned() }),
-        None => Ok(()),
     }
 }
 

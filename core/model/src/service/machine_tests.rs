@@ -7,12 +7,17 @@ use std::cell::Cell;
 use proptest::prelude::*;
 
 use super::*;
+use crate::protocol::{
+    Body, Enrolment, Malformed, Registration, RegistrationState, Reply, RetryAfter, Status,
+};
 use crate::random::Seed;
 use crate::service::allocation;
 use crate::service::certificate::CertificateInfo;
-use crate::service::enrollment::{CaCertificate, Group, Individual, SymmetricKey};
-use crate::service::throttle::profile;
-use crate::service::{Certificate, Hub};
+use crate::service::enrollment::{
+    AllocationPolicy, Attestation, CaCertificate, Group, Individual, SymmetricKey,
+};
+use crate::service::throttle::{RetryAfterMode, profile};
+use crate::service::{Assignment, Certificate, Hub, NamedCertificate, Resource};
 use crate::time::Calendar;
 
 const SCOPE: &str = "0ne00ABCDEF";
@@ -95,6 +100,7 @@ fn config() -> Config {
             group("intermediate", signer(b"intermediate")),
         ],
         allocation: AllocationPolicy::Hashed,
+        certificates: Vec::new(),
         regions: Vec::new(),
         access: Vec::new(),
         throttle: profile("dps-doc").unwrap(),
@@ -278,6 +284,44 @@ fn individual_certificates_are_matched_by_thumbprint() {
     talk.start("x-1", &truth);
     let truth = talk.certified("x-2", &[(b"root", 0)]);
     assert_eq!(refusal(&talk.register("x-2", &truth)), (401, 401_002), "no falling through to the group");
+}
+
+#[test]
+fn a_reference_is_the_ca_that_the_instance_holds_under_that_name() {
+    let refers = |primary: &str, secondary: Option<&str>| Attestation::CaReference {
+        primary: primary.into(),
+        secondary: secondary.map(Into::into),
+    };
+    let with = |attestation: Attestation| {
+        let mut config = config();
+        let held = |name: &str| NamedCertificate {
+            name: name.into(),
+            certificate: CaCertificate(format!("{name} CA").into_bytes()),
+        };
+        config.certificates = vec![held("factory"), held("lab")];
+        config.individuals.push(individual("x-1", attestation.clone()));
+        config.groups = vec![Group { id: "line".into(), enrollment: enrollment(attestation) }];
+        Service::new(config)
+    };
+    for (attestation, signer, admitted) in [
+        (refers("FACTORY", None), &b"factory CA"[..], true),
+        (refers("lab", Some("factory")), b"factory CA", true),
+        (refers("lab", None), b"factory CA", false),
+        (refers("factory", None), b"factory", false),
+    ] {
+        let mut talk = Talk { service: with(attestation).unwrap(), ..Talk::new() };
+        for (id, group) in [("x-1", None), ("x-2", Some("line"))] {
+            let truth = talk.certified(id, &[(signer, 0)]);
+            if admitted {
+                let enrolment = talk.assigned(id, &truth).enrolment;
+                assert_eq!(enrolment, Some(Enrolment::X509 { group: group.map(Into::into) }));
+            } else {
+                assert_eq!(refusal(&talk.register(id, &truth)), (401, 401_002));
+            }
+        }
+    }
+    let unknown = with(refers("factory", Some("attic"))).unwrap_err();
+    assert_eq!(unknown, ConfigError::UnknownCa { enrollment: "x-1".into(), ca: "attic".into() });
 }
 
 #[test]

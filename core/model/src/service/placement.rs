@@ -1,16 +1,20 @@
 //! Which hub a device gets, now and when it registers again: policies, re-provisioning, the webhook.
 
 use std::collections::btree_map;
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::allocation;
+use super::answer::Ticket;
+use super::config::Assignment;
 use super::enrollment::{AllocationPolicy, CustomAllocation, Enrollment};
 use super::enrollment_api::Resource;
-use super::machine::{Service, Ticket};
+use super::machine::Service;
 use super::metrics::MetricStatus;
 use super::record::{EnrollmentPlace, EnrollmentRef};
 use crate::protocol::{Registration, RegistrationState, Substatus, code};
+use crate::random::Purpose;
 use crate::time::{Moment, Span};
 
 /// The last api-version under which a device that registers again keeps its hub (`dps-protocol` 14.6).
@@ -73,6 +77,8 @@ pub enum WebhookReply {
     Named {
         /// `iotHubHostName`.
         hub: Option<String>,
+        /// `initialTwin`, which goes before the enrollment's.
+        initial_twin: Option<Arc<Value>>,
         /// `payload`, for the device.
         payload: Option<Value>,
     },
@@ -105,14 +111,14 @@ impl Service {
         let enrollment = self.records.get(at).enrollment;
         let failed = |status: u16| format!("Custom allocation failed with status code: {status}");
         let (code, message) = match reply {
-            WebhookReply::Named { hub: Some(host), payload } if !host.is_empty() => {
+            WebhookReply::Named { hub: Some(host), initial_twin, payload } if !host.is_empty() => {
                 let candidate = self.enrollment(enrollment).and_then(|enrollment| {
                     self.candidates(enrollment)
                         .find(|&hub| self.config.hubs[usize::from(hub)].host.eq_ignore_ascii_case(&host))
                 });
                 if let Some(hub) = candidate {
                     let name = self.name_at(at).into_owned();
-                    self.assign(now, at, &name, hub);
+                    self.assign(now, at, &name, hub, initial_twin);
                     if payload.is_some() {
                         self.special.entry(ticket.of.record).or_default().payload = payload;
                     }
@@ -227,14 +233,21 @@ impl Service {
     }
 
     /// Gives a device its hub, which it has once the assignment's time is over.
-    pub(super) fn assign(&mut self, now: Moment, at: usize, name: &str, hub: u16) {
+    pub(super) fn assign(
+        &mut self,
+        now: Moment,
+        at: usize,
+        name: &str,
+        hub: u16,
+        initial_twin: Option<Arc<Value>>,
+    ) {
         let current = self.current_before(at);
         let moved = current.filter(|&current| current != hub);
         let mut substatus = Substatus::InitialAssignment;
+        let migrate = self
+            .enrollment(self.records.get(at).enrollment)
+            .is_none_or(|enrollment| enrollment.reprovision.migrate_device_data);
         if let Some(from) = moved {
-            let migrate = self
-                .enrollment(self.records.get(at).enrollment)
-                .is_none_or(|enrollment| enrollment.reprovision.migrate_device_data);
             let special = self.special.entry(at as u32).or_default();
             let origin = *special.origin.get_or_insert(from);
             substatus = match (origin == hub, migrate) {
@@ -256,6 +269,9 @@ impl Service {
         let took = self.assignment(allocation::hash(name), count.saturating_sub(1));
         // An identity is made where the device is new to the hub.
         let made = current != Some(hub);
+        if made && !(moved.is_some() && migrate) {
+            self.start_twin(at, initial_twin);
+        }
         let held = if made { self.hubs.registry_delay(now, hub) } else { Span::ZERO };
         let took = took.map(|took| took + held);
         let record = self.records.get_mut(at);
@@ -265,6 +281,22 @@ impl Service {
         if let Some(took) = took {
             self.metrics.assigned(now + took, hub);
         }
+    }
+
+    /// How long an assignment takes; `None` for never.
+    pub(super) fn assignment(&self, device: u64, count: u32) -> Option<Span> {
+        let draw =
+            |more: u32| self.config.seed.fraction(Purpose::Assignment, device as u32, 2 * count + more);
+        Some(match self.config.assignment {
+            Assignment::Never => return None,
+            Assignment::Constant(span) => span,
+            Assignment::Uniform(from, to) => from + to.saturating_sub(from).scale(draw(0)),
+            Assignment::Lognormal { median, sigma, max } => {
+                // Box and Muller (1958).
+                let normal = (-2.0 * (1.0 - draw(0)).ln()).sqrt() * (std::f64::consts::TAU * draw(1)).cos();
+                median.scale((sigma * normal).exp()).min(max)
+            }
+        })
     }
 
     /// The hub that a device had before its running registration.

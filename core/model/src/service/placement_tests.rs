@@ -126,7 +126,7 @@ fn custom(enrollment: &mut Enrollment) {
 }
 
 fn named(host: &str) -> WebhookReply {
-    WebhookReply::Named { hub: Some(host.into()), payload: None }
+    WebhookReply::Named { hub: Some(host.into()), initial_twin: None, payload: None }
 }
 
 #[test]
@@ -140,7 +140,8 @@ fn test_16_a_webhook_that_names_a_hub_decides() {
     assert!(talk.service.next_webhook().is_none());
     talk.pass(60);
     assert!(talk.poll("dev", &operation).is_none(), "it stays in assigning");
-    let reply = WebhookReply::Named { hub: Some(hub(3)), payload: Some(json!({ "greeting": 1 })) };
+    let payload = Some(json!({ "greeting": 1 }));
+    let reply = WebhookReply::Named { hub: Some(hub(3)), initial_twin: None, payload };
     assert_eq!(talk.service.webhook_answered(talk.now, call.ticket, reply), None);
     talk.pass(5);
     let registration = talk.poll("dev", &operation).unwrap();
@@ -159,7 +160,7 @@ fn test_16_a_webhook_that_names_a_hub_decides() {
 
 #[test]
 fn test_16_a_webhook_that_fails_fails_the_registration() {
-    let empty = WebhookReply::Named { hub: None, payload: None };
+    let empty = WebhookReply::Named { hub: None, initial_twin: None, payload: None };
     for (reply, code, words) in [
         (empty.clone(), 400_208, "no hub"),
         (named(""), 400_208, "no hub"),

@@ -77,6 +77,7 @@ pub(super) fn config() -> Config {
         individuals: Vec::new(),
         groups: vec![Group { id: "keys".into(), enrollment: Enrollment::new(attestation) }],
         allocation: AllocationPolicy::Hashed,
+        certificates: Vec::new(),
         regions: Vec::new(),
         access: vec![
             policy(OWNER, OWNER_KEY, &Permission::ALL),

@@ -1,8 +1,9 @@
 //! TPM attestation, the service's side: who is challenged, and which keys challenges carry (`dps-protocol` 10).
 
 use super::Evidence;
+use super::answer::{Answer, Handled, Refusal};
 use super::enrollment::{Attestation, Individual, SymmetricKey};
-use super::machine::{Answer, Handled, Refusal, Service};
+use super::machine::Service;
 use super::record::{Caller, EnrollmentPlace};
 use crate::protocol::{Body, Enrolment, code};
 use crate::random::Purpose;
@@ -19,7 +20,7 @@ pub struct TpmKeys {
 
 /// What a key is for that a challenge hands to a TPM.
 #[derive(Clone, Copy)]
-enum Use {
+pub(super) enum Use {
     /// Tokens for this service.
     Registration,
     /// Tokens for the hub.
@@ -51,10 +52,16 @@ impl Service {
         }
     }
 
-    /// Whether a token comes from the TPM of this enrollment: it is signed with the key that the TPM was challenged with,
-    /// and if the request names a TPM, it is that one.
-    pub(super) fn is_signed_by_tpm(&self, at: u32, endorsement_key: &[u8], evidence: &impl Evidence) -> bool {
-        evidence.signed_with(&self.tpm_key(at, endorsement_key, Use::Registration), None)
+    /// Whether a token comes from the TPM of this enrollment: it is signed with the key that the TPM was given for this
+    /// use, and if the request names a TPM, it is that one.
+    pub(super) fn is_signed_by_tpm(
+        &self,
+        at: u32,
+        endorsement_key: &[u8],
+        what: Use,
+        evidence: &impl Evidence,
+    ) -> bool {
+        evidence.signed_with(&self.tpm_key(at, endorsement_key, what), None)
             && evidence.tpm().is_none_or(|keys| *keys.endorsement_key == *endorsement_key)
     }
 

@@ -123,6 +123,30 @@ fn a_known_tpm_is_challenged_and_registers_with_the_key_it_was_given() {
 }
 
 #[test]
+fn each_of_a_tpms_two_keys_opens_its_own_door() {
+    let mut talk = talk();
+    let key = challenged(&register(&mut talk, &Presents::new("dev-1")));
+    let for_hub = assigned(&mut talk, key.clone());
+    let at = talk.service.records.find(talk.service.caller("dev-1")).unwrap();
+    let to = talk.service.records.get(at).hub;
+    let host = talk.service.hub_hosts().nth(usize::from(to)).unwrap().to_owned();
+    let mut knock = |key: Option<Vec<u8>>, resource: String| {
+        let presents = Presents { names: None, key, resource, ..Presents::new("dev-1") };
+        matches!(
+            talk.service.connect_hub(talk.now, to, "dev-1", &presents),
+            crate::service::Welcome::Accepted { .. }
+        )
+    };
+    let own = format!("{host}/devices/dev-1");
+    assert!(knock(Some(for_hub.clone()), own.clone()));
+    assert!(!knock(Some(key), own.clone()), "the service's key is not the hub's");
+    assert!(!knock(Some(for_hub.clone()), format!("{SCOPE}/registrations/dev-1")), "for another audience");
+    assert!(!knock(None, own), "no token");
+    let with_hubs_key = Presents { key: Some(for_hub), ..Presents::new("dev-1") };
+    assert_eq!(refused(&register(&mut talk, &with_hubs_key)), 401_000);
+}
+
+#[test]
 fn what_a_tpm_cannot_prove_is_refused() {
     let mut talk = talk();
     let key = challenged(&register(&mut talk, &Presents::new("dev-1")));

@@ -51,6 +51,18 @@ pub(crate) const RULES: &[Rule] = &[
         tell: |ns| format!("came back {} before the time that Retry-After named", Span::from_nanos(ns)),
     },
     Rule {
+        id: "retry-after-unreadable",
+        title: "A Retry-After that cannot be read is as good as none",
+        advice: "Ignore it: wait as after a failure without one, at least a second and never past your own cap.",
+        timed: false,
+        look: retry_after_unreadable,
+        tell: |by| match by {
+            0 => "its strategy failed over a Retry-After that cannot be read".to_owned(),
+            1..=FAR => format!("waits {} after a Retry-After that cannot be read", Span::from_nanos(by)),
+            _ => format!("waits {} after a Retry-After that cannot be read", Span::from_nanos(u64::MAX - by)),
+        },
+    },
+    Rule {
         id: "no-immediate-retry",
         title: "No failure is followed by an immediate retry",
         advice: "Wait at least a second before the first retry, and longer before each further one.",
@@ -61,7 +73,8 @@ pub(crate) const RULES: &[Rule] = &[
     Rule {
         id: "terminal-errors-rest",
         title: "Errors that no retry mends are not hammered",
-        advice: "After 403, 404 or a second 401, report and stop for at least ten minutes.",
+        advice: "After 403, 404, a second 401 or a server certificate that is not trusted, report and stop for at \
+                 least ten minutes.",
         timed: true,
         look: terminal_errors_rest,
         tell: |ns| {
@@ -129,6 +142,26 @@ fn retry_after_floor(life: &Life, now: Moment, event: &Observation<'_>, profile:
     Look::kept(gap + profile.bounds.retry_after_tolerance.0 >= floor, floor.saturating_sub(gap).as_nanos())
 }
 
+/// A wait that no strategy chooses of its own: what an unreadable number becomes when it is read all the same.
+const ODD_WAIT: Span = Span::from_secs(86_400);
+/// Half of what a wait may be in nanoseconds.
+const FAR: u64 = u64::MAX / 2;
+
+fn retry_after_unreadable(life: &Life, _: Moment, event: &Observation<'_>, _: &Profile) -> Look {
+    if !life.last.is_some_and(|last| last.odd_retry_after) {
+        return Look::Nothing;
+    }
+    match event {
+        Observation::BackedOff { wait, .. } if *wait > ODD_WAIT => {
+            Look::Broken(wait.as_nanos().clamp(1, FAR))
+        }
+        Observation::BackedOff { wait, .. } => Look::kept(*wait >= WAIT_MIN, u64::MAX - wait.as_nanos()),
+        Observation::Stopped { faulted: true, .. } => Look::Broken(0),
+        Observation::Stopped { .. } => Look::Kept,
+        _ => Look::Nothing,
+    }
+}
+
 /// The least wait after a failure that names none (iot-dps/concepts-deploy-at-scale: a minimum of 1,000 ms).
 const WAIT_MIN: Span = Span::from_secs(1);
 
@@ -177,6 +210,9 @@ fn terminal_errors_rest(life: &Life, now: Moment, event: &Observation<'_>, profi
 
 /// A first 401 may be mended by a new token, and a lost operation by a new registration.
 fn is_terminal(life: &Life, ended: &Ended) -> bool {
+    if let Outcome::Broke(Fault::TlsUntrusted | Fault::TlsExpired | Fault::TlsWrongName) = ended.outcome {
+        return true;
+    }
     match ended.status() {
         Some(401) => life.refusals >= 2,
         Some(403) => true,

@@ -3,7 +3,7 @@
 use fleetstorm_model::profile::Profile;
 use fleetstorm_model::time::Span;
 use fleetstorm_reports::Record;
-use fleetstorm_reports::record::CheckStatus;
+use fleetstorm_reports::record::{CheckStatus, Totals};
 
 use super::waits::{RANKS, Waits};
 
@@ -64,6 +64,20 @@ pub(crate) const RULES: &[Rule] = &[
         title: "A hub costs few registrations",
         advice: "Wait longer instead of asking again: each registration is billed and counts against the quota.",
         look: amplification,
+    },
+    Rule {
+        id: "cohort-waste",
+        title: "No cohort wastes far more attempts than the others",
+        advice: "Look at that cohort's retry strategy and credentials first: the quota is shared, so what it wastes \
+                 keeps everybody waiting.",
+        look: cohort_waste,
+    },
+    Rule {
+        id: "reconnect-first",
+        title: "Devices reconnect to their hub before they provision again",
+        advice: "Keep the assignment over a loss of power and try that hub first; go back to DPS once it refuses the \
+                 device or stays away for 15 to 30 minutes.",
+        look: reconnect_first,
     },
     Rule {
         id: "hub-size",
@@ -204,6 +218,71 @@ fn amplification(&Ground { record, profile, informed, .. }: &Ground<'_>) -> Foun
         format!(
             "{} registrations for {} assigned devices: {each:.1} each, {limit} is the limit",
             totals.registers, totals.assigned
+        ),
+    )
+}
+
+/// How many times the waste of the others, by device, is too much.
+const WASTE_MAX: f64 = 3.0;
+
+/// Attempts that failed or were throttled, by cohort.
+fn cohort_waste(&Ground { record, .. }: &Ground<'_>) -> Found {
+    if record.cohorts.len() < 2 {
+        return vacuous("the fleet has one cohort");
+    }
+    let wasted = |totals: &Totals| totals.throttled + totals.failed;
+    let (all, devices) = (wasted(&record.totals), record.totals.devices);
+    if all < SAMPLES_MIN {
+        return vacuous("too few attempts were wasted");
+    }
+    let each = |wasted: u64, devices: u64| wasted as f64 / devices.max(1) as f64;
+    // A fleet whose others waste nothing at all still shares a quota: one attempt a device is nobody's fault.
+    let times = |totals: &Totals| {
+        let (mine, others) = (wasted(totals), each(all - wasted(totals), devices - totals.devices));
+        each(mine, totals.devices) / others.max(1.0)
+    };
+    let cohorts = || record.cohorts.iter().filter(|cohort| cohort.totals.devices > 0);
+    let Some(worst) = cohorts().max_by(|a, b| times(&a.totals).total_cmp(&times(&b.totals))) else {
+        return vacuous("the fleet has one cohort");
+    };
+    let broken = cohorts().filter(|cohort| times(&cohort.totals) > WASTE_MAX).count() as u64;
+    let share = |part: u64, whole: u64| 100.0 * part as f64 / whole.max(1) as f64;
+    let (mine, members) = (wasted(&worst.totals), worst.totals.devices);
+    judged(
+        all,
+        broken,
+        format!(
+            "{}, {:.1} % of the devices, made {:.1} % of the {all} attempts that failed or were throttled: {:.1} a \
+             device, the others {:.1}",
+            worst.name,
+            share(members, devices),
+            share(mine, all),
+            each(mine, members),
+            each(all - mine, devices - members)
+        ),
+    )
+}
+
+fn reconnect_first(&Ground { record, profile, .. }: &Ground<'_>) -> Found {
+    let Some(life) = &record.life else { return vacuous("no device lives on once it has its hub") };
+    let returns = |why: &str| life.returns.get(why).copied().unwrap_or(0);
+    let occasions = life.reconnects + returns("boot");
+    if occasions == 0 {
+        return vacuous("no device lost its hub");
+    }
+    // A hub that has stayed away for long enough is a reason to ask, though DPS may name it again.
+    let excused = returns("patience") + if profile.expected.register_on_boot { returns("boot") } else { 0 };
+    let told = |what: &str, count: u64| if count == 0 { String::new() } else { format!(", {count} {what}") };
+    judged(
+        occasions,
+        life.registrations_needless.saturating_sub(excused),
+        format!(
+            "{} reconnects, {} with the cached assignment; {} registrations changed nothing{}{}",
+            life.reconnects,
+            life.reconnects_cached,
+            life.registrations_needless,
+            told("devices had no assignment when they booted", returns("boot")),
+            told("had waited for their hub for as long as the profile says", returns("patience"))
         ),
     )
 }

@@ -2,7 +2,7 @@
 
 use fleetstorm_model::device::Observation;
 use fleetstorm_model::outcome::Outcome;
-use fleetstorm_model::protocol::{Operation, Status};
+use fleetstorm_model::protocol::{Operation, RetryAfter, Status};
 use fleetstorm_model::time::{Moment, Span};
 
 /// Poll instants that are kept: no profile can allow more in its window.
@@ -15,6 +15,8 @@ pub(crate) struct Ended {
     /// `None` for a connection that could not be made.
     pub(crate) operation: Option<Operation>,
     pub(crate) outcome: Outcome,
+    /// Whether the answer had a `Retry-After` that cannot be read.
+    pub(crate) odd_retry_after: bool,
 }
 
 impl Ended {
@@ -107,7 +109,8 @@ impl Life {
             Observation::Connected { fault, .. } => {
                 self.before_attempt = None;
                 if let Some(fault) = fault {
-                    self.last = Some(Ended { at: now, operation: None, outcome: Outcome::Broke(fault) });
+                    let outcome = Outcome::Broke(fault);
+                    self.last = Some(Ended { at: now, operation: None, outcome, odd_retry_after: false });
                 }
             }
             Observation::Sent { operation, .. } => {
@@ -118,7 +121,13 @@ impl Life {
                     self.polled = self.polled.wrapping_add(1);
                 }
             }
-            Observation::Ended { operation, outcome, .. } => self.ended(now, operation, outcome),
+            Observation::Ended { operation, outcome, retry_after, .. } => {
+                let odd_retry_after = matches!(retry_after, RetryAfter::Malformed(_));
+                self.ended(
+                    Ended { at: now, operation: Some(operation), outcome, odd_retry_after },
+                    operation,
+                );
+            }
             Observation::BackedOff { retry_after, .. } => {
                 let Some(ended) = self.last else { return };
                 self.failures = self.failures.saturating_add(1);
@@ -137,8 +146,7 @@ impl Life {
         }
     }
 
-    fn ended(&mut self, now: Moment, operation: Operation, outcome: Outcome) {
-        let ended = Ended { at: now, operation: Some(operation), outcome };
+    fn ended(&mut self, ended: Ended, operation: Operation) {
         self.last = Some(ended);
         if ended.is_unknown() {
             self.unknown |= operation == Operation::Register;

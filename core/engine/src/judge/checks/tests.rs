@@ -1,9 +1,9 @@
 //! Rules against lives told by hand.
 
 use fleetstorm_model::outcome::{ErrorClass, Fault, Outcome};
-use fleetstorm_model::protocol::{Operation, Registration, Status};
+use fleetstorm_model::protocol::{Operation, Registration, RetryAfter, Status};
 use fleetstorm_model::time::Span;
-use fleetstorm_reports::record::{Bound, HerdIndex, Series};
+use fleetstorm_reports::record::{Bound, HerdIndex, Series, Totals};
 
 use super::*;
 
@@ -42,7 +42,8 @@ impl Story {
 
     fn ends(&mut self, operation: Operation, outcome: Outcome) -> &mut Self {
         let started = self.now;
-        self.see(Observation::Ended { operation, intended: started, started, outcome })
+        let retry_after = RetryAfter::Absent;
+        self.see(Observation::Ended { operation, intended: started, started, outcome, retry_after })
     }
 
     /// Registers, is answered and chooses a wait.
@@ -109,6 +110,42 @@ fn retry_after_is_held_against_the_next_attempt_of_any_kind() {
     assert_eq!((&*first.name, first.at_ns), ("dev-000042", 7_960_000_000));
     assert_eq!(first.what, "came back 2s before the time that Retry-After named");
     assert_eq!(Some(first), check.worst);
+}
+
+#[test]
+fn a_retry_after_that_cannot_be_read_is_ignored() {
+    let odd = |wait: Span| {
+        let mut story = Story::new();
+        let outcome = Outcome::Answered { status: Status(429), code: 429_001 };
+        let retry_after = RetryAfter::read_text("-5");
+        let (operation, intended) = (Operation::Register, story.now);
+        story.sends(operation);
+        story.see(Observation::Ended { operation, intended, started: intended, outcome, retry_after });
+        story.see(Observation::BackedOff { operation, wait, retry_after: None });
+        story
+    };
+    odd(Span::from_secs(30)).expect("retry-after-unreadable", 1, 0);
+    for (wait, words) in [(Span::ZERO, "waits 0s"), (Span::from_secs(1 << 32), "waits 1193046h")] {
+        let story = odd(wait);
+        story.expect("retry-after-unreadable", 1, 1);
+        let what = story.check("retry-after-unreadable").first.unwrap().what;
+        assert!(what.starts_with(words), "{what}");
+    }
+    let mut plain = Story::new();
+    plain.fails(429, None).after(1).sends(Operation::Register);
+    plain.expect("retry-after-unreadable", 0, 0);
+}
+
+#[test]
+fn a_server_that_is_not_trusted_is_not_hammered() {
+    let mut story = Story::new();
+    for _ in 0..2 {
+        let (intended, fault) = (story.now, Some(Fault::TlsExpired));
+        story.see(Observation::Connected { intended, started: intended, fault });
+        let (operation, wait) = (Operation::Register, Span::from_secs(30));
+        story.see(Observation::BackedOff { operation, wait, retry_after: None }).after(30_000);
+    }
+    story.expect("terminal-errors-rest", 1, 1);
 }
 
 #[test]
@@ -303,6 +340,49 @@ fn waits_must_grow_and_spread() {
     assert_eq!(status(|failures, _| (1u64 << failures) * 1_000, "back-off-jittered"), CheckStatus::Failed);
     assert_eq!(status(|failures, _| 100_000 >> failures, "back-off-grows"), CheckStatus::Failed);
     assert_eq!(fleet(&Record::empty(), |_| {}, "back-off-grows"), CheckStatus::NotExercised);
+}
+
+#[test]
+fn a_cohort_that_wastes_more_than_its_share_is_named() {
+    let mut record = Record::empty();
+    let cohort = |name: &str, devices, throttled| fleetstorm_reports::record::Cohort {
+        name: name.into(),
+        attestation: String::new(),
+        retry: String::new(),
+        transport: String::new(),
+        totals: Totals { devices, throttled, ..Totals::default() },
+        completion: Default::default(),
+        assigned: Vec::new(),
+    };
+    let mut judge = |good: u64, bad: u64| {
+        record.cohorts = vec![cohort("good", 900, good), cohort("bad", 100, bad)];
+        record.totals = Totals { devices: 1_000, throttled: good + bad, ..Totals::default() };
+        let practice = Checker::new(Profile::default()).practice(&record, false, |_| String::new());
+        practice.checks.into_iter().find(|check| check.id == "cohort-waste").unwrap()
+    };
+    assert_eq!(judge(10, 20).status, CheckStatus::NotExercised);
+    assert_eq!(judge(1_800, 300).status, CheckStatus::Passed);
+    let found = judge(1_800, 9_000);
+    assert_eq!(found.status, CheckStatus::Failed);
+    assert!(found.evidence.starts_with("bad, 10.0 % of the devices, made 83.3 %"), "{}", found.evidence);
+}
+
+#[test]
+fn a_registration_instead_of_a_reconnect_is_found() {
+    let mut record = Record::empty();
+    assert_eq!(fleet(&record, |_| {}, "reconnect-first"), CheckStatus::NotExercised);
+    let mut life = fleetstorm_reports::record::Life { devices: 10, ..Default::default() };
+    record.life = Some(life.clone());
+    assert_eq!(fleet(&record, |_| {}, "reconnect-first"), CheckStatus::NotExercised);
+    (life.reconnects, life.reconnects_cached) = (10, 8);
+    life.returns = [("patience".to_owned(), 2)].into();
+    life.registrations_needless = 2;
+    record.life = Some(life.clone());
+    assert_eq!(fleet(&record, |_| {}, "reconnect-first"), CheckStatus::Passed);
+    life.returns.insert("boot".to_owned(), 3);
+    life.registrations_needless = 5;
+    record.life = Some(life);
+    assert_eq!(fleet(&record, |_| {}, "reconnect-first"), CheckStatus::Failed);
 }
 
 #[test]

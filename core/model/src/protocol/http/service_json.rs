@@ -3,6 +3,7 @@
 mod read;
 mod write;
 
+pub(super) use read::initial_twin;
 pub use read::{read_bulk, read_draft, read_query};
 pub(super) use write::resource;
 pub use write::write_administered;
@@ -81,9 +82,17 @@ struct WireX509<'a> {
     client_certificates: Option<WireCertificates<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     signing_certificates: Option<WireCertificates<'a>>,
-    /// References to CAs of the instance, of which the mock has none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    ca_references: Option<Value>,
+    ca_references: Option<WireReferences<'a>>,
+}
+
+#[derive(Default, Deserialize, Serialize)]
+#[serde(default)]
+struct WireReferences<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    primary: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secondary: Option<Cow<'a, str>>,
 }
 
 #[derive(Default, Deserialize, Serialize)]

@@ -1,10 +1,9 @@
 //! What the service and a custom allocation's webhook say to each other (`dps-protocol` 14.7).
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::service_json::resource;
+use super::service_json::{initial_twin, resource};
 use crate::service::enrollment::Attestation;
 use crate::service::enrollment_api::Enrolled;
 use crate::service::{WebhookCall, WebhookReply};
@@ -18,7 +17,7 @@ pub fn write_webhook_call(call: &WebhookCall) -> String {
     };
     let attestation = match of {
         Attestation::SymmetricKey { .. } => "symmetricKey",
-        Attestation::Leaf { .. } | Attestation::Signer { .. } => "x509",
+        Attestation::Leaf { .. } | Attestation::Signer { .. } | Attestation::CaReference { .. } => "x509",
         Attestation::Tpm { .. } => "tpm",
     };
     let mut device = json!({ "registrationId": call.registration_id, attestation: {} });
@@ -35,12 +34,11 @@ pub fn write_webhook_call(call: &WebhookCall) -> String {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct WireReply<'a> {
+struct WireReply {
     #[serde(default)]
     iot_hub_host_name: Option<String>,
-    /// Given to the device's twin at the hub, which is not the service's.
-    #[serde(borrow, default, rename = "initialTwin")]
-    _initial_twin: Option<&'a RawValue>,
+    #[serde(default)]
+    initial_twin: Option<Value>,
     #[serde(default)]
     payload: Option<Value>,
 }
@@ -51,12 +49,14 @@ pub fn read_webhook_reply(status: u16, body: &[u8]) -> WebhookReply {
         return WebhookReply::Status(status);
     }
     if body.trim_ascii().is_empty() {
-        return WebhookReply::Named { hub: None, payload: None };
+        return WebhookReply::Named { hub: None, initial_twin: None, payload: None };
     }
     let object = body.trim_ascii_start().starts_with(b"{");
-    match serde_json::from_slice::<WireReply<'_>>(body) {
-        Ok(wire) if object => WebhookReply::Named { hub: wire.iot_hub_host_name, payload: wire.payload },
-        _ => WebhookReply::Status(200),
+    let wire = object.then(|| serde_json::from_slice::<WireReply>(body).ok()).flatten();
+    match wire.and_then(|wire| Some((initial_twin(wire.initial_twin)?, wire.iot_hub_host_name, wire.payload)))
+    {
+        Some((initial_twin, hub, payload)) => WebhookReply::Named { hub, initial_twin, payload },
+        None => WebhookReply::Status(200),
     }
 }
 
@@ -68,12 +68,26 @@ mod tests {
 
     #[test]
     fn every_kind_of_answer_is_told_apart() {
-        let named = |hub: Option<&str>| WebhookReply::Named { hub: hub.map(str::to_owned), payload: None };
+        let named = |hub: Option<&str>| WebhookReply::Named {
+            hub: hub.map(str::to_owned),
+            initial_twin: None,
+            payload: None,
+        };
+        let twin = json!({ "tags": { "floor": 1 }, "properties": { "desired": { "rate": 5 } } });
+        let with_twin = WebhookReply::Named {
+            hub: Some("a".to_owned()),
+            initial_twin: Some(std::sync::Arc::new(twin.clone())),
+            payload: None,
+        };
+        let body = json!({ "iotHubHostName": "a", "initialTwin": twin }).to_string();
+        assert_eq!(read_webhook_reply(200, body.as_bytes()), with_twin);
         for (status, body, reply) in [
             (200, r#"{"iotHubHostName":"a"}"#, named(Some("a"))),
             (200, r#"{"iotHubHostName":null}"#, named(None)),
             (200, "", named(None)),
             (200, "{}", named(None)),
+            (200, r#"{"iotHubHostName":"a","initialTwin":null}"#, named(Some("a"))),
+            (200, r#"{"iotHubHostName":"a","initialTwin":{"tags":5}}"#, WebhookReply::Status(200)),
             (200, "[]", WebhookReply::Status(200)),
             (200, "<html>", WebhookReply::Status(200)),
             (302, "", WebhookReply::Status(302)),

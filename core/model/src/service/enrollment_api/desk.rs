@@ -10,9 +10,10 @@ use super::{
 use crate::protocol::{Body, Enrolment, Registration, RetryAfter, Status, code, http};
 use crate::random::{Purpose, Seed};
 use crate::service::access::Permission;
+use crate::service::answer::Refusal;
 use crate::service::certificate::{CertificateInfo, Certificates};
 use crate::service::enrollment::{Attestation, Enrollment, Group, Individual};
-use crate::service::machine::{Refusal, Service};
+use crate::service::machine::Service;
 use crate::service::record::EnrollmentRef;
 use crate::service::store::{Book, Kept};
 use crate::service::{Evidence, Resource as TokenResource, Token};
@@ -230,7 +231,7 @@ impl Service {
             Kind::Group => kept(&self.groups, &draft.id),
         };
         let enrollment = draft.enrollment(kind, before, desk.certificates, random).ok_or_else(bad)?;
-        if self.config.unlinked(&enrollment).is_some() {
+        if self.config.unlinked(&enrollment).is_some() || self.config.unknown_ca(&enrollment).is_some() {
             return Err(bad());
         }
         match kind {
@@ -334,6 +335,7 @@ impl Service {
         precondition.check(Some(&self.registration_tag(at)), Kind::Individual)?;
         self.records.remove(self.caller(id));
         self.special.remove(&(at as u32));
+        self.twins.remove(&(at as u32));
         Ok(())
     }
 
@@ -365,7 +367,9 @@ impl<C: Certificates> Desk<'_, C> {
                 self.certificates.read(&primary.0),
                 secondary.as_ref().and_then(|ca| self.certificates.read(&ca.0)),
             ],
-            Attestation::SymmetricKey { .. } | Attestation::Tpm { .. } => [None, None],
+            Attestation::SymmetricKey { .. } | Attestation::CaReference { .. } | Attestation::Tpm { .. } => {
+                [None, None]
+            }
         };
         resource
     }

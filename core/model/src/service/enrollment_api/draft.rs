@@ -1,5 +1,7 @@
 //! An enrollment as a request describes it, and how it becomes one that the service keeps.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::Kind;
@@ -35,7 +37,7 @@ pub struct Draft {
     /// `reprovisionPolicy`.
     pub reprovision: ReprovisionPolicy,
     /// `initialTwin`.
-    pub initial_twin: Option<Box<Value>>,
+    pub initial_twin: Option<Arc<Value>>,
     /// `capabilities.iotEdge`.
     pub edge: bool,
     /// `etag`, which only a bulk request looks at.
@@ -51,6 +53,13 @@ pub enum DraftAttestation {
     ClientCertificates(DraftKeys<Vec<u8>>),
     /// `x509.signingCertificates`, DER.
     SigningCertificates(DraftKeys<Vec<u8>>),
+    /// `x509.caReferences`: names of CA certificates of the instance.
+    CaReferences {
+        /// The primary one.
+        primary: String,
+        /// The secondary one.
+        secondary: Option<String>,
+    },
     /// `tpm`.
     Tpm {
         /// `endorsementKey`, decoded.
@@ -155,6 +164,10 @@ impl DraftAttestation {
                     }
                     (None, _) => None,
                 }
+            }
+            // Whether the instance holds them is for the service to say.
+            (Self::CaReferences { primary, secondary }, _) => {
+                Some(Attestation::CaReference { primary: primary.clone(), secondary: secondary.clone() })
             }
             // TPMs attest for themselves only (`dps-protocol` 14.2).
             (Self::Tpm { endorsement_key, storage_root_key }, Kind::Individual) => Some(Attestation::Tpm {

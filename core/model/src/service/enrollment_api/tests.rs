@@ -1,11 +1,14 @@
 //! Conversations of operators with the service, through its JSON (`dps-protocol` 16).
 
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::protocol::Body;
 use crate::protocol::http::{read_bulk, read_draft, read_query, write_administered};
+use crate::service::NamedCertificate;
 use crate::service::access::OWNER;
+use crate::service::enrollment::CaCertificate;
 use crate::service::testing::{HOST, OWNER_KEY, READER_KEY, SCOPE, Signed, Talk, Worded, config, hub};
 use crate::service::{self, Answer, Service};
 
@@ -374,4 +377,87 @@ fn queries_are_read() {
         assert_eq!(read(text), Document::Unreadable, "{text}");
     }
     assert_eq!(read_query(Some("text/plain"), b"{}"), Document::WrongMediaType);
+}
+
+/// The members of an enrollment, each with values that it may have and with some that it may not.
+fn any_enrollment() -> impl Strategy<Value = Value> {
+    let certificate = json!({ "certificate": "Y2VydGlmaWNhdGUgYQ==" });
+    let attestations = [
+        json!({ "type": "symmetricKey" }),
+        json!({ "type": "symmetricKey", "symmetricKey": { "primaryKey": KEY } }),
+        json!({ "type": "symmetricKey", "symmetricKey": { "primaryKey": "short" } }),
+        json!({ "type": "x509", "x509": { "clientCertificates": { "primary": certificate } } }),
+        json!({ "type": "x509", "x509": { "signingCertificates": { "primary": certificate, "secondary": certificate } } }),
+        json!({ "type": "x509", "x509": { "caReferences": { "primary": "held", "secondary": "HELD" } } }),
+        json!({ "type": "x509", "x509": { "caReferences": { "primary": "absent" } } }),
+        json!({ "type": "tpm", "tpm": { "endorsementKey": "QUJD", "storageRootKey": "QUJD" } }),
+        json!({ "type": "tpm", "tpm": {} }),
+        json!({ "type": "none" }),
+        json!({}),
+        Value::Null,
+    ];
+    let members: [(&str, Vec<Value>); 10] = [
+        ("deviceId", vec![json!("thermostat"), json!(""), json!(5)]),
+        ("optionalDeviceInformation", vec![json!({ "room": 4 }), json!({}), json!([])]),
+        ("capabilities", vec![json!({ "iotEdge": true }), json!({}), json!({ "iotEdge": 1 })]),
+        ("iotHubHostName", vec![json!(hub(2)), json!(""), json!("elsewhere")]),
+        (
+            "initialTwin",
+            vec![json!({ "tags": { "a": 1 } }), json!({ "properties": { "desired": 1 } }), json!("x")],
+        ),
+        ("provisioningStatus", vec![json!("disabled"), json!("enabled"), json!("on")]),
+        (
+            "reprovisionPolicy",
+            vec![json!({ "updateHubAssignment": false, "migrateDeviceData": false }), json!({})],
+        ),
+        (
+            "allocationPolicy",
+            vec![json!("static"), json!("hashed"), json!("custom"), json!("geoLatency"), json!("x")],
+        ),
+        ("iotHubs", vec![json!([hub(2)]), json!([]), json!(["elsewhere"]), json!(hub(2))]),
+        (
+            "customAllocationDefinition",
+            vec![
+                json!({ "webhookUrl": "https://x.example/", "apiVersion": "2021-10-01" }),
+                json!({ "webhookUrl": 1 }),
+            ],
+        ),
+    ];
+    let id = prop_oneof![Just(json!("x-1")), Just(json!("bad id")), Just(json!(7))];
+    let drawn = proptest::collection::vec((0..members.len(), any::<prop::sample::Index>()), 0..5);
+    (any::<bool>(), id, prop::sample::select(attestations.to_vec()), drawn).prop_map(move |(own, id, attestation, drawn)| {
+        let mut body = json!({ if own { "registrationId" } else { "enrollmentGroupId" }: id, "attestation": attestation });
+        for (at, which) in drawn {
+            let (name, values) = &members[at];
+            body[*name] = which.get(values).clone();
+        }
+        body
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// Whatever is asked for is made or is a mistake of the client's, and what is shown can be written back.
+    #[test]
+    fn an_enrollment_is_refused_or_is_what_it_says(body in any_enrollment()) {
+        let mut config = config();
+        let certificate = CaCertificate(b"certificate held".to_vec());
+        config.certificates.push(NamedCertificate { name: "held".into(), certificate });
+        let mut talk = Talk::with(config);
+        let made = talk.put(&body, None);
+        prop_assert!(made.status == 200 || made.code == 400_004, "{} {body}", made.json);
+        if made.status == 200 {
+            let again = talk.put(&made.json, made.json["etag"].as_str());
+            prop_assert_eq!(again.status, 200, "{}", &made.json);
+            let stripped = |mut json: Value| {
+                let members = json.as_object_mut().unwrap();
+                for changes in ["etag", "lastUpdatedDateTimeUtc"] {
+                    members.remove(changes);
+                }
+                json
+            };
+            prop_assert_eq!(stripped(again.json), stripped(made.json));
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Bodies of requests. Whatever a client sends becomes a [`Document`].
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -156,10 +157,22 @@ fn draft(kind: Kind, wire: Wire<'_>) -> Option<Draft> {
                 migrate_device_data: policy.migrate_device_data,
             }
         }),
-        initial_twin: object(wire.initial_twin)?,
+        initial_twin: initial_twin(wire.initial_twin)?,
         edge: wire.capabilities.is_some_and(|capabilities| capabilities.iot_edge),
         etag: wire.etag.map(Cow::into_owned),
     })
+}
+
+/// An initial twin: tags and desired properties, each an object; the inner `None` where there is none.
+pub(in crate::protocol::http) fn initial_twin(value: Option<Value>) -> Option<Option<Arc<Value>>> {
+    let Some(twin) = value.filter(|value| !value.is_null()) else { return Some(None) };
+    let object = |value: Option<&Value>| value.is_none_or(|value| value.is_object() || value.is_null());
+    let properties = twin.get("properties");
+    let sound = twin.is_object()
+        && object(twin.get("tags"))
+        && object(properties)
+        && object(properties.and_then(|properties| properties.get("desired")));
+    sound.then(|| Some(Arc::new(twin)))
 }
 
 fn attestation(wire: WireAttestation<'_>) -> Option<DraftAttestation> {
@@ -176,6 +189,13 @@ fn attestation(wire: WireAttestation<'_>) -> Option<DraftAttestation> {
                 (Some(given), None, None) => Some(DraftAttestation::ClientCertificates(certificates(given)?)),
                 (None, Some(given), None) => {
                     Some(DraftAttestation::SigningCertificates(certificates(given)?))
+                }
+                (None, None, Some(given)) => {
+                    let name = |name: Cow<'_, str>| (!name.is_empty()).then(|| name.into_owned());
+                    Some(DraftAttestation::CaReferences {
+                        primary: given.primary.and_then(name)?,
+                        secondary: given.secondary.and_then(name),
+                    })
                 }
                 _ => None,
             }

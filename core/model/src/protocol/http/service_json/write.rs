@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{
     Wire, WireAllocation, WireAttestation, WireCapabilities, WireCertificate, WireCertificates, WireCustom,
-    WireInfo, WireKeys, WireReprovision, WireStatus, WireTpm, WireX509,
+    WireInfo, WireKeys, WireReferences, WireReprovision, WireStatus, WireTpm, WireX509,
 };
 use crate::protocol::Registration;
 use crate::protocol::http::json::{text_of, write_error, write_registration, write_time};
@@ -139,6 +139,13 @@ fn attestation<'a>(
         Attestation::Signer { .. } => {
             let x509 = WireX509 { signing_certificates: pair(), ..WireX509::default() };
             WireAttestation { x509: Some(x509), ..wire("x509") }
+        }
+        Attestation::CaReference { primary, secondary } => {
+            let ca_references = Some(WireReferences {
+                primary: Some(Cow::Borrowed(primary)),
+                secondary: secondary.as_deref().map(Cow::Borrowed),
+            });
+            WireAttestation { x509: Some(WireX509 { ca_references, ..WireX509::default() }), ..wire("x509") }
         }
         Attestation::Tpm { endorsement_key, storage_root_key } => {
             let tpm = WireTpm {
