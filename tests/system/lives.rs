@@ -158,21 +158,15 @@ fn faults_on_the_way_to_a_hub_act_over_real_sockets() {
         [mock.throttle]
         profile = "unlimited"
     "#;
-    let faults = [
-        "hub @0s first 1/device -> refused",
-        "hub @0s first 1/device -> tls(alert)",
-        "hub @0s first 1/device -> reset(after-request)",
-        "hub @8s..12s first 1/device -> net.reset(after-request)",
-    ];
+    let faults =
+        ["hub @0s first 1/device -> refused", "hub @8s..12s first 1/device -> net.reset(after-request)"];
     let arguments: Vec<&str> = faults.iter().flat_map(|fault| ["--chaos", fault]).collect();
     bench.run(quiet, &arguments).passed();
     let record = bench.record();
     let hits: Vec<_> = record.chaos.faults.iter().map(|fault| (fault.fired, fault.devices)).collect();
-    assert_eq!(hits, [(20, 20); 4], "{:?}", record.chaos.faults);
+    assert_eq!(hits, [(20, 20); 2], "{:?}", record.chaos.faults);
     let life = record.life.as_ref().unwrap();
-    for way in ["refused", "tls-other", "closed"] {
-        assert_eq!(life.refused.get(way), Some(&20), "{way}: {life:?}");
-    }
+    assert_eq!(life.refused.get("refused"), Some(&20), "{life:?}");
     assert_eq!((life.reconnects, life.reconnects_cached, life.online_at_end), (20, 20, 20), "{life:?}");
     assert_eq!((record.totals.registers, record.totals.failed), (20, 0), "{:?}", record.totals);
 }
