@@ -3,7 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::file::Peer;
 use super::kind::FaultKind;
+use super::layer::Layer;
 use super::rules::{Hit, Occasion, Rules};
 use super::verdict::{Connecting, Cut, Exchanging, Sending};
 use crate::outcome;
@@ -76,7 +78,15 @@ impl Rules {
     /// A device opens a connection.
     pub fn connect(&mut self, occasion: &Occasion) -> Connecting {
         let mut verdict = Connecting::default();
-        self.each(occasion, is_about_connecting, |kind, hit| verdict.meet(kind, &hit));
+        let is_second = occasion.device % 2 == 1;
+        let concerns = |kind: &FaultKind| match kind {
+            FaultKind::FleetDuplicateIds => is_second,
+            kind => is_about_connecting(kind),
+        };
+        self.each(occasion, concerns, |kind, hit| match kind {
+            FaultKind::FleetDuplicateIds => verdict.in_the_name_of = occasion.device.checked_sub(1),
+            kind => verdict.meet(kind, &hit),
+        });
         verdict
     }
 
@@ -90,7 +100,10 @@ impl Rules {
     /// A request is on its way.
     pub fn exchange(&mut self, occasion: &Occasion) -> Exchanging {
         let mut verdict = Exchanging::default();
-        self.each(occasion, is_about_exchanging, |kind, _| verdict.meet(kind));
+        // What happens to the service does not happen to a hub.
+        let here = |kind: &FaultKind| occasion.peer == Peer::Dps || kind.layer() == Layer::Network;
+        let concerns = |kind: &FaultKind| is_about_exchanging(kind) && here(kind);
+        self.each(occasion, concerns, |kind, _| verdict.meet(kind));
         verdict
     }
 
@@ -99,7 +112,8 @@ impl Rules {
         let mut verdict = (Connecting::default(), Sending::default(), Exchanging::default());
         let (connecting, sending, exchanging) = (&mut verdict.0, &mut verdict.1, &mut verdict.2);
         let concerns = |kind: &FaultKind| {
-            is_about_connecting(kind) || is_about_sending(kind) || is_about_exchanging(kind)
+            kind.layer() == Layer::Network
+                && (is_about_connecting(kind) || is_about_sending(kind) || is_about_exchanging(kind))
         };
         self.each(occasion, concerns, |kind, hit| {
             if is_about_connecting(kind) {
@@ -205,6 +219,7 @@ fn is_about_exchanging(kind: &FaultKind) -> bool {
     match kind {
         FaultKind::NetReset { phase } => *phase != ResetPhase::Accept,
         FaultKind::NetBlackhole { phase } => *phase != BlackholePhase::Connect,
+        FaultKind::ServiceFailover { .. } => true,
         _ => false,
     }
 }
