@@ -72,7 +72,7 @@ impl ShardChaos {
     }
 
     pub(crate) fn connect_hub(&self, occasion: &Occasion) -> (Connecting, Sending, Exchanging) {
-        if self.network { self.rules.borrow_mut().connect_hub(occasion) } else { Default::default() }
+        if self.network { self.rules.borrow_mut().reach_hub(occasion) } else { Default::default() }
     }
 
     /// A message goes to a hub.

@@ -171,7 +171,7 @@ impl Faults {
         }
         let connection = self.open(device);
         let occasion = Occasion { connection, peer: Peer::Hub, ..Occasion::of(now, device, None) };
-        let (connecting, _, exchanging) = self.rules.connect_hub(&occasion);
+        let (connecting, _, exchanging) = self.rules.reach_hub(&occasion);
         self.keep_cut(device, exchanging);
         (connecting, exchanging)
     }

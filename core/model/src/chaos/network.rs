@@ -108,7 +108,7 @@ impl Rules {
     }
 
     /// A device opens a connection with its hub. Its CONNECT is part of that, so that a fault hits once.
-    pub fn connect_hub(&mut self, occasion: &Occasion) -> (Connecting, Sending, Exchanging) {
+    pub fn reach_hub(&mut self, occasion: &Occasion) -> (Connecting, Sending, Exchanging) {
         let mut verdict = (Connecting::default(), Sending::default(), Exchanging::default());
         let (connecting, sending, exchanging) = (&mut verdict.0, &mut verdict.1, &mut verdict.2);
         let concerns = |kind: &FaultKind| {
