@@ -21,34 +21,25 @@ const AT_HUB: u32 = 1 << 29;
 impl Simulation<'_> {
     /// Gives a device that lives on an input and says what its wish leads to.
     pub(super) fn live(&mut self, device: u32, now: Moment, input: LifeInput<'_>) -> Due {
-        let mut input = input;
-        loop {
-            let cell = &mut self.cells[device as usize];
-            let life = &mut self.lives[device as usize];
-            let before = life.has_been_online();
-            let cohort = &self.world.cohorts[usize::from(cell.cohort)];
-            let Some(rules) = &cohort.life else { return None };
-            let off = self.world.parts.policy(now, device, &cohort.policy);
-            let policy = off.as_ref().unwrap_or(&cohort.policy);
-            let (own, mut around) = super::around(&mut self.world.parts, cohort, cell, device);
-            let action = life.step(own, now, input, (policy, rules), &mut around);
-            if life.has_been_online() && !before {
-                self.note(device, now, Fate::Assigned);
-                self.free_place();
-            }
-            return match action {
-                LifeAction::Dps(action) => match self.act(device, now, action) {
-                    Ok(due) => due,
-                    Err(again) => {
-                        input = LifeInput::Dps(again);
-                        continue;
-                    }
-                },
-                LifeAction::ConnectHub { credential, .. } => self.connect_hub(device, now, credential),
-                LifeAction::Heartbeat => self.beat(device, now),
-                LifeAction::Stay => self.stay(device, now),
-                LifeAction::Sleep => self.alarm(device),
-            };
+        let cell = &mut self.cells[device as usize];
+        let life = &mut self.lives[device as usize];
+        let before = life.has_been_online();
+        let cohort = &self.world.cohorts[usize::from(cell.cohort)];
+        let Some(rules) = &cohort.life else { return None };
+        let off = self.world.parts.policy(now, device, &cohort.policy);
+        let policy = off.as_ref().unwrap_or(&cohort.policy);
+        let (own, mut around) = super::around(&mut self.world.parts, cohort, cell, device);
+        let action = life.step(own, now, input, (policy, rules), &mut around);
+        if life.has_been_online() && !before {
+            self.note(device, now, Fate::Assigned);
+            self.free_place();
+        }
+        match action {
+            LifeAction::Dps(action) => self.act(device, now, action),
+            LifeAction::ConnectHub { credential, .. } => self.connect_hub(device, now, credential),
+            LifeAction::Heartbeat => self.beat(device, now),
+            LifeAction::Stay => self.stay(device, now),
+            LifeAction::Sleep => self.alarm(device),
         }
     }
 
