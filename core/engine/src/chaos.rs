@@ -1,6 +1,7 @@
 //! Faults in a run: the schedule they are given, and how the drivers ask about them.
 
 mod guard;
+pub(crate) mod netem;
 pub(crate) mod power;
 mod schedule;
 mod shard;

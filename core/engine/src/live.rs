@@ -19,6 +19,7 @@ use fleetstorm_reports::record::{Clock as ClockKind, Target};
 
 use crate::aside::{Aside, THREADS_MAX};
 use crate::audit::{self, Auditor};
+use crate::chaos::netem::{self, Netem};
 use crate::chaos::{Guards, ShardChaos, steady};
 use crate::clock::{Alarms, Clock};
 use crate::connect::{Dial, TlsDialler, Trust, client_config};
@@ -32,6 +33,8 @@ use crate::mock::{MockOptions, RunningMock, endorsement_key, enrol, resolve};
 use crate::plan::Plan;
 use crate::record::{Findings, Recorder, Rest};
 use crate::{RunError, judge};
+
+pub use crate::chaos::netem::claim_network;
 
 /// How a live run uses the machine.
 #[derive(Clone, Copy, Debug, Default)]
@@ -51,8 +54,26 @@ pub fn calendar() -> Calendar {
 ///
 /// # Errors
 /// The run cannot start: the target does not answer, the machine is too small, consent is missing.
-pub fn run(mut plan: Plan, machine: Machine, control: &Control) -> Result<Record, RunError> {
-    steady::check(&mut plan, |small, control| run(small, machine, control))?;
+pub fn run(plan: Plan, machine: Machine, control: &Control) -> Result<Record, RunError> {
+    if !netem::is_wanted(&plan) {
+        return run_here(plan, machine, control, None);
+    }
+    // A network belongs to threads: this one's ends with it, and the caller keeps what it had.
+    std::thread::scope(|scope| {
+        let isolated = || run_here(plan, machine, control, Some(Netem::enter()?));
+        let thread = std::thread::Builder::new().name("isolated".to_owned()).spawn_scoped(scope, isolated);
+        let done = thread.map_err(|error| RunError::Driver(error.to_string()))?.join();
+        done.unwrap_or_else(|_| Err(RunError::Driver("the run ended without a result".to_owned())))
+    })
+}
+
+fn run_here(
+    mut plan: Plan,
+    machine: Machine,
+    control: &Control,
+    mut netem: Option<Netem>,
+) -> Result<Record, RunError> {
+    steady::check(&mut plan, |small, control| run_here(small, machine, control, None))?;
     let embedded = plan.scenario.target.kind == TargetKind::Mock;
     let cpus = audit::cpus();
     let shards = machine.shards.unwrap_or(if embedded { cpus.saturating_sub(1) } else { cpus }).max(1);
@@ -85,6 +106,9 @@ pub fn run(mut plan: Plan, machine: Machine, control: &Control) -> Result<Record
         .map(|cohort| client_config(&trust, cohort.tls, cohort.session_resumption).map(Arc::new))
         .collect::<Result<Vec<_>, _>>()?;
 
+    if let (Some(netem), Some(timeline)) = (&mut netem, &plan.chaos) {
+        netem.begin(timeline)?;
+    }
     let gauges: Vec<Arc<Gauges>> = (0..shards).map(|_| Arc::default()).collect();
     let rest = Rest::new(u64::from(plan.scenario.fleet.devices), control.brake.clone());
     let sent = Arc::new(AtomicU64::new(0));
@@ -129,6 +153,16 @@ pub fn run(mut plan: Plan, machine: Machine, control: &Control) -> Result<Record
                 .map_err(|error| RunError::Driver(error.to_string()))?;
         }
         drop(done);
+        let (running, stopped) = mpsc::channel();
+        let weather = match (netem, &plan.chaos) {
+            (Some(netem), Some(timeline)) => {
+                let brake = &control.brake;
+                let follow = move || netem.follow(timeline, clock, brake, &stopped);
+                let thread = std::thread::Builder::new().name("netem".to_owned()).spawn_scoped(scope, follow);
+                Some(thread.map_err(|error| RunError::Driver(error.to_string()))?)
+            }
+            _ => None,
+        };
         while recorders.len() < shards as usize {
             match finished.recv_timeout(Duration::from_millis(250)) {
                 Ok(recorder) => recorders.push(recorder?),
@@ -144,7 +178,12 @@ pub fn run(mut plan: Plan, machine: Machine, control: &Control) -> Result<Record
                 }
             }
         }
-        Ok(())
+        drop(running);
+        match weather.map(|thread| thread.join()) {
+            None => Ok(()),
+            Some(Ok(followed)) => followed,
+            Some(Err(_)) => Err(RunError::Driver("nobody looked after the packets any more".to_owned())),
+        }
     })?;
     let now = clock.now();
     let stopped = mock.map(|(mock, _)| mock.stop()).unwrap_or_default();

@@ -38,7 +38,7 @@ impl ShardChaos {
             timeline.faults().iter().any(|fault| matches!(fault.kind, FaultKind::FleetPowerOutage { .. }));
         Self {
             rules: timeline.rules(&[Layer::Network, Layer::Fleet]).into(),
-            network: timeline.has(Layer::Network),
+            network: timeline.faults().iter().any(|fault| fault.kind.sees_connections()),
             fleet: timeline.has(Layer::Fleet),
             begun: RefCell::default(),
             news: Some(watch::Sender::new(0)).into(),
