@@ -1,7 +1,7 @@
 //! What every form of a report says of faults.
 
 use crate::number::{grouped, nanos};
-use crate::record::{Fault, FaultStatus, FaultWindow};
+use crate::record::{Exercised, Fault, FaultStatus, FaultWindow};
 
 /// What became of a fleet under a fault, in a word.
 pub(crate) const fn word(status: FaultStatus) -> &'static str {
@@ -34,11 +34,24 @@ pub(crate) fn sentence(fault: &Fault) -> String {
         after(|window| window.detected_after_ns),
         after(|window| window.recovered_after_ns)
     );
+    if !fault.exercised.is_empty() {
+        told.push_str("; exercised ");
+        told.push_str(&exercised(fault));
+    }
     if !fault.note.is_empty() {
         told.push_str("; ");
         told.push_str(&fault.note);
     }
     told
+}
+
+/// The checks that a fault exercised, by their ids, with how often they were broken.
+pub(crate) fn exercised(fault: &Fault) -> String {
+    let one = |met: &Exercised| match met.broken {
+        0 => met.check.clone(),
+        broken => format!("{} (broken {} of {} times)", met.check, grouped(broken), grouped(met.occasions)),
+    };
+    fault.exercised.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -67,6 +80,7 @@ mod tests {
             first_ns: None,
             last_ns: None,
             windows,
+            exercised: vec![Exercised { check: "retry-after-floor".to_owned(), occasions: 40, broken: 3 }],
             status,
             note: "the fleet did not drain as fast as the quota lets it".to_owned(),
         };
@@ -85,7 +99,10 @@ mod tests {
         assert_eq!(worst(&chaos.faults[1], |window| window.recovered_after_ns), Some(9));
         let told = sentence(&chaos.faults[0]);
         assert!(
-            told.starts_with("1,234 hits on 345 devices; felt after 2.00 s, back never; the fleet"),
+            told.starts_with(
+                "1,234 hits on 345 devices; felt after 2.00 s, back never; exercised retry-after-floor (broken 3 of 40 \
+                 times); the fleet"
+            ),
             "{told}"
         );
     }

@@ -13,7 +13,7 @@ mod shape;
 use std::collections::BTreeMap;
 
 pub use audit::{Case, Check, CheckStatus, Practice};
-pub use chaos::{Chaos, Fault, FaultStatus, FaultWindow, Guardrail, Residue, SteadyState};
+pub use chaos::{Chaos, Exercised, Fault, FaultStatus, FaultWindow, Guardrail, Residue, SteadyState};
 use fleetstorm_model::profile::Profile;
 pub use flow::Passage;
 pub use io::ReadError;
@@ -176,6 +176,11 @@ pub enum End {
     Ceiling {
         /// Which one.
         ceiling: String,
+    },
+    /// The tool itself failed in the middle of it.
+    Broken {
+        /// What it said.
+        what: String,
     },
 }
 

@@ -43,12 +43,16 @@ pub fn sentence(record: &Record) -> String {
         End::Interrupted => parts.push("it was interrupted".to_owned()),
         End::Guardrail { rule } => parts.push(format!("it was aborted by the guardrail {rule}")),
         End::Ceiling { ceiling } => parts.push(format!("it was stopped by the ceiling {ceiling}")),
+        End::Broken { what } => parts.push(format!("the tool itself failed: {what}")),
     }
     for fault in &record.chaos.faults {
         match fault.status {
             FaultStatus::Passed => {}
             _ => parts.push(format!("fault {}: {}", fault.name, fault.note)),
         }
+    }
+    if let Some(residue) = record.chaos.residue.as_ref().filter(|residue| !residue.clean) {
+        parts.push(format!("something stayed behind: {}", residue.note));
     }
     if let Some(why) = record.audit.as_ref().and_then(|audit| audit.untrusted.first()) {
         parts.push(format!("not to be trusted: {why}"));

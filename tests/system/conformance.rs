@@ -40,6 +40,9 @@ fn the_node_client_of_the_enrollment_api_finds_what_it_expects() {
         name = "reader"
         primary_key = { file = "reader" }
         permissions = ["enrollment-read"]
+        [[certificate]]
+        name = "held"
+        file = "device.pem"
         "#,
     );
     let run = Command::new("node")

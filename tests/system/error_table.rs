@@ -3,7 +3,7 @@
 //!
 //! 403 has no row of its own there and no cause on either plane; 500 takes an injected fault.
 
-use crate::harness::{Bench, Mock, Response, Wire};
+use crate::harness::{Bench, Mock, Response, Wire, scenarios};
 
 /// Bytes 00 to 3F, the key of the device and of the owner.
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4vMDEyMzQ1Njc4OTo7PD0+Pw==";
@@ -152,6 +152,31 @@ fn devices_react_to_every_row_as_the_table_says() {
                 }
                 None => assert_eq!(record.totals.assigned, 20, "{transport} {status}: it is waited out"),
             }
+        }
+    }
+}
+
+/// The shipped scenario: a fleet meets every row that devices can meet, and the page names each with what it means and
+/// what to do.
+#[test]
+fn a_fleet_meets_the_table_and_its_report_explains_it() {
+    let bench = Bench::new();
+    let scenario = std::fs::read_to_string(scenarios().join("error-table.toml")).unwrap();
+    assert_eq!(bench.run(&scenario, &["--clock", "virtual"]).code, 0);
+    let met: Vec<u32> = bench.record().codes.iter().map(|code| code.code).collect();
+    let page = std::fs::read_to_string(bench.path("out/report.html")).unwrap();
+    for (code, meaning, action) in [
+        (401_000, "Unauthorized", "Renew the token"),
+        (401_002, "Invalid certificate", "Check the certificate"),
+        (403_000, "Forbidden", "after a second refusal stop and report"),
+        (404_201, "Enrollment not found", "Create the enrollment"),
+        (409_203, "Registration in progress", "Back off, then register again"),
+        (429_001, "Throttled", "Retry-After"),
+        (500_001, "Internal error", "Back off and retry"),
+    ] {
+        assert!(met.contains(&code), "{code}: {met:?}");
+        for words in [&*code.to_string(), meaning, action] {
+            assert!(page.contains(words), "{code}: {words}");
         }
     }
 }

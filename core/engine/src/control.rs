@@ -1,6 +1,6 @@
 //! Watching and stopping a run from another thread.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::gauges::{Gauges, Snapshot};
 use crate::governor::{Brake, Halt};
@@ -10,11 +10,19 @@ use crate::governor::{Brake, Halt};
 pub struct Control {
     pub(crate) brake: Brake,
     gauges: Arc<OnceLock<Vec<Arc<Gauges>>>>,
+    stages: Arc<Mutex<Stages>>,
+}
+
+/// What belongs to a run and ends by itself: the look before it and the one after it.
+#[derive(Default)]
+struct Stages {
+    interrupted: bool,
+    brakes: Vec<Brake>,
 }
 
 impl Default for Control {
     fn default() -> Self {
-        Self { brake: Brake::new(), gauges: Arc::default() }
+        Self { brake: Brake::new(), gauges: Arc::default(), stages: Arc::default() }
     }
 }
 
@@ -22,6 +30,23 @@ impl Control {
     /// Stops the run; it ends with a record of what happened until now.
     pub fn interrupt(&self) {
         self.brake.pull(Halt::Interrupted);
+        let mut stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
+        stages.interrupted = true;
+        for brake in stages.brakes.drain(..) {
+            brake.pull(Halt::Interrupted);
+        }
+    }
+
+    /// A control for a part of the run that ends by itself, and at once when the run is interrupted.
+    pub(crate) fn stage(&self) -> Self {
+        let stage = Self::default();
+        let mut stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
+        if stages.interrupted {
+            stage.brake.pull(Halt::Interrupted);
+        } else {
+            stages.brakes.push(stage.brake.clone());
+        }
+        stage
     }
 
     /// Whether [`Control::interrupt`] was called before the run had ended by itself.

@@ -6,6 +6,9 @@
 mod hub;
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -20,6 +23,8 @@ use fleetstorm_model::protocol::{Operation, OperationId, Reply};
 use fleetstorm_model::random::{Purpose, Seed};
 use fleetstorm_model::time::{Moment, Span};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 use crate::aside::Aside;
 use crate::chaos::ShardChaos;
@@ -28,7 +33,7 @@ use crate::connect::Weather;
 use crate::deadline::Deadline;
 use crate::exchange::hub::HubLink;
 use crate::exchange::{Caller, Carrier, Link};
-use crate::governor::Governor;
+use crate::governor::{Governor, Halt};
 use crate::plugins::{AttestationFailed, DeviceIdentity, Retry, Session};
 use crate::record::{ConnectTimes, Recorder};
 
@@ -73,6 +78,8 @@ pub(crate) struct Member {
     /// When it boots.
     pub(crate) arrival: Moment,
     pub(crate) identity: Arc<DeviceIdentity>,
+    /// The name and the keys of the device whose image it was made from, if a fault says that it was.
+    pub(crate) image: Option<Box<(String, Arc<DeviceIdentity>)>>,
     /// Who it is to its hub, if that takes a key of its own: a TPM is given one for each, and an identity holds one.
     pub(crate) at_hub: Option<Arc<DeviceIdentity>>,
 }
@@ -96,101 +103,172 @@ pub(crate) struct Shard<C> {
 ///
 /// With `limit`, no more than that many are on their way at once: a device without a place boots when it gets one, and
 /// how long it was held back is recorded as such, neither as lag nor as the service's time.
+///
+/// A device that panics stops the run and not this shard: what was recorded until then is kept.
 pub(crate) async fn drive_all<C: Connect + 'static>(
     shard: Rc<Shard<C>>,
     members: Vec<Member>,
     limit: Option<usize>,
     horizon: Moment,
 ) {
-    if let Some(chaos) = shard.chaos.clone().filter(|chaos| chaos.has_outages()) {
-        let rest = shard.recorder.borrow().rest();
+    let rest = shard.recorder.borrow().rest();
+    if let Some(chaos) = shard.chaos.clone().filter(|chaos| chaos.cuts_power()) {
+        let (shard, rest) = (Rc::clone(&shard), rest.clone());
         rest.hold();
-        let shard = Rc::clone(&shard);
         tokio::task::spawn_local(async move {
             chaos.watch_power(shard.clock, &shard.alarms, horizon).await;
             rest.release();
         });
     }
-    let places = limit.map(|limit| Rc::new(tokio::sync::Semaphore::new(limit)));
+    let places = limit.map(|limit| Rc::new(Semaphore::new(limit)));
     // Local indices are the order of `members`; boots follow the schedule.
     let mut order: Vec<(usize, Member)> = members.into_iter().enumerate().collect();
     order.sort_by_key(|(local, member)| (member.arrival, *local));
-    let mut tasks = tokio::task::JoinSet::new();
-    let mut held_until = Moment::START;
-    for (local, member) in order {
-        shard.alarms.at(member.arrival).await;
-        let place = match &places {
-            Some(places) => {
-                let free = places.available_permits() > 0;
-                let place = Rc::clone(places).acquire_owned_local().await;
-                if !free {
-                    held_until = shard.clock.now();
+    let mut order = order.into_iter().peekable();
+    let mut held: VecDeque<Held> = VecDeque::new();
+    let mut tasks = JoinSet::new();
+    loop {
+        let next = order.peek().map(|(_, member)| member.arrival);
+        tokio::select! {
+            biased;
+            () = shard.alarms.at(next.unwrap_or(Moment::FAR)), if next.is_some() => {
+                let Some((local, member)) = order.next() else { continue };
+                let boot = member.arrival;
+                let Some(places) = &places else {
+                    tasks.spawn_local(one(Rc::clone(&shard), local, member, None, None, boot));
+                    continue;
+                };
+                let mut asking = Box::pin(Place::of(Rc::clone(places)));
+                match poll_fn(|context| Poll::Ready(asking.as_mut().poll(context))).await {
+                    Poll::Ready(place) => {
+                        let places = Some(Rc::clone(places));
+                        tasks.spawn_local(one(Rc::clone(&shard), local, member, places, place, boot));
+                    }
+                    Poll::Pending => held.push_back((local, member, asking)),
                 }
-                place
             }
-            None => None,
-        };
-        let boot = member.arrival.max(held_until);
-        if boot > member.arrival {
-            shard.recorder.borrow_mut().held(boot.since(member.arrival));
+            place = first(&mut held), if !held.is_empty() => {
+                let Some((local, member, _)) = held.pop_front() else { continue };
+                let boot = shard.clock.now();
+                shard.recorder.borrow_mut().held(boot.since(member.arrival));
+                tasks.spawn_local(one(Rc::clone(&shard), local, member, places.clone(), place, boot));
+            }
+            Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
+                if let Err(error) = ended
+                    && let Ok(panic) = error.try_into_panic()
+                {
+                    rest.abort(Halt::broken(&*panic));
+                }
+            }
+            else => return,
         }
-        let shard = Rc::clone(&shard);
-        tasks.spawn_local(async move {
-            match &shard.chaos {
-                Some(chaos) if chaos.has_outages() => {
-                    powered(&shard, chaos, local, &member, place, boot).await;
-                }
-                _ => drop(Driven::new(&shard, local, &member, place).run(boot).await),
-            }
-        });
-        while tasks.try_join_next().is_some() {}
     }
-    while tasks.join_next().await.is_some() {}
 }
 
-/// Drives a device whose power can fail. What it holds in memory is lost with the power.
+/// A device that waits for a place.
+type Held = (usize, Member, Pin<Box<dyn Future<Output = Option<Place>>>>);
+
+/// The place of the device that has waited longest.
+async fn first(held: &mut VecDeque<Held>) -> Option<Place> {
+    match held.front_mut() {
+        Some((_, _, asking)) => asking.await,
+        None => None,
+    }
+}
+
+/// Drives one device to its end.
+async fn one<C: Connect + 'static>(
+    shard: Rc<Shard<C>>,
+    local: usize,
+    member: Member,
+    places: Option<Rc<Semaphore>>,
+    place: Option<Place>,
+    boot: Moment,
+) {
+    match &shard.chaos {
+        Some(chaos) if chaos.cuts_power() => {
+            // Boxed, so that devices whose power is safe do not carry this.
+            Box::pin(powered(&shard, chaos, local, &member, places, place, boot)).await;
+        }
+        _ => drop(Driven::new(&shard, local, &member, place).run(boot).await),
+    }
+}
+
+/// Drives a device that can lose its power. What it holds in memory is lost with it, and so is its place among the devices
+/// on their way.
 async fn powered<C: Connect>(
     shard: &Shard<C>,
     chaos: &ShardChaos,
     local: usize,
     member: &Member,
-    place: Option<Place>,
+    places: Option<Rc<Semaphore>>,
+    mut place: Option<Place>,
     mut boot: Moment,
 ) {
     let mut socket = chaos.socket();
     let holds = || shard.recorder.borrow().is_assigned(local);
+    let rest = shard.recorder.borrow().rest();
     let mut connections = 0;
-    // Given back for good when the power fails: a device that boots again is not held back.
-    let mut place = place;
     loop {
+        let crash = chaos.crash(&Occasion::of(shard.clock.now(), member.index, None));
+        // A device whose firmware will crash is not at rest, wherever it stands.
+        let restless = crash.map(|_| rest.held());
+        let mut crashed = pin!(shard.alarms.at(crash.unwrap_or(Moment::FAR)));
         let mut driven = Driven::new(shard, local, member, place.take());
         driven.wire.connections = connections;
         let back = tokio::select! {
             biased;
-            Some(back) = socket.fails(chaos, member.index, holds) => Some(back),
-            seen = driven.run(boot) => {
-                connections = seen;
-                None
+            Some(back) = socket.fails(chaos, member.index, holds) => back,
+            () = &mut crashed, if crash.is_some() => shard.clock.now(),
+            ended = driven.run(boot) => {
+                connections = ended.connections;
+                match ended.reboots {
+                    Some(back) => back,
+                    None => tokio::select! {
+                        biased;
+                        Some(back) = socket.fails(chaos, member.index, holds) => back,
+                        () = &mut crashed, if crash.is_some() => shard.clock.now(),
+                        else => return,
+                    },
+                }
             }
-        };
-        let back = match back {
-            Some(back) => back,
-            None => match socket.fails(chaos, member.index, holds).await {
-                Some(back) => back,
-                None => return,
-            },
         };
         // The numbers of connections stay apart although nobody counted those before the power failed.
         connections += 1 << 16;
         shard.recorder.borrow_mut().powered_off(local, shard.clock.now());
-        shard.alarms.at(back).await;
+        drop(restless);
         boot = back;
+        loop {
+            shard.alarms.at(boot).await;
+            // What began meanwhile may last longer.
+            match socket.has_failed(chaos, member.index, false) {
+                Some(later) => boot = boot.max(later),
+                None => break,
+            }
+        }
+        if let Some(places) = &places {
+            let free = places.available_permits() > 0;
+            place = Place::of(Rc::clone(places)).await;
+            if !free {
+                let asked = std::mem::replace(&mut boot, shard.clock.now());
+                shard.recorder.borrow_mut().held(boot.since(asked));
+                socket.skip(chaos);
+            }
+        }
     }
 }
 
 /// A place among the devices on their way, given back when dropped.
 struct Place {
-    places: Rc<tokio::sync::Semaphore>,
+    places: Rc<Semaphore>,
+}
+
+impl Place {
+    /// A place when there is one; those who asked before come first.
+    async fn of(places: Rc<Semaphore>) -> Option<Self> {
+        places.acquire().await.ok()?.forget();
+        Some(Self { places })
+    }
 }
 
 impl Drop for Place {
@@ -199,20 +277,11 @@ impl Drop for Place {
     }
 }
 
-/// `acquire_owned` needs an `Arc`; a shard is one thread and has an `Rc`.
-trait AcquireOwnedLocal {
-    async fn acquire_owned_local(self) -> Option<Place>;
-}
-
-impl AcquireOwnedLocal for Rc<tokio::sync::Semaphore> {
-    async fn acquire_owned_local(self) -> Option<Place> {
-        self.acquire().await.ok()?.forget();
-        Some(Place { places: self })
-    }
-}
-
 /// One device, its wire and its place in the shard.
 struct Driven<'a, C: Connect> {
+    member: &'a Member,
+    /// Whether it goes by the name of the device whose image it was made from.
+    is_copy: bool,
     device: Device,
     life: Option<Box<Life>>,
     /// A device that lives on gives it to another one when it has come to its hub.
@@ -254,6 +323,14 @@ struct Around<'a, C> {
     draws: u32,
 }
 
+/// How a device ended.
+struct Ended {
+    /// Connections that it opened.
+    connections: u32,
+    /// When it is back, if it rebooted.
+    reboots: Option<Moment>,
+}
+
 /// What the world did.
 enum Event {
     Connected,
@@ -269,7 +346,7 @@ enum Event {
 }
 
 impl<'a, C: Connect> Driven<'a, C> {
-    fn new(shard: &'a Shard<C>, local: usize, member: &Member, place: Option<Place>) -> Self {
+    fn new(shard: &'a Shard<C>, local: usize, member: &'a Member, place: Option<Place>) -> Self {
         let cohort = &shard.cohorts[usize::from(member.cohort)];
         let caller = Caller::new(
             &cohort.carrier,
@@ -278,6 +355,8 @@ impl<'a, C: Connect> Driven<'a, C> {
             member.identity.enrol().as_deref(),
         );
         Self {
+            member,
+            is_copy: false,
             device: Device::new(),
             life: cohort.life.as_ref().map(|_| Box::new(Life::new())),
             place,
@@ -307,8 +386,8 @@ impl<'a, C: Connect> Driven<'a, C> {
         }
     }
 
-    /// Runs the device from its boot to its end. Returns how many connections it opened.
-    async fn run(mut self, arrival: Moment) -> u32 {
+    /// Runs the device from its boot to its end, or until it reboots.
+    async fn run(mut self, arrival: Moment) -> Ended {
         let shard = self.around.shard;
         let now = shard.clock.now();
         {
@@ -321,7 +400,7 @@ impl<'a, C: Connect> Driven<'a, C> {
             let event = match action {
                 LifeAction::Dps(Action::Finish) => {
                     self.wire.hang_up();
-                    return self.wire.connections;
+                    return Ended { connections: self.wire.connections, reboots: None };
                 }
                 LifeAction::Dps(action) => self.register(action).await,
                 // Boxed, so that devices which only register do not carry this state.
@@ -343,6 +422,7 @@ impl<'a, C: Connect> Driven<'a, C> {
                     self.wait().await
                 }
             };
+            let knew = self.device.operation().is_some();
             action = match &event {
                 Event::Connected => self.step(LifeInput::Dps(Input::Connected)),
                 Event::Reply(reply) => self.step(LifeInput::Dps(Input::Reply(reply))),
@@ -353,6 +433,13 @@ impl<'a, C: Connect> Driven<'a, C> {
                 Event::HubBroke(fault) => self.step(LifeInput::HubBroke(*fault)),
                 Event::Command => self.step(LifeInput::Command),
             };
+            if !knew
+                && self.device.operation().is_some()
+                && let Some(chaos) = &shard.chaos
+                && let Some(back) = chaos.reboot(&Occasion::of(shard.clock.now(), self.around.index, None))
+            {
+                return Ended { connections: self.wire.connections, reboots: Some(back) };
+            }
             if let Event::Reply(reply) = event
                 && let Some(challenge) = reply.body.into_challenge()
             {
@@ -426,18 +513,36 @@ impl<'a, C: Connect> Driven<'a, C> {
         }
     }
 
+    /// Takes up the name and the keys of the device whose image it was made from, or its own again.
+    fn go_by(&mut self, as_copy: bool) {
+        let Some(image) = self.member.image.as_deref().filter(|_| as_copy != self.is_copy) else { return };
+        let own = (&self.member.registration_id, &self.member.identity);
+        let (name, identity) = if as_copy { (&image.0, &image.1) } else { own };
+        let cohort = self.around.cohort;
+        self.wire.caller = Caller::new(
+            &cohort.carrier,
+            Arc::clone(&cohort.id_scope),
+            name.clone(),
+            identity.enrol().as_deref(),
+        );
+        self.wire.identity = Arc::clone(identity);
+        self.wire.presented = None;
+        self.is_copy = as_copy;
+    }
+
     async fn connect(&mut self, credential: Credential) -> Event {
         self.wire.hang_up();
         let (shard, cohort) = (self.around.shard, self.around.cohort);
+        self.wire.connections = self.wire.connections.wrapping_add(1);
+        let verdict = shard.chaos.as_ref().map(|chaos| chaos.connect(&self.occasion(None)));
+        let verdict = verdict.unwrap_or_default();
+        self.go_by(verdict.in_the_name_of.is_some());
         if cohort.policy.credential_by_connection
             && let Err(event) = self.present(credential).await
         {
             return event;
         }
         let deadline = shard.clock.instant(self.alarm().unwrap_or(Moment::FAR));
-        self.wire.connections = self.wire.connections.wrapping_add(1);
-        let verdict = shard.chaos.as_ref().map(|chaos| chaos.connect(&self.occasion(None)));
-        let verdict = verdict.unwrap_or_default();
         let reached = shard.chaos.as_ref().is_some_and(|chaos| chaos.reaches_streams());
         self.wire.weather = reached.then(Weather::default);
         // Boxed, so that a connected device does not carry the handshake's state for the rest of its life.
@@ -493,9 +598,9 @@ impl<'a, C: Connect> Driven<'a, C> {
         let wire = &mut self.wire;
         let Some(link) = &mut wire.link else { return Event::Broke(Fault::Closed) };
         let result = {
-            let mut exchange = std::pin::pin!(link.exchange(&wire.caller, operation, id.as_ref()));
+            let mut exchange = pin!(link.exchange(&wire.caller, operation, id.as_ref()));
             let mut deadline = wire.deadline.until(shard.clock.instant(deadline));
-            std::future::poll_fn(|context| match exchange.as_mut().poll(context) {
+            poll_fn(|context| match exchange.as_mut().poll(context) {
                 Poll::Ready(result) => Poll::Ready(Some(result)),
                 Poll::Pending => deadline.poll(context).map(|()| None),
             })
@@ -606,9 +711,9 @@ impl<'a, C: Connect> Driven<'a, C> {
         let parked = registering && self.device.is_settled();
         if let Some(link) = &mut self.wire.link {
             let closed = {
-                let mut alarm = std::pin::pin!(shard.alarms.at(at));
-                let mut closed = std::pin::pin!(link.closed());
-                std::future::poll_fn(|context| {
+                let mut alarm = pin!(shard.alarms.at(at));
+                let mut closed = pin!(link.closed());
+                poll_fn(|context| {
                     if alarm.as_mut().poll(context).is_ready() {
                         return Poll::Ready(false);
                     }

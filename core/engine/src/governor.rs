@@ -35,6 +35,17 @@ pub(crate) enum Halt {
     Interrupted,
     /// The horizon came.
     Horizon,
+    /// The tool itself failed: it panicked, and this is what it said.
+    Broken(String),
+}
+
+impl Halt {
+    /// What a panic leaves.
+    pub(crate) fn broken(panic: &(dyn std::any::Any + Send)) -> Self {
+        let said = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let said = said.or_else(|| panic.downcast_ref::<String>().cloned());
+        Self::Broken(said.unwrap_or_else(|| "it did not say why".to_owned()))
+    }
 }
 
 /// Stops a run from anywhere; the first reason stays.

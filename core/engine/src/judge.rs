@@ -13,8 +13,8 @@ mod worst;
 use fleetstorm_model::service::metrics::Metrics;
 use fleetstorm_model::time::Moment;
 use fleetstorm_reports::record::{
-    Audit, Chaos, Clock, Cohort, End, FaultStatus, Guardrail, Machine, ObjectiveStatus, Practice, ServiceLog,
-    Target, VERSION, Verdict, VerdictResult,
+    Audit, Chaos, Clock, Cohort, End, FaultStatus, Guardrail, Machine, ObjectiveStatus, Practice, Residue,
+    ServiceLog, Target, VERSION, Verdict, VerdictResult,
 };
 use fleetstorm_reports::{Record, sentence};
 
@@ -34,6 +34,10 @@ pub(crate) struct Outcome {
     /// The embedded mock's metrics on the run's clock.
     pub(crate) metrics: Metrics,
     pub(crate) service_log: Option<ServiceLog>,
+    /// Devices that the embedded mock holds registrations of.
+    pub(crate) registrations: Option<u64>,
+    /// What clean devices met after the last fault.
+    pub(crate) residue: Option<Residue>,
 }
 
 /// The record of a finished run.
@@ -44,6 +48,7 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
         Halt::Interrupted => End::Interrupted,
         Halt::Guardrail(rule) => End::Guardrail { rule: rule.clone() },
         Halt::Ceiling(ceiling) => End::Ceiling { ceiling: ceiling.clone() },
+        Halt::Broken(what) => End::Broken { what: what.clone() },
     };
     let ended = if end == End::Settled { findings.last_settled } else { outcome.now };
     let cohorts = plan
@@ -115,13 +120,17 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
     record.chaos.steady_state.clone_from(&plan.steady_state);
     record.chaos.guardrails = guardrails(plan, &outcome.halt, outcome.now);
     if let Some(timeline) = &plan.chaos {
-        record.chaos.faults = chaos::faults(timeline, &record, outcome.now);
+        record.chaos.faults = chaos::faults(timeline, &record, outcome.now, outcome.registrations);
     }
+    record.chaos.residue = outcome.residue;
     let name = |device| plan.scenario.registration_id(device);
     for journey in &mut record.journeys {
         journey.name = name(journey.device);
     }
     if let Some(checker) = findings.checker {
+        for (index, fault) in record.chaos.faults.iter_mut().enumerate() {
+            fault.exercised = checker.exercised(index);
+        }
         record.practice = checker.practice(&record, plan.scenario.fleet.informed, name);
     }
     (record.verdict.result, record.verdict.exit_code) = verdict(&record);
@@ -145,7 +154,9 @@ fn guardrails(plan: &Plan, halt: &Halt, now: Moment) -> Vec<Guardrail> {
 fn verdict(record: &Record) -> (VerdictResult, u8) {
     let any = |status| record.objectives.iter().any(|objective| objective.status == status);
     let fault = |status| record.chaos.faults.iter().any(|fault| fault.status == status);
+    let residue = record.chaos.residue.as_ref().is_some_and(|residue| !residue.clean);
     match record.end {
+        End::Broken { .. } => (VerdictResult::Failed, 1),
         End::Interrupted => (VerdictResult::Interrupted, 130),
         End::Ceiling { .. } => (VerdictResult::Ceiling, 15),
         _ if record.audit.as_ref().is_some_and(|audit| !audit.untrusted.is_empty()) => {
@@ -153,10 +164,119 @@ fn verdict(record: &Record) -> (VerdictResult, u8) {
         }
         // A broken strategy must never look like a failing service, nor like a passing one.
         _ if record.totals.plugin_faults > 0 => (VerdictResult::Failed, 1),
-        _ if any(ObjectiveStatus::Failed) || fault(FaultStatus::Failed) => (VerdictResult::Failed, 10),
+        _ if any(ObjectiveStatus::Failed) || fault(FaultStatus::Failed) || residue => {
+            (VerdictResult::Failed, 10)
+        }
         _ if any(ObjectiveStatus::NoData) || fault(FaultStatus::Vacuous) => (VerdictResult::Vacuous, 11),
         End::Guardrail { .. } => (VerdictResult::Unknown, 12),
         _ if fault(FaultStatus::Unknown) => (VerdictResult::Unknown, 12),
         End::Settled | End::Horizon => (VerdictResult::Passed, 0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fleetstorm_reports::record::{Distribution, Fault, Objective};
+
+    use super::*;
+
+    fn objective(status: ObjectiveStatus) -> Objective {
+        let told = String::new;
+        Objective {
+            expression: told(),
+            status,
+            observed: told(),
+            value: None,
+            bound: 0.0,
+            margin: None,
+            note: told(),
+            worst: None,
+        }
+    }
+
+    fn fault(status: FaultStatus) -> Fault {
+        Fault {
+            name: String::new(),
+            kind: String::new(),
+            layer: String::new(),
+            eligible: 1,
+            fired: 1,
+            min_fired: 1,
+            devices: 1,
+            first_ns: None,
+            last_ns: None,
+            windows: Vec::new(),
+            exercised: Vec::new(),
+            status,
+            note: String::new(),
+        }
+    }
+
+    fn dirty(record: &mut Record) {
+        record.chaos.residue = Some(Residue { clean: false, note: String::new() });
+    }
+
+    /// What a record can say, with its exit code: what comes first outweighs what comes after it.
+    const WEIGHTS: [(&str, u8, fn(&mut Record)); 12] = [
+        ("the tool failed", 1, |record| record.end = End::Broken { what: String::new() }),
+        ("interrupted", 130, |record| record.end = End::Interrupted),
+        ("a ceiling", 15, |record| record.end = End::Ceiling { ceiling: String::new() }),
+        ("untrusted", 12, |record| {
+            record.audit = Some(Audit {
+                send_lag: Distribution::default(),
+                cpu_share: 1.0,
+                cpu_share_worst: 1.0,
+                cpu_s: 1.0,
+                rss_max_bytes: 1,
+                descriptors_max: 1,
+                descriptors_limit: 1,
+                exhausted: 0,
+                shards: 1,
+                untrusted: vec!["late".to_owned()],
+            });
+        }),
+        ("a plugin failed", 1, |record| record.totals.plugin_faults = 1),
+        ("an objective failed", 10, |record| record.objectives.push(objective(ObjectiveStatus::Failed))),
+        ("a fault failed", 10, |record| record.chaos.faults.push(fault(FaultStatus::Failed))),
+        ("residue", 10, dirty),
+        ("no data", 11, |record| record.objectives.push(objective(ObjectiveStatus::NoData))),
+        ("a fault never fired", 11, |record| record.chaos.faults.push(fault(FaultStatus::Vacuous))),
+        ("a guardrail", 12, |record| record.end = End::Guardrail { rule: String::new() }),
+        ("unknown", 12, |record| record.chaos.faults.push(fault(FaultStatus::Unknown))),
+    ];
+
+    #[test]
+    fn the_worst_that_a_record_says_is_its_verdict() {
+        let mut sound = Record::empty();
+        sound.objectives.push(objective(ObjectiveStatus::Passed));
+        sound.chaos.faults.push(fault(FaultStatus::Passed));
+        sound.chaos.residue = Some(Residue { clean: true, note: String::new() });
+        assert_eq!(verdict(&sound), (VerdictResult::Passed, 0));
+        for (at, (name, code, apply)) in WEIGHTS.iter().enumerate() {
+            let mut record = sound.clone();
+            apply(&mut record);
+            assert_eq!(verdict(&record).1, *code, "{name}");
+            for (lesser, _, apply) in &WEIGHTS[at + 1..] {
+                let mut both = record.clone();
+                apply(&mut both);
+                // A run ends in one way only.
+                if record.end == sound.end || both.end == record.end {
+                    assert_eq!(verdict(&both).1, *code, "{name} outweighs {lesser}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn each_verdict_has_its_word() {
+        let results = WEIGHTS.map(|(_, _, apply)| {
+            let mut record = Record::empty();
+            apply(&mut record);
+            verdict(&record).0
+        });
+        use VerdictResult::{Ceiling, Failed, Interrupted, Unknown, Untrusted, Vacuous};
+        let failed = [Failed, Interrupted, Ceiling, Untrusted, Failed, Failed, Failed, Failed];
+        assert_eq!(results[..8], failed);
+        assert_eq!(results[8..], [Vacuous, Vacuous, Unknown, Unknown]);
     }
 }

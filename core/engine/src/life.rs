@@ -43,11 +43,20 @@ pub(crate) struct Listener {
 /// What becomes of what was heard.
 #[derive(Clone, Debug)]
 enum Ear {
+    /// Stands for whatever can panic while a device is driven.
+    #[cfg(test)]
+    Collapses,
     Story(Arc<Mutex<Vec<Line>>>),
     Trace(Lines<Line>),
 }
 
 impl Listener {
+    /// Panics at the first thing that the device does.
+    #[cfg(test)]
+    pub(crate) fn collapsing(device: u32) -> Self {
+        Self { devices: Some([device].into()), ear: Ear::Collapses }
+    }
+
     /// Whether it asks for this device by its number, whoever else is watched.
     pub(crate) fn asks_for(&self, device: u32) -> bool {
         self.devices.as_ref().is_some_and(|devices| devices.binary_search(&device).is_ok())
@@ -75,6 +84,8 @@ impl Listener {
 
     fn add(&self, line: Line) {
         match &self.ear {
+            #[cfg(test)]
+            Ear::Collapses => panic!("the listener collapsed"),
             Ear::Trace(lines) => lines.add(line),
             Ear::Story(story) => {
                 let mut story = story.lock().unwrap_or_else(PoisonError::into_inner);

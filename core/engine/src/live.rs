@@ -4,21 +4,23 @@
 //! gauges and the count of devices that are not at rest, so that adding a core adds its speed.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use fleetstorm_model::chaos::Layer;
+use fleetstorm_model::chaos::{Layer, Timeline};
 use fleetstorm_model::outcome::Fault;
 use fleetstorm_model::random::Seed;
 use fleetstorm_model::scenario::{self, TargetKind, Transport, UtcTime};
-use fleetstorm_model::time::{Calendar, Moment};
+use fleetstorm_model::time::{Calendar, Moment, Span};
 use fleetstorm_reports::Record;
-use fleetstorm_reports::record::{Clock as ClockKind, Target};
+use fleetstorm_reports::record::{Clock as ClockKind, Residue, Target};
 
 use crate::aside::{Aside, THREADS_MAX};
 use crate::audit::{self, Auditor};
+use crate::chaos::canary::{self, Met};
 use crate::chaos::netem::{self, Netem};
 use crate::chaos::{Guards, ShardChaos, steady};
 use crate::clock::{Alarms, Clock};
@@ -73,7 +75,7 @@ fn run_here(
     control: &Control,
     mut netem: Option<Netem>,
 ) -> Result<Record, RunError> {
-    steady::check(&mut plan, |small, control| run_here(small, machine, control, None))?;
+    steady::check(&mut plan, control, |small, control| run_here(small, machine, control, None))?;
     let embedded = plan.scenario.target.kind == TargetKind::Mock;
     let cpus = audit::cpus();
     let shards = machine.shards.unwrap_or(if embedded { cpus.saturating_sub(1) } else { cpus }).max(1);
@@ -99,12 +101,7 @@ fn run_here(
         Some(members) => members,
         None => identities(&plan)?,
     };
-    let configs = plan
-        .scenario
-        .cohorts
-        .iter()
-        .map(|cohort| client_config(&trust, cohort.tls, cohort.session_resumption).map(Arc::new))
-        .collect::<Result<Vec<_>, _>>()?;
+    let configs = configs(&plan, &trust)?;
 
     if let (Some(netem), Some(timeline)) = (&mut netem, &plan.chaos) {
         netem.begin(timeline)?;
@@ -126,6 +123,7 @@ fn run_here(
     let mut guards = Guards::new(&plan.scenario.guardrails);
     let (done, finished) = mpsc::channel();
     let mut recorders = Vec::new();
+    let mut lost = None;
     std::thread::scope(|scope| -> Result<(), RunError> {
         for ((index, members), gauges) in (0..shards).zip(members).zip(&gauges) {
             let recorder = Recorder::new(
@@ -138,34 +136,46 @@ fn run_here(
             .watching(plan.watch(members.iter().map(|member| member.index)));
             let work = ShardWork {
                 plan: &plan,
+                chaos: plan.chaos.as_ref(),
                 configs: &configs,
                 doors: &doors,
                 clock,
                 governor: Governor::new(ceilings.as_ref(), &sent, shards, control.brake.clone()),
                 brake: control.brake.clone(),
+                end: Moment::START + plan.scenario.horizon.0,
             };
             let done = done.clone();
+            let brake = control.brake.clone();
             std::thread::Builder::new()
                 .name(format!("shard-{index}"))
                 .spawn_scoped(scope, move || {
-                    let _ = done.send(work.run(members, recorder));
+                    let ended = catch_unwind(AssertUnwindSafe(|| work.run(members, recorder)));
+                    let _ = done.send(ended.unwrap_or_else(|panic| {
+                        let halt = Halt::broken(&*panic);
+                        let error = RunError::Driver(format!("a shard panicked: {halt:?}"));
+                        brake.pull(halt);
+                        Err(error)
+                    }));
                 })
                 .map_err(|error| RunError::Driver(error.to_string()))?;
         }
         drop(done);
-        let (running, stopped) = mpsc::channel();
-        let weather = match (netem, &plan.chaos) {
-            (Some(netem), Some(timeline)) => {
-                let brake = &control.brake;
-                let follow = move || netem.follow(timeline, clock, brake, &stopped);
-                let thread = std::thread::Builder::new().name("netem".to_owned()).spawn_scoped(scope, follow);
-                Some(thread.map_err(|error| RunError::Driver(error.to_string()))?)
-            }
-            _ => None,
-        };
-        while recorders.len() < shards as usize {
+        let (_running, stopped) = mpsc::channel();
+        if let (Some(netem), Some(timeline)) = (netem, &plan.chaos) {
+            let brake = control.brake.clone();
+            std::thread::Builder::new()
+                .name("netem".to_owned())
+                .spawn_scoped(scope, move || netem.follow(timeline, clock, &brake, &stopped))
+                .map_err(|error| RunError::Driver(error.to_string()))?;
+        }
+        loop {
             match finished.recv_timeout(Duration::from_millis(250)) {
-                Ok(recorder) => recorders.push(recorder?),
+                Ok(Ok(recorder)) => recorders.push(recorder),
+                // What the other shards recorded is kept.
+                Ok(Err(error)) => {
+                    control.brake.pull(Halt::Broken(error.to_string()));
+                    lost = Some(error);
+                }
                 Err(mpsc::RecvTimeoutError::Timeout) => {
                     if let Some(guards) = &mut guards {
                         let counts = Snapshot::of(gauges.iter().map(|gauges| &**gauges));
@@ -173,20 +183,17 @@ fn run_here(
                     }
                     auditor.sample(Duration::from_nanos(clock.now().as_nanos()));
                 }
-                Err(mpsc::RecvTimeoutError::Disconnected) => {
-                    return Err(RunError::Driver("a shard ended without a result".to_owned()));
-                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(()),
             }
-        }
-        drop(running);
-        match weather.map(|thread| thread.join()) {
-            None => Ok(()),
-            Some(Ok(followed)) => followed,
-            Some(Err(_)) => Err(RunError::Driver("nobody looked after the packets any more".to_owned())),
         }
     })?;
     let now = clock.now();
-    let stopped = mock.map(|(mock, _)| mock.stop()).unwrap_or_default();
+    if let Some(timeline) = &plan.chaos {
+        timeline.heal();
+    }
+    if let Some(error) = lost.filter(|_| recorders.is_empty()) {
+        return Err(error);
+    }
 
     let findings = Findings::of(recorders, now);
     let halt = control.brake.held().unwrap_or(Halt::Settled);
@@ -196,6 +203,15 @@ fn run_here(
         findings.exhausted,
         shards,
     );
+    let mut mock = mock.map(|(mock, _)| mock);
+    let books = mock.as_mut().map(RunningMock::close_books).unwrap_or_default();
+    let residue = match &plan.canaries {
+        Some(canaries) if mock.is_some() && canary::may_look(&halt) => {
+            residue(canaries, plan.chaos.as_ref(), (&doors, &trust), clock, control)?
+        }
+        _ => None,
+    };
+    drop(mock);
     let target = Target {
         kind: match plan.scenario.target.kind {
             TargetKind::Mock => "mock",
@@ -217,20 +233,83 @@ fn run_here(
         now,
         audit: Some(audit),
         machine: Some(audit::machine(started_unix_ns)),
-        metrics: stopped.metrics.from(offset),
-        service_log: stopped.log,
+        metrics: books.metrics.from(offset),
+        service_log: books.log,
+        registrations: embedded.then_some(books.registrations),
+        residue,
     };
     Ok(judge::record(&plan, findings, outcome))
+}
+
+/// How the devices of each cohort speak TLS.
+fn configs(plan: &Plan, trust: &Trust) -> Result<Vec<Arc<rustls::ClientConfig>>, RunError> {
+    let config = |cohort: &scenario::Cohort| {
+        Ok(Arc::new(client_config(trust, cohort.tls, cohort.session_resumption)?))
+    };
+    plan.scenario.cohorts.iter().map(config).collect()
+}
+
+/// What the run has left behind at its mock, as canaries see it. They come to a twin first, which is a part of the time
+/// that the quota needs to come back.
+fn residue(
+    canaries: &Plan,
+    timeline: Option<&Arc<Timeline>>,
+    (doors, trust): (&Doors, &Trust),
+    clock: Clock,
+    control: &Control,
+) -> Result<Option<Residue>, RunError> {
+    let from = clock.now() + canary::rest(canaries.quota(), canaries.scenario.fleet.devices);
+    let (twin_doors, twin_trust, twin) = target(canaries)?;
+    let Some((twin, twin_clock)) = twin else { return Ok(None) };
+    let when = (twin_clock.now(), canaries.scenario.horizon.0);
+    let before = visit(canaries, None, (&twin_doors, &twin_trust), twin_clock, when, control)?;
+    twin.stop();
+    let when = (from.max(clock.now()), before.limit());
+    let after = visit(canaries, timeline, (doors, trust), clock, when, control)?;
+    Ok(before.residue(&after).filter(|_| !control.is_interrupted()))
+}
+
+/// Lets the devices of a plan come to a target from a moment on, for so long at most.
+fn visit(
+    plan: &Plan,
+    timeline: Option<&Arc<Timeline>>,
+    (doors, trust): (&Doors, &Trust),
+    clock: Clock,
+    (from, patience): (Moment, Span),
+    control: &Control,
+) -> Result<Met, RunError> {
+    let brake = control.stage().brake;
+    let mut members = plan.members(0, 1)?;
+    for member in &mut members {
+        member.arrival = from;
+    }
+    let rest = Rest::new(members.len() as u64, brake.clone());
+    let recorder = Recorder::new(plan.membership.clone(), plan.cohorts.len(), Arc::default(), rest);
+    let work = ShardWork {
+        plan,
+        chaos: timeline,
+        configs: &configs(plan, trust)?,
+        doors,
+        clock,
+        governor: Governor::new(None, &Arc::new(AtomicU64::new(0)), 1, brake.clone()),
+        brake,
+        end: from + patience,
+    };
+    let recorder = work.run(members, recorder)?;
+    Ok(Met::of(&Findings::of(vec![recorder], clock.now()), from))
 }
 
 /// What one shard's thread needs.
 struct ShardWork<'a> {
     plan: &'a Plan,
+    chaos: Option<&'a Arc<Timeline>>,
     configs: &'a [Arc<rustls::ClientConfig>],
     doors: &'a Doors,
     clock: Clock,
     governor: Governor,
     brake: Brake,
+    /// When it ends at the latest.
+    end: Moment,
 }
 
 impl ShardWork<'_> {
@@ -281,12 +360,12 @@ impl ShardWork<'_> {
             seed: Seed(self.plan.scenario.seed),
             cohorts,
             recorder: recorder.into(),
-            chaos: self.plan.chaos.as_ref().map(|timeline| Rc::new(ShardChaos::new(timeline))),
+            chaos: self.chaos.map(|timeline| Rc::new(ShardChaos::new(timeline))),
             governor: self.governor,
             hubs: HubNames::default(),
             aside: Some(aside),
         });
-        let horizon = Moment::START + self.plan.scenario.horizon.0;
+        let horizon = self.end;
         let limit = self.plan.scenario.fleet.max_concurrent.map(|limit| limit as usize);
         local.block_on(&runtime, async {
             let ringer = tokio::task::spawn_local(ringer);
@@ -361,7 +440,9 @@ fn target(plan: &Plan) -> Result<Targeted, RunError> {
     if target.kind == TargetKind::Mock {
         let mut service = resolve(&plan.scenario.mock, &plan.fleet, plan.calendar)?;
         service.seed = Seed(plan.scenario.seed);
-        enrol(plan, &mut service, endorsement_key)?;
+        for plan in std::iter::once(plan).chain(plan.canaries.as_deref()) {
+            enrol(plan, &mut service, endorsement_key)?;
+        }
         let names = [plan.scenario.mock.tls.names.clone(), plan.hubs()].concat();
         let identity = ServerIdentity::throw_away(&names)?;
         let free = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);

@@ -17,7 +17,7 @@ use fleetstorm_model::service::{Config, ConfigError, Counters, Service};
 use fleetstorm_reports::record::ServiceLog as ServiceLogSummary;
 use rustls::pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio_rustls::TlsAcceptor;
 
 use crate::clock::Clock;
@@ -87,6 +87,8 @@ pub struct RunningMock {
     amqp: Option<SocketAddr>,
     ca_pem: String,
     stop: watch::Sender<bool>,
+    /// Asks for the books; gone once they are closed.
+    close: Option<oneshot::Sender<mpsc::Sender<Stopped>>>,
     thread: Option<JoinHandle<Stopped>>,
 }
 
@@ -95,10 +97,22 @@ pub struct RunningMock {
 pub struct Stopped {
     /// What its service has counted.
     pub counters: Counters,
+    /// Devices that it holds registrations of.
+    pub registrations: u64,
     /// What Azure Monitor would have counted, by the mock's clock.
     pub metrics: Metrics,
     /// What became of its resource log, if it had one.
     pub log: Option<ServiceLogSummary>,
+}
+
+impl Stopped {
+    fn of(house: &House) -> Self {
+        let service = house.service.borrow();
+        let (counters, metrics) = (service.counters().clone(), service.metrics().clone());
+        let registrations = service.registrations() as u64;
+        drop(service);
+        Self { counters, registrations, metrics, log: house.finish_log() }
+    }
 }
 
 impl RunningMock {
@@ -120,6 +134,7 @@ impl RunningMock {
         let ca_pem = identity.ca_pem.clone();
         let acceptor = TlsAcceptor::from(Arc::new(server_config(identity)?));
         let (stop, stopped) = watch::channel(false);
+        let (close, closing) = oneshot::channel::<mpsc::Sender<Stopped>>();
         let (ready, listening) = mpsc::channel();
         let thread = std::thread::Builder::new()
             .name("mock".to_owned())
@@ -156,19 +171,23 @@ impl RunningMock {
                         }
                     };
                     let Listeners { https, mqtt, amqp } = listeners;
-                    tokio::join!(at(Door::Https, Some(https)), at(Door::Mqtt, mqtt), at(Door::Amqp, amqp));
+                    let books = async {
+                        if let Ok(to) = closing.await {
+                            let _ = to.send(Stopped::of(&house));
+                        }
+                    };
+                    let doors = [(Door::Https, Some(https)), (Door::Mqtt, mqtt), (Door::Amqp, amqp)];
+                    let [https, mqtt, amqp] = doors.map(|(door, listener)| at(door, listener));
+                    tokio::join!(https, mqtt, amqp, books);
                 });
                 drop(local);
-                let service = house.service.borrow();
-                let (counters, metrics) = (service.counters().clone(), service.metrics().clone());
-                drop(service);
-                Stopped { counters, metrics, log: house.finish_log() }
+                Stopped::of(&house)
             })
             .map_err(MockError::Thread)?;
         let Addresses { https: address, mqtt, amqp } = listening.recv().unwrap_or_else(|_| {
             Err(MockError::Thread(std::io::Error::other("it ended before it listened")))
         })?;
-        Ok(Self { address, mqtt, amqp, ca_pem, stop, thread: Some(thread) })
+        Ok(Self { address, mqtt, amqp, ca_pem, stop, close: Some(close), thread: Some(thread) })
     }
 
     /// Where it listens for HTTPS.
@@ -191,12 +210,21 @@ impl RunningMock {
         &self.ca_pem
     }
 
+    /// Closes the books of what was served until now: nothing that comes later is logged, and the log is whole. It goes on
+    /// serving. The books can be closed once.
+    pub fn close_books(&mut self) -> Stopped {
+        let (to, books) = mpsc::channel();
+        let asked = self.close.take().is_some_and(|close| close.send(to).is_ok());
+        if asked { books.recv().unwrap_or_default() } else { Stopped::default() }
+    }
+
     /// Stops it and returns what it leaves.
     pub fn stop(mut self) -> Stopped {
         self.halt()
     }
 
     fn halt(&mut self) -> Stopped {
+        self.close = None;
         self.stop.send_replace(true);
         self.thread.take().and_then(|thread| thread.join().ok()).unwrap_or_default()
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fleetstorm_model::chaos::Timeline;
+use fleetstorm_model::chaos::{FaultKind, Timeline};
 use fleetstorm_model::device::{LifePolicy, Policy};
 use fleetstorm_model::profile::Profile;
 use fleetstorm_model::random::{Purpose, Seed};
@@ -17,7 +17,7 @@ use crate::drive::Member;
 use crate::identity::FleetIdentity;
 use crate::life::Listener;
 use crate::mock::ResolveError;
-use crate::plugins::{Attestation, Knowledge, Registry, Retry, Scopes};
+use crate::plugins::{Attestation, DeviceIdentity, Knowledge, Registry, Retry, Scopes};
 use crate::record::Watch;
 use crate::simulate::Proof;
 
@@ -40,6 +40,10 @@ pub struct Plan {
     pub(crate) chaos: Option<Arc<Timeline>>,
     /// The look at the steady state, until it has been had.
     pub(crate) steady: Option<Box<Self>>,
+    /// The clean devices that look for what faults have left behind, where there is a service of ours to look at.
+    pub(crate) canaries: Option<Box<Self>>,
+    /// The number of the first device: canaries have numbers after the fleet's last.
+    pub(crate) first: u32,
     /// What was seen in it.
     pub(crate) steady_state: Option<SteadyState>,
     /// Who hears what some devices do.
@@ -95,9 +99,19 @@ impl Plan {
         let arrivals = scenario.fleet.arrival.schedule(scenario.fleet.devices, seed);
         let membership = membership(&scenario.cohort_sizes(), seed);
         let id_scope = id_scope(&scenario)?.into();
-        let chaos = Timeline::new(&scenario, &membership);
-        let steady = crate::chaos::steady::scenario(&scenario);
-        let steady = steady.map(|small| Self::new(small, registry, calendar).map(Box::new)).transpose()?;
+        let small = |small: Scenario| Self::new(small, registry, calendar).map(Box::new);
+        let steady = crate::chaos::steady::scenario(&scenario).map(small).transpose()?;
+        let mut canaries = crate::chaos::canary::scenario(&scenario).map(small).transpose()?;
+        let mut everybody = membership.clone();
+        if let Some(canaries) = &mut canaries {
+            canaries.first = scenario.fleet.devices;
+            let names =
+                canaries.membership.iter().map(|at| &canaries.scenario.cohorts[usize::from(*at)].name);
+            let cohort =
+                |name: &String| scenario.cohorts.iter().position(|cohort| cohort.name == *name).unwrap_or(0);
+            everybody.extend(names.map(|name| cohort(name) as u16));
+        }
+        let chaos = Timeline::new(&scenario, &everybody);
         Ok(Self {
             scenario,
             profile,
@@ -109,6 +123,8 @@ impl Plan {
             calendar,
             chaos,
             steady,
+            canaries,
+            first: 0,
             steady_state: None,
             listener: None,
         })
@@ -122,6 +138,14 @@ impl Plan {
             .collect()
     }
 
+    /// The same plan, in which everybody asks about faults although there are none: what it costs to ask is measured so.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn asking(mut self) -> Self {
+        self.chaos = self.chaos.or_else(|| Some(Timeline::of(&self.scenario, &self.membership)));
+        self
+    }
+
     /// What its devices should do.
     pub fn profile(&self) -> &Profile {
         &self.profile
@@ -132,30 +156,50 @@ impl Plan {
         self.cohorts.iter().map(|cohort| cohort.life.is_some()).collect()
     }
 
-    /// Device number `index` with its identity.
-    pub(crate) fn member(&self, index: u32) -> Result<Member, RunError> {
+    /// The device at this place of the plan with its identity.
+    pub(crate) fn member(&self, place: u32) -> Result<Member, RunError> {
+        let index = self.first + place;
+        let cohort = self.membership[place as usize];
+        let (registration_id, identity) = self.identity(index, cohort)?;
+        let image = match index.checked_sub(1) {
+            Some(before) if index % 2 == 1 && self.has_copies() => {
+                Some(Box::new(self.identity(before, cohort)?))
+            }
+            _ => None,
+        };
+        let planned = &self.cohorts[usize::from(cohort)];
+        let keeps_two_keys = planned.life.is_some() && planned.attestation.is_challenged();
+        let at_hub = keeps_two_keys.then(|| self.identity(index, cohort)).transpose()?;
+        let arrival = self.arrivals[place as usize];
+        let at_hub = at_hub.map(|(_, identity)| identity);
+        Ok(Member { index, cohort, registration_id, arrival, identity, image, at_hub })
+    }
+
+    /// The name and the identity of device number `index`, as a cohort makes them.
+    fn identity(&self, index: u32, cohort: u16) -> Result<(String, Arc<DeviceIdentity>), RunError> {
         let seed = Seed(self.scenario.seed);
-        let cohort = self.membership[index as usize];
         let registration_id = self.scenario.registration_id(index);
         let random = [0, 1, 2, 3].map(|count| seed.draw(Purpose::Identity, index, count));
-        let planned = &self.cohorts[usize::from(cohort)];
-        let identity = || planned.attestation.device(&registration_id, random).map(Arc::new);
-        let keeps_two_keys = planned.life.is_some() && planned.attestation.is_challenged();
-        let (identity, at_hub) = (identity()?, if keeps_two_keys { Some(identity()?) } else { None });
-        Ok(Member {
-            index,
-            cohort,
-            registration_id,
-            arrival: self.arrivals[index as usize],
-            identity,
-            at_hub,
-        })
+        let identity = self.cohorts[usize::from(cohort)].attestation.device(&registration_id, random)?;
+        Ok((registration_id, Arc::new(identity)))
+    }
+
+    /// Whether a fault makes copies of devices.
+    fn has_copies(&self) -> bool {
+        let faults = self.chaos.as_ref().map_or(&[][..], |timeline| timeline.faults());
+        faults.iter().any(|fault| matches!(fault.kind, FaultKind::FleetDuplicateIds))
+    }
+
+    /// The quota of the embedded mock.
+    pub(crate) fn quota(&self) -> Model {
+        self.scenario.mock.throttle.config().map_or(Model::Unlimited, |config| config.registrations)
     }
 
     /// The devices to be watched among those of a shard, which come with their numbers.
     pub(crate) fn watch(&self, members: impl Iterator<Item = u32>) -> Watch {
         let (seed, devices) = (Seed(self.scenario.seed), self.scenario.fleet.devices);
-        Watch::new(seed, devices, self.profile.clone(), self.listener.clone(), members)
+        let (profile, listener) = (self.profile.clone(), self.listener.clone());
+        Watch::new(seed, devices, profile, self.chaos.as_ref(), listener, members)
     }
 
     /// Lets somebody hear what some devices do.

@@ -147,6 +147,17 @@ impl Rest {
         self.settled();
     }
 
+    /// As [`Self::hold`], until what is returned is dropped.
+    pub(crate) fn held(&self) -> Held {
+        self.hold();
+        Held(self.clone())
+    }
+
+    /// Ends the run now.
+    pub(crate) fn abort(&self, why: Halt) {
+        self.brake.pull(why);
+    }
+
     fn settled(&self) {
         if self.restless.fetch_sub(1, Relaxed) == 1 {
             self.brake.pull(Halt::Settled);
@@ -155,6 +166,15 @@ impl Rest {
 
     fn woke(&self) {
         self.restless.fetch_add(1, Relaxed);
+    }
+}
+
+/// Keeps a run from ending.
+pub(crate) struct Held(Rest);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.release();
     }
 }
 
@@ -250,6 +270,9 @@ impl Recorder {
 
     /// A device lost its power, and what it knew with it.
     pub(crate) fn powered_off(&mut self, device: usize, now: Moment) {
+        if self.is_watched(device) {
+            self.watch.powered_off(device);
+        }
         let standing = &mut self.devices[device].standing;
         let had_hub = matches!(standing, Standing::Again | Standing::Assigned | Standing::Dark(true));
         if *standing == Standing::Off {
@@ -503,6 +526,11 @@ impl Recorder {
     /// Whether a device has been given power at all.
     pub(crate) fn has_booted(&self, device: usize) -> bool {
         self.devices[device].standing != Standing::Off
+    }
+
+    /// Whether a device has lost its power, and has not booted since.
+    pub(crate) fn is_dark(&self, device: usize) -> bool {
+        matches!(self.devices[device].standing, Standing::Dark(_))
     }
 
     /// Whether a device has its hub.

@@ -6,6 +6,7 @@
 //! its device's patience is the only other thing that can be under way.
 
 mod around;
+mod canary;
 mod faults;
 mod herd;
 mod living;
@@ -14,9 +15,10 @@ mod truth;
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use fleetstorm_model::chaos::{Connecting, Cut, Layer};
+use fleetstorm_model::chaos::{Connecting, Cut, Layer, Timeline};
 use fleetstorm_model::device::{Action, Device, Input, Life, LifeInput, LifePolicy, Policy};
 use fleetstorm_model::outcome::Fault;
 use fleetstorm_model::protocol::{Operation, OperationId, Transport};
@@ -26,12 +28,13 @@ use fleetstorm_model::service::{Answered, Query, Service};
 use fleetstorm_model::time::{Moment, Span};
 use fleetstorm_model::wheel::Wheel;
 use fleetstorm_reports::Record;
-use fleetstorm_reports::record::{Clock as ClockKind, Target};
+use fleetstorm_reports::record::{Clock as ClockKind, Residue, Target};
 
 pub use herd::{Fate, Herd};
 pub(crate) use truth::Proof;
 
 use crate::audit;
+use crate::chaos::canary::{may_look, rest};
 use crate::chaos::{Guards, netem, steady};
 use crate::control::Control;
 use crate::gauges::{Gauges, Snapshot};
@@ -82,14 +85,11 @@ fn simulate(
     line: impl Iterator<Item = u32>,
     foresight: Span,
 ) -> Result<(Record, Option<Herd>), RunError> {
-    steady::check(&mut plan, run)?;
+    steady::check(&mut plan, control, run)?;
     preflight(&plan)?;
     let devices = plan.scenario.fleet.devices;
-    let mut config = resolve(&plan.scenario.mock, &plan.fleet, plan.calendar)?;
-    config.seed = Seed(plan.scenario.seed);
-    enrol(&plan, &mut config, |_, device| Ok(Some(truth::endorsement_key(device))))?;
     let prefix = plan.scenario.fleet.id_prefix.clone();
-    let mut service = Service::with_roster(config, &prefix, devices).map_err(MockError::from)?;
+    let mut service = service(&plan)?;
     let horizon = Moment::START + plan.scenario.horizon.0;
     let faults = plan.chaos.as_ref().map(|timeline| {
         service.disturb(timeline.rules(&[Layer::Service]), &prefix);
@@ -158,7 +158,6 @@ fn simulate(
         ghosts: BTreeMap::new(),
         places: plan.scenario.fleet.max_concurrent,
         queue: VecDeque::new(),
-        called: None,
         // What looks at all devices, rather than at each, must meet them in the order of time.
         foresight: if guards.is_some()
             || plan.chaos.as_ref().is_some_and(|timeline| timeline.meets_in_order())
@@ -172,11 +171,23 @@ fn simulate(
         herd,
         guards,
     };
-    simulation.drive(horizon, &rest, control)?;
+    match catch_unwind(AssertUnwindSafe(|| simulation.drive(horizon, &rest, control))) {
+        Ok(driven) => driven?,
+        Err(panic) => control.brake.pull(Halt::broken(&*panic)),
+    }
     let now = simulation.now;
-    let Simulation { world, herd, cells, wheel, service, .. } = simulation;
-    let metrics = service.metrics().clone();
-    drop((cells, wheel, service));
+    let Simulation { world, herd, cells, wheel, mut service, .. } = simulation;
+    let (metrics, registrations) = (service.metrics().clone(), service.registrations() as u64);
+    drop((cells, wheel));
+    if let Some(timeline) = &plan.chaos {
+        timeline.heal();
+    }
+    let halt = control.brake.held().unwrap_or(Halt::Settled);
+    let residue = match &plan.canaries {
+        Some(canaries) if may_look(&halt) => residue(canaries, plan.chaos.as_ref(), &mut service, now)?,
+        _ => None,
+    };
+    drop(service);
 
     let findings = Findings::of(vec![world.parts.recorder], now);
     let outcome = judge::Outcome {
@@ -187,14 +198,42 @@ fn simulate(
             id_scope: plan.id_scope.to_string(),
             throttle: Some(plan.scenario.mock.throttle.profile.clone()),
         },
-        halt: control.brake.held().unwrap_or(Halt::Settled),
+        halt,
         now,
         audit: None,
         machine: None,
         metrics,
         service_log: None,
+        registrations: Some(registrations),
+        residue,
     };
     Ok((judge::record(&plan, findings, outcome), herd))
+}
+
+/// The service, which knows the fleet and the canaries of the plan by their numbers.
+fn service(plan: &Plan) -> Result<Service, RunError> {
+    let mut config = resolve(&plan.scenario.mock, &plan.fleet, plan.calendar)?;
+    config.seed = Seed(plan.scenario.seed);
+    let mut devices = 0;
+    for plan in std::iter::once(plan).chain(plan.canaries.as_deref()) {
+        enrol(plan, &mut config, |plan, place| Ok(Some(truth::endorsement_key(plan.first + place))))?;
+        devices = plan.first + plan.scenario.fleet.devices;
+    }
+    Ok(Service::with_roster(config, &plan.scenario.fleet.id_prefix, devices).map_err(MockError::from)?)
+}
+
+/// What the run has left behind at its service, as canaries see it.
+fn residue(
+    canaries: &Plan,
+    timeline: Option<&Arc<Timeline>>,
+    used: &mut Service,
+    now: Moment,
+) -> Result<Option<Residue>, RunError> {
+    let patience = canaries.scenario.horizon.0;
+    let before = canary::visit(canaries, &mut service(canaries)?, None, Moment::START, patience);
+    let from = now + rest(canaries.quota(), canaries.scenario.fleet.devices);
+    let after = canary::visit(canaries, used, timeline, from, before.limit());
+    Ok(before.residue(&after))
 }
 
 fn preflight(plan: &Plan) -> Result<(), RunError> {
@@ -293,8 +332,6 @@ struct Simulation<'a> {
     places: Option<u32>,
     /// Devices that wait for a place, and when they should have booted.
     queue: VecDeque<(u32, Moment)>,
-    /// The one of them that has just been given its place.
-    called: Option<(u32, Moment)>,
     foresight: Span,
     /// Devices live alone no further than this; whatever changes all of them at an instant must not lie before it.
     frontier: Moment,
@@ -327,6 +364,11 @@ struct Parts {
 }
 
 impl Parts {
+    /// The device in whose name another one speaks.
+    fn name_of(&self, device: u32) -> u32 {
+        self.faults.as_ref().map_or(device, |faults| faults.name_of(device))
+    }
+
     /// A device's policy with its clock put off, if a fault does that now.
     fn policy(&mut self, now: Moment, device: u32, policy: &Policy) -> Option<Policy> {
         self.faults.as_mut()?.policy(now, device, policy)
@@ -384,12 +426,12 @@ impl Simulation<'_> {
                 // Some devices are ahead of others: the run ends where all of them stand.
                 end = self.furthest.max(self.now);
             }
-            let outage = self.world.parts.faults.as_ref().and_then(|faults| faults.next_outage());
-            self.frontier = end.min(self.now + self.foresight).min(outage.unwrap_or(Moment::FAR));
+            let cut = self.world.parts.faults.as_ref().and_then(|faults| faults.next_cut());
+            self.frontier = end.min(self.now + self.foresight).min(cut.unwrap_or(Moment::FAR));
             // While nobody is on the way, only a device that wakes before the last one came to rest matters.
             let last = if rest.is_still() { end.min(self.world.parts.recorder.last_settled()) } else { end };
             let ghost = self.ghosts.first_key_value().map(|(key, _)| key.0);
-            let until = [ghost, outage].into_iter().flatten().fold(last, Moment::min);
+            let until = [ghost, cut].into_iter().flatten().fold(last, Moment::min);
             let before = self.now;
             if let Some((at, device)) = self.wheel.pop(until) {
                 self.now = self.now.max(at);
@@ -410,7 +452,7 @@ impl Simulation<'_> {
                 }
                 self.ring(device);
                 self.call();
-            } else if outage.is_some_and(|outage| outage <= until) {
+            } else if cut.is_some_and(|cut| cut <= until) {
                 self.cut_power();
             } else if ghost.is_some_and(|ghost| ghost <= last) {
                 self.haunt();
@@ -438,10 +480,13 @@ impl Simulation<'_> {
         Ok(())
     }
 
-    /// Boots the devices that have just been given their place.
+    /// Boots devices that wait for a place, as far as there are places.
     fn call(&mut self) {
-        while let Some((next, intended)) = self.called.take() {
-            let due = self.boot(next, self.now, intended);
+        while self.places.is_some_and(|places| places > 0)
+            && let Some((next, intended)) = self.queue.pop_front()
+        {
+            self.world.parts.recorder.held(self.now.since(intended));
+            let due = self.boot(next, self.now);
             self.follow(next, due);
         }
     }
@@ -509,7 +554,7 @@ impl Simulation<'_> {
     /// What is due happens, and something else is due.
     fn happen(&mut self, device: u32, now: Moment, parcel: Parcel) -> Due {
         match parcel {
-            Parcel::Boot => self.boot(device, now, now),
+            Parcel::Boot => self.boot(device, now),
             Parcel::Time => {
                 if self.is_settled(device) {
                     self.world.parts.recorder.woke(device as usize, now);
@@ -534,23 +579,40 @@ impl Simulation<'_> {
             answer => match self.shelf.unpack(device, answer) {
                 Some(answer) => {
                     let reply = self.service.reply(now, &answer);
-                    self.step(device, now, Input::Reply(&reply))
+                    let knew = self.cells[device as usize].device.operation().is_some();
+                    let due = self.step(device, now, Input::Reply(&reply));
+                    let accepted = !knew && self.cells[device as usize].device.operation().is_some();
+                    let faults = self.world.parts.faults.as_mut().filter(|_| accepted);
+                    match faults.and_then(|faults| faults.reboot(now, device)) {
+                        Some(back) => {
+                            self.lose_power(device, now, back);
+                            Some((back, Parcel::Boot))
+                        }
+                        None => due,
+                    }
                 }
                 None => self.alarm(device),
             },
         }
     }
 
-    fn boot(&mut self, device: u32, now: Moment, intended: Moment) -> Due {
+    fn boot(&mut self, device: u32, now: Moment) -> Due {
+        if let Some(faults) = &mut self.world.parts.faults {
+            faults.has_power(device);
+        }
         if let Some(places) = &mut self.places {
             if *places == 0 {
-                self.queue.push_back((device, intended));
+                self.queue.push_back((device, now));
                 return None;
             }
             *places -= 1;
         }
-        self.world.parts.recorder.booted(device as usize, now);
-        self.step(device, now, Input::Boot { intended })
+        let Parts { recorder, faults, .. } = &mut self.world.parts;
+        recorder.booted(device as usize, now);
+        if let Some(faults) = faults {
+            faults.booted(now, device, &recorder.rest());
+        }
+        self.step(device, now, Input::Boot { intended: now })
     }
 
     /// Gives a device an input and says what its wish leads to.
@@ -584,7 +646,7 @@ impl Simulation<'_> {
                 let stands = now + self.leg(device, Leg::Connect);
                 match self.world.parts.faults.as_mut().map(|faults| faults.connect(now, device)) {
                     None => self.dispatch(device, stands, Parcel::Connection),
-                    Some(Connecting { delay, cut }) => {
+                    Some(Connecting { delay, cut, .. }) => {
                         self.dispatch_cut(device, stands + delay, Parcel::Connection, cut)
                     }
                 }
@@ -684,15 +746,16 @@ impl Simulation<'_> {
         let cell = &self.cells[device as usize];
         let Some(query) = query(operation, cell.device.operation()) else { return self.alarm(device) };
         let cohort = &self.world.cohorts[usize::from(cell.cohort)];
+        let number = self.world.parts.name_of(device);
         let truth = Truth {
             proof: cohort.proof,
             transport: cohort.transport,
             slot,
             expires_unix_secs: u64::from(expires_unix_secs),
-            name: (&self.prefix, device),
+            name: (&self.prefix, number),
             certificate: OnceCell::new(),
         };
-        let Answered { answer, delay } = self.service.ask(now, device, query, &truth);
+        let Answered { answer, delay } = self.service.ask(now, number, query, &truth);
         webhooks::forbid(&mut self.service, now);
         let returns = now + delay + self.leg(device, Leg::Service) + self.leg(device, Leg::Back);
         if let Some(cut) = self.world.parts.faults.as_mut().and_then(|faults| faults.cut(device)) {
@@ -708,15 +771,16 @@ impl Simulation<'_> {
         self.now = self.now.max(at);
         let Some(query) = query(ghost.operation, ghost.id.as_ref()) else { return };
         let cohort = &self.world.cohorts[usize::from(self.cells[device as usize].cohort)];
+        let number = self.world.parts.name_of(device);
         let truth = Truth {
             proof: cohort.proof,
             transport: cohort.transport,
             slot: ghost.slot,
             expires_unix_secs: u64::from(ghost.expires_unix_secs),
-            name: (&self.prefix, device),
+            name: (&self.prefix, number),
             certificate: OnceCell::new(),
         };
-        self.service.ask(self.now, device, query, &truth);
+        self.service.ask(self.now, number, query, &truth);
         webhooks::forbid(&mut self.service, self.now);
     }
 
@@ -724,34 +788,56 @@ impl Simulation<'_> {
         self.world.parts.faults.as_ref().is_some_and(|faults| faults.expects_outages())
     }
 
-    /// An outage begins: devices lose what they hold in memory, and boot when the power is back. What they had sent is
-    /// lost with them.
+    /// An outage begins, or a device's firmware crashes.
     fn cut_power(&mut self) {
         let parts = &mut self.world.parts;
         let Some(faults) = &mut parts.faults else { return };
-        self.now = faults.next_outage().map_or(self.now, |at| self.now.max(at));
+        self.now = faults.next_cut().map_or(self.now, |at| self.now.max(at));
+        if let Some(device) = faults.begin_crash() {
+            self.lose_power(device, self.now, self.now);
+            self.wheel.set(device, self.now);
+            self.call();
+            return;
+        }
         let Some((fault, window)) = faults.begin_outage() else { return };
         for device in 0..self.cells.len() as u32 {
             let parts = &mut self.world.parts;
-            let lost = parts.faults.as_mut().and_then(|faults| faults.power(fault, window, device));
-            let Some((back, remembers)) = lost else { continue };
-            let holds = parts.recorder.is_assigned(device as usize);
-            let cell = &mut self.cells[device as usize];
-            if (remembers && holds) || !parts.recorder.has_booted(device as usize) {
+            if !parts.recorder.has_booted(device as usize) {
                 continue;
             }
-            let on_its_way = cell.device.alarm().is_some();
-            self.shelf.unpack(device, cell.parcel);
-            (cell.device, cell.parcel) = (Device::new(), Parcel::Boot);
-            let session_bytes = self.world.cohorts[usize::from(cell.cohort)].session_bytes;
-            parts.sessions.get_mut(device as usize, session_bytes).fill(0);
-            parts.recorder.powered_off(device as usize, self.now);
-            self.note(device, self.now, Fate::Unfinished);
-            self.wheel.set(device, back.max(self.now));
-            if on_its_way {
-                self.free_place();
-                self.call();
+            let Some(faults) = &mut parts.faults else { return };
+            let before = faults.is_back(device);
+            if before.is_none() && parts.recorder.is_dark(device as usize) {
+                // It waits for its place and draws no power.
+                continue;
             }
+            let holds = parts.recorder.is_assigned(device as usize);
+            let Some(back) = faults.power(fault, window, device, holds) else { continue };
+            // Where it has none already, what began before may last longer.
+            let back = back.max(before.unwrap_or(self.now));
+            self.lose_power(device, self.now, back);
+            self.wheel.set(device, back);
+        }
+        self.call();
+    }
+
+    /// A device loses its power and what it holds in memory, and boots when its alarm rings. What it had sent is lost with
+    /// it; its place is another one's.
+    fn lose_power(&mut self, device: u32, now: Moment, back: Moment) {
+        let parts = &mut self.world.parts;
+        let cell = &mut self.cells[device as usize];
+        let on_its_way = cell.device.alarm().is_some();
+        self.shelf.unpack(device, cell.parcel);
+        (cell.device, cell.parcel) = (Device::new(), Parcel::Boot);
+        let session_bytes = self.world.cohorts[usize::from(cell.cohort)].session_bytes;
+        parts.sessions.get_mut(device as usize, session_bytes).fill(0);
+        parts.recorder.powered_off(device as usize, now);
+        if let Some(faults) = &mut parts.faults {
+            faults.lost_power(device, back, &parts.recorder.rest());
+        }
+        self.note(device, now, Fate::Unfinished);
+        if on_its_way {
+            self.free_place();
         }
     }
 
@@ -767,7 +853,6 @@ impl Simulation<'_> {
     fn free_place(&mut self) {
         if let Some(places) = &mut self.places {
             *places += 1;
-            self.called = self.queue.pop_front();
         }
     }
 
@@ -810,11 +895,15 @@ mod tests {
     use super::*;
     use crate::Registry;
 
-    fn record_of(text: &str, line: &mut dyn Iterator<Item = u32>, foresight: Span) -> String {
+    fn plan_of(text: &str) -> Plan {
         let scenario = Scenario::read(text, "t.toml", &[]).unwrap();
         let registry =
             Registry::new(&[&fleetstorm_plugin_retry::ENTRY, &fleetstorm_plugin_symmetric_key::ENTRY]);
-        let plan = Plan::new(scenario, &registry, Calendar::VIRTUAL).unwrap();
+        Plan::new(scenario, &registry, Calendar::VIRTUAL).unwrap()
+    }
+
+    fn record_of(text: &str, line: &mut dyn Iterator<Item = u32>, foresight: Span) -> String {
+        let plan = plan_of(text);
         let (record, _) = simulate(plan, &Control::default(), None, line, foresight).unwrap();
         serde_json::to_string(&record).unwrap()
     }
@@ -843,6 +932,26 @@ mod tests {
         for text in [&places, &mixed] {
             let ahead = record_of(text, &mut (0..600), FORESIGHT);
             assert_eq!(ahead, record_of(text, &mut (0..600), Span::ZERO), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_fault_that_is_not_healed_is_residue() {
+        for fault in ["service.throttle\"", "net.refused\"", "net.blackhole\", phase = \"answer\""] {
+            let text = format!("[fleet]\ndevices = 5\n[[chaos]]\nfault = {{ kind = \"{fault} }}\n");
+            let plan = plan_of(&text);
+            let (timeline, canaries) = (plan.chaos.clone().unwrap(), plan.canaries.as_ref().unwrap());
+            let mut service = service(&plan).unwrap();
+            service.disturb(timeline.rules(&[Layer::Service]), "dev-");
+            let mut look = |secs| {
+                let now = Moment::START + Span::from_secs(secs);
+                residue(canaries, Some(&timeline), &mut service, now).unwrap().unwrap()
+            };
+            let dirty = look(0);
+            assert!(!dirty.clean, "{fault}: {dirty:?}");
+            timeline.heal();
+            let clean = look(1_000);
+            assert!(clean.clean, "{fault}: {clean:?}");
         }
     }
 

@@ -9,17 +9,18 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use fleetstorm_model::chaos::Layer;
+use fleetstorm_model::chaos::{Layer, Timeline};
 use fleetstorm_model::outcome::Fault;
 use fleetstorm_model::random::Seed;
 use fleetstorm_model::scenario::{TargetKind, Transport};
 use fleetstorm_model::service::Service;
-use fleetstorm_model::time::Moment;
+use fleetstorm_model::time::{Moment, Span};
 use fleetstorm_reports::Record;
-use fleetstorm_reports::record::{Clock as ClockKind, Target};
+use fleetstorm_reports::record::{Clock as ClockKind, Residue, Target};
 use rustls::pki_types::CertificateDer;
 use tokio::io::DuplexStream;
 
+use crate::chaos::canary::{self, Met};
 use crate::chaos::{Guards, ShardChaos, netem, steady};
 use crate::clock::{Alarms, Clock};
 use crate::connect::{Weather, Weathered};
@@ -49,7 +50,7 @@ const PIPE_BYTES: usize = 8 * 1024;
 /// The scenario's target is not the embedded mock, or the mock's configuration is contradictory.
 pub fn run(mut plan: Plan, control: &Control) -> Result<Record, RunError> {
     netem::refuse(&plan)?;
-    steady::check(&mut plan, run)?;
+    steady::check(&mut plan, control, run)?;
     if plan.scenario.target.kind != TargetKind::Mock {
         return Err(RunError::Preflight(
             "virtual time needs the embedded mock: a real server does not wait for it; use --clock wall"
@@ -72,10 +73,7 @@ pub fn run(mut plan: Plan, control: &Control) -> Result<Record, RunError> {
     control.show(vec![Arc::clone(&gauges)]);
     let recorder =
         Recorder::new(cohort, plan.cohorts.len(), gauges, rest).with_lives(plan.living()).watching(watch);
-    let mut config = resolve(&plan.scenario.mock, &plan.fleet, plan.calendar)?;
-    config.seed = Seed(plan.scenario.seed);
-    enrol(&plan, &mut config, endorsement_key)?;
-    let mut service = Service::new(config).map_err(MockError::from)?;
+    let mut service = service(&plan)?;
     if let Some(timeline) = &plan.chaos {
         service.disturb(timeline.rules(&[Layer::Service]), &plan.scenario.fleet.id_prefix);
     }
@@ -83,42 +81,14 @@ pub fn run(mut plan: Plan, control: &Control) -> Result<Record, RunError> {
     let log = ServiceLog::start(plan.scenario.mock.log.as_ref(), true)?;
 
     let local = tokio::task::LocalSet::new();
-    let (shard, now, house) = local.block_on(&runtime, async {
+    let (shard, now, books, looked) = local.block_on(&runtime, async {
         let clock = Clock::start();
         let house = House::new(service, clock, HOP, plan.scenario.mock.mqtt, None, log);
         if let Some(timeline) = &plan.chaos {
             house.arm(timeline, &plan.scenario.fleet.id_prefix);
         }
         let alarms = Alarms::of_tokio(clock);
-        let cohorts = plan.cohorts.iter().zip(&plan.scenario.cohorts).map(|(planned, cohort)| Cohort {
-            policy: planned.policy.clone(),
-            life: planned.life.clone(),
-            retry: planned.retry.clone(),
-            connect: Pipes {
-                house: Rc::clone(&house),
-                certificates: planned.certificates,
-                transport: cohort.transport,
-            },
-            id_scope: Arc::clone(&plan.id_scope),
-            carrier: Carrier {
-                transport: cohort.transport,
-                host: http::HeaderValue::from_static("global.azure-devices-provisioning.net"),
-                keep_alive_secs: cohort.keep_alive_secs(),
-                clock,
-            },
-        });
-        let shard = Rc::new(Shard {
-            clock,
-            alarms: alarms.clone(),
-            seed: Seed(plan.scenario.seed),
-            cohorts: cohorts.collect(),
-            recorder: recorder.into(),
-            chaos: plan.chaos.as_ref().map(|timeline| Rc::new(ShardChaos::new(timeline))),
-            governor: Governor::new(None, &Arc::new(AtomicU64::new(0)), 1, brake.clone()),
-            hubs: HubNames::default(),
-            // Virtual time stands still while an attestation works.
-            aside: None,
-        });
+        let shard = shard(&plan, plan.chaos.as_ref(), &house, &alarms, recorder, &brake);
         let horizon = Moment::START + plan.scenario.horizon.0;
         let limit = plan.scenario.fleet.max_concurrent.map(|limit| limit as usize);
         tokio::select! {
@@ -128,9 +98,24 @@ pub fn run(mut plan: Plan, control: &Control) -> Result<Record, RunError> {
             () = guarded(guards, clock, &alarms, &brake) => {}
             () = drive_all(Rc::clone(&shard), members, limit, horizon) => {}
         }
-        (shard, clock.now(), house)
+        let now = clock.now();
+        if let Some(timeline) = &plan.chaos {
+            timeline.heal();
+        }
+        let counted = |service: &Service| (service.metrics().clone(), service.registrations() as u64);
+        let (metrics, registrations) = counted(&house.service.borrow());
+        let books = (metrics, registrations, house.finish_log());
+        let halt = brake.held().unwrap_or(Halt::Settled);
+        let looked = match &plan.canaries {
+            Some(canaries) if canary::may_look(&halt) => {
+                residue(canaries, plan.chaos.as_ref(), &house, &alarms, control).await
+            }
+            _ => Ok(None),
+        };
+        (shard, now, books, looked)
     });
     drop(local);
+    let (metrics, registrations, service_log) = books;
     let shard =
         Rc::try_unwrap(shard).map_err(|_| RunError::Driver("a device outlived its shard".to_owned()))?;
 
@@ -147,10 +132,109 @@ pub fn run(mut plan: Plan, control: &Control) -> Result<Record, RunError> {
         now,
         audit: None,
         machine: None,
-        metrics: house.service.borrow().metrics().clone(),
-        service_log: house.finish_log(),
+        metrics,
+        service_log,
+        registrations: Some(registrations),
+        residue: looked?,
     };
     Ok(judge::record(&plan, findings, outcome))
+}
+
+/// The embedded mock's service, which knows the canaries of the plan too.
+fn service(plan: &Plan) -> Result<Service, RunError> {
+    let mut config = resolve(&plan.scenario.mock, &plan.fleet, plan.calendar)?;
+    config.seed = Seed(plan.scenario.seed);
+    for plan in std::iter::once(plan).chain(plan.canaries.as_deref()) {
+        enrol(plan, &mut config, endorsement_key)?;
+    }
+    Ok(Service::new(config).map_err(MockError::from)?)
+}
+
+/// The devices of a plan, in front of a house.
+fn shard(
+    plan: &Plan,
+    chaos: Option<&Arc<Timeline>>,
+    house: &Rc<House>,
+    alarms: &Alarms,
+    recorder: Recorder,
+    brake: &Brake,
+) -> Rc<Shard<Pipes>> {
+    let clock = house.clock;
+    let cohorts = plan.cohorts.iter().zip(&plan.scenario.cohorts).map(|(planned, cohort)| Cohort {
+        policy: planned.policy.clone(),
+        life: planned.life.clone(),
+        retry: planned.retry.clone(),
+        connect: Pipes {
+            house: Rc::clone(house),
+            certificates: planned.certificates,
+            transport: cohort.transport,
+        },
+        id_scope: Arc::clone(&plan.id_scope),
+        carrier: Carrier {
+            transport: cohort.transport,
+            host: http::HeaderValue::from_static("global.azure-devices-provisioning.net"),
+            keep_alive_secs: cohort.keep_alive_secs(),
+            clock,
+        },
+    });
+    Rc::new(Shard {
+        clock,
+        alarms: alarms.clone(),
+        seed: Seed(plan.scenario.seed),
+        cohorts: cohorts.collect(),
+        recorder: recorder.into(),
+        chaos: chaos.map(|timeline| Rc::new(ShardChaos::new(timeline))),
+        governor: Governor::new(None, &Arc::new(AtomicU64::new(0)), 1, brake.clone()),
+        hubs: HubNames::default(),
+        // Virtual time stands still while an attestation works.
+        aside: None,
+    })
+}
+
+/// What the run has left behind at its house, as canaries see it.
+async fn residue(
+    canaries: &Plan,
+    timeline: Option<&Arc<Timeline>>,
+    house: &Rc<House>,
+    alarms: &Alarms,
+    control: &Control,
+) -> Result<Option<Residue>, RunError> {
+    let from = house.clock.now() + canary::rest(canaries.quota(), canaries.scenario.fleet.devices);
+    let twin = House::new(service(canaries)?, house.clock, HOP, house.mqtt, None, None);
+    let before = visit(canaries, None, &twin, alarms, (from, canaries.scenario.horizon.0), control).await?;
+    let from = from.max(house.clock.now());
+    let after = visit(canaries, timeline, house, alarms, (from, before.limit()), control).await?;
+    Ok(before.residue(&after).filter(|_| !control.is_interrupted()))
+}
+
+/// Lets the devices of a plan come to a house from a moment on, for so long at most.
+async fn visit(
+    plan: &Plan,
+    timeline: Option<&Arc<Timeline>>,
+    house: &Rc<House>,
+    alarms: &Alarms,
+    (from, patience): (Moment, Span),
+    control: &Control,
+) -> Result<Met, RunError> {
+    let brake = control.stage().brake;
+    let mut members = plan.members(0, 1)?;
+    for member in &mut members {
+        member.arrival = from;
+    }
+    let recorder = |membership: &[u16]| {
+        let rest = Rest::new(membership.len() as u64, brake.clone());
+        Recorder::new(membership.to_vec(), plan.cohorts.len(), Arc::default(), rest)
+    };
+    let shard = shard(plan, timeline, house, alarms, recorder(&plan.membership), &brake);
+    let end = from + patience;
+    tokio::select! {
+        biased;
+        () = brake.pulled() => {}
+        () = alarms.at(end) => {}
+        () = drive_all(Rc::clone(&shard), members, None, end) => {}
+    }
+    let recorder = shard.recorder.replace(recorder(&[]));
+    Ok(Met::of(&Findings::of(vec![recorder], house.clock.now()), from))
 }
 
 /// Looks at the guardrails once a second; never returns.
@@ -209,5 +293,48 @@ impl Pipes {
             }
         }
         ours
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fleetstorm_model::scenario::Scenario;
+    use fleetstorm_model::time::Calendar;
+
+    use super::*;
+    use crate::Registry;
+
+    /// A run with a fault that its canaries meet, because nobody heals it, and again once it is healed.
+    #[test]
+    fn a_fault_that_is_not_healed_is_residue() {
+        for fault in ["service.error\", status = 503", "net.refused\"", "http.status\", status = 502"] {
+            let text = format!("[fleet]\ndevices = 5\n[[chaos]]\nfault = {{ kind = \"{fault} }}\n");
+            let scenario = Scenario::read(&text, "t.toml", &[]).unwrap();
+            let registry =
+                Registry::new(&[&fleetstorm_plugin_retry::ENTRY, &fleetstorm_plugin_symmetric_key::ENTRY]);
+            let plan = Plan::new(scenario, &registry, Calendar::VIRTUAL).unwrap();
+            let (timeline, canaries) = (plan.chaos.clone().unwrap(), plan.canaries.as_ref().unwrap());
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .start_paused(true)
+                .build()
+                .unwrap();
+            tokio::task::LocalSet::new().block_on(&runtime, async {
+                let mut service = service(&plan).unwrap();
+                service.disturb(timeline.rules(&[Layer::Service]), "dev-");
+                let clock = Clock::start();
+                let house = House::new(service, clock, HOP, plan.scenario.mock.mqtt, None, None);
+                house.arm(&timeline, "dev-");
+                let (alarms, control) = (Alarms::of_tokio(clock), Control::default());
+                let look = async || {
+                    residue(canaries, Some(&timeline), &house, &alarms, &control).await.unwrap().unwrap()
+                };
+                let dirty = look().await;
+                assert!(!dirty.clean, "{fault}: {dirty:?}");
+                timeline.heal();
+                let clean = look().await;
+                assert!(clean.clean, "{fault}: {clean:?}");
+            });
+        }
     }
 }

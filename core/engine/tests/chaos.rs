@@ -76,6 +76,9 @@ fn a_fault_means_the_same_in_a_simulation_and_as_bytes() {
         "{ kind = \"service.operation-lost\" }",
         "{ kind = \"service.key-rotation\" }",
         "{ kind = \"service.clock\", offset = \"3h\" }",
+        "{ kind = \"service.allocation-slow\", delay = { kind = \"constant\", delay = \"4s\" } }",
+        "{ kind = \"service.duplicate-race\" }",
+        "{ kind = \"fleet.reboot\", off = \"5s\" }",
     ] {
         for transport in ["https", "mqtt", "amqp"] {
             let text = fleet(transport, &format!("[[chaos]]\nfault = {fault}\n{half}"));
@@ -158,6 +161,149 @@ fn power_fails_in_the_middle_of_a_registration_and_after_an_event() {
         assert!(record.totals.billable > 40, "those in the middle had to begin again");
         assert!(record.chaos.faults[0].devices > 0);
     }
+}
+
+/// What came of a fault, told of runs of both virtual clocks that have to agree.
+fn on_both_clocks(text: &str) -> Record {
+    let (simulated, wired) = (simulated(text), wired(text));
+    assert_eq!(simulated.totals.assigned, wired.totals.assigned);
+    assert_eq!(ends(&simulated), ends(&wired));
+    let told = |record: &Record| {
+        let faults = record.chaos.faults.iter();
+        faults.map(|fault| (fault.fired, fault.devices, fault.exercised.clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&simulated), told(&wired));
+    let clean = |record: &Record| record.chaos.residue.as_ref().map(|residue| residue.clean);
+    assert_eq!((clean(&simulated), clean(&wired)), (Some(true), Some(true)), "{:?}", wired.chaos.residue);
+    assert!(wired.chaos.faults[0].fired > 0, "{:?}", wired.chaos.faults[0]);
+    wired
+}
+
+#[test]
+fn a_cache_is_lost_and_nobody_else_is_disturbed() {
+    let text = fleet(
+        "https",
+        "[[chaos]]\nfault = { kind = \"fleet.cache-loss\", spread = \"3s\" }\nstart = \"5s\"\nduration = \"1s\"\n",
+    );
+    let record = on_both_clocks(&text);
+    let lost = record.chaos.faults[0].devices;
+    assert!((10..=20).contains(&lost), "about those who had a hub after 5 s: {lost}");
+    assert_eq!((record.totals.assigned, record.totals.billable), (40, 40 + lost));
+}
+
+#[test]
+fn a_device_that_reboots_in_mid_flow_begins_again() {
+    for transport in ["https", "mqtt", "amqp"] {
+        let text = fleet(
+            transport,
+            "[[chaos]]\nfault = { kind = \"fleet.reboot\", off = \"2s\", reboot_spread = \"2s\" }\n\
+             count = { per = \"device\", first = 1 }\n",
+        );
+        let record = on_both_clocks(&text);
+        assert_eq!((record.totals.assigned, record.totals.billable), (40, 80), "{transport}");
+    }
+}
+
+#[test]
+fn firmware_that_crashes_comes_back_to_the_service_until_it_is_healed() {
+    let text = fleet(
+        "https",
+        "[[chaos]]\nfault = { kind = \"fleet.firmware-loop\", every = \"5s\" }\nstart = \"20s\"\nduration = \"30s\"\n\
+         select = { share = 0.5 }\n",
+    );
+    let record = on_both_clocks(&text);
+    let devices = record.chaos.faults[0].devices;
+    assert_eq!(record.totals.assigned, 40);
+    let more = record.totals.billable - 40;
+    assert!((5 * devices..=7 * devices).contains(&more), "{more} registrations of {devices} devices");
+    assert!(record.duration_ns > 48_000_000_000, "the run does not end between two crashes");
+}
+
+#[test]
+fn a_failover_breaks_connections_and_takes_a_part_of_the_quota() {
+    for transport in ["https", "mqtt", "amqp"] {
+        let failover =
+            "[[chaos]]\nfault = { kind = \"service.failover\" }\nstart = \"5s\"\nduration = \"10s\"\n";
+        let record = on_both_clocks(&fleet(transport, failover));
+        assert_eq!(record.totals.assigned, 40, "{transport}");
+        assert!(record.totals.connections > 40, "{transport}: some had to connect anew");
+    }
+    let scarce = |chaos: &str| {
+        let text = fleet("https", chaos).replace("profile = \"unlimited\"", "rate = \"240/min\"\nburst = 1");
+        simulated(&text).totals.throttled
+    };
+    let failover = "[[chaos]]\nfault = { kind = \"service.failover\", quota = 0.5 }\n";
+    assert!(scarce(failover) > 2 * scarce("") + 10, "half of the quota is gone");
+}
+
+#[test]
+fn copies_of_a_device_come_under_its_name() {
+    let copies = "[[chaos]]\nfault = { kind = \"fleet.duplicate-ids\" }\n";
+    // The door of MQTT closes the older one of two connections of one name, which a simulation has no sessions for.
+    let mqtt = wired(&fleet("mqtt", copies));
+    assert!(mqtt.chaos.faults[0].fired > 20 && mqtt.totals.assigned == 40, "{:?}", mqtt.chaos.faults[0]);
+    for transport in ["https", "amqp"] {
+        let record = on_both_clocks(&fleet(transport, copies));
+        assert_eq!((record.chaos.faults[0].devices, record.totals.assigned), (20, 40), "{transport}");
+        assert!(record.chaos.faults[0].note.contains("20 registrations"), "{:?}", record.chaos.faults[0]);
+    }
+}
+
+/// A device that boots again after an outage asks for a place like any other.
+#[test]
+fn places_are_given_in_the_order_in_which_they_are_asked_for() {
+    let chaos = "[[chaos]]\nfault = { kind = \"fleet.power-outage\", off = \"10s\", keep_cache = 0.0 }\n\
+                 start = \"11500ms\"\nduration = \"1s\"\n";
+    let text = fleet("https", chaos).replace("devices = 40", "devices = 40\nmax_concurrent = 3");
+    // As long as on a pipe, or other devices would have had their hub when the power fails.
+    let quick = |part| format!("{part} = {{ kind = \"constant\", delay = \"1ms\" }}\n");
+    let text = format!("{text}[network]\n{}", ["connect", "hop", "service"].map(quick).concat());
+    let (simulated, wired) = (simulated(&text), wired(&text));
+    assert_eq!(ends(&simulated), ends(&wired));
+    assert_eq!((wired.totals.assigned, wired.totals.billable > 40), (40, true));
+    let at_once = |record: &Record| record.series.in_flight.iter().copied().max();
+    assert!(at_once(&simulated) <= Some(3) && at_once(&wired) <= Some(3), "{:?}", at_once(&wired));
+    assert_eq!(simulated.held_back.devices, wired.held_back.devices);
+    assert!(wired.held_back.devices > 40, "most of them waited twice: {:?}", wired.held_back);
+}
+
+#[test]
+fn a_fault_tells_which_checks_it_exercised() {
+    let text = fleet(
+        "https",
+        "[[chaos]]\nname = \"storm\"\nfault = { kind = \"service.throttle\", retry_after = [\"5\"] }\n\
+         count = { per = \"device\", first = 1 }\nselect = { share = 0.5 }\n\
+         [[chaos]]\nname = \"later\"\nfault = { kind = \"net.refused\" }\nstart = \"9m\"\nmin_fired = 0\n",
+    );
+    for record in [simulated(&text), wired(&text)] {
+        let [storm, later] = &record.chaos.faults[..] else { panic!("{:?}", record.chaos) };
+        let floor =
+            storm.exercised.iter().find(|met| met.check == "retry-after-floor").expect("a 429 named a wait");
+        assert_eq!((floor.occasions, floor.broken), (storm.devices, 0));
+        let all = record.practice.checks.iter().find(|check| check.id == floor.check).unwrap();
+        assert!(all.exercised >= floor.occasions);
+        assert_eq!(later.exercised, []);
+    }
+}
+
+#[test]
+fn clean_devices_come_online_after_the_last_fault() {
+    let storm = "[[chaos]]\nfault = { kind = \"service.throttle\" }\nduration = \"20s\"\n";
+    for transport in ["https", "mqtt"] {
+        let text = fleet(transport, storm).replace("base_ms = 10000", "base_ms = 300");
+        for record in
+            [simulated(&text), wired(&text), lived(&text.replace("20s", "2s").replace("4/s", "40/s"))]
+        {
+            let residue = record.chaos.residue.as_ref().expect("somebody looked");
+            assert!(residue.clean && residue.note.contains("3 of 3"), "{residue:?}");
+            assert_eq!(
+                (record.totals.devices, record.totals.assigned),
+                (40, 40),
+                "canaries are not the fleet's"
+            );
+        }
+    }
+    assert_eq!(simulated(&fleet("https", "")).chaos.residue, None, "nothing was to stay behind");
 }
 
 #[test]

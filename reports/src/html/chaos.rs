@@ -34,7 +34,8 @@ pub(super) fn section(record: &Record) -> Option<Section> {
             (more(FAULTS_MAX, found.faults.len(), "faults"))
             p.note { "Felt: a larger share of the attempts went wrong than before. Back: as many devices came to rest as \
                 the quota lets through, for a minute, or none was waiting. The worst occurrence is told; the charts of the \
-                load show when each fault was on." }
+                load show when each fault was on. Exercised: the checks of the audit that devices met after the fault had hit \
+                them, until they came to rest." }
         }
         @if let Some(steady) = &found.steady_state {
             @let held = steady.objectives.iter().filter(|one| one.status == ObjectiveStatus::Passed).count();
@@ -68,6 +69,9 @@ fn row(fault: &Fault) -> Vec<Markup> {
         html! {
             (clipped(&fault.name, NAME_MAX))
             @if fault.name != fault.kind { span.under { (fault.kind) } }
+            @if !fault.exercised.is_empty() {
+                span.under { "exercised " (clipped(&chaos::exercised(fault), SENTENCE_MAX)) }
+            }
             @if !fault.note.is_empty() { span.under { (clipped(&fault.note, SENTENCE_MAX)) } }
         },
         html! { span class={ "state " (class) } { span aria-hidden="true" { (sign) " " } (chaos::word(fault.status)) } },
@@ -108,7 +112,7 @@ pub(super) fn bands(record: &Record) -> Option<Layer> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Chaos, Guardrail, Residue};
+    use crate::record::{Chaos, Exercised, Guardrail, Residue};
 
     fn record() -> Record {
         let mut record = crate::testing::record();
@@ -131,6 +135,7 @@ mod tests {
                 first_ns: Some(30_000_000_000),
                 last_ns: Some(59_000_000_000),
                 windows: vec![window],
+                exercised: vec![Exercised { check: "poll-rate".into(), occasions: 9, broken: 0 }],
                 status: FaultStatus::Failed,
                 note: "the fleet locked up".into(),
             }],
@@ -144,9 +149,14 @@ mod tests {
     #[test]
     fn the_page_tells_each_fault_and_shows_it_on_the_load() {
         let page = crate::html(&record());
-        for expected in
-            ["&lt;storm&gt;", "1,234 of 4,000", "the fleet locked up", "never breached", "No residue"]
-        {
+        for expected in [
+            "&lt;storm&gt;",
+            "1,234 of 4,000",
+            "exercised poll-rate",
+            "the fleet locked up",
+            "never breached",
+            "No residue",
+        ] {
             assert!(page.contains(expected), "{expected}");
         }
         assert!(page.contains("a fault is on") && page.contains("class=\"bands purple\""));

@@ -97,6 +97,7 @@ fn circumstances(record: &Record) -> Markup {
         End::Interrupted => "by hand".to_owned(),
         End::Guardrail { rule } => format!("by the guardrail {}", clipped(rule, NAME_MAX)),
         End::Ceiling { ceiling } => format!("by the ceiling {}", clipped(ceiling, NAME_MAX)),
+        End::Broken { what } => format!("by a failure of the tool: {}", clipped(what, SENTENCE_MAX)),
     };
     html! {
         dl.circumstances {

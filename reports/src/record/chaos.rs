@@ -35,7 +35,7 @@ pub struct Fault {
     pub name: String,
     /// What went wrong, such as `net.reset`.
     pub kind: String,
-    /// Where: `network`, `service` or `fleet`.
+    /// Where: `network`, `service`, `protocol` or `fleet`.
     pub layer: String,
     /// Occasions on which it was on and its selection fitted; packets, where it hit such.
     pub eligible: u64,
@@ -51,10 +51,24 @@ pub struct Fault {
     pub last_ns: Option<u64>,
     /// When it was on, as far as the run got.
     pub windows: Vec<FaultWindow>,
+    /// The checks of the best-practice audit that watched devices met after it had hit them and before they came to rest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exercised: Vec<Exercised>,
     /// What is to be said of it.
     pub status: FaultStatus,
     /// One sentence for a person: why it is not as it should be.
     pub note: String,
+}
+
+/// A check that devices met under a fault.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Exercised {
+    /// The check's id in the audit, such as `retry-after-floor`.
+    pub check: String,
+    /// How often they could have broken it.
+    pub occasions: u64,
+    /// How often they did.
+    pub broken: u64,
 }
 
 /// One occurrence of a fault.

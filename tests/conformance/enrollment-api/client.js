@@ -74,6 +74,16 @@ const steps = {
     assert.equal(info.version, 3);
     await client.deleteIndividualEnrollment("node-x509");
 
+    const references = { caReferences: { primary: "held", secondary: "held" } };
+    const referring = { enrollmentGroupId: "node-ref", attestation: { type: "x509", x509: references } };
+    const held = bodyOf(await client.createOrUpdateEnrollmentGroup(referring));
+    assert.deepEqual(held.attestation.x509, references);
+    assert.deepEqual(bodyOf(await client.getEnrollmentGroup("node-ref")), held);
+    referring.attestation.x509.caReferences = { primary: "absent" };
+    referring.etag = held.etag;
+    await refused(client.createOrUpdateEnrollmentGroup(referring), 400);
+    await client.deleteEnrollmentGroup("node-ref");
+
     const signing = { signingCertificates: { primary: { certificate } } };
     const group = { enrollmentGroupId: "node-ca", attestation: { type: "x509", x509: signing } };
     const made = bodyOf(await client.createOrUpdateEnrollmentGroup(group));

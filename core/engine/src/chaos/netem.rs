@@ -90,6 +90,10 @@ fn no_tool(error: &ToolError) -> RunError {
     RunError::Preflight(format!("faults of packets need a network of the run's own: {error}"))
 }
 
+fn untold(error: &ToolError) -> String {
+    format!("the kernel's netem cannot be told what to do: {error}")
+}
+
 /// The emulator at the one device of this thread's own network.
 pub(crate) struct Netem {
     /// What it does.
@@ -118,23 +122,16 @@ impl Netem {
 
     /// Does to packets what the timeline says of the first moment, so that it is not late.
     pub(crate) fn begin(&mut self, timeline: &Timeline) -> Result<(), RunError> {
-        self.turn(timeline, timeline.packets(Moment::START), Moment::START).map_err(RunError::from)
+        self.turn(timeline, timeline.packets(Moment::START), Moment::START)
+            .map_err(|error| RunError::Driver(untold(&error)))
     }
 
-    /// Does to packets what the timeline says from then on, and counts what came of it, until `stopped` is hung up. Pulls
-    /// the brake if that becomes impossible.
-    pub(crate) fn follow(
-        mut self,
-        timeline: &Timeline,
-        clock: Clock,
-        brake: &Brake,
-        stopped: &Receiver<()>,
-    ) -> Result<(), RunError> {
-        let followed = self.keep(timeline, clock, stopped);
-        if followed.is_err() {
-            brake.pull(Halt::Interrupted);
+    /// Does to packets what the timeline says from then on, and counts what came of it, until `stopped` is hung up: then
+    /// nothing. Breaks the run off if that becomes impossible.
+    pub(crate) fn follow(mut self, timeline: &Timeline, clock: Clock, brake: &Brake, stopped: &Receiver<()>) {
+        if let Err(error) = self.keep(timeline, clock, stopped) {
+            brake.pull(Halt::Broken(untold(&error)));
         }
-        followed.map_err(RunError::from)
     }
 
     fn keep(&mut self, timeline: &Timeline, clock: Clock, stopped: &Receiver<()>) -> Result<(), ToolError> {
@@ -292,12 +289,6 @@ enum ToolError {
     Unclear { why: String, told: String },
     #[error("its {dial} is {is} and should be {should_be}")]
     Ignored { dial: &'static str, is: f64, should_be: f64 },
-}
-
-impl From<ToolError> for RunError {
-    fn from(error: ToolError) -> Self {
-        Self::Driver(format!("the kernel's netem cannot be told what to do: {error}"))
-    }
 }
 
 /// Runs one of iproute2's tools in this thread's network.

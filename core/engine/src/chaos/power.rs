@@ -1,8 +1,8 @@
-//! When power fails: the outages of a timeline, one after the other.
+//! When power fails: the outages of a timeline, and other faults that begin with a cut, one after the other.
 
 use std::sync::Arc;
 
-use fleetstorm_model::chaos::{FaultKind, Timeline, Window};
+use fleetstorm_model::chaos::{Timeline, Window};
 use fleetstorm_model::time::Moment;
 
 /// The outages that have not begun yet.
@@ -14,10 +14,12 @@ pub(crate) struct Outages {
 
 impl Outages {
     pub(crate) fn new(timeline: &Arc<Timeline>, horizon: Moment) -> Self {
-        let is_outage = |kind: &FaultKind| matches!(kind, FaultKind::FleetPowerOutage { .. });
         let faults = timeline.faults().iter().enumerate();
         Self {
-            faults: faults.filter(|(_, fault)| is_outage(&fault.kind)).map(|(place, _)| (place, 0)).collect(),
+            faults: faults
+                .filter(|(_, fault)| fault.kind.begins_with_a_cut())
+                .map(|(place, _)| (place, 0))
+                .collect(),
             horizon,
         }
     }

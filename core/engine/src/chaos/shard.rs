@@ -24,25 +24,24 @@ pub(crate) struct ShardChaos {
     begun: RefCell<Vec<(usize, Window)>>,
     /// How many have begun; closed after the last one.
     news: RefCell<Option<watch::Sender<usize>>>,
-    /// Whether power can fail at all.
-    outages: bool,
+    /// Whether devices can lose their power at all.
+    cuts: bool,
     told: Cell<bool>,
 }
 
-/// How often a shard looks whether the event has come that an outage waits for.
+/// How often a shard looks whether the event has come that an outage waits for, and how long its devices may take to hear
+/// of one.
 const LOOK: Span = Span::from_millis(100);
 
 impl ShardChaos {
     pub(crate) fn new(timeline: &Arc<Timeline>) -> Self {
-        let outages =
-            timeline.faults().iter().any(|fault| matches!(fault.kind, FaultKind::FleetPowerOutage { .. }));
         Self {
             rules: timeline.rules(&[Layer::Network, Layer::Fleet]).into(),
-            network: timeline.faults().iter().any(|fault| fault.kind.sees_connections()),
+            network: timeline.has(Layer::Network),
             fleet: timeline.has(Layer::Fleet),
             begun: RefCell::default(),
             news: Some(watch::Sender::new(0)).into(),
-            outages,
+            cuts: timeline.faults().iter().any(|fault| fault.kind.cuts_power()),
             told: Cell::new(timeline.waits_for_events()),
             timeline: Arc::clone(timeline),
         }
@@ -53,9 +52,19 @@ impl ShardChaos {
         self.network
     }
 
-    /// Whether power can fail.
-    pub(crate) fn has_outages(&self) -> bool {
-        self.outages
+    /// Whether devices can lose their power.
+    pub(crate) fn cuts_power(&self) -> bool {
+        self.cuts
+    }
+
+    /// A device boots: when its firmware will crash, if it does.
+    pub(crate) fn crash(&self, occasion: &Occasion) -> Option<Moment> {
+        self.rules.borrow_mut().crash(occasion)
+    }
+
+    /// The service has accepted a device's registration: when it is back, if it reboots now.
+    pub(crate) fn reboot(&self, occasion: &Occasion) -> Option<Moment> {
+        if self.cuts { self.rules.borrow_mut().reboot(occasion) } else { None }
     }
 
     pub(crate) fn connect(&self, occasion: &Occasion) -> Connecting {
@@ -113,7 +122,8 @@ impl ShardChaos {
             }
         }
         self.news.take();
-        alarms.at(back).await;
+        // Those whom the last one hits have heard of it by then, and are not at rest any more.
+        alarms.at(back.max(clock.now() + LOOK)).await;
     }
 
     /// Follows the power of one device from now on.
@@ -130,7 +140,7 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    /// Returns when the device's power fails, with the moment at which it is back; `None` if it will not fail any more.
+    /// Returns when the device's power fails, with the moment at which it is back; `None` if no outage is to come.
     /// `holds` says whether the device has a hub now: one that remembers it does not come back for another.
     pub(crate) async fn fails(
         &mut self,
@@ -139,18 +149,29 @@ impl Socket {
         holds: impl Fn() -> bool,
     ) -> Option<Moment> {
         loop {
-            loop {
-                let next = chaos.begun.borrow().get(self.seen).copied();
-                let Some((fault, window)) = next else { break };
-                self.seen += 1;
-                if let Some((back, remembers)) = chaos.rules.borrow_mut().power(fault, window, device)
-                    && !(remembers && holds())
-                {
-                    return Some(back);
-                }
+            let back = self.has_failed(chaos, device, holds());
+            if back.is_some() {
+                return back;
             }
             self.news.as_mut()?.changed().await.ok()?;
         }
+    }
+
+    /// The same for the outages that have begun since this was asked last.
+    pub(crate) fn has_failed(&mut self, chaos: &ShardChaos, device: u32, holds: bool) -> Option<Moment> {
+        loop {
+            let (fault, window) = chaos.begun.borrow().get(self.seen).copied()?;
+            self.seen += 1;
+            let back = chaos.rules.borrow_mut().power(fault, window, device, holds);
+            if back.is_some() {
+                return back;
+            }
+        }
+    }
+
+    /// Lets the outages pass that have begun: the device waits for its place and draws no power.
+    pub(crate) fn skip(&mut self, chaos: &ShardChaos) {
+        self.seen = chaos.begun.borrow().len();
     }
 }
 

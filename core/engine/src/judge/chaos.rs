@@ -4,7 +4,7 @@
 //! the half minute before it. The fleet has come back when as many devices come to rest as the quota lets through, or
 //! as are waiting; it has locked up if for five minutes devices ask and fewer than half of those come through.
 
-use fleetstorm_model::chaos::{Fault as Rule, Timeline, Window};
+use fleetstorm_model::chaos::{Fault as Rule, FaultKind, Timeline, Window};
 use fleetstorm_model::time::{Moment, Span};
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{Fault, FaultStatus, FaultWindow};
@@ -25,9 +25,32 @@ const BADLY: f64 = 0.5;
 const WINDOWS_MAX: usize = 1_000;
 
 /// Judges every fault of a run that ended at `now`.
-pub(super) fn faults(timeline: &Timeline, record: &Record, now: Moment) -> Vec<Fault> {
+pub(super) fn faults(
+    timeline: &Timeline,
+    record: &Record,
+    now: Moment,
+    registrations: Option<u64>,
+) -> Vec<Fault> {
     let course = Course::of(record);
-    timeline.faults().iter().map(|rule| judge(rule, &course, now)).collect()
+    let mut faults: Vec<Fault> = timeline.faults().iter().map(|rule| judge(rule, &course, now)).collect();
+    for (rule, fault) in timeline.faults().iter().zip(&mut faults) {
+        if let (FaultKind::FleetDuplicateIds, 1.., "") = (&rule.kind, fault.fired, &*fault.note) {
+            fault.note = copies(fault.devices, record.totals.assigned, registrations);
+        }
+    }
+    faults
+}
+
+/// What shows that devices share their ids.
+fn copies(devices: u64, assigned: u64, registrations: Option<u64>) -> String {
+    let shown = match registrations {
+        Some(registrations) if registrations < assigned => {
+            format!("the service holds {registrations} registrations for {assigned} devices with a hub")
+        }
+        Some(_) => "the service holds as many registrations as there are devices with a hub".to_owned(),
+        None => "what the service holds is not known here".to_owned(),
+    };
+    format!("{devices} devices came under the id of another one; {shown}")
 }
 
 fn judge(rule: &Rule, course: &Course, now: Moment) -> Fault {
@@ -47,6 +70,8 @@ fn judge(rule: &Rule, course: &Course, now: Moment) -> Fault {
         first_ns: tally.first.map(Moment::as_nanos),
         last_ns: tally.last.map(Moment::as_nanos),
         windows,
+        // Known to those who watch devices.
+        exercised: Vec::new(),
         status,
         note,
     }

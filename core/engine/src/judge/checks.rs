@@ -8,15 +8,20 @@ mod fleet;
 mod life;
 #[cfg(test)]
 mod tests;
+mod under;
 mod waits;
 
+use std::sync::Arc;
+
+use fleetstorm_model::chaos::Timeline;
 use fleetstorm_model::device::Observation;
 use fleetstorm_model::profile::Profile;
 use fleetstorm_model::time::Moment;
 use fleetstorm_reports::Record;
-use fleetstorm_reports::record::{Case, Check, CheckStatus, Practice};
+use fleetstorm_reports::record::{Case, Check, CheckStatus, Exercised, Practice};
 
 pub(crate) use life::Life;
+use under::Under;
 use waits::Waits;
 
 use device::{Look, RULES, Rule};
@@ -28,6 +33,8 @@ pub(crate) struct Checker {
     tallies: [Tally; RULES.len()],
     waits: Waits,
     watched: u64,
+    /// Faults that devices can be under, if there are any.
+    under: Option<Under>,
 }
 
 /// What came of one rule.
@@ -82,7 +89,19 @@ impl Tally {
 impl Checker {
     /// Holds devices against a profile.
     pub(crate) fn new(profile: Profile) -> Self {
-        Self { profile, tallies: [Tally::default(); RULES.len()], waits: Waits::default(), watched: 0 }
+        Self {
+            profile,
+            tallies: [Tally::default(); RULES.len()],
+            waits: Waits::default(),
+            watched: 0,
+            under: None,
+        }
+    }
+
+    /// Also tells which rules devices met under each of these faults.
+    pub(crate) fn under(mut self, timeline: Option<&Arc<Timeline>>) -> Self {
+        self.under = timeline.map(Under::new);
+        self
     }
 
     /// So many devices more are watched.
@@ -92,11 +111,15 @@ impl Checker {
 
     /// Judges an event of device number `device`, then remembers it.
     pub(crate) fn see(&mut self, life: &mut Life, device: u32, now: Moment, event: &Observation<'_>) {
+        let (mut met, mut broken) = (0u64, 0u64);
         for (index, (rule, tally)) in RULES.iter().zip(&mut self.tallies).enumerate() {
-            match (rule.look)(life, now, event, &self.profile) {
+            let look = (rule.look)(life, now, event, &self.profile);
+            met |= u64::from(look != Look::Nothing) << index;
+            match look {
                 Look::Nothing => {}
                 Look::Kept => tally.exercised += 1,
                 Look::Broken(by) => {
+                    broken |= 1 << index;
                     tally.exercised += 1;
                     tally.broken += 1;
                     tally.devices += u64::from(life.broken & (1 << index) == 0);
@@ -104,6 +127,9 @@ impl Checker {
                     tally.breach(Breach { device, at: now, by });
                 }
             }
+        }
+        if let Some(under) = &mut self.under {
+            under.see(device, event, met, broken);
         }
         life.take(now, event);
         if let Observation::BackedOff { wait, retry_after, .. } = event {
@@ -117,6 +143,14 @@ impl Checker {
         }
         self.waits.merge(&other.waits);
         self.watched += other.watched;
+        if let (Some(mine), Some(theirs)) = (&mut self.under, &other.under) {
+            mine.merge(theirs);
+        }
+    }
+
+    /// The rules that devices met under the fault of this number.
+    pub(crate) fn exercised(&self, fault: usize) -> Vec<Exercised> {
+        self.under.as_ref().map(|under| under.exercised(fault)).unwrap_or_default()
     }
 
     /// The audit of a record that is otherwise finished. `name` gives a device's registration id; `informed` says

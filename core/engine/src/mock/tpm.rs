@@ -37,7 +37,7 @@ pub(crate) fn enrol(
         if !plan.cohorts[cohort].attestation.is_challenged() || !plan.scenario.cohorts[cohort].enrolled {
             continue;
         }
-        let id = plan.scenario.registration_id(device);
+        let id = plan.scenario.registration_id(plan.first + device);
         if named.binary_search(&id.to_ascii_lowercase()).is_err()
             && let Some(key) = key(plan, device)?
         {

@@ -3,6 +3,9 @@
 //! Every device of a small fleet is watched. Of a larger one a sample is, drawn by the seed, so that a million devices
 //! cost no more than a few thousand and two runs of a seed watch the same devices.
 
+use std::sync::Arc;
+
+use fleetstorm_model::chaos::Timeline;
 use fleetstorm_model::device::{LifeEvent, Observation};
 use fleetstorm_model::outcome::Outcome;
 use fleetstorm_model::profile::Profile;
@@ -81,18 +84,19 @@ impl Watch {
         Self { locals: Vec::new(), watched: Vec::new(), checker, listener: None }
     }
 
-    /// Watches devices of a fleet of so many and holds them against a profile; `members` are the shard's, by their
+    /// Watches devices of a fleet of so many and holds them against a profile, under these faults; `members` are the shard's, by their
     /// numbers, in the order of their local indices.
     pub(crate) fn new(
         seed: Seed,
         devices: u32,
         profile: Profile,
+        faults: Option<&Arc<Timeline>>,
         listener: Option<Listener>,
         members: impl Iterator<Item = u32>,
     ) -> Self {
         let share = f64::from(SAMPLE) / f64::from(devices.max(1));
         let is_drawn = |number| devices <= WHOLE || seed.fraction(Purpose::Watch, number, 0) < share;
-        let mut watch = Self { checker: Checker::new(profile), ..Self::nobody() };
+        let mut watch = Self { checker: Checker::new(profile).under(faults), ..Self::nobody() };
         for (local, number) in (0u32..).zip(members) {
             let drawn = is_drawn(number);
             let heard = listener.as_ref().is_some_and(|listener| {
@@ -134,6 +138,13 @@ impl Watch {
         let Watched { number, heard, .. } = &self.watched[at];
         if let (true, Some(listener)) = (*heard, &self.listener) {
             listener.hear_life(*number, now, event);
+        }
+    }
+
+    /// A watched device lost its power.
+    pub(super) fn powered_off(&mut self, local: usize) {
+        if let Some(at) = self.at(local) {
+            self.watched[at].life.power_off();
         }
     }
 

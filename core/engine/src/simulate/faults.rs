@@ -1,6 +1,6 @@
 //! Faults in a simulation: the same rules as on a wire, put to the same questions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fleetstorm_model::chaos::{
@@ -12,6 +12,7 @@ use fleetstorm_model::time::Moment;
 
 use crate::chaos::off;
 use crate::chaos::power::Outages;
+use crate::record::Rest;
 
 /// The faults of a fleet and its network.
 pub(super) struct Faults {
@@ -23,6 +24,13 @@ pub(super) struct Faults {
     cut: BTreeMap<u32, Cut>,
     outages: Outages,
     next_outage: Option<(Moment, usize, Window)>,
+    /// When the firmware of devices will crash, and the same by device. The run does not end before.
+    crashes: BTreeSet<(Moment, u32)>,
+    crash_of: BTreeMap<u32, Moment>,
+    /// Devices without power, and when it is back.
+    dark: BTreeMap<u32, Moment>,
+    /// Devices whose connection was opened in the name of another one.
+    in_the_name_of: BTreeMap<u32, u32>,
     waits_for_events: bool,
     network: bool,
     fleet: bool,
@@ -36,6 +44,10 @@ impl Faults {
             rules: timeline.rules(&[Layer::Network, Layer::Fleet]),
             connections: if network { vec![(0, Moment::START); devices as usize] } else { Vec::new() },
             cut: BTreeMap::new(),
+            crashes: BTreeSet::new(),
+            crash_of: BTreeMap::new(),
+            dark: BTreeMap::new(),
+            in_the_name_of: BTreeMap::new(),
             next_outage: outages.next(timeline),
             outages,
             waits_for_events: timeline.waits_for_events(),
@@ -50,9 +62,59 @@ impl Faults {
         self.next_outage.is_some() || !self.outages.are_all_known(&self.timeline)
     }
 
-    /// When power fails next.
-    pub(super) fn next_outage(&self) -> Option<Moment> {
-        self.next_outage.map(|(at, _, _)| at)
+    /// When some device loses its power next.
+    pub(super) fn next_cut(&self) -> Option<Moment> {
+        let outage = self.next_outage.map(|(at, _, _)| at);
+        outage.into_iter().chain(self.crashes.first().map(|(at, _)| *at)).min()
+    }
+
+    /// Takes the next device whose firmware crashes, if that comes before the next outage.
+    pub(super) fn begin_crash(&mut self) -> Option<u32> {
+        let (at, device) = *self.crashes.first()?;
+        self.next_outage.is_none_or(|(outage, _, _)| at < outage).then_some(device)
+    }
+
+    /// When a device without power has it back.
+    pub(super) fn is_back(&self, device: u32) -> Option<Moment> {
+        self.dark.get(&device).copied()
+    }
+
+    /// A device boots: its firmware may crash later.
+    pub(super) fn booted(&mut self, now: Moment, device: u32, rest: &Rest) {
+        if self.fleet
+            && let Some(at) = self.rules.crash(&Occasion::of(now, device, None))
+        {
+            self.crashes.insert((at, device));
+            self.crash_of.insert(device, at);
+            rest.hold();
+        }
+    }
+
+    /// A device has lost its power until `back`: it does not crash any more.
+    pub(super) fn lost_power(&mut self, device: u32, back: Moment, rest: &Rest) {
+        self.dark.insert(device, back);
+        if let Some(at) = self.crash_of.remove(&device) {
+            self.crashes.remove(&(at, device));
+            rest.release();
+        }
+    }
+
+    /// A device has its power back.
+    pub(super) fn has_power(&mut self, device: u32) {
+        self.dark.remove(&device);
+    }
+
+    /// The service has accepted a device's registration: when it is back, if it reboots now.
+    pub(super) fn reboot(&mut self, now: Moment, device: u32) -> Option<Moment> {
+        if !self.fleet {
+            return None;
+        }
+        self.rules.reboot(&Occasion::of(now, device, None))
+    }
+
+    /// The device in whose name another one has opened its connection.
+    pub(super) fn name_of(&self, device: u32) -> u32 {
+        self.in_the_name_of.get(&device).copied().unwrap_or(device)
     }
 
     /// Takes the next outage.
@@ -63,9 +125,9 @@ impl Faults {
         Some((fault, window))
     }
 
-    /// Whether a device loses its power: when it is back, and whether it remembers its hub.
-    pub(super) fn power(&mut self, fault: usize, window: Window, device: u32) -> Option<(Moment, bool)> {
-        self.rules.power(fault, window, device)
+    /// Whether a device loses its power, and when it is back.
+    pub(super) fn power(&mut self, fault: usize, window: Window, device: u32, holds: bool) -> Option<Moment> {
+        self.rules.power(fault, window, device, holds)
     }
 
     /// A device has its hub.
@@ -85,7 +147,12 @@ impl Faults {
             *count = count.wrapping_add(1);
             *count
         });
-        self.rules.connect(&Occasion { connection, ..Occasion::of(now, device, None) })
+        let verdict = self.rules.connect(&Occasion { connection, ..Occasion::of(now, device, None) });
+        match verdict.in_the_name_of {
+            Some(other) => self.in_the_name_of.insert(device, other),
+            None => self.in_the_name_of.remove(&device),
+        };
+        verdict
     }
 
     /// A connection stands.

@@ -229,7 +229,9 @@ impl Checker<'_> {
 
     fn kind(&mut self, file: &ChaosFile) {
         match &file.fault {
-            FaultKind::NetLatency { delay } | FaultKind::ServiceBrownout { delay, .. } => {
+            FaultKind::NetLatency { delay }
+            | FaultKind::ServiceBrownout { delay, .. }
+            | FaultKind::ServiceAllocationSlow { delay } => {
                 if let Err(message) = delay.check() {
                     self.refuse("fault.delay", message, "");
                 }
@@ -270,7 +272,14 @@ impl Checker<'_> {
                 self.refuse("fault.code", format!("{code} is no six-digit code"), "write one such as 400207");
             }
             FaultKind::ServiceHubUnlinked { hub } => self.hub(hub),
-            FaultKind::FleetPowerOutage { .. } => self.outage(),
+            FaultKind::ServiceFailover { quota } if !(*quota > 0.0 && *quota <= 1e3) => {
+                let help = "0.5 halves the quota; for none at all use service.throttle";
+                self.refuse("fault.quota", format!("a quota of {quota} times the usual one"), help);
+            }
+            FaultKind::FleetFirmwareLoop { every } if every.0 == Span::ZERO => {
+                self.refuse("fault.every", "it would never get as far as booting", "write some time");
+            }
+            kind if kind.cuts_power() => self.outage(),
             _ => {}
         }
         if let FaultKind::ServiceBrownout { lost, .. } = &file.fault
@@ -289,7 +298,9 @@ impl Checker<'_> {
     fn outage(&mut self) {
         if self.scenario.cohorts.iter().any(|cohort| cohort.life.is_some()) {
             let help = "list it under `power_cuts` in the cohort's `life`";
-            self.refuse("fault", "an outage is for devices that only register", help);
+            let message =
+                format!("{} is for devices that only register", self.scenario.chaos[self.index].fault.name());
+            self.refuse("fault", message, help);
         }
     }
 

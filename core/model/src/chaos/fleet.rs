@@ -5,7 +5,7 @@ use super::rules::{Occasion, Rules};
 use super::timeline::Window;
 use super::verdict::Deciding;
 use crate::random::{fraction, span_below};
-use crate::time::Moment;
+use crate::time::{Moment, Span};
 
 impl Rules {
     /// A device has met a failure.
@@ -34,18 +34,50 @@ impl Rules {
         offset_ns
     }
 
-    /// Whether an outage takes a device's power at the beginning of one of its occurrences: when it is back, if ever,
-    /// and whether the device remembers its hub.
-    pub fn power(&mut self, fault: usize, window: Window, device: u32) -> Option<(Moment, bool)> {
+    /// Whether a fault that begins with a cut takes a device's power at the beginning of one of its occurrences, and when
+    /// it is back. `holds` says whether the device has a hub now: one that remembers it does not come back for another.
+    pub fn power(&mut self, fault: usize, window: Window, device: u32, holds: bool) -> Option<Moment> {
         let place = self.place_of(fault)?;
-        let hit = self.hit(place, &Occasion::of(window.from, device, None))?;
-        let FaultKind::FleetPowerOutage { off, reboot_spread, keep_cache } =
-            &self.timeline().faults()[fault].kind
-        else {
+        let forgets = matches!(self.timeline().faults()[fault].kind, FaultKind::FleetCacheLoss { .. });
+        if forgets && !holds {
             return None;
+        }
+        let hit = self.hit(place, &Occasion::of(window.from, device, None))?;
+        let (off, spread, remembers) = match &self.timeline().faults()[fault].kind {
+            FaultKind::FleetPowerOutage { off, reboot_spread, keep_cache } => {
+                (off.0, reboot_spread.0, fraction(hit.more_bits) < *keep_cache)
+            }
+            FaultKind::FleetCacheLoss { spread } => (Span::ZERO, spread.0, false),
+            FaultKind::FleetFirmwareLoop { every } => (Span::ZERO, every.0, false),
+            _ => return None,
         };
-        let back = window.from + off.0 + span_below(hit.bits, reboot_spread.0);
-        Some((back, fraction(hit.more_bits) < *keep_cache))
+        (!(remembers && holds)).then(|| window.from + off + span_below(hit.bits, spread))
+    }
+
+    /// A device boots: when its firmware will crash, if it does.
+    pub fn crash(&mut self, occasion: &Occasion) -> Option<Moment> {
+        let mut crash = None;
+        let concerns = |kind: &FaultKind| matches!(kind, FaultKind::FleetFirmwareLoop { .. });
+        self.each(occasion, concerns, |kind, hit| {
+            if let FaultKind::FleetFirmwareLoop { every } = kind {
+                let at = occasion.now + every.0;
+                // What is healed by then does not crash.
+                crash = crash.into_iter().chain((at < hit.until).then_some(at)).min();
+            }
+        });
+        crash
+    }
+
+    /// The service has accepted a device's registration: when the device is back, if it reboots before it polls.
+    pub fn reboot(&mut self, occasion: &Occasion) -> Option<Moment> {
+        let mut back = None;
+        let concerns = |kind: &FaultKind| matches!(kind, FaultKind::FleetReboot { .. });
+        self.each(occasion, concerns, |kind, hit| {
+            if let FaultKind::FleetReboot { off, reboot_spread } = kind {
+                back = back.or(Some(occasion.now + off.0 + span_below(hit.bits, reboot_spread.0)));
+            }
+        });
+        back
     }
 }
 

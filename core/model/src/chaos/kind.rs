@@ -159,6 +159,27 @@ pub enum FaultKind {
     /// The primary key or certificate is not accepted any more.
     #[serde(rename = "service.key-rotation")]
     ServiceKeyRotation,
+    /// The service's region fails and another one takes its name over: a connection that stood before breaks at its
+    /// next request, and while this lasts there is less of a quota.
+    #[serde(rename = "service.failover")]
+    ServiceFailover {
+        /// The quota of the other region, as a share of the usual one.
+        #[serde(default = "half_of_it")]
+        quota: f64,
+    },
+    /// A custom allocation takes long to say which hub: registrations that are accepted stay in `assigning`.
+    #[serde(rename = "service.allocation-slow")]
+    ServiceAllocationSlow {
+        /// So much longer than usual, drawn each time.
+        delay: Delay,
+    },
+    /// Another device registers under the same id at the same time and is first: 409 for as long as its assignment is
+    /// under way.
+    #[serde(rename = "service.duplicate-race")]
+    ServiceDuplicateRace,
+    /// A device that registers again is not given the hub that it had, if there is another one.
+    #[serde(rename = "service.flip")]
+    ServiceFlip,
     /// The body of an HTTP answer is damaged.
     #[serde(rename = "http.body")]
     HttpBody {
@@ -320,6 +341,35 @@ pub enum FaultKind {
         #[serde(default = "all_of_them")]
         keep_cache: f64,
     },
+    /// Devices with a hub forget it and come back to the service, without having lost their power.
+    #[serde(rename = "fleet.cache-loss")]
+    FleetCacheLoss {
+        /// They come over so much time.
+        #[serde(default = "no_spread")]
+        spread: Duration,
+    },
+    /// A device reboots once the service has accepted its registration and before it asks how that went. It loses what it
+    /// held in memory: its operation, and how often it had failed.
+    #[serde(rename = "fleet.reboot")]
+    FleetReboot {
+        /// How long it is off.
+        #[serde(default = "no_spread")]
+        off: Duration,
+        /// Boots are spread over so much more.
+        #[serde(default = "no_spread")]
+        reboot_spread: Duration,
+    },
+    /// Firmware that crashes: devices reboot when this begins, over the time of one crash, and again so long after each
+    /// boot until it ends. They remember nothing.
+    #[serde(rename = "fleet.firmware-loop")]
+    FleetFirmwareLoop {
+        /// From a boot to the crash.
+        every: Duration,
+    },
+    /// Devices were made from one image: each device with an odd number goes by the id and the keys of the one before it,
+    /// for every connection that it opens meanwhile.
+    #[serde(rename = "fleet.duplicate-ids")]
+    FleetDuplicateIds,
     /// Devices do not do what their strategy says: they come back after a fixed wait, whatever was answered.
     #[serde(rename = "fleet.no-back-off")]
     FleetNoBackOff {
@@ -355,6 +405,10 @@ const fn all_of_them() -> f64 {
     1.0
 }
 
+const fn half_of_it() -> f64 {
+    0.5
+}
+
 impl FaultKind {
     /// As a scenario spells it.
     pub const fn name(&self) -> &'static str {
@@ -382,6 +436,10 @@ impl FaultKind {
             Self::ServiceHubUnlinked { .. } => "service.hub-unlinked",
             Self::ServiceClock { .. } => "service.clock",
             Self::ServiceKeyRotation => "service.key-rotation",
+            Self::ServiceFailover { .. } => "service.failover",
+            Self::ServiceAllocationSlow { .. } => "service.allocation-slow",
+            Self::ServiceDuplicateRace => "service.duplicate-race",
+            Self::ServiceFlip => "service.flip",
             Self::HttpBody { .. } => "http.body",
             Self::HttpStatus { .. } => "http.status",
             Self::HttpRetryAfter { .. } => "http.retry-after",
@@ -410,6 +468,10 @@ impl FaultKind {
             Self::AmqpFrame { .. } => "amqp.frame",
             Self::AmqpCredit => "amqp.credit",
             Self::FleetPowerOutage { .. } => "fleet.power-outage",
+            Self::FleetCacheLoss { .. } => "fleet.cache-loss",
+            Self::FleetReboot { .. } => "fleet.reboot",
+            Self::FleetFirmwareLoop { .. } => "fleet.firmware-loop",
+            Self::FleetDuplicateIds => "fleet.duplicate-ids",
             Self::FleetNoBackOff { .. } => "fleet.no-back-off",
             Self::FleetCounter { .. } => "fleet.counter",
             Self::FleetEqualSeeds => "fleet.equal-seeds",
@@ -425,6 +487,30 @@ impl FaultKind {
             Some(("fleet", _)) => Layer::Fleet,
             _ => Layer::Protocol,
         }
+    }
+
+    /// Whether it acts at a layer: at its own, and what is about connections at the network as well. Packets meet it in the
+    /// kernel, where nobody asks.
+    pub fn acts_at(&self, layer: Layer) -> bool {
+        (self.layer() == layer && !self.is_about_packets())
+            || (layer == Layer::Network
+                && matches!(self, Self::ServiceFailover { .. } | Self::FleetDuplicateIds))
+    }
+
+    /// Whether it takes the power of devices at some moment, and with it what they hold in memory.
+    pub const fn cuts_power(&self) -> bool {
+        matches!(
+            self,
+            Self::FleetPowerOutage { .. }
+                | Self::FleetCacheLoss { .. }
+                | Self::FleetReboot { .. }
+                | Self::FleetFirmwareLoop { .. }
+        )
+    }
+
+    /// Whether it takes their power when it begins.
+    pub const fn begins_with_a_cut(&self) -> bool {
+        self.cuts_power() && !matches!(self, Self::FleetReboot { .. })
     }
 
     /// Whether it acts at bytes of a socket, which a simulation has not got.

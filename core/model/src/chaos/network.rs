@@ -73,7 +73,12 @@ impl Rules {
     /// A device opens a connection.
     pub fn connect(&mut self, occasion: &Occasion) -> Connecting {
         let mut verdict = Connecting::default();
-        self.each(occasion, is_about_connecting, |kind, hit| {
+        let is_second = occasion.device % 2 == 1;
+        let concerns = |kind: &FaultKind| match kind {
+            FaultKind::FleetDuplicateIds => is_second,
+            kind => is_about_connecting(kind),
+        };
+        self.each(occasion, concerns, |kind, hit| {
             let broke = |fault| Some(Cut::Broke(fault));
             let cut = match kind {
                 FaultKind::NetLatency { delay } => {
@@ -87,6 +92,10 @@ impl Rules {
                 }
                 FaultKind::NetTls { failure } => broke((*failure).into()),
                 FaultKind::NetReset { .. } => broke(outcome::Fault::Closed),
+                FaultKind::FleetDuplicateIds => {
+                    verdict.in_the_name_of = occasion.device.checked_sub(1);
+                    None
+                }
                 _ => None,
             };
             verdict.cut = verdict.cut.or(cut);
@@ -159,6 +168,7 @@ fn is_about_exchanging(kind: &FaultKind) -> bool {
     match kind {
         FaultKind::NetReset { phase } => *phase != ResetPhase::Accept,
         FaultKind::NetBlackhole { phase } => *phase != BlackholePhase::Connect,
+        FaultKind::ServiceFailover { .. } => true,
         _ => false,
     }
 }

@@ -62,6 +62,8 @@ struct Seen {
 /// A hit.
 #[derive(Clone, Copy)]
 pub(super) struct Hit {
+    /// When this occurrence of the fault ends.
+    pub(super) until: Moment,
     /// How much of the fault is there.
     pub(super) intensity: f64,
     /// The chance of what it does.
@@ -73,7 +75,7 @@ impl Rules {
     pub(super) fn new(timeline: &Arc<Timeline>, layers: &[Layer]) -> Self {
         let faults = timeline.faults().iter().enumerate();
         let armed = faults
-            .filter(|(_, fault)| layers.contains(&fault.kind.layer()))
+            .filter(|(_, fault)| layers.iter().any(|layer| fault.kind.acts_at(*layer)))
             .map(|(fault, _)| Armed { fault, seen: Vec::new() })
             .collect();
         Self { timeline: Arc::clone(timeline), armed }
@@ -126,6 +128,9 @@ impl Rules {
     /// Whether an armed fault hits now.
     pub(super) fn hit(&mut self, place: usize, occasion: &Occasion) -> Option<Hit> {
         let Occasion { now, device, .. } = *occasion;
+        if self.timeline.is_healed() || !self.timeline.knows(device) {
+            return None;
+        }
         let armed = &mut self.armed[place];
         let fault = &self.timeline.faults()[armed.fault];
         let window = fault.window_at(now)?;
@@ -172,12 +177,10 @@ impl Rules {
         if !fault.tally.fire(now, fault.limits.total) {
             return None;
         }
-        if seen.hit_in == 0 {
-            fault.tally.met();
-        }
+        fault.tally.met(device);
         seen.hit_in = occurrence;
         let draw = |draw| fault.draw(draw, device, occasions);
-        Some(Hit { intensity, bits: draw(Draw::Value), more_bits: draw(Draw::More) })
+        Some(Hit { until: window.until, intensity, bits: draw(Draw::Value), more_bits: draw(Draw::More) })
     }
 }
 
@@ -203,7 +206,11 @@ fn fits(timeline: &Timeline, fault: &Fault, window: Window, occasion: &Occasion)
         AppliesTo::New => occasion.connected >= window.from,
         AppliesTo::Existing => occasion.connected < window.from,
     };
-    if !as_to_connection {
+    // Only those who watch connections number them, from 1: there a failover breaks what stood before it.
+    let stands = matches!(fault.kind, FaultKind::ServiceFailover { .. })
+        && occasion.connection > 0
+        && occasion.connected >= window.from;
+    if !as_to_connection || stands {
         return false;
     }
     if fault.cohort.is_some() || fault.transport.is_some() {
@@ -222,6 +229,8 @@ fn grows_in_amount(kind: &FaultKind) -> bool {
         kind,
         FaultKind::NetLatency { .. }
             | FaultKind::ServiceQuota { .. }
+            | FaultKind::ServiceFailover { .. }
+            | FaultKind::ServiceAllocationSlow { .. }
             | FaultKind::ServiceBrownout { .. }
             | FaultKind::ServiceClock { .. }
             | FaultKind::FleetClock { .. }

@@ -232,12 +232,97 @@ fn an_outage_gives_power_back_over_its_spread() {
     );
     let mut rules = timeline.rules(&ALL);
     let window = timeline.faults()[0].window(at(60), 0).unwrap();
-    let dark: Vec<_> = (0..DEVICES).filter_map(|device| rules.power(0, window, device)).collect();
-    assert!((100..=140).contains(&dark.len()), "60 % of 200: {}", dark.len());
-    assert!(dark.iter().all(|(back, _)| *back >= at(150) && *back < at(160)));
-    let keep = dark.iter().filter(|(_, keep)| *keep).count();
-    let share = keep as f64 / dark.len() as f64;
-    assert!((share - 0.8).abs() < 0.12, "80 %, three standard deviations: {share}");
+    let mut dark = |holds| -> Vec<_> {
+        (0..DEVICES).filter_map(|device| rules.power(0, window, device, holds)).collect()
+    };
+    let without_hub = dark(false);
+    assert!((100..=140).contains(&without_hub.len()), "60 % of 200: {}", without_hub.len());
+    assert!(without_hub.iter().all(|back| *back >= at(150) && *back < at(160)));
+    let share = dark(true).len() as f64 / without_hub.len() as f64;
+    assert!((share - 0.2).abs() < 0.12, "one in five forgets, three standard deviations: {share}");
+}
+
+#[test]
+fn a_cache_is_lost_by_those_who_have_one() {
+    let timeline =
+        timeline("[[chaos]]\nfault = { kind = \"fleet.cache-loss\", spread = \"9s\" }\nstart = \"60s\"\n");
+    let mut rules = timeline.rules(&ALL);
+    let window = timeline.faults()[0].window(at(60), 0).unwrap();
+    assert_eq!(rules.power(0, window, 1, false), None);
+    assert_eq!(timeline.faults()[0].tally.snapshot().fired, 0);
+    let back: Vec<_> = (0..DEVICES).filter_map(|device| rules.power(0, window, device, true)).collect();
+    assert!(back.len() == 200 && back.iter().all(|back| *back >= at(60) && *back < at(69)), "{back:?}");
+}
+
+#[test]
+fn firmware_crashes_after_each_boot_until_it_is_healed() {
+    let timeline = timeline(
+        "[[chaos]]\nfault = { kind = \"fleet.firmware-loop\", every = \"20s\" }\nstart = \"60s\"\nduration = \"60s\"\n",
+    );
+    let mut rules = timeline.rules(&ALL);
+    let mut crash = |secs| rules.crash(&Occasion::of(at(secs), 7, None));
+    assert_eq!([crash(59), crash(60), crash(99)], [None, Some(at(80)), Some(at(119))]);
+    assert_eq!([crash(100), crash(130)], [None, None], "what is healed by then does not crash");
+}
+
+#[test]
+fn a_device_reboots_between_its_registration_and_its_poll() {
+    let timeline = timeline(
+        "[[chaos]]\nfault = { kind = \"fleet.reboot\", off = \"5s\" }\nduration = \"60s\"\n\
+         count = { per = \"device\", first = 1 }\n",
+    );
+    let mut rules = timeline.rules(&ALL);
+    let mut reboot = |secs| rules.reboot(&Occasion::of(at(secs), 7, None));
+    assert_eq!([reboot(1), reboot(9), reboot(99)], [Some(at(6)), None, None]);
+}
+
+#[test]
+fn a_failover_breaks_what_stood_before_it_and_takes_a_part_of_the_quota() {
+    let timeline =
+        timeline("[[chaos]]\nfault = { kind = \"service.failover\" }\nstart = \"60s\"\nduration = \"60s\"\n");
+    let (mut network, mut service) = (timeline.rules(&[Layer::Network]), timeline.rules(&[Layer::Service]));
+    let mut broken = |now, connected| {
+        let occasion = Occasion { connection: 1, connected: at(connected), ..register(at(now), 3) };
+        network.exchange(&occasion).cut.is_some()
+    };
+    assert_eq!(
+        [broken(59, 50), broken(61, 50), broken(62, 61), broken(121, 50)],
+        [false, true, false, false]
+    );
+    let mut quota = |now| service.serve(&register(at(now), 3), 0).quota;
+    assert_eq!([quota(59), quota(61), quota(121)], [1.0, 0.5, 1.0]);
+    assert_eq!(timeline.faults()[0].tally.snapshot().devices, 1, "one device, whoever asks about it");
+}
+
+#[test]
+fn the_second_of_two_devices_goes_by_the_name_of_the_first() {
+    let timeline = timeline("[[chaos]]\nfault = { kind = \"fleet.duplicate-ids\" }\nduration = \"60s\"\n");
+    let mut rules = timeline.rules(&[Layer::Network, Layer::Fleet]);
+    let mut name = |secs, device| rules.connect(&Occasion::of(at(secs), device, None)).in_the_name_of;
+    assert_eq!([name(1, 6), name(1, 7), name(61, 7)], [None, Some(6), None]);
+    assert_eq!(timeline.faults()[0].tally.snapshot().eligible, 1, "the first of two is no copy");
+}
+
+#[test]
+fn a_healed_timeline_hits_nobody_and_strangers_never() {
+    let timeline = timeline("[[chaos]]\nfault = { kind = \"service.error\", status = 503 }\n");
+    let mut rules = timeline.rules(&ALL);
+    let mut hit = |device| rules.serve(&register(at(1), device), 0).refuse.is_some();
+    assert_eq!([hit(0), hit(DEVICES - 1), hit(DEVICES), hit(u32::MAX)], [true, true, false, false]);
+    timeline.heal();
+    assert!(!rules.serve(&register(at(1), 0), 0).refuse.is_some());
+}
+
+#[test]
+fn a_device_is_under_a_fault_until_it_comes_to_rest() {
+    let timeline = timeline("[[chaos]]\nfault = { kind = \"service.error\", status = 503 }\n");
+    let mut rules = timeline.rules(&ALL);
+    let tally = &timeline.faults()[0].tally;
+    assert!(!tally.is_under(65));
+    rules.serve(&register(at(1), 65), 0);
+    assert_eq!([tally.is_under(65), tally.is_under(1), tally.is_under(64)], [true, false, false]);
+    tally.came_to_rest(65);
+    assert_eq!((tally.is_under(65), tally.snapshot().devices), (false, 1));
 }
 
 const LIST: [&str; 4] = [

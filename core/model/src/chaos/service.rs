@@ -17,10 +17,13 @@ impl Rules {
         let concerns = |kind: &FaultKind| match kind {
             FaultKind::ServiceOperationLost => polls,
             FaultKind::ServiceStuck { .. }
+            | FaultKind::ServiceAllocationSlow { .. }
             | FaultKind::ServiceAssignFailed { .. }
             | FaultKind::ServiceDisabled
+            | FaultKind::ServiceDuplicateRace
+            | FaultKind::ServiceFlip
             | FaultKind::ServiceHubUnlinked { .. } => registers,
-            FaultKind::ServiceQuota { .. } => !polls,
+            FaultKind::ServiceQuota { .. } | FaultKind::ServiceFailover { .. } => !polls,
             FaultKind::ServiceThrottle { .. }
             | FaultKind::ServiceError { .. }
             | FaultKind::ServiceBrownout { .. }
@@ -45,7 +48,7 @@ fn serve(verdict: &mut Serving, kind: &FaultKind, hit: Hit, unix_secs: u64) {
         }
         FaultKind::ServiceDisabled if !answered => verdict.disabled = true,
         FaultKind::ServiceOperationLost => verdict.forgotten = true,
-        FaultKind::ServiceQuota { factor } => {
+        FaultKind::ServiceQuota { factor } | FaultKind::ServiceFailover { quota: factor } => {
             verdict.quota *= 1.0 + (factor - 1.0) * hit.intensity;
         }
         FaultKind::ServiceBrownout { delay, lost } => {
@@ -55,6 +58,9 @@ fn serve(verdict: &mut Serving, kind: &FaultKind, hit: Hit, unix_secs: u64) {
         FaultKind::ServiceStuck { held } => {
             verdict.held += held.map_or(Span::MAX, |held| held.0);
         }
+        FaultKind::ServiceAllocationSlow { delay } => verdict.held += delay.of(hit.bits).scale(hit.intensity),
+        FaultKind::ServiceDuplicateRace => verdict.raced = true,
+        FaultKind::ServiceFlip => verdict.flipped = true,
         FaultKind::ServiceAssignFailed { code } => verdict.failed = verdict.failed.or(Some(*code)),
         FaultKind::ServiceHubUnlinked { hub } => {
             verdict.without_hub = verdict.without_hub.take().or_else(|| Some(hub.as_str().into()));

@@ -10,7 +10,10 @@ use crate::time::Moment;
 pub struct Tally {
     eligible: AtomicU64,
     fired: AtomicU64,
-    devices: AtomicU64,
+    /// One bit a device of the fleet: it has been hit.
+    hit: Box<[AtomicU64]>,
+    /// Likewise: it has been hit, and has not come to rest since.
+    under: Box<[AtomicU64]>,
     first_ns: AtomicU64,
     last_ns: AtomicU64,
     /// The occurrence of the fault in the upper half, its devices in the lower.
@@ -32,20 +35,21 @@ pub struct TallySnapshot {
     pub last: Option<Moment>,
 }
 
-impl Default for Tally {
-    fn default() -> Self {
+impl Tally {
+    /// Counts for a fleet of so many devices.
+    pub(super) fn new(devices: usize) -> Self {
+        let bits = || (0..devices.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
         Self {
             eligible: AtomicU64::new(0),
             fired: AtomicU64::new(0),
-            devices: AtomicU64::new(0),
+            hit: bits(),
+            under: bits(),
             first_ns: AtomicU64::new(u64::MAX),
             last_ns: AtomicU64::new(0),
             active: AtomicU64::new(0),
         }
     }
-}
 
-impl Tally {
     /// Counts an occasion; returns how many there were before.
     pub(super) fn eligible(&self) -> u64 {
         self.eligible.fetch_add(1, Relaxed)
@@ -72,9 +76,26 @@ impl Tally {
         }
     }
 
-    /// Counts a device that had not been hit before.
-    pub(super) fn met(&self) {
-        self.devices.fetch_add(1, Relaxed);
+    /// Remembers that a device was hit.
+    pub(super) fn met(&self, device: u32) {
+        for bits in [&self.hit, &self.under] {
+            if let Some(word) = bits.get(device as usize / 64) {
+                word.fetch_or(1 << (device % 64), Relaxed);
+            }
+        }
+    }
+
+    /// Whether a device has been hit and has not come to rest since.
+    pub fn is_under(&self, device: u32) -> bool {
+        let word = self.under.get(device as usize / 64);
+        word.is_some_and(|word| word.load(Relaxed) & (1 << (device % 64)) != 0)
+    }
+
+    /// A device has come to rest: what it meets from now on is not this fault's doing.
+    pub fn came_to_rest(&self, device: u32) {
+        if let Some(word) = self.under.get(device as usize / 64) {
+            word.fetch_and(!(1 << (device % 64)), Relaxed);
+        }
     }
 
     /// Takes a place among the devices that are hit by this occurrence of the fault, if there is one.
@@ -94,7 +115,7 @@ impl Tally {
         TallySnapshot {
             eligible: self.eligible.load(Relaxed),
             fired,
-            devices: self.devices.load(Relaxed),
+            devices: self.hit.iter().map(|word| u64::from(word.load(Relaxed).count_ones())).sum(),
             first: at(&self.first_ns),
             last: at(&self.last_ns),
         }

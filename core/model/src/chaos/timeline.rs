@@ -1,7 +1,7 @@
 //! The faults of a scenario made ready for one fleet, and when each is on.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use super::file::{AppliesTo, Count, Limits, Ramp, Repeat, Start, Unit};
 use super::kind::FaultKind;
@@ -17,7 +17,9 @@ use crate::time::{Moment, Span};
 #[derive(Debug)]
 pub struct Timeline {
     faults: Vec<Fault>,
-    /// Each device's cohort, by its number.
+    /// How many devices the fleet has.
+    devices: u32,
+    /// Each device's cohort, by its number; those that are not the fleet's come last.
     membership: Box<[u16]>,
     /// Each cohort's transport.
     transports: Vec<Transport>,
@@ -25,6 +27,7 @@ pub struct Timeline {
     assigned: AtomicU64,
     /// How far the service's clock is ahead of the run's.
     service_ahead_ns: AtomicU64,
+    healed: AtomicBool,
 }
 
 /// When a fault begins.
@@ -91,19 +94,40 @@ pub(super) enum Draw {
 }
 
 impl Timeline {
-    /// The faults of a scenario for a fleet whose devices are in these cohorts. `None` if there are none.
+    /// The faults of a scenario for a fleet whose devices are in these cohorts. `None` if there are none. The list may be
+    /// longer than the fleet: devices after its last one are nobody's aim, and a fault that is not told from them by
+    /// cohort or share hits them all the same.
     pub fn new(scenario: &Scenario, membership: &[u16]) -> Option<Arc<Self>> {
-        if scenario.chaos.is_empty() {
-            return None;
-        }
-        let devices = u64::from(scenario.fleet.devices);
-        Some(Arc::new(Self {
-            faults: scenario.chaos.iter().map(|file| Fault::new(file, scenario, devices)).collect(),
+        (!scenario.chaos.is_empty()).then(|| Self::of(scenario, membership))
+    }
+
+    /// The same, although there may be none.
+    pub fn of(scenario: &Scenario, membership: &[u16]) -> Arc<Self> {
+        let fault = |file| Fault::new(file, scenario, membership.len());
+        Arc::new(Self {
+            faults: scenario.chaos.iter().map(fault).collect(),
+            devices: scenario.fleet.devices,
             membership: membership.into(),
             transports: scenario.cohorts.iter().map(|cohort| cohort.transport).collect(),
             assigned: AtomicU64::new(0),
             service_ahead_ns: AtomicU64::new(0),
-        }))
+            healed: AtomicBool::new(false),
+        })
+    }
+
+    /// Ends all faults for good, whatever their time.
+    pub fn heal(&self) {
+        self.healed.store(true, Relaxed);
+    }
+
+    /// Whether that has been done.
+    pub fn is_healed(&self) -> bool {
+        self.healed.load(Relaxed)
+    }
+
+    /// Whether a device of this number takes part.
+    pub(super) fn knows(&self, device: u32) -> bool {
+        (device as usize) < self.membership.len()
     }
 
     /// The faults, in the scenario's order.
@@ -118,7 +142,7 @@ impl Timeline {
 
     /// Whether any fault acts at this layer.
     pub fn has(&self, layer: Layer) -> bool {
-        self.faults.iter().any(|fault| fault.kind.layer() == layer)
+        self.faults.iter().any(|fault| fault.kind.acts_at(layer))
     }
 
     /// The service counts its time from earlier than the run does, by so much.
@@ -168,7 +192,8 @@ impl Timeline {
 }
 
 impl Fault {
-    fn new(file: &ChaosFile, scenario: &Scenario, devices: u64) -> Self {
+    fn new(file: &ChaosFile, scenario: &Scenario, members: usize) -> Self {
+        let devices = u64::from(scenario.fleet.devices);
         let named = |name: &String| scenario.cohorts.iter().position(|cohort| cohort.name == *name);
         let begin = match &file.start {
             Start::At(at) => Begin::At(Moment::START + at.0),
@@ -187,7 +212,7 @@ impl Fault {
             kind: file.fault.clone(),
             min_fired: file.min_fired,
             recover_within: file.recover_within.map(|within| within.0),
-            tally: Tally::default(),
+            tally: Tally::new(members),
             begin,
             duration: file.duration.map(|duration| duration.0),
             repeat: file.repeat,
@@ -220,7 +245,7 @@ impl Fault {
                 && self.transport.is_none_or(|wanted| timeline.transport(*cohort) == Some(wanted))
                 && self.selects(device)
         };
-        (0..).zip(&timeline.membership).filter(|pair| fits(*pair)).count() as u64
+        (0..timeline.devices).zip(&timeline.membership).filter(|pair| fits(*pair)).count() as u64
     }
 
     /// The event that it waits for: so many devices with a hub.

@@ -23,6 +23,8 @@ pub struct Connecting {
     pub delay: Span,
     /// How it ends, unless the connection stands.
     pub cut: Option<Cut>,
+    /// The device that it is opened in the name of, if not its own.
+    pub in_the_name_of: Option<u32>,
 }
 
 /// How a request and its answer travel.
@@ -66,6 +68,10 @@ pub struct Serving {
     pub held: Span,
     /// The assignment fails with this code.
     pub failed: Option<u32>,
+    /// Another device has registered under the same id just before.
+    pub raced: bool,
+    /// No assignment to the hub that the device had.
+    pub flipped: bool,
     /// No assignment to this hub.
     pub without_hub: Option<Arc<str>>,
     /// The quota, as a share of the usual one.
@@ -86,6 +92,8 @@ impl Default for Serving {
             lost: false,
             held: Span::ZERO,
             failed: None,
+            raced: false,
+            flipped: false,
             without_hub: None,
             quota: 1.0,
             clock_offset_ns: 0,

@@ -149,6 +149,40 @@ fn a_key_that_is_rolled_and_a_clock_that_is_off_refuse_tokens() {
 }
 
 #[test]
+fn a_slow_allocation_is_assigned_later_and_all_the_same() {
+    let slow = "[[chaos]]\nfault = { kind = \"service.allocation-slow\", delay = { kind = \"constant\", delay = \"90s\" } }\n";
+    let mut bench = bench(slow);
+    let (reply, _) = bench.register(at(1), 0);
+    let Body::Operation { id: Some(id), .. } = reply.body else { panic!("{reply:?}") };
+    let mut poll = |secs| state(&bench.ask(at(secs), 0, Call::Poll(id.clone())).0);
+    assert_eq!(poll(60), RegistrationState::Assigning);
+    assert_eq!(poll(120), RegistrationState::Assigned);
+}
+
+#[test]
+fn the_slower_of_two_devices_with_one_id_is_told_so() {
+    let mut bench = bench(
+        "[[chaos]]\nfault = { kind = \"service.duplicate-race\" }\ncount = { per = \"device\", first = 1 }\n",
+    );
+    assert_eq!(bench.register(at(1), 0).0.status, Status::CONFLICT);
+    assert_eq!((bench.service.registrations(), bench.service.counters().accepted), (1, 1), "the other one's");
+    assert_eq!(state(&bench.provision(at(60), 0)), RegistrationState::Assigned, "it may try again later");
+}
+
+#[test]
+fn a_flip_sends_a_device_to_another_hub_and_back() {
+    let mut bench = bench(&format!("[[chaos]]\nfault = {{ kind = \"service.flip\" }}\n{TEN_SECONDS}"));
+    let mut hub = |now, device| match bench.provision(now, device).body {
+        Body::Operation { registration: Some(registration), .. } => registration.assigned_hub,
+        other => panic!("{other:?}"),
+    };
+    for device in 0..10 {
+        let hubs = [hub(at(1), device), hub(at(12), device), hub(at(100), device)];
+        assert!(hubs[0].is_some() && hubs[0] != hubs[1] && hubs[0] == hubs[2], "{hubs:?}");
+    }
+}
+
+#[test]
 fn strangers_are_left_alone() {
     let mut bench = bench("[[chaos]]\nfault = { kind = \"service.error\", status = 500 }\n");
     assert!(bench.service.disturbed(at(1), Caller::Named("dev-000003"), Query::Register).is_some());

@@ -315,7 +315,7 @@ impl HubState {
     }
 }
 
-/// Evidence whose token must be for a resource of a hub rather than for the registration.
+/// Evidence whose token must be for a resource of a hub rather than for the registration. Nobody names a TPM to a hub.
 struct Audience<'a, E, R> {
     evidence: &'a E,
     resource: R,

@@ -346,8 +346,11 @@ impl Service {
             }
         }
         let name = self.name(caller);
+        let had = (serving.flipped && running.registrations > 0)
+            .then(|| self.config.hubs[usize::from(running.hub)].host.clone());
+        let without_hub = serving.without_hub.as_deref().or(had.as_deref());
         // Before the record says that it was asked again: the choice depends on what it was before.
-        let choice = self.choose(at, &name, enrollment, form.api_version, serving.without_hub.as_deref());
+        let choice = self.choose(at, &name, enrollment, form.api_version, without_hub);
         let record = self.records.get_mut(at);
         record.registrations += 1;
         record.enrollment = enrollment;
@@ -357,6 +360,10 @@ impl Service {
         }
         self.keep_storage_root(at, evidence);
         self.counters.accepted += 1;
+        if serving.raced {
+            // That was the other device.
+            return Err(Refusal::new(code::REGISTRATION_CONFLICT));
+        }
         Ok(Answer::Assigning(self.ticket(at)))
     }
 

@@ -81,6 +81,11 @@ impl Life {
         }
     }
 
+    /// The device has lost its power: it owes nothing for what it did before.
+    pub(crate) fn power_off(&mut self) {
+        *self = Self { broken: self.broken, ..Self::new() };
+    }
+
     /// When the device starts an attempt by this event, if it does: a connection, or a request on an open one.
     pub(crate) fn starts(now: Moment, event: &Observation<'_>) -> Option<Moment> {
         match event {
