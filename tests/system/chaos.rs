@@ -294,3 +294,52 @@ fn a_fleet_survives_a_door_that_misbehaves() {
     let real = bench.fleetstorm(&["run", "real.toml"]);
     real.refused(2, &["mqtt.duplicate needs the embedded mock"]);
 }
+
+/// Devices crash, reboot in mid-flow, forget their hub and share their ids; the service is slow, fails over and changes its
+/// mind. On every clock each fault hits, the fleet comes online, and nothing stays behind.
+#[test]
+fn a_fleet_that_crashes_and_forgets_comes_back_on_every_clock() {
+    let bench = Bench::new();
+    let mut text = "horizon = \"2m\"\nobjectives = [\"assigned == 100%\", \"stopped == 0\"]\n[fleet]\ndevices = 30\n\
+                    arrival = { kind = \"constant\", rate = \"10/s\" }\n[[cohort]]\npoll_interval = \"1s\"\n\
+                    retry = { kind = \"fixed\", base_ms = 500 }\n[mock]\nretry_after_s = 1\n\
+                    assignment = { kind = \"constant\", delay = \"500ms\" }\n[mock.throttle]\nprofile = \"unlimited\"\n\
+                    [[mock.hub]]\nhost = \"west.azure-devices.net\"\n[[mock.hub]]\nhost = \"east.azure-devices.net\"\n"
+        .to_owned();
+    let first = "count = { per = \"device\", first = 1 }\n";
+    for (fault, more) in [
+        ("fleet.reboot\", off = \"1s", format!("{first}select = {{ share = 0.5 }}\n")),
+        ("fleet.duplicate-ids", "duration = \"3s\"\n".to_owned()),
+        ("service.duplicate-race", format!("{first}select = {{ share = 0.5 }}\n")),
+        ("fleet.firmware-loop\", every = \"3s", "start = \"5s\"\nduration = \"7s\"\n".to_owned()),
+        ("fleet.cache-loss\", spread = \"1s", "start = \"15s\"\nduration = \"5s\"\n".to_owned()),
+        ("service.flip", "start = \"15s\"\nduration = \"5s\"\n".to_owned()),
+        ("service.failover", "start = \"16s\"\nduration = \"5s\"\n".to_owned()),
+        (
+            "service.allocation-slow\", delay = { kind = \"constant\", delay = \"1s\" }, x = \"",
+            first.to_owned(),
+        ),
+    ] {
+        let fault = fault.replace(", x = \"", "");
+        let quote = if fault.ends_with('}') { "" } else { "\"" };
+        text += &format!("[[chaos]]\nfault = {{ kind = \"{fault}{quote} }}\n{more}");
+    }
+    bench.file("crashing.toml", &text);
+    for clock in ["virtual", "wired", "wall"] {
+        let run = ["run", "crashing.toml", "--clock", clock, "--progress", "none", "--out", "out"];
+        bench.fleetstorm(&run).passed();
+        let record = bench.record();
+        assert_eq!(record.totals.assigned, 30, "{clock}: {}", record.verdict.sentence);
+        for fault in &record.chaos.faults {
+            assert!(fault.fired > 0, "{clock}: {fault:?}");
+        }
+        let residue = record.chaos.residue.as_ref().expect("somebody looked");
+        assert!(residue.clean, "{clock}: {residue:?}");
+        assert!(
+            record.chaos.faults[3].exercised.iter().any(|met| met.check == "one-registration"),
+            "{clock}"
+        );
+        let page = std::fs::read_to_string(bench.path("out/report.html")).unwrap();
+        assert!(page.contains("No residue") && page.contains("exercised "), "{clock}");
+    }
+}

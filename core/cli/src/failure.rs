@@ -42,7 +42,11 @@ impl Failure {
     /// A file that was named cannot be read.
     pub(crate) fn unreadable(what: &str, path: &Path, error: &std::io::Error) -> Self {
         let hint = match error.kind() {
-            std::io::ErrorKind::NotFound => "; check the path, or look into scenarios/ for the shipped ones",
+            std::io::ErrorKind::NotFound => match what {
+                "scenario" => "; check the path, or look into scenarios/ for the shipped ones",
+                "record" => "; check the path: a run leaves its record as run.json in its output directory",
+                _ => "; check the path",
+            },
             std::io::ErrorKind::InvalidData => "; it must be UTF-8 text",
             _ => "",
         };

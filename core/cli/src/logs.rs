@@ -2,10 +2,10 @@
 
 use fleetstorm_engine::service_log::{Digest, Filter, LogError, Reconciliation, Tally, digest, reconcile};
 use fleetstorm_model::protocol::code;
-use fleetstorm_reports::Record;
 
 use crate::arguments::record::{LogsArguments, ReconcileArguments};
 use crate::failure::Failure;
+use crate::report::read;
 
 /// Ids that are named beside a count.
 const IDS: usize = 3;
@@ -52,10 +52,7 @@ fn tell(tally: &Tally) {
 }
 
 pub(crate) fn compare(arguments: &ReconcileArguments) -> Result<u8, Failure> {
-    let path = &arguments.record;
-    let bytes = std::fs::read(path).map_err(|error| Failure::unreadable("record", path, &error))?;
-    let record =
-        Record::read(&bytes).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
+    let record = read(&arguments.record)?;
     let both = reconcile(&record, &arguments.azure_logs)?;
     show(&both);
     Ok(if both.differences() == 0 { 0 } else { DIFFERENT })

@@ -190,7 +190,9 @@ async fn one<C: Connect + 'static>(
             // Boxed, so that devices whose power is safe do not carry this.
             Box::pin(powered(&shard, chaos, local, &member, places, place, boot)).await;
         }
-        _ => drop(Driven::new(&shard, local, &member, place).run(boot).await),
+        _ => {
+            Driven::new(&shard, local, &member, place).run(boot).await;
+        }
     }
 }
 

@@ -216,8 +216,11 @@ mod tests {
         record.chaos.residue = Some(Residue { clean: false, note: String::new() });
     }
 
-    /// What a record can say, with its exit code: what comes first outweighs what comes after it.
-    const WEIGHTS: [(&str, u8, fn(&mut Record)); 12] = [
+    /// Something that a record can say, its exit code, and how it says so.
+    type Weight = (&'static str, u8, fn(&mut Record));
+
+    /// What comes first outweighs what comes after it.
+    const WEIGHTS: [Weight; 12] = [
         ("the tool failed", 1, |record| record.end = End::Broken { what: String::new() }),
         ("interrupted", 130, |record| record.end = End::Interrupted),
         ("a ceiling", 15, |record| record.end = End::Ceiling { ceiling: String::new() }),

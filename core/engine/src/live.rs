@@ -607,3 +607,33 @@ fn reach(dial: &Arc<Dial>, trust: &Trust) -> Result<(), RunError> {
     };
     Err(RunError::Unreachable { address: format!("{}:{}", dial.host, dial.port), why: why.to_owned() })
 }
+
+#[cfg(test)]
+mod tests {
+    use fleetstorm_model::scenario::Scenario;
+
+    use super::*;
+    use crate::Registry;
+
+    #[test]
+    fn a_fault_that_is_not_healed_is_residue() {
+        let text = "[fleet]\ndevices = 5\n[[cohort]]\nretry = { kind = \"fixed\", base_ms = 500 }\n[mock.throttle]\n\
+                    profile = \"unlimited\"\n[[chaos]]\nfault = { kind = \"service.error\", status = 503 }\n";
+        let scenario = Scenario::read(text, "t.toml", &[]).unwrap();
+        let registry =
+            Registry::new(&[&fleetstorm_plugin_retry::ENTRY, &fleetstorm_plugin_symmetric_key::ENTRY]);
+        let plan = Plan::new(scenario, &registry, calendar()).unwrap();
+        let (timeline, canaries) = (plan.chaos.clone().unwrap(), plan.canaries.as_ref().unwrap());
+        let (doors, trust, mock) = target(&plan).unwrap();
+        let (_mock, clock) = mock.unwrap();
+        let look = || {
+            let control = Control::default();
+            residue(canaries, Some(&timeline), (&doors, &trust), clock, &control).unwrap().unwrap()
+        };
+        let dirty = look();
+        assert!(!dirty.clean, "{dirty:?}");
+        timeline.heal();
+        let clean = look();
+        assert!(clean.clean, "{clean:?}");
+    }
+}

@@ -25,7 +25,7 @@ pub enum Query<'a> {
     Lookup,
 }
 
-/// What the service decided, before it is put into words: [`Service::reply`] does that.
+/// What the service decided, before it is put into words: [`super::Service::reply`] does that.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Answer {
     /// An error.
