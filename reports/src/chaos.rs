@@ -1,7 +1,7 @@
 //! What every form of a report says of faults.
 
 use crate::number::{grouped, nanos};
-use crate::record::{Exercised, Fault, FaultStatus, FaultWindow};
+use crate::record::{Exercised, Fault, FaultStatus, FaultWindow, Residue};
 
 /// What became of a fleet under a fault, in a word.
 pub(crate) const fn word(status: FaultStatus) -> &'static str {
@@ -43,6 +43,15 @@ pub(crate) fn sentence(fault: &Fault) -> String {
         told.push_str(&fault.note);
     }
     told
+}
+
+/// What clean devices found after the last fault, in a word or two.
+pub(crate) const fn residue(residue: &Residue) -> &'static str {
+    match (residue.unknown, residue.clean) {
+        (true, _) => "Residue was not looked for",
+        (false, true) => "No residue",
+        (false, false) => "Something stayed behind",
+    }
 }
 
 /// The checks that a fault exercised, by their ids, with how often they were broken.

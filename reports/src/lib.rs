@@ -33,6 +33,7 @@ pub use explain::explain;
 pub use form::{Form, FormError};
 pub use html::html;
 pub use markdown::markdown;
+pub use number::grouped;
 pub use record::Record;
 pub use sentence::sentence;
 pub use summary::summary;

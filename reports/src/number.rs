@@ -1,7 +1,7 @@
 //! Numbers as people read them.
 
 /// `12345678` as `12,345,678`.
-pub(crate) fn grouped(number: u64) -> String {
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
@@ -61,7 +61,12 @@ pub(crate) fn nanos(ns: u64) -> String {
 
 /// A ratio with one decimal, `–` without a denominator.
 pub(crate) fn ratio(part: u64, whole: u64) -> String {
-    if whole == 0 { "–".to_owned() } else { format!("{:.1}", part as f64 / whole as f64) }
+    match part as f64 / whole as f64 {
+        _ if whole == 0 => "–".to_owned(),
+        // A digit behind the point says nothing any more.
+        many @ 1_000.0.. => grouped(many.round() as u64),
+        few => format!("{few:.1}"),
+    }
 }
 
 #[cfg(test)]

@@ -52,7 +52,8 @@ pub fn sentence(record: &Record) -> String {
         }
     }
     if let Some(residue) = record.chaos.residue.as_ref().filter(|residue| !residue.clean) {
-        parts.push(format!("something stayed behind: {}", residue.note));
+        let what = if residue.unknown { "residue was not looked for" } else { "something stayed behind" };
+        parts.push(format!("{what}: {}", residue.note));
     }
     if let Some(why) = record.audit.as_ref().and_then(|audit| audit.untrusted.first()) {
         parts.push(format!("not to be trusted: {why}"));

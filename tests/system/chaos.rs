@@ -213,6 +213,26 @@ fn one_bad_device_in_a_hundred_is_borne() {
 }
 
 #[test]
+fn a_retry_after_that_cannot_be_read_is_seen_and_judged() {
+    use fleetstorm_reports::record::CheckStatus;
+
+    let bench = Bench::new();
+    let path = scenarios().join("retry-after-garbage.toml");
+    let run = |more: &[&str]| {
+        let arguments =
+            ["run", path.to_str().unwrap(), "--clock", "virtual", "--progress", "none", "--out", "out"];
+        bench.fleetstorm(&[&arguments, more].concat());
+        let checks = bench.record().practice.checks;
+        checks.into_iter().find(|check| check.id == "retry-after-unreadable").unwrap()
+    };
+    let kept = run(&[]);
+    assert!(kept.status == CheckStatus::Passed && kept.exercised > 100, "{kept:?}");
+    let broken = run(&["--set", "fleet.devices=300", "--set", "cohort.0.retry.kind=immediate"]);
+    assert_eq!(broken.status, CheckStatus::Failed, "{broken:?}");
+    assert!(broken.first.unwrap().what.contains("Retry-After that cannot be read"));
+}
+
+#[test]
 fn a_plan_is_told_before_anything_runs() {
     let bench = Bench::new();
     let path = scenarios().join("flaky-network.toml");

@@ -160,6 +160,35 @@ fn a_connection_ends_with_its_token_unless_the_device_comes_back_with_another_on
     }
 }
 
+/// A fault on the timeline, by all three drivers; a hub is up unless something befalls it, and changes at a time.
+#[test]
+fn a_hub_that_a_fault_puts_out_of_order_loses_its_devices_and_gets_them_back_by_every_clock() {
+    let bench = Bench::new();
+    bench.file("fast.toml", "[hub.back_off]\nfirst_wait = \"200ms\"\nwait_max = \"1s\"\n");
+    let scenario = |start: &str, state: &str| {
+        format!(
+            "horizon = \"12s\"\nprofile = \"fast.toml\"\nobjectives = [\"online == 100%\"]\n[fleet]\ndevices = 20\n[[cohort]]\n\
+             life = {{ heartbeat = \"1s\" }}\n[mock]\nretry_after_s = 1\nassignment = {{ kind = \"constant\", delay = \"500ms\" }}\n\
+             [[mock.hub]]\nhost = \"a.azure-devices.net\"\n[[chaos]]\nname = \"down\"\nstart = {start}\nduration = \"2s\"\n\
+             fault = {{ kind = \"service.hub-state\", hub = \"a.azure-devices.net\", state = \"{state}\" }}\n"
+        )
+    };
+    for clock in ["virtual", "wired", "wall"] {
+        bench.run(&scenario("\"6s\"", "failing"), &["--clock", clock]).passed();
+        let life = bench.record().life.unwrap();
+        assert_eq!((life.online_at_end, life.reconnects, life.reconnects_cached), (20, 20, 20), "{clock}");
+        assert!(life.refused["unavailable"] >= 20 && life.refused.len() == 1, "{clock}: {:?}", life.refused);
+    }
+    for (start, state, words) in [
+        ("\"6s\"", "up", "a hub that is up is no fault"),
+        ("\"assigned >= 50%\"", "failing", "changes at a time"),
+        ("\"6s\"", "tired", "unknown value `tired`"),
+    ] {
+        bench.file("a.toml", &scenario(start, state));
+        bench.fleetstorm(&["scenario", "check", "a.toml"]).refused(2, &["a.toml:", words]);
+    }
+}
+
 /// A fleet whose group trusts a CA that the instance holds by name.
 #[test]
 fn devices_chain_to_a_ca_that_an_enrollment_refers_to_by_name_by_every_clock() {

@@ -1,7 +1,7 @@
 //! The life after provisioning, by the built command: shipped scenarios at full size in virtual time, small fleets over
 //! real sockets, and hubs of a mock in another process.
 
-use fleetstorm_reports::record::{Life, ObjectiveStatus};
+use fleetstorm_reports::record::{CheckStatus, Life, ObjectiveStatus};
 
 use crate::harness::{Bench, Mock, scenarios};
 
@@ -16,6 +16,12 @@ fn shipped(bench: &Bench, name: &str, more: &[&str]) -> Life {
     record.life.expect("devices live on")
 }
 
+/// What came of a best practice in the last run.
+fn practice(bench: &Bench, id: &str) -> CheckStatus {
+    let checks = bench.record().practice.checks;
+    checks.iter().find(|check| check.id == id).unwrap_or_else(|| panic!("no practice {id}")).status
+}
+
 #[test]
 fn after_an_outage_the_fleet_comes_back_by_itself_and_leaves_dps_alone() {
     let bench = Bench::new();
@@ -23,6 +29,7 @@ fn after_an_outage_the_fleet_comes_back_by_itself_and_leaves_dps_alone() {
     assert_eq!((life.devices, life.online_at_end), (10_000, 10_000));
     assert_eq!((life.reconnects, life.reconnects_cached), (10_000, 10_000));
     assert!(life.returns.is_empty(), "{:?}", life.returns);
+    assert_eq!(practice(&bench, "reconnect-first"), CheckStatus::Passed);
     let page = bench.fleetstorm(&["report", "out/run.json", "--out", "again.html"]);
     assert_eq!(page.code, 0, "{page:?}");
     let page = std::fs::read_to_string(bench.path("again.html")).unwrap();
@@ -47,6 +54,7 @@ fn a_device_without_a_cache_registers_at_every_boot() {
     assert_eq!((life.power_losses, life.returns["boot"]), (4_000, 2_000));
     assert_eq!(life.registrations_needless, 2_000);
     assert_eq!(life.reconnects_cached, 2_000);
+    assert_eq!(practice(&bench, "reconnect-first"), CheckStatus::Failed);
 }
 
 /// Everything that befalls a fleet, in twelve seconds of the wall clock.

@@ -35,6 +35,7 @@ mod runs;
 mod scenario_files;
 mod service_log;
 mod shrink;
+mod terminal;
 mod tpm;
 mod transports;
 mod webhook;

@@ -5,11 +5,13 @@ use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use fleetstorm_engine::{Clock, Snapshot};
+use fleetstorm_model::outcome::Outcome;
 use fleetstorm_model::scenario::Scenario;
 use fleetstorm_model::time::Span;
 use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::arguments::run::ProgressChoice;
+use crate::terminal::QuietKeys;
 
 /// Shows a run while it lives.
 pub(crate) struct Display {
@@ -28,7 +30,10 @@ enum Form {
         /// One a cohort, where there are several and room for them.
         cohorts: Vec<ProgressBar>,
         counts: ProgressBar,
+        /// What goes wrong most, and the devices assigned in each of the last seconds.
+        troubles: ProgressBar,
         history: History,
+        _keys: QuietKeys,
     },
     Plain,
     Json,
@@ -37,6 +42,8 @@ enum Form {
 
 /// Seconds between plain lines.
 const PLAIN_EVERY: Span = Span::from_secs(5);
+/// Time between changes of the live display: numbers that jump ten times a second cannot be read.
+const LIVE_EVERY: Span = Span::from_millis(500);
 /// Seconds between JSON objects.
 const JSON_EVERY: Span = Span::from_secs(1);
 
@@ -61,14 +68,16 @@ impl Display {
         self.pace.add(at, now);
         let due = |every: Span| self.last.is_none_or(|last| at.saturating_sub(last) >= every);
         match &mut self.form {
-            Form::Live { bar, cohorts, counts, history, .. } => {
+            Form::Live { bar, cohorts, counts, troubles, history, .. } if due(LIVE_EVERY) => {
                 bar.set_position(now.assigned);
                 bar.set_message(self.pace.left(self.devices, now));
                 for (bar, assigned) in cohorts.iter().zip(now.cohorts) {
                     bar.set_position(assigned);
                 }
                 history.add(at, now.assigned);
-                counts.set_message(format!("{}  {}", counted(now, &self.pace), history.sparkline()));
+                counts.set_message(counted(now, &self.pace));
+                troubles.set_message(format!("assigned/s {:>SPARKS$}   {}", history.sparkline(), top(now)));
+                self.last = Some(at);
             }
             Form::Plain if due(PLAIN_EVERY) => {
                 eprintln!("{}", self.line(at, now));
@@ -78,7 +87,7 @@ impl Display {
                 eprintln!("{}", self.object("progress", at, now));
                 self.last = Some(at);
             }
-            Form::Plain | Form::Json | Form::Silent => {}
+            Form::Live { .. } | Form::Plain | Form::Json | Form::Silent => {}
         }
     }
 
@@ -92,6 +101,11 @@ impl Display {
             Form::Json => eprintln!("{}", serde_json::json!({ "event": "note", "text": text })),
             Form::Silent => {}
         }
+    }
+
+    /// Leaves everything where it is, and the terminal as it was.
+    pub(crate) fn abandon(&mut self) {
+        self.form = Form::Silent;
     }
 
     /// Clears the display or writes a last line.
@@ -134,6 +148,10 @@ impl Display {
             "sent": now.sent,
             "throttled": now.throttled,
             "failed": now.failed,
+            "top": now.top.iter().flatten().map(|(how, count)| serde_json::json!({
+                "code": short(*how),
+                "count": count,
+            })).collect::<Vec<_>>(),
         })
     }
 }
@@ -149,7 +167,7 @@ fn live(scenario: &Scenario) -> Form {
     };
     let bar = ProgressBar::new(devices)
         .with_style(
-            style("{prefix:.bold} {bar:24.green} {human_pos} of {human_len} assigned, {elapsed}  {msg}")
+            style("{prefix:16!.bold} {bar:16.green} {human_pos} of {human_len}  {elapsed:>3}  {msg}")
                 .progress_chars("━╸─"),
         )
         .with_prefix(printable(&scenario.name))
@@ -160,7 +178,7 @@ fn live(scenario: &Scenario) -> Form {
         let one = |(cohort, size): (&fleetstorm_model::scenario::Cohort, &u32)| {
             let cohort_bar = ProgressBar::new(u64::from(*size))
                 .with_style(
-                    style("  {prefix:18!} {bar:24.cyan} {human_pos} of {human_len}").progress_chars("━╸─"),
+                    style("{prefix:16!} {bar:16.cyan} {human_pos} of {human_len}").progress_chars("━╸─"),
                 )
                 .with_prefix(printable(&cohort.name));
             all.add(cohort_bar)
@@ -169,9 +187,12 @@ fn live(scenario: &Scenario) -> Form {
     } else {
         Vec::new()
     };
-    let counts = all.add(ProgressBar::new_spinner().with_style(style("{spinner} {msg:.dim}")));
+    let counts = all.add(ProgressBar::new_spinner().with_style(style("{spinner} {wide_msg:.dim}")));
+    // The line is there from the start, so that nothing moves when the first code comes.
+    let troubles = all.add(ProgressBar::new_spinner().with_style(style("  {wide_msg:.dim}")));
     counts.enable_steady_tick(Duration::from_millis(120));
-    Form::Live { all, bar, cohorts, counts, history: History::default() }
+    troubles.tick();
+    Form::Live { all, bar, cohorts, counts, troubles, history: History::default(), _keys: QuietKeys::new() }
 }
 
 /// Devices assigned in each of the last seconds.
@@ -227,6 +248,27 @@ fn counted(now: &Snapshot, pace: &Pace) -> String {
         HumanCount(now.failed),
         pace.per_second(|sample| sample.sent)
     )
+}
+
+/// What went wrong most often.
+fn top(now: &Snapshot) -> String {
+    let told: Vec<String> = now
+        .top
+        .iter()
+        .flatten()
+        .map(|(how, count)| format!("{} × {}", short(*how), HumanCount(*count)))
+        .collect();
+    if told.is_empty() { "nothing went wrong".to_owned() } else { told.join("  ") }
+}
+
+/// What stands for a way to go wrong: its most exact code.
+fn short(how: Outcome) -> String {
+    match how {
+        Outcome::Answered { status, code: 0 } => status.0.to_string(),
+        Outcome::Answered { code, .. } => code.to_string(),
+        Outcome::Challenged => "challenge".to_owned(),
+        Outcome::Broke(fault) => fault.name().to_owned(),
+    }
 }
 
 /// Rates over the last seconds.

@@ -164,6 +164,7 @@ pub(crate) fn supervise<T: Send + 'static>(
                     if let Some(result) = finish_or_insist(&mut finished, &mut signals).await {
                         return result;
                     }
+                    display.abandon();
                     std::process::exit(130);
                 }
                 _ = tick.tick() => {

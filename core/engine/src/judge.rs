@@ -154,7 +154,8 @@ fn guardrails(plan: &Plan, halt: &Halt, now: Moment) -> Vec<Guardrail> {
 fn verdict(record: &Record) -> (VerdictResult, u8) {
     let any = |status| record.objectives.iter().any(|objective| objective.status == status);
     let fault = |status| record.chaos.faults.iter().any(|fault| fault.status == status);
-    let residue = record.chaos.residue.as_ref().is_some_and(|residue| !residue.clean);
+    let dirty = |residue: &&Residue| !residue.clean;
+    let residue = record.chaos.residue.as_ref().filter(dirty).map(|residue| residue.unknown);
     match record.end {
         End::Broken { .. } => (VerdictResult::Failed, 1),
         End::Interrupted => (VerdictResult::Interrupted, 130),
@@ -164,12 +165,12 @@ fn verdict(record: &Record) -> (VerdictResult, u8) {
         }
         // A broken strategy must never look like a failing service, nor like a passing one.
         _ if record.totals.plugin_faults > 0 => (VerdictResult::Failed, 1),
-        _ if any(ObjectiveStatus::Failed) || fault(FaultStatus::Failed) || residue => {
+        _ if any(ObjectiveStatus::Failed) || fault(FaultStatus::Failed) || residue == Some(false) => {
             (VerdictResult::Failed, 10)
         }
         _ if any(ObjectiveStatus::NoData) || fault(FaultStatus::Vacuous) => (VerdictResult::Vacuous, 11),
         End::Guardrail { .. } => (VerdictResult::Unknown, 12),
-        _ if fault(FaultStatus::Unknown) => (VerdictResult::Unknown, 12),
+        _ if fault(FaultStatus::Unknown) || residue.is_some() => (VerdictResult::Unknown, 12),
         End::Settled | End::Horizon => (VerdictResult::Passed, 0),
     }
 }
@@ -213,14 +214,14 @@ mod tests {
     }
 
     fn dirty(record: &mut Record) {
-        record.chaos.residue = Some(Residue { clean: false, note: String::new() });
+        record.chaos.residue = Some(Residue { clean: false, unknown: false, note: String::new() });
     }
 
     /// Something that a record can say, its exit code, and how it says so.
     type Weight = (&'static str, u8, fn(&mut Record));
 
     /// What comes first outweighs what comes after it.
-    const WEIGHTS: [Weight; 12] = [
+    const WEIGHTS: [Weight; 13] = [
         ("the tool failed", 1, |record| record.end = End::Broken { what: String::new() }),
         ("interrupted", 130, |record| record.end = End::Interrupted),
         ("a ceiling", 15, |record| record.end = End::Ceiling { ceiling: String::new() }),
@@ -246,6 +247,9 @@ mod tests {
         ("a fault never fired", 11, |record| record.chaos.faults.push(fault(FaultStatus::Vacuous))),
         ("a guardrail", 12, |record| record.end = End::Guardrail { rule: String::new() }),
         ("unknown", 12, |record| record.chaos.faults.push(fault(FaultStatus::Unknown))),
+        ("not looked for", 12, |record| {
+            record.chaos.residue = Some(Residue { clean: false, unknown: true, note: String::new() });
+        }),
     ];
 
     #[test]
@@ -253,7 +257,7 @@ mod tests {
         let mut sound = Record::empty();
         sound.objectives.push(objective(ObjectiveStatus::Passed));
         sound.chaos.faults.push(fault(FaultStatus::Passed));
-        sound.chaos.residue = Some(Residue { clean: true, note: String::new() });
+        sound.chaos.residue = Some(Residue { clean: true, unknown: false, note: String::new() });
         assert_eq!(verdict(&sound), (VerdictResult::Passed, 0));
         for (at, (name, code, apply)) in WEIGHTS.iter().enumerate() {
             let mut record = sound.clone();
@@ -262,8 +266,10 @@ mod tests {
             for (lesser, _, apply) in &WEIGHTS[at + 1..] {
                 let mut both = record.clone();
                 apply(&mut both);
-                // A run ends in one way only.
-                if record.end == sound.end || both.end == record.end {
+                // A run ends in one way only, and leaves one kind of residue.
+                let kept =
+                    record.chaos.residue == sound.chaos.residue || both.chaos.residue == record.chaos.residue;
+                if kept && (record.end == sound.end || both.end == record.end) {
                     assert_eq!(verdict(&both).1, *code, "{name} outweighs {lesser}");
                 }
             }
@@ -280,6 +286,6 @@ mod tests {
         use VerdictResult::{Ceiling, Failed, Interrupted, Unknown, Untrusted, Vacuous};
         let failed = [Failed, Interrupted, Ceiling, Untrusted, Failed, Failed, Failed, Failed];
         assert_eq!(results[..8], failed);
-        assert_eq!(results[8..], [Vacuous, Vacuous, Unknown, Unknown]);
+        assert_eq!(results[8..], [Vacuous, Vacuous, Unknown, Unknown, Unknown]);
     }
 }

@@ -9,6 +9,7 @@ use fleetstorm_model::random::{Purpose, Seed};
 use fleetstorm_model::scenario::{Arrival, Cohort, Scenario, SecretSource, TargetKind};
 use fleetstorm_model::service::throttle::Model;
 use fleetstorm_model::time::{Calendar, Moment};
+use fleetstorm_reports::grouped;
 use fleetstorm_reports::record::{Bound, Plugin as UsedPlugin, SteadyState};
 use serde_json::{Value, json};
 
@@ -242,7 +243,8 @@ impl Plan {
                 (f64::from(limit) / window.as_secs_f64(), f64::from(limit), window.as_secs_f64())
             }
         };
-        let what = format!("registration quota: {:.0} a minute, {burst:.0} at once", rate_per_s * 60.0);
+        let [rate, at_once] = [rate_per_s * 60.0, burst].map(|count| grouped(count.round() as u64));
+        let what = format!("registration quota: {rate} a minute, {at_once} at once");
         Some(Bound { rate_per_s, burst, window_s, what })
     }
 }

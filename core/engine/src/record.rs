@@ -425,7 +425,7 @@ impl Recorder {
             Outcome::Answered { status: Status::TOO_MANY_REQUESTS, .. } => {
                 self.tally(device).totals.throttled += 1;
                 self.timeline.at(now).throttled += 1;
-                self.gauges.throttled();
+                self.gauges.throttled(outcome);
                 Ending::Throttled
             }
             // A registration that failed under a 200 carries a code.
@@ -436,7 +436,7 @@ impl Recorder {
             Outcome::Answered { .. } => {
                 self.tally(device).totals.failed += 1;
                 self.timeline.at(now).failed += 1;
-                self.gauges.failed();
+                self.gauges.failed(outcome);
                 Ending::Failed
             }
             Outcome::Broke(fault) => {
@@ -454,7 +454,7 @@ impl Recorder {
         self.exhausted += u64::from(fault == Fault::Exhausted);
         self.tally(device).totals.failed += 1;
         self.timeline.at(now).failed += 1;
-        self.gauges.failed();
+        self.gauges.failed(Outcome::Broke(fault));
     }
 
     fn settle(&mut self, device: usize, now: Moment, standing: Standing) {

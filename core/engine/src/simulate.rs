@@ -34,7 +34,7 @@ pub use herd::{Fate, Herd};
 pub(crate) use truth::Proof;
 
 use crate::audit;
-use crate::chaos::canary::{may_look, rest};
+use crate::chaos::canary::{may_look, or_unknown, rest};
 use crate::chaos::{Guards, netem, steady};
 use crate::control::Control;
 use crate::gauges::{Gauges, Snapshot};
@@ -184,7 +184,9 @@ fn simulate(
     }
     let halt = control.brake.held().unwrap_or(Halt::Settled);
     let residue = match &plan.canaries {
-        Some(canaries) if may_look(&halt) => residue(canaries, plan.chaos.as_ref(), &mut service, now)?,
+        Some(canaries) if may_look(&halt) => {
+            or_unknown(residue(canaries, plan.chaos.as_ref(), &mut service, now))
+        }
         _ => None,
     };
     drop(service);

@@ -137,6 +137,40 @@ fn a_hub_that_throttles_lets_nobody_in_and_keeps_those_who_are_there() {
 }
 
 #[test]
+fn a_fault_puts_a_hub_into_another_state_for_those_whom_it_selects() {
+    let text = |state: &str, more: &str| {
+        format!(
+            "horizon = \"3m\"\n[fleet]\ndevices = 60\narrival = {{ kind = \"all-at-once\", spread = \"5s\" }}\n\
+             [[cohort]]\nname = \"hit\"\nlife = {{}}\n[[cohort]]\nname = \"spared\"\nlife = {{}}\n\
+             [mock.throttle]\nprofile = \"unlimited\"\n[[mock.hub]]\nhost = \"a.azure-devices.net\"\n\
+             [[mock.hub]]\nhost = \"b.azure-devices.net\"\n\
+             [[chaos]]\nname = \"hub\"\nselect = {{ cohort = \"hit\" }}\nstart = \"30s\"\nduration = \"20s\"\n\
+             fault = {{ kind = \"service.hub-state\", hub = \"A.azure-devices.net\", state = \"{state}\" }}\n{more}{FAST}"
+        )
+    };
+    for (state, fault) in [("failing", "unavailable"), ("unlinked", "not-authorized")] {
+        let [(record, wired), (_, simulated)] = both(&text(state, ""));
+        let at_a = wired.refused[fault];
+        assert!((8..=90).contains(&at_a), "{state}: {at_a}");
+        assert_eq!((&wired.refused, wired.online_at_end), (&simulated.refused, 60), "{state}");
+        assert_eq!((wired.reconnects, wired.moved), (simulated.reconnects, simulated.moved), "{state}");
+        // Some fifteen of the thirty that are selected were at the hub; those who are spared lost nothing.
+        assert!((8..=22).contains(&wired.reconnects), "{state}: {}", wired.reconnects);
+        assert_eq!(
+            wired.moved > 0,
+            state == "unlinked",
+            "{state}: an unlinked hub's devices go to the other one"
+        );
+        let told = record.chaos.faults.iter().find(|fault| fault.name == "hub").unwrap();
+        assert!(told.fired >= at_a, "{state}: {told:?}");
+    }
+    // It lets nobody in and closes nothing: who stands goes on.
+    let [(_, wired), (_, simulated)] = both(&text("throttled", "min_fired = 0\n"));
+    assert_eq!((wired.reconnects, wired.online_at_end), (0, 60));
+    assert_eq!(wired.refused, simulated.refused);
+}
+
+#[test]
 fn a_limit_of_devices_on_their_way_does_not_hold_those_that_have_arrived() {
     let text = format!(
         "horizon = \"2m\"\n[fleet]\ndevices = 60\nmax_concurrent = 10\n[[cohort]]\nlife = {{}}\n[mock.throttle]\n\

@@ -35,7 +35,7 @@ pub use answer::{Answer, Answered, Handled, Query, Ticket};
 pub use config::{
     Assignment, Config, ConfigError, Hub, HubState, NamedCertificate, Overlap, Region, Sweep, Tier,
 };
-pub use hub::{HubCounters, HubEvent, Welcome, device_key};
+pub use hub::{HubCounters, HubEvent, Standing, Welcome, device_key};
 pub use machine::{Counters, Service};
 pub use outage::{Failure, Outage};
 pub use placement::{WebhookCall, WebhookReply, WebhookTicket};

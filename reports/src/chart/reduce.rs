@@ -21,7 +21,7 @@ impl Buckets {
         let (max, step_s) = (max.max(1), step_s.max(1) as usize);
         let widths = WIDTHS_S.into_iter().filter(|width_s| width_s.is_multiple_of(step_s));
         let round = widths.map(|width_s| width_s / step_s).find(|width| entries.div_ceil(*width) <= max);
-        Self { width: round.unwrap_or_else(|| entries.div_ceil(max)), entries, step_s }
+        Self { width: round.unwrap_or_else(|| entries.div_ceil(max).max(1)), entries, step_s }
     }
 
     /// Seconds that a bucket covers.
@@ -99,7 +99,7 @@ mod tests {
         assert_eq!((stepped.width_s(), stepped.len(), stepped.end_s(599)), (120, 500, 60_000.0));
         assert_eq!(stepped.rates_per_s(&[20; 12]), [[2.0].as_slice(), &[0.0; 499]].concat());
         assert_eq!((Buckets::new(600, 1, 600).width(), buckets.width()), ("1 s".into(), "1 h".into()));
-        assert_eq!(Buckets::new(0, 1, 600).len(), 0);
+        assert_eq!([Buckets::new(0, 1, 600).len(), Buckets::new(0, 7, 1).len()], [0, 0]);
     }
 
     #[test]

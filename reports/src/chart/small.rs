@@ -47,7 +47,7 @@ pub(crate) struct Strip {
 }
 
 impl Strip {
-    const WIDTH: f64 = 180.0;
+    const WIDTH: f64 = 120.0;
 
     /// Draws moments in seconds, in ascending order: a line from the first to the last, a dot each.
     pub(crate) fn row(&self, moments_s: &[f64]) -> Markup {
@@ -55,8 +55,8 @@ impl Strip {
             round(4.0 + (moment / self.until_s.max(1e-9)).clamp(0.0, 1.0) * (Self::WIDTH - 8.0))
         };
         html! {
-            svg.strip viewBox="0 0 180 14" width="180" height="14" aria-hidden="true" {
-                line.track x1="0" y1="7" x2="180" y2="7" {}
+            svg.strip viewBox="0 0 120 14" width="120" height="14" aria-hidden="true" {
+                line.track x1="0" y1="7" x2="120" y2="7" {}
                 @if let (Some(first), Some(last)) = (moments_s.first(), moments_s.last()) {
                     line.reach x1=(at(first)) y1="7" x2=(at(last)) y2="7" {}
                 }

@@ -51,8 +51,7 @@ pub(super) fn section(record: &Record) -> Option<Section> {
             }
         }
         @if let Some(residue) = &found.residue {
-            p { @if residue.clean { "No residue: " } @else { "Something stayed behind: " }
-                (clipped(&residue.note, SENTENCE_MAX)) }
+            p { (chaos::residue(residue)) ": " (clipped(&residue.note, SENTENCE_MAX)) }
         }
     };
     Some(Section { id: "chaos", title: "Faults".into(), body })
@@ -141,7 +140,11 @@ mod tests {
             }],
             steady_state: None,
             guardrails: vec![Guardrail { rule: "failed share <= 90 % for 30s".into(), breached_ns: None }],
-            residue: Some(Residue { clean: true, note: "a device registered in 900ms".into() }),
+            residue: Some(Residue {
+                clean: true,
+                unknown: false,
+                note: "a device registered in 900ms".into(),
+            }),
         };
         record
     }

@@ -20,7 +20,7 @@ pub(super) fn section(record: &Record) -> Option<Section> {
         Column::Words("Cohort"),
         Column::Number("Assigned"),
         Column::Number("Share"),
-        Column::Words("50, 90, 99, 99.9 % and all, from the first boot to the end"),
+        Column::Words("50 to 100 %, over the run"),
         Column::Number("50 %"),
         Column::Number("99 %"),
         Column::Number("All"),

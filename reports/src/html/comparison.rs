@@ -70,7 +70,7 @@ pub(super) fn sections(comparison: &Comparison) -> Vec<Section> {
         .map(|(against, id)| Section {
             id,
             title: clipped(&against.throttle, NAME_MAX).into(),
-            body: body(against, id),
+            body: body(against, id, comparison.seeds.into()),
         })
         .collect();
     all.push(Section { id: "method", title: "Method".into(), body: method(comparison) });
@@ -85,9 +85,10 @@ pub(crate) fn ranked(against: &Against) -> Vec<&Standing> {
     ranked
 }
 
-fn body(against: &Against, id: &str) -> Markup {
+fn body(against: &Against, id: &str, seeds: u64) -> Markup {
     html! {
         (ranking(against))
+        @if let Some(why) = too_few(seeds, against.pairs.len()) { p.note { (why) } }
         div.pair { (scatter(against, id)) (matrix(against)) }
         h3 { "Completion of each strategy" }
         div.pair { @for (place, standing) in ranked(against).into_iter().enumerate() { (curve(against, standing, id, place)) } }
@@ -99,7 +100,7 @@ fn ranking(against: &Against) -> Markup {
         Column::Words("Strategy"),
         Column::Number("99 % after"),
         Column::Number("Against the baseline"),
-        Column::Number("half after"),
+        Column::Number("50 % after"),
         Column::Number("Efficiency"),
         Column::Number("Registers a success"),
         Column::Number("Retry peak, × quota"),
@@ -214,6 +215,20 @@ fn calls_axis(values: impl Iterator<Item = f64>) -> Axis {
     }
 }
 
+/// Why no difference can be clear, however large: a randomisation test over n pairs knows no p below 2 in 2^n, and
+/// Holm multiplies the least of them by the number of pairs of strategies.
+fn too_few(seeds: u64, pairs: usize) -> Option<String> {
+    let least = |seeds: u64| pairs as f64 * 2f64.powf(1.0 - seeds as f64);
+    if pairs == 0 || least(seeds) <= 0.05 {
+        return None;
+    }
+    let enough = (1..=64).find(|seeds| least(*seeds) <= 0.05)?;
+    Some(format!(
+        "{seeds} seeds are too few for any difference to be called clear, however large it is: the test over {pairs} \
+         pairs of strategies needs {enough}; set seeds = {enough} under [compare]."
+    ))
+}
+
 /// Every strategy against every other one.
 fn matrix(against: &Against) -> Markup {
     let names: Vec<String> = against
@@ -317,5 +332,18 @@ fn method(comparison: &Comparison) -> Markup {
             li { "A run that did not reach 99 % counts as the horizon, so that its true difference is at least as large." }
             li { "The baseline is " (clipped(&comparison.baseline, SENTENCE_MAX)) "." }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comparison_that_cannot_tell_says_how_many_seeds_it_needs() {
+        assert_eq!(too_few(20, 6), None);
+        assert!(too_few(5, 6).unwrap().contains("needs 8"));
+        assert!(too_few(1, 1).unwrap().contains("needs 6"));
+        assert_eq!(too_few(1, 0), None);
     }
 }

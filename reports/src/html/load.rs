@@ -65,6 +65,11 @@ fn figure(record: &Record, id: &str, title: &str, what: &str, lines: &[Line<'_>]
             points: buckets.stairs(buckets.rates_per_s(line.counts)),
         })
         .collect();
+    // A single line has no legend, and its name is not the chart's.
+    let only = match layers.as_slice() {
+        [only] if lines.len() > 1 => format!("All are {}. ", only.name),
+        _ => String::new(),
+    };
     layers.extend(super::chaos::bands(record));
     layers.extend(record.bound.as_ref().map(quota));
     let peaks: Vec<String> = lines
@@ -75,7 +80,7 @@ fn figure(record: &Record, id: &str, title: &str, what: &str, lines: &[Line<'_>]
         })
         .collect();
     let busiest = if step_s > 1 { format!("Busiest {step_s} s") } else { "Busiest second".to_owned() };
-    let mut note = format!("{busiest}: {}.", peaks.join(", "));
+    let mut note = format!("{only}{busiest}: {}.", peaks.join(", "));
     if buckets.width_s() > 1 {
         note = format!("{} {note}", reduced(buckets, "its average second"));
     }

@@ -112,6 +112,8 @@ fn bands(record: &Record, windows: usize) -> Vec<Band> {
 
 fn named(code: &Code) -> String {
     match explained(code) {
+        // A transport error is named by what it is.
+        Some((title, ..)) if title.eq_ignore_ascii_case(&short(code)) => title.to_owned(),
         Some((title, ..)) => format!("{} {title}", short(code)),
         None => short(code),
     }

@@ -73,7 +73,14 @@ fn numbers(record: &Record) -> Vec<Fact> {
         Some(audit) if audit.untrusted.is_empty() => {
             Fact::new("Generator", "kept up", "its own audit found nothing")
         }
-        Some(audit) => Fact::new("Generator", "fell behind", format!("{} findings", audit.untrusted.len())),
+        Some(audit) => Fact::new(
+            "Generator",
+            "fell behind",
+            match audit.untrusted.len() {
+                1 => "1 finding".to_owned(),
+                findings => format!("{findings} findings"),
+            },
+        ),
         None => Fact::new("Generator", "–", "not involved in virtual time"),
     });
     list
@@ -107,8 +114,13 @@ fn circumstances(record: &Record) -> Markup {
             div { dt { "Seed" } dd { (record.seed) } }
             div { dt { "Ended" } dd { "after " (nanos(record.duration_ns)) ", " (ended) } }
             @if let Some(machine) = &record.machine {
-                div { dt { "Started" } dd { (clipped(&machine.started_utc, NAME_MAX)) } }
+                div { dt { "Started" } dd { (clipped(&to_the_second(&machine.started_utc), NAME_MAX)) } }
             }
         }
     }
+}
+
+/// RFC 3339 without the fraction of its second.
+fn to_the_second(started_utc: &str) -> String {
+    started_utc.split_once('.').map_or(started_utc.to_owned(), |(seconds, _)| format!("{seconds}Z"))
 }

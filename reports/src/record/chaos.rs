@@ -125,6 +125,9 @@ pub struct Guardrail {
 pub struct Residue {
     /// Whether it did.
     pub clean: bool,
+    /// Nobody could look, and the note says why: the run proves nothing about it.
+    #[serde(default)]
+    pub unknown: bool,
     /// What it met.
     pub note: String,
 }

@@ -11,6 +11,7 @@ use fleetstorm_model::service::throttle::Model;
 use fleetstorm_model::time::{Moment, Span};
 use fleetstorm_reports::record::Residue;
 
+use crate::RunError;
 use crate::governor::Halt;
 use crate::record::Findings;
 
@@ -60,6 +61,12 @@ pub(crate) fn rest(model: Model, devices: u32) -> Span {
     Span::from_secs((seconds.clamp(0.0, 3_600.0)).ceil() as u64 + 1)
 }
 
+/// What is to be said where a look could not be had; the record of the run is worth more than the look.
+pub(crate) fn or_unknown(looked: Result<Option<Residue>, RunError>) -> Option<Residue> {
+    let unknown = |error: RunError| Residue { clean: false, unknown: true, note: error.to_string() };
+    looked.unwrap_or_else(|error| Some(unknown(error)))
+}
+
 /// What canaries met.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Met {
@@ -106,7 +113,7 @@ impl Met {
             told(after),
             told(self)
         );
-        Some(Residue { clean, note })
+        Some(Residue { clean, unknown: false, note })
     }
 }
 

@@ -17,8 +17,8 @@ use fleetstorm_model::chaos::Timeline;
 use fleetstorm_model::device::Observation;
 use fleetstorm_model::profile::Profile;
 use fleetstorm_model::time::Moment;
-use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{Case, Check, CheckStatus, Exercised, Practice};
+use fleetstorm_reports::{Record, grouped};
 
 pub(crate) use life::Life;
 use under::Under;
@@ -195,10 +195,15 @@ fn told(rule: &Rule, tally: &Tally, name: &impl Fn(u32) -> String) -> Check {
     let (status, evidence) = match (tally.exercised, tally.broken) {
         (0, _) => (CheckStatus::NotExercised, "there was no occasion".to_owned()),
         (1, 0) => (CheckStatus::Passed, "kept on the one occasion".to_owned()),
-        (exercised, 0) => (CheckStatus::Passed, format!("kept on all {exercised} occasions")),
+        (exercised, 0) => (CheckStatus::Passed, format!("kept on all {} occasions", grouped(exercised))),
         (exercised, broken) => (
             CheckStatus::Failed,
-            format!("broken on {broken} of {exercised} occasions, by {} devices", tally.devices),
+            format!(
+                "broken on {} of {} occasions, by {} devices",
+                grouped(broken),
+                grouped(exercised),
+                grouped(tally.devices)
+            ),
         ),
     };
     Check {

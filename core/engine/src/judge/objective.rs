@@ -3,8 +3,8 @@
 use super::life;
 use fleetstorm_model::scenario::{Comparison, Metric, Objective, Quantity, Timed, What};
 use fleetstorm_model::time::Span;
-use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{Code, Objective as Judged, ObjectiveStatus, Totals};
+use fleetstorm_reports::{Record, grouped};
 
 use super::worst;
 
@@ -213,9 +213,13 @@ fn note(record: &Record, objective: &Objective) -> String {
             let missing = record.devices.saturating_sub(record.totals.assigned);
             match record.totals.stopped_by.iter().max_by_key(|(_, devices)| **devices) {
                 Some((class, devices)) => {
-                    format!("{missing} devices have no hub at the end; {devices} stopped by {class}")
+                    format!(
+                        "{} devices have no hub at the end; {} stopped by {class}",
+                        grouped(missing),
+                        grouped(*devices)
+                    )
                 }
-                None if missing > 0 => format!("{missing} devices have no hub at the end"),
+                None if missing > 0 => format!("{} devices have no hub at the end", grouped(missing)),
                 None => "all devices had their hub in the end, but not in time".to_owned(),
             }
         }

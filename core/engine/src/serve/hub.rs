@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fleetstorm_model::protocol::hub as spelling;
 use fleetstorm_model::protocol::mqtt::Connack;
-use fleetstorm_model::service::{Evidence as _, HubEvent, Token, Welcome, device_key};
+use fleetstorm_model::service::{Evidence as _, HubEvent, Standing, Token, Welcome};
 use fleetstorm_model::time::{Moment, Span};
 use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v4::{
@@ -46,12 +46,8 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
 
 /// A device that has been let in.
 struct Guest {
-    hub: u16,
+    standing: Standing,
     device_id: Box<str>,
-    /// Places the device within a command that is spread over a time.
-    key: u64,
-    /// Expiry of the token that it showed; 0 where it proved itself by a certificate.
-    token_expires_unix_secs: u64,
     /// Longest silence; `None` where the device asked for no limit.
     silence: Option<Duration>,
     seat: Seat,
@@ -73,7 +69,7 @@ async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
     if !house.latency.is_zero() {
         tokio::time::sleep(house.latency).await;
     }
-    let (hub, welcome, token_expires_unix_secs) = {
+    let (standing, welcome) = {
         let mut service = house.service.borrow_mut();
         let hub = service.hub_at(host)?;
         let presented = Presented::new(peer, Some(&*login.password).filter(|token| !token.is_empty()));
@@ -81,7 +77,8 @@ async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
             Token::Claims { expires_unix_secs, .. } if presented.certificate().is_none() => expires_unix_secs,
             _ => 0,
         };
-        (hub, service.connect_hub(house.clock.now(), hub, device_id, &presented), expires)
+        let welcome = service.connect_hub(house.clock.now(), hub, device_id, &presented);
+        (service.standing(hub, device_id, expires), welcome)
     };
     match welcome {
         Welcome::Closed => return None,
@@ -100,10 +97,8 @@ async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
     let silence =
         (connect.keep_alive > 0).then(|| Duration::from_millis(u64::from(connect.keep_alive) * 1_500));
     Some(Guest {
-        hub,
+        standing,
         device_id: device_id.into(),
-        key: device_key(device_id),
-        token_expires_unix_secs,
         silence,
         // The session that a device has with DPS goes by the bare name.
         seat: house.sessions.take(&format!("{host}/{device_id}")),
@@ -155,8 +150,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
 
     async fn next(&mut self, heard: Moment) -> Event {
         let clock = self.house.clock;
-        let Guest { hub, key, token_expires_unix_secs, .. } = self.guest;
-        let planned = self.house.service.borrow().hub_event(self.seen, hub, key, token_expires_unix_secs);
+        let planned = self.house.service.borrow().hub_event(self.seen, &self.guest.standing);
         let (due, event) = planned.unwrap_or((Moment::FAR, HubEvent::Closed));
         if due <= clock.now() {
             self.seen = due;
@@ -205,7 +199,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
             QoS::ExactlyOnce => return None,
         }
         if spelling::is_message_topic(&publish.topic, &self.guest.device_id) {
-            self.house.service.borrow_mut().hub_heard(self.guest.hub);
+            self.house.service.borrow_mut().hub_heard(self.guest.standing.hub);
             return Some(());
         }
         if let Some(rid) = spelling::read_twin_get(&publish.topic) {

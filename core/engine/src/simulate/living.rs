@@ -7,7 +7,7 @@ use std::cell::OnceCell;
 
 use fleetstorm_model::device::{LifeAction, LifeInput};
 use fleetstorm_model::outcome::Fault;
-use fleetstorm_model::service::{HubEvent, Welcome, device_key};
+use fleetstorm_model::service::{HubEvent, Standing, Welcome, device_key};
 use fleetstorm_model::time::{Moment, Span};
 
 use super::parcel::Parcel;
@@ -94,7 +94,8 @@ impl Simulation<'_> {
             Proof::Derived(_) | Proof::Tpm | Proof::Unknown => u64::from(life.token_expires_unix_secs()),
         };
         let key = device_key(&format!("{}{device:06}", self.prefix));
-        let Some((at, event)) = self.service.hub_event(now, hub, key, expires) else { return alarm };
+        let standing = Standing { hub, key, device: Some(device), token_expires_unix_secs: expires };
+        let Some((at, event)) = self.service.hub_event(now, &standing) else { return alarm };
         match alarm {
             Some((own, _)) if own < at => alarm,
             // The device learns of it a hop later; what it would have done meanwhile waits for that.

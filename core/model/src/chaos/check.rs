@@ -5,7 +5,7 @@ use super::file::{AppliesTo, ChaosFile, Start, Unit};
 use super::kind::FaultKind;
 use super::layer::Layer;
 use super::packets;
-use crate::scenario::{Quantity, Scenario, TargetKind, nearest};
+use crate::scenario::{HubStateFile, Quantity, Scenario, TargetKind, nearest};
 use crate::time::Span;
 
 /// One thing that is wrong.
@@ -272,6 +272,20 @@ impl Checker<'_> {
                 self.refuse("fault.code", format!("{code} is no six-digit code"), "write one such as 400207");
             }
             FaultKind::ServiceHubUnlinked { hub } => self.hub(hub),
+            FaultKind::ServiceHubState { hub, state } => {
+                self.hub(hub);
+                if *state == HubStateFile::Up {
+                    self.refuse(
+                        "fault.state",
+                        "a hub that is up is no fault",
+                        "write throttled, failing or unlinked",
+                    );
+                }
+                if matches!(file.start, Start::Assigned(_)) {
+                    let help = "write a time: connections that stand are told beforehand when they end";
+                    self.refuse("start", "the state of a hub changes at a time, not with an event", help);
+                }
+            }
             FaultKind::ServiceFailover { quota } if !(*quota > 0.0 && *quota <= 1e3) => {
                 let help = "0.5 halves the quota; for none at all use service.throttle";
                 self.refuse("fault.quota", format!("a quota of {quota} times the usual one"), help);

@@ -11,7 +11,7 @@ use super::layer::Layer;
 use super::network::{BlackholePhase, DnsFailure, ResetPhase, TlsFailure};
 use super::protocol::{Awaited, BodyDamage, CutAfter, OrderForm, RidForm, TopicForm};
 use super::retry_after::RetryAfterText;
-use crate::scenario::{Delay, Duration, Offset};
+use crate::scenario::{Delay, Duration, HubStateFile, Offset};
 
 /// What goes wrong.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -149,6 +149,15 @@ pub enum FaultKind {
     ServiceHubUnlinked {
         /// Its host name, as linked.
         hub: String,
+    },
+    /// A hub is in another state than its own: devices that connect find it so, connections that stand are closed when the
+    /// fault begins, if the state closes any, and to one that is unlinked DPS assigns nobody.
+    #[serde(rename = "service.hub-state")]
+    ServiceHubState {
+        /// Its host name, as linked.
+        hub: String,
+        /// `throttled`, `failing` or `unlinked`.
+        state: HubStateFile,
     },
     /// The service's clock is off, so that it judges tokens by another time.
     #[serde(rename = "service.clock")]
@@ -434,6 +443,7 @@ impl FaultKind {
             Self::ServiceAssignFailed { .. } => "service.assign-failed",
             Self::ServiceDisabled => "service.disabled",
             Self::ServiceHubUnlinked { .. } => "service.hub-unlinked",
+            Self::ServiceHubState { .. } => "service.hub-state",
             Self::ServiceClock { .. } => "service.clock",
             Self::ServiceKeyRotation => "service.key-rotation",
             Self::ServiceFailover { .. } => "service.failover",
@@ -533,7 +543,8 @@ impl FaultKind {
     pub(super) const fn comes_before_requests(&self) -> bool {
         matches!(
             self,
-            Self::MqttConnack { .. }
+            Self::ServiceHubState { .. }
+                | Self::MqttConnack { .. }
                 | Self::MqttSuback { .. }
                 | Self::MqttDrop { packet: Awaited::Connack | Awaited::Suback | Awaited::Pingresp }
                 | Self::MqttDisconnect { after: CutAfter::Connect | CutAfter::Subscribe }

@@ -3,10 +3,13 @@
 use super::kind::FaultKind;
 use super::retry_after::RetryAfterText;
 use super::rules::{Hit, Occasion, Rules};
+use super::timeline::{Fault, Timeline};
 use super::verdict::Serving;
 use crate::protocol::{Operation, RetryAfter, code};
 use crate::random::fraction;
-use crate::time::Span;
+use crate::scenario::HubStateFile;
+use crate::service::HubState;
+use crate::time::{Moment, Span};
 
 impl Rules {
     /// A request is at the service, whose clock says `unix_secs`.
@@ -22,7 +25,8 @@ impl Rules {
             | FaultKind::ServiceDisabled
             | FaultKind::ServiceDuplicateRace
             | FaultKind::ServiceFlip
-            | FaultKind::ServiceHubUnlinked { .. } => registers,
+            | FaultKind::ServiceHubUnlinked { .. }
+            | FaultKind::ServiceHubState { state: HubStateFile::Unlinked, .. } => registers,
             FaultKind::ServiceQuota { .. } | FaultKind::ServiceFailover { .. } => !polls,
             FaultKind::ServiceThrottle { .. }
             | FaultKind::ServiceError { .. }
@@ -33,6 +37,32 @@ impl Rules {
         };
         self.each(occasion, concerns, |kind, hit| serve(&mut verdict, kind, hit, unix_secs));
         verdict
+    }
+
+    /// A device connects to this hub: the state in which it finds it instead of the hub's own.
+    pub fn connect_hub(&mut self, occasion: &Occasion, host: &str) -> Option<HubState> {
+        let (kind, _) = self.first(occasion, |kind| of_hub(kind, host).is_some())?;
+        of_hub(&kind, host)
+    }
+}
+
+impl Timeline {
+    /// When a fault next closes a connection of a device that stands at this hub, after `now`. Which connections a fault
+    /// with a chance or a count would close nobody knows before they are made: it leaves those that stand.
+    pub fn hub_closes(&self, now: Moment, host: &str, device: u32) -> Option<Moment> {
+        let closes = |fault: &&Fault| {
+            of_hub(&fault.kind, host).is_some_and(HubState::disconnects) && fault.is_certain_for(self, device)
+        };
+        let faults = self.faults().iter().filter(closes);
+        faults.filter_map(|fault| fault.begins_after(now)).min()
+    }
+}
+
+/// The state that a fault puts this hub into.
+fn of_hub(kind: &FaultKind, host: &str) -> Option<HubState> {
+    match kind {
+        FaultKind::ServiceHubState { hub, state } if hub.eq_ignore_ascii_case(host) => Some((*state).into()),
+        _ => None,
     }
 }
 
@@ -62,7 +92,7 @@ fn serve(verdict: &mut Serving, kind: &FaultKind, hit: Hit, unix_secs: u64) {
         FaultKind::ServiceDuplicateRace => verdict.raced = true,
         FaultKind::ServiceFlip => verdict.flipped = true,
         FaultKind::ServiceAssignFailed { code } => verdict.failed = verdict.failed.or(Some(*code)),
-        FaultKind::ServiceHubUnlinked { hub } => {
+        FaultKind::ServiceHubUnlinked { hub } | FaultKind::ServiceHubState { hub, .. } => {
             verdict.without_hub = verdict.without_hub.take().or_else(|| Some(hub.as_str().into()));
         }
         FaultKind::ServiceClock { offset } => {

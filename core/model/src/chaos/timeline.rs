@@ -155,6 +155,11 @@ impl Timeline {
         now - Span::from_nanos(self.service_ahead_ns.load(Relaxed))
     }
 
+    /// What the service's clock says at a moment of the run.
+    pub(crate) fn by_service_clock(&self, moment: Moment) -> Moment {
+        moment + Span::from_nanos(self.service_ahead_ns.load(Relaxed))
+    }
+
     /// A device has its hub: faults that waited for it begin.
     pub fn assigned(&self, now: Moment) {
         let assigned = self.assigned.fetch_add(1, Relaxed) + 1;
@@ -240,12 +245,25 @@ impl Fault {
 
     /// How many of the fleet's devices it can hit.
     pub fn selected(&self, timeline: &Timeline) -> u64 {
-        let fits = |(device, cohort): (u32, &u16)| {
-            self.cohort.is_none_or(|wanted| wanted == *cohort)
-                && self.transport.is_none_or(|wanted| timeline.transport(*cohort) == Some(wanted))
-                && self.selects(device)
-        };
-        (0..timeline.devices).zip(&timeline.membership).filter(|pair| fits(*pair)).count() as u64
+        (0..timeline.devices).filter(|device| self.selects_from(timeline, *device)).count() as u64
+    }
+
+    fn selects_from(&self, timeline: &Timeline, device: u32) -> bool {
+        let Some(cohort) = timeline.cohort(device) else { return false };
+        self.cohort.is_none_or(|wanted| wanted == cohort)
+            && self.transport.is_none_or(|wanted| timeline.transport(cohort) == Some(wanted))
+            && self.selects(device)
+    }
+
+    /// Whether it hits this device whenever it is on.
+    pub(super) fn is_certain_for(&self, timeline: &Timeline, device: u32) -> bool {
+        self.chance.is_none() && self.count.is_none() && self.selects_from(timeline, device)
+    }
+
+    /// When it next begins, after `now`.
+    pub(super) fn begins_after(&self, now: Moment) -> Option<Moment> {
+        let mut windows = self.windows(self.begins(), Moment::FAR);
+        windows.find(|window| window.from > now).map(|window| window.from)
     }
 
     /// The event that it waits for: so many devices with a hub.

@@ -1,6 +1,7 @@
 //! Faults of the service: asked about once a request, before the machine judges it.
 
 use super::answer::{Answer, Query, Refusal};
+use super::config::HubState;
 use super::machine::Service;
 use super::record::Caller;
 use crate::chaos::{Occasion, Rules, Serving, device_number};
@@ -17,6 +18,16 @@ pub(super) struct Disturbance {
     prefix: String,
 }
 
+impl Disturbance {
+    /// The number of the fleet's device of this name.
+    fn device(&self, caller: Caller<'_>) -> Option<u32> {
+        match caller {
+            Caller::Numbered(device) => Some(device),
+            Caller::Named(name) => device_number(name, &self.prefix),
+        }
+    }
+}
+
 impl Service {
     /// Makes the service obey faults. Devices of the fleet are those whose names are `prefix` and their number.
     pub fn disturb(&mut self, rules: Rules, prefix: &str) {
@@ -27,10 +38,7 @@ impl Service {
     pub(super) fn disturbed(&mut self, now: Moment, caller: Caller<'_>, query: Query<'_>) -> Option<Serving> {
         let unix_secs = self.config.calendar.unix_secs(now);
         let disturbance = self.disturbance.as_mut()?;
-        let device = match caller {
-            Caller::Numbered(device) => device,
-            Caller::Named(name) => device_number(name, &disturbance.prefix)?,
-        };
+        let device = disturbance.device(caller)?;
         let operation = match query {
             Query::Register => Operation::Register,
             Query::Poll(_) => Operation::Poll,
@@ -38,6 +46,27 @@ impl Service {
         };
         let now = disturbance.rules.timeline().of_service_clock(now);
         Some(disturbance.rules.serve(&Occasion::of(now, device, Some(operation)), unix_secs))
+    }
+
+    /// The state in which a fault lets a device find a hub that it connects to.
+    pub(super) fn disturbed_hub(&mut self, now: Moment, caller: Caller<'_>, hub: u16) -> Option<HubState> {
+        let disturbance = self.disturbance.as_mut()?;
+        let device = disturbance.device(caller)?;
+        let host = &self.config.hubs.get(usize::from(hub))?.host;
+        let now = disturbance.rules.timeline().of_service_clock(now);
+        disturbance.rules.connect_hub(&Occasion::of(now, device, None), host)
+    }
+
+    /// When a fault next closes the connection of device number `device` of the fleet with a hub, after `now`.
+    pub(super) fn hub_closes(&self, now: Moment, device: u32, host: &str) -> Option<Moment> {
+        let timeline = self.disturbance.as_ref()?.rules.timeline();
+        let closes = timeline.hub_closes(timeline.of_service_clock(now), host, device)?;
+        Some(timeline.by_service_clock(closes))
+    }
+
+    /// The number of the fleet's device of this name, if faults can hit it.
+    pub(super) fn disturbed_device(&self, caller: Caller<'_>) -> Option<u32> {
+        self.disturbance.as_ref()?.device(caller)
     }
 
     /// What a fault lets the service do with an accepted registration.

@@ -139,6 +139,59 @@ fn nobody_goes_to_a_hub_that_is_unlinked() {
 }
 
 #[test]
+fn a_hub_is_in_the_state_that_a_fault_puts_it_into_and_closes_what_stands_when_it_begins() {
+    use crate::protocol::mqtt::Connack;
+    use crate::service::{HubEvent, Welcome};
+    let mut counts = [0; 2];
+    for (state, during, closes) in [
+        ("failing", Welcome::Refused(Connack::Unavailable), true),
+        ("unlinked", Welcome::Refused(Connack::NotAuthorized), true),
+        ("throttled", Welcome::Closed, false),
+    ] {
+        let host = "hub-1.azure-devices.net";
+        let fault =
+            format!("fault = {{ kind = \"service.hub-state\", hub = \"{host}\", state = \"{state}\" }}\n");
+        let mut bench = bench(&format!(
+            "[[chaos]]\nname = \"{state}\"\nselect = {{ share = 0.6 }}\n{fault}{TEN_SECONDS}"
+        ));
+        for device in 0..10 {
+            let Body::Operation { registration: Some(registration), .. } =
+                bench.provision(at(0), device).body
+            else {
+                panic!()
+            };
+            if registration.assigned_hub.as_deref() != Some(host) {
+                continue;
+            }
+            let name = format!("dev-{device:06}");
+            let evidence = Signed {
+                resource: format!("{host}/devices/{name}"),
+                policy: "",
+                key: b"group".to_vec(),
+                expires: u64::MAX,
+            };
+            let service = &mut bench.service;
+            let mut welcome = |secs| service.connect_hub(at(secs), 0, &name, &evidence);
+            let is_in = |welcome| matches!(welcome, Welcome::Accepted { .. });
+            assert!(is_in(welcome(5)) && is_in(welcome(20)));
+            let found = welcome(15);
+            let hit = !is_in(found);
+            assert!(!hit || found == during, "{state}: {found:?}");
+            let standing = service.standing(0, &name, 0);
+            let closed = (hit && closes).then_some((at(10), HubEvent::Closed));
+            assert_eq!(service.hub_event(at(5), &standing), closed, "{state}");
+            assert_eq!(
+                service.hub_event(at(10), &standing),
+                None,
+                "once, and a connection made since stands"
+            );
+            counts[usize::from(hit)] += 1;
+        }
+    }
+    assert!(counts[0] > 0 && counts[1] > 2, "else it says nothing: {counts:?}");
+}
+
+#[test]
 fn a_key_that_is_rolled_and_a_clock_that_is_off_refuse_tokens() {
     for fault in ["{ kind = \"service.key-rotation\" }", "{ kind = \"service.clock\", offset = \"2h\" }"] {
         let mut bench = bench(&format!("[[chaos]]\nfault = {fault}\n{TEN_SECONDS}"));

@@ -41,6 +41,20 @@ pub enum HubEvent {
     Closed,
 }
 
+/// A connection that stands at a hub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The hub's place.
+    pub hub: u16,
+    /// A number that stays with the device ([`device_key`]): a command that is spread over a time reaches each at its own
+    /// moment.
+    pub key: u64,
+    /// The device's number in the fleet, where faults can hit it.
+    pub device: Option<u32>,
+    /// Expiry of the token that it was made with; 0 for one that was made with a certificate.
+    pub token_expires_unix_secs: u64,
+}
+
 /// What a hub has counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HubCounters {
@@ -205,7 +219,8 @@ impl Service {
             let caller = self.caller(name);
             self.is_of_hub(now, caller, hub, device_id, evidence)
         });
-        self.welcome(now, hub, genuine)
+        let state = self.disturbed_hub(now, Caller::Named(registered.as_deref().unwrap_or(device_id)), hub);
+        self.welcome(now, hub, genuine, state)
     }
 
     /// Device number `device` of the roster connects to a hub under its own name.
@@ -217,19 +232,21 @@ impl Service {
         evidence: &impl Evidence,
     ) -> Welcome {
         let genuine = self.is_of_hub(now, Caller::Numbered(device), hub, "", evidence);
-        self.welcome(now, hub, genuine)
+        let state = self.disturbed_hub(now, Caller::Numbered(device), hub);
+        self.welcome(now, hub, genuine, state)
     }
 
-    /// What a hub does next to a connection of a device, after `now`. `key` is a number that stays with the device: a
-    /// command that is spread over a time reaches each at its own moment. A hub ends a connection with the token that it was
-    /// made with, which expires at `token_expires_unix_secs`; 0 for one that was made with a certificate.
-    pub fn hub_event(
-        &self,
-        now: Moment,
-        hub: u16,
-        key: u64,
-        token_expires_unix_secs: u64,
-    ) -> Option<(Moment, HubEvent)> {
+    /// A connection of the device with this device id, for [`Service::hub_event`].
+    pub fn standing(&self, hub: u16, device_id: &str, token_expires_unix_secs: u64) -> Standing {
+        let name = self.registered_as(device_id);
+        let device = name.and_then(|name| self.disturbed_device(Caller::Named(&name)));
+        Standing { hub, key: device_key(device_id), device, token_expires_unix_secs }
+    }
+
+    /// What a hub does next to a connection that stands, after `now`: its plan, a fault, or the end of the token that the
+    /// connection was made with.
+    pub fn hub_event(&self, now: Moment, standing: &Standing) -> Option<(Moment, HubEvent)> {
+        let Standing { hub, key, device, token_expires_unix_secs } = *standing;
         let desk = self.hubs.desks.get(usize::from(hub))?;
         // A token is good for the second in which it expires.
         let good_until = token_expires_unix_secs.saturating_add(1);
@@ -244,8 +261,9 @@ impl Service {
         let plan = self.config.hubs.get(usize::from(hub))?;
         let commands = plan.commands.iter().map(|sweep| sweep.at + sweep.over.scale(fraction(key)));
         let command = commands.filter(|at| *at > now).min().map(|at| (at, HubEvent::Command));
-        let expires = expires.map(|at| (at, HubEvent::Closed));
-        [closes, expires, command].into_iter().flatten().min_by_key(|(at, _)| *at)
+        let faulty = device.and_then(|device| self.hub_closes(now, device, &plan.host));
+        let [expires, faulty] = [expires, faulty].map(|at| at.map(|at| (at, HubEvent::Closed)));
+        [closes, expires, faulty, command].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     /// The registration id of the device with this device id.
@@ -280,12 +298,13 @@ impl Service {
         self.admit(now, caller, Use::Hub, &audience, &Serving::default()).is_ok()
     }
 
-    fn welcome(&mut self, now: Moment, hub: u16, genuine: bool) -> Welcome {
+    /// `disturbed` is the state that a fault puts the hub into.
+    fn welcome(&mut self, now: Moment, hub: u16, genuine: bool, disturbed: Option<HubState>) -> Welcome {
         self.hubs.advance(now);
         let Some(desk) = self.hubs.desks.get_mut(usize::from(hub)) else {
             return Welcome::Refused(Connack::NotAuthorized);
         };
-        let welcome = match desk.state(now) {
+        let welcome = match disturbed.unwrap_or_else(|| desk.state(now)) {
             HubState::Failing => Welcome::Refused(Connack::Unavailable),
             HubState::Unlinked => Welcome::Refused(Connack::NotAuthorized),
             HubState::Throttled => Welcome::Closed,
@@ -310,7 +329,7 @@ impl Service {
 
 impl HubState {
     /// Whether connections that stand are closed.
-    const fn disconnects(self) -> bool {
+    pub(crate) const fn disconnects(self) -> bool {
         matches!(self, Self::Failing | Self::Unlinked)
     }
 }

@@ -23,6 +23,10 @@ fn service(change: impl FnOnce(&mut Config)) -> Service {
     Service::new(config).unwrap()
 }
 
+fn standing(key: u64, token_expires_unix_secs: u64) -> Standing {
+    Standing { hub: 0, key, device: None, token_expires_unix_secs }
+}
+
 fn register(service: &mut Service, now: Moment, id: &str) {
     let submission = Submission::Read { registration_id: None, csr: false, payload: None };
     let request = Request {
@@ -114,14 +118,14 @@ fn states_follow_the_plan_until_one_is_set_by_hand() {
     });
     register(&mut service, Moment::START, "dev-1");
     let unavailable = Welcome::Refused(Connack::Unavailable);
-    assert_eq!(service.hub_event(SOON, 0, 0, 0), Some((at(100), HubEvent::Closed)));
+    assert_eq!(service.hub_event(SOON, &standing(0, 0)), Some((at(100), HubEvent::Closed)));
     assert_eq!(connect(&mut service, at(100), 0, "dev-1"), unavailable);
-    assert_eq!(service.hub_event(at(150), 0, 0, 0), Some((at(150), HubEvent::Closed)));
+    assert_eq!(service.hub_event(at(150), &standing(0, 0)), Some((at(150), HubEvent::Closed)));
     assert!(matches!(connect(&mut service, at(200), 0, "dev-1"), Welcome::Accepted { .. }));
-    assert_eq!(service.hub_event(at(200), 0, 0, 0), None);
+    assert_eq!(service.hub_event(at(200), &standing(0, 0)), None);
     service.set_hub_state(0, Some(HubState::Throttled));
     assert_eq!(connect(&mut service, at(210), 0, "dev-1"), Welcome::Closed);
-    assert_eq!(service.hub_event(at(210), 0, 0, 0), None, "connections that stand go on");
+    assert_eq!(service.hub_event(at(210), &standing(0, 0)), None, "connections that stand go on");
     service.set_hub_state(0, None);
     assert_eq!(service.hub_state(at(220), 0), HubState::Up);
 }
@@ -150,12 +154,14 @@ fn a_command_reaches_each_device_at_its_own_moment() {
     let service = service(|config| config.hubs[0].commands.push(sweep));
     let when = |share: f64| {
         let key = (share * (1u128 << 64) as f64) as u64;
-        service.hub_event(Moment::START, 0, key, 0).map(|(at, event)| (at.since(SOON).as_millis(), event))
+        service
+            .hub_event(Moment::START, &standing(key, 0))
+            .map(|(at, event)| (at.since(SOON).as_millis(), event))
     };
     assert_eq!(when(0.0), Some((0, HubEvent::Command)));
     assert_eq!(when(0.25), Some((25_000, HubEvent::Command)));
     let after = SOON + Span::from_secs(200);
-    assert_eq!(service.hub_event(after, 0, 7, 0), None, "once");
+    assert_eq!(service.hub_event(after, &standing(7, 0)), None, "once");
 }
 
 #[test]
@@ -163,10 +169,10 @@ fn a_connection_ends_with_its_token() {
     let service = service(|config| config.hubs[0].commands.push(Sweep { at: SOON, over: Span::ZERO }));
     let at = |secs| Moment::START + Span::from_secs(secs);
     let expires = |secs| Calendar::VIRTUAL.unix_secs(at(secs));
-    assert_eq!(service.hub_event(at(1), 0, 0, expires(5)), Some((at(6), HubEvent::Closed)));
-    assert_eq!(service.hub_event(at(1), 0, 0, expires(60)), Some((SOON, HubEvent::Command)));
-    assert_eq!(service.hub_event(at(11), 0, 0, expires(60)), Some((at(61), HubEvent::Closed)));
-    assert_eq!(service.hub_event(at(70), 0, 0, expires(60)), Some((at(70), HubEvent::Closed)));
-    assert_eq!(service.hub_event(at(11), 0, 0, 0), None, "a certificate");
-    assert_eq!(service.hub_event(at(11), 0, 0, u64::MAX), None, "a token for ever");
+    assert_eq!(service.hub_event(at(1), &standing(0, expires(5))), Some((at(6), HubEvent::Closed)));
+    assert_eq!(service.hub_event(at(1), &standing(0, expires(60))), Some((SOON, HubEvent::Command)));
+    assert_eq!(service.hub_event(at(11), &standing(0, expires(60))), Some((at(61), HubEvent::Closed)));
+    assert_eq!(service.hub_event(at(70), &standing(0, expires(60))), Some((at(70), HubEvent::Closed)));
+    assert_eq!(service.hub_event(at(11), &standing(0, 0)), None, "a certificate");
+    assert_eq!(service.hub_event(at(11), &standing(0, u64::MAX)), None, "a token for ever");
 }

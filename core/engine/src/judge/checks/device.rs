@@ -53,13 +53,13 @@ pub(crate) const RULES: &[Rule] = &[
     Rule {
         id: "retry-after-unreadable",
         title: "A Retry-After that cannot be read is as good as none",
-        advice: "Ignore it: wait as after a failure without one, at least a second and never past your own cap.",
+        advice: "Ignore it: wait as after a failure without one, neither not at all nor past your own cap.",
         timed: false,
         look: retry_after_unreadable,
         tell: |by| match by {
             0 => "its strategy failed over a Retry-After that cannot be read".to_owned(),
-            1..=FAR => format!("waits {} after a Retry-After that cannot be read", Span::from_nanos(by)),
-            _ => format!("waits {} after a Retry-After that cannot be read", Span::from_nanos(u64::MAX - by)),
+            u64::MAX => "does not wait at all after a Retry-After that cannot be read".to_owned(),
+            ns => format!("waits {} after a Retry-After that cannot be read", Span::from_nanos(ns)),
         },
     },
     Rule {
@@ -144,18 +144,15 @@ fn retry_after_floor(life: &Life, now: Moment, event: &Observation<'_>, profile:
 
 /// A wait that no strategy chooses of its own: what an unreadable number becomes when it is read all the same.
 const ODD_WAIT: Span = Span::from_secs(86_400);
-/// Half of what a wait may be in nanoseconds.
-const FAR: u64 = u64::MAX / 2;
 
 fn retry_after_unreadable(life: &Life, _: Moment, event: &Observation<'_>, _: &Profile) -> Look {
     if !life.last.is_some_and(|last| last.odd_retry_after) {
         return Look::Nothing;
     }
     match event {
-        Observation::BackedOff { wait, .. } if *wait > ODD_WAIT => {
-            Look::Broken(wait.as_nanos().clamp(1, FAR))
-        }
-        Observation::BackedOff { wait, .. } => Look::kept(*wait >= WAIT_MIN, u64::MAX - wait.as_nanos()),
+        Observation::BackedOff { wait, .. } if *wait > ODD_WAIT => Look::Broken(wait.as_nanos()),
+        // A draw that is merely short is the strategy's, and `no-immediate-retry` has a rule for it.
+        Observation::BackedOff { wait, .. } => Look::kept(*wait > Span::ZERO, u64::MAX),
         Observation::Stopped { faulted: true, .. } => Look::Broken(0),
         Observation::Stopped { .. } => Look::Kept,
         _ => Look::Nothing,

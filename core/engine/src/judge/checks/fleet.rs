@@ -2,8 +2,8 @@
 
 use fleetstorm_model::profile::Profile;
 use fleetstorm_model::time::Span;
-use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{CheckStatus, Totals};
+use fleetstorm_reports::{Record, grouped};
 
 use super::waits::{RANKS, Waits};
 
@@ -128,7 +128,9 @@ fn staggered_start(&Ground { record, profile, .. }: &Ground<'_>) -> Found {
         first.len() as u64,
         over,
         format!(
-            "up to {most} first registrations within {window} (before {end}), and the quota lets {quota:.0} pass"
+            "up to {} first registrations within {window} (before {end}), and the quota lets {} pass",
+            grouped(most),
+            grouped(quota as u64)
         ),
     )
 }
@@ -217,13 +219,14 @@ fn amplification(&Ground { record, profile, informed, .. }: &Ground<'_>) -> Foun
         u64::from(each > limit),
         format!(
             "{} registrations for {} assigned devices: {each:.1} each, {limit} is the limit",
-            totals.registers, totals.assigned
+            grouped(totals.registers),
+            grouped(totals.assigned)
         ),
     )
 }
 
 /// How many times the waste of the others, by device, is too much.
-const WASTE_MAX: f64 = 3.0;
+const WASTE_MAX: f64 = 5.0;
 
 /// Attempts that failed or were throttled, by cohort.
 fn cohort_waste(&Ground { record, .. }: &Ground<'_>) -> Found {
@@ -252,11 +255,12 @@ fn cohort_waste(&Ground { record, .. }: &Ground<'_>) -> Found {
         all,
         broken,
         format!(
-            "{}, {:.1} % of the devices, made {:.1} % of the {all} attempts that failed or were throttled: {:.1} a \
+            "{}, {:.1} % of the devices, made {:.1} % of the {} attempts that failed or were throttled: {:.1} a \
              device, the others {:.1}",
             worst.name,
             share(members, devices),
             share(mine, all),
+            grouped(all),
             each(mine, members),
             each(all - mine, devices - members)
         ),
@@ -272,15 +276,17 @@ fn reconnect_first(&Ground { record, profile, .. }: &Ground<'_>) -> Found {
     }
     // A hub that has stayed away for long enough is a reason to ask, though DPS may name it again.
     let excused = returns("patience") + if profile.expected.register_on_boot { returns("boot") } else { 0 };
-    let told = |what: &str, count: u64| if count == 0 { String::new() } else { format!(", {count} {what}") };
+    let told = |what: &str, count: u64| {
+        if count == 0 { String::new() } else { format!(", {} {what}", grouped(count)) }
+    };
     judged(
         occasions,
         life.registrations_needless.saturating_sub(excused),
         format!(
             "{} reconnects, {} with the cached assignment; {} registrations changed nothing{}{}",
-            life.reconnects,
-            life.reconnects_cached,
-            life.registrations_needless,
+            grouped(life.reconnects),
+            grouped(life.reconnects_cached),
+            grouped(life.registrations_needless),
             told("devices had no assignment when they booted", returns("boot")),
             told("had waited for their hub for as long as the profile says", returns("patience"))
         ),
@@ -294,5 +300,9 @@ fn hub_size(&Ground { record, profile, .. }: &Ground<'_>) -> Found {
     let over =
         record.totals.hubs.values().filter(|devices| **devices > profile.expected.devices_per_hub).count()
             as u64;
-    judged(record.totals.hubs.len() as u64, over, format!("the fullest hub, {hub}, has {devices} devices"))
+    judged(
+        record.totals.hubs.len() as u64,
+        over,
+        format!("the fullest hub, {hub}, has {} devices", grouped(*devices)),
+    )
 }

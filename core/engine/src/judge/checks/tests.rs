@@ -125,7 +125,8 @@ fn a_retry_after_that_cannot_be_read_is_ignored() {
         story
     };
     odd(Span::from_secs(30)).expect("retry-after-unreadable", 1, 0);
-    for (wait, words) in [(Span::ZERO, "waits 0s"), (Span::from_secs(1 << 32), "waits 1193046h")] {
+    for (wait, words) in [(Span::ZERO, "does not wait at all"), (Span::from_secs(1 << 32), "waits 1193046h")]
+    {
         let story = odd(wait);
         story.expect("retry-after-unreadable", 1, 1);
         let what = story.check("retry-after-unreadable").first.unwrap().what;
