@@ -101,17 +101,17 @@ fn a_comparison_ranks_and_a_capacity_is_found() {
 }
 
 /// Real sockets against virtual time: the forecast may be off by 5 % at T50, T90, T99 and in attempts per device. Waits
-/// of one length keep the quota busy to the end; those that double leave the last twenty devices to chance.
+/// of one length keep the quota busy to the end; those that double leave the last twenty devices to chance. A machine
+/// that is too busy to measure the service cannot say how far a forecast of it is off.
 #[test]
 fn a_measured_run_of_two_thousand_devices_calibrates_its_forecast() {
     let fleet = "horizon = \"10m\"\n[fleet]\ndevices = 2000\narrival = { kind = \"all-at-once\", spread = \"10s\" }\n[[cohort]]\nretry = \"fixed\"\n";
     let bench = Bench::new();
-    bench
-        .run(
-            &format!("{fleet}[mock.throttle]\nprofile = \"dps-smooth\"\nrate = \"3000/min\"\nburst = 200\n"),
-            &[],
-        )
-        .passed();
+    let measured = bench.run(
+        &format!("{fleet}[mock.throttle]\nprofile = \"dps-smooth\"\nrate = \"3000/min\"\nburst = 200\n"),
+        &[],
+    );
+    measured.passed();
     let calibrated = bench.fleetstorm(&["calibrate", "out/run.json"]);
     assert_eq!(calibrated.code, 0, "{calibrated:?}");
     let throttle = "[mock.throttle]\n";
@@ -128,7 +128,12 @@ fn a_measured_run_of_two_thousand_devices_calibrates_its_forecast() {
     ]);
     assert_eq!(ended.code, 0, "{ended:?}");
     let found: Value = serde_json::from_slice(&std::fs::read(bench.path("fidelity.json")).unwrap()).unwrap();
-    assert!(found["score"].as_f64().unwrap() <= 0.05, "{}", ended.stdout);
+    assert!(ended.stdout.contains(" by other seeds"), "{}", ended.stdout);
+    assert_eq!(found["trusted"], measured.code == 0, "{}", ended.stdout);
+    if measured.code == 0 {
+        assert!(found["score"].as_f64().unwrap() <= 0.05, "{}", ended.stdout);
+        assert!(found["unexplained"].as_f64().unwrap() <= 0.05, "{}", ended.stdout);
+    }
 }
 
 #[test]

@@ -142,6 +142,22 @@ fn a_fleet_larger_than_the_descriptors_is_told_what_to_change() {
     assert!(record.series.in_flight.iter().all(|n| *n <= 48));
 }
 
+/// Ten million virtual devices are 2 GB.
+#[test]
+fn a_virtual_fleet_that_does_not_fit_into_the_memory_is_refused() {
+    let bench = Bench::new();
+    bench.file("scenario.toml", TINY);
+    let forecast = |devices: &str| {
+        let line = format!(
+            "ulimit -v 1500000 && exec \"$FLEETSTORM\" forecast scenario.toml --out out --progress none \
+             --devices {devices}"
+        );
+        shell(&bench, &line)
+    };
+    forecast("10000000").refused(14, &["10000000 devices take 1971 MB", "simulate at most", "quota scaled"]);
+    assert_eq!(forecast("60").code, 0);
+}
+
 #[test]
 fn an_unwritable_directory_is_told_before_the_run() {
     let bench = Bench::new();

@@ -41,10 +41,14 @@ fn pause(ms: u64) {
 }
 
 fn start(bench: &Bench, scenario: &str) -> std::process::Child {
+    start_on(bench, scenario, "wall")
+}
+
+fn start_on(bench: &Bench, scenario: &str, clock: &str) -> std::process::Child {
     bench.file("scenario.toml", scenario);
     bench
         .command()
-        .args(["run", "scenario.toml", "--out", "out", "--progress", "plain"])
+        .args(["run", "scenario.toml", "--out", "out", "--progress", "plain", "--clock", clock])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -67,6 +71,22 @@ fn an_interrupted_run_still_leaves_its_record_and_report() {
         assert!(record.totals.booted > 0 && record.totals.booted < 300, "{:?}", record.totals);
         assert!(bench.path("out/report.html").exists());
     }
+}
+
+/// Nobody gets in and nobody gives up, so the horizon of a hundred days is hours of computing away.
+#[test]
+fn a_horizon_that_is_never_reached_can_be_left_in_virtual_time_too() {
+    let bench = Bench::new();
+    let hopeless = "horizon = \"100d\"\n[fleet]\ndevices = 20000\n[[cohort]]\nretry = { kind = \"fixed\", base_ms = \
+                    1000 }\n[mock.throttle]\nrate = \"0/min\"\nburst = 1\nretry_after = \"none\"\n";
+    let child = start_on(&bench, hopeless, "virtual");
+    pause(4_000);
+    signal(&child, Signal::INT);
+    let ended = Ended::of(&child.wait_with_output().unwrap());
+    assert_eq!(ended.code, 130, "{ended:?}");
+    let record = bench.record();
+    assert_eq!((&record.end, record.verdict.result), (&End::Interrupted, VerdictResult::Interrupted));
+    assert!(record.totals.booted > 0 && record.totals.assigned <= 1, "{:?}", record.totals);
 }
 
 #[test]

@@ -99,8 +99,13 @@ pub(crate) fn fidelity(arguments: &FidelityArguments) -> Result<u8, Failure> {
         Some(path) => read(path)?,
         None => once(ClockChoice::Wall, scenario.clone())?,
     };
-    let forecast = once(ClockChoice::Virtual, scenario)?;
-    told(&accuracy::compare(&measured, &forecast), arguments.json.as_deref())
+    let forecast = once(ClockChoice::Virtual, scenario.clone())?;
+    let registry = plugin::registry(&arguments.source.plugins, &scenario.plugins.load)?;
+    let seeds = arguments.seeds;
+    let by_chance = watched(&scenario, move |scenario, control| {
+        accuracy::by_chance(scenario, &registry, seeds, control)
+    })?;
+    told(&accuracy::compare(&measured, &forecast, &by_chance), arguments.json.as_deref())
 }
 
 pub(crate) fn calibrate(arguments: &CalibrateArguments) -> Result<u8, Failure> {

@@ -2,12 +2,18 @@
 //!
 //! `cargo bench -p fleetstorm-engine --bench simulate -- [devices] [arrival] [retry] [rate] [burst]`, one case a
 //! process, because the peak of the resident memory is the process's. Speed is per second of CPU time: a run has one
-//! thread, and a busy machine should not look like a slow simulator.
+//! thread, and a busy machine should not look like a slow simulator. At the end the run's alarms ring once more with
+//! nothing to do, in the same wheel and in a binary heap: that is how far the simulator is from a bare event queue.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 use fleetstorm_engine::Control;
 use fleetstorm_engine::{Plan, Registry, simulate};
+use fleetstorm_model::random::{Purpose, Seed, span_below};
 use fleetstorm_model::scenario::Scenario;
-use fleetstorm_model::time::Calendar;
+use fleetstorm_model::time::{Calendar, Moment, Span};
+use fleetstorm_model::wheel::Wheel;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|text| !text.starts_with("--")).collect();
@@ -43,11 +49,40 @@ fn main() {
         peak_bytes() >> 20,
         (peak_bytes() - before) as f64 / f64::from(devices)
     );
+
+    // Between two arrivals at the service a device needs no alarm.
+    let alarms = record.totals.booted + record.totals.requests;
+    let mean_ns = record.duration_ns / (alarms / u64::from(devices)).max(1);
+    let wait = |device, count| {
+        span_below(Seed(1).draw(Purpose::Retry, device, count as u32), Span::from_nanos(2 * mean_ns))
+    };
+    let told = |name: &str, took_s: f64| {
+        println!(
+            "{alarms} alarms of a bare {name}: {took_s:.2} s of CPU, {:.1} M/s",
+            alarms as f64 / took_s / 1e6
+        );
+    };
+    let mut wheel = Wheel::new(devices);
+    (0..devices).for_each(|device| wheel.set(device, Moment::START + wait(device, 0)));
+    let start_s = cpu_s();
+    for count in 1..=alarms {
+        let (now, device) = wheel.pop(Moment::FAR).expect("every device has an alarm");
+        wheel.set(device, now + wait(device, count));
+    }
+    told("wheel", cpu_s() - start_s);
+    let first = |device| Reverse((Moment::START + wait(device, 0), device));
+    let mut heap: BinaryHeap<_> = (0..devices).map(first).collect();
+    let start_s = cpu_s();
+    for count in 1..=alarms {
+        let Reverse((now, device)) = heap.pop().expect("every device has an alarm");
+        heap.push(Reverse((now + wait(device, count), device)));
+    }
+    told("binary heap", cpu_s() - start_s);
 }
 
 fn cpu_s() -> f64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+    let text = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
+    text.split(' ').next().and_then(|ns| ns.parse::<f64>().ok()).unwrap_or_default() / 1e9
 }
 
 fn peak_bytes() -> u64 {

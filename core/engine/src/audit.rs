@@ -164,11 +164,30 @@ pub(crate) fn ephemeral_ports() -> Option<u64> {
 
 /// Memory that can still be used, in bytes; `None` where the system does not say.
 pub(crate) fn available_memory_bytes() -> Option<u64> {
-    memory_field("MemAvailable:")
+    [memory_field("/proc/meminfo", "MemAvailable:"), left_to_container(), left_to_process()]
+        .into_iter()
+        .flatten()
+        .min()
 }
 
-fn memory_field(name: &str) -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+/// What the limit of this process's address space leaves.
+fn left_to_process() -> Option<u64> {
+    let limit = getrlimit(Resource::As).current?;
+    Some(limit.saturating_sub(memory_field("/proc/self/status", "VmSize:")?))
+}
+
+/// What a container's limit leaves (control groups, version 2). Cached files give way to what is needed.
+fn left_to_container() -> Option<u64> {
+    let read = |name: &str| std::fs::read_to_string(format!("/sys/fs/cgroup/{name}")).ok();
+    let limit: u64 = read("memory.max")?.trim().parse().ok()?;
+    let used: u64 = read("memory.current")?.trim().parse().ok()?;
+    let stat = read("memory.stat")?;
+    let cached: u64 = stat.lines().find_map(|line| line.strip_prefix("file "))?.trim().parse().ok()?;
+    Some(limit.saturating_sub(used.saturating_sub(cached)))
+}
+
+fn memory_field(file: &str, name: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(file).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
@@ -183,7 +202,7 @@ pub(crate) fn machine(started_unix_ns: u64) -> Machine {
         started_utc: started.unwrap_or_default(),
         os: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         cpus: cpus(),
-        memory_bytes: memory_field("MemTotal:").unwrap_or(0),
+        memory_bytes: memory_field("/proc/meminfo", "MemTotal:").unwrap_or(0),
     }
 }
 

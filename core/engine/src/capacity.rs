@@ -19,7 +19,7 @@ pub struct Search {
     pub high: f64,
     /// The search ends when the bracket is this share of its value.
     pub precision: f64,
-    /// Seeds of a probe on which not all seeds agree; one on which they do takes three.
+    /// Seeds of a probe that three of them do not decide.
     pub repeats: u32,
     /// Which clock drives the runs.
     pub timing: Timing,
@@ -115,12 +115,13 @@ fn probe(
         let mut scenario = scenario.clone();
         scenario.seed = scenario.seed.wrapping_add(u64::from(seed));
         set(search.vary, &mut scenario, value);
-        let (record, _) = trial::run(scenario, registry, search.timing, control)?;
+        let record = trial::run(scenario, registry, search.timing, control)?;
         let failed = record.objectives.iter().find(|objective| objective.status != ObjectiveStatus::Passed);
         let failed = failed.map(|objective| (objective.expression.clone(), objective.observed.clone()));
         Ok((record.verdict.result == VerdictResult::Passed, failed))
     };
-    for (from, to) in [(0, FIRST_RUNS), (FIRST_RUNS, search.repeats.max(FIRST_RUNS))] {
+    let most = search.repeats.max(FIRST_RUNS);
+    for (from, to) in [(0, FIRST_RUNS), (FIRST_RUNS, most)] {
         let seeds: Vec<u32> = (from..to).collect();
         for result in run_jobs(&seeds, search.timing, control, run)? {
             let Some((passed, failed)) = result else { return Ok(None) };
@@ -128,7 +129,9 @@ fn probe(
             probe.passed += u32::from(passed);
             probe.failed = probe.failed.take().or(failed);
         }
-        if probe.passed == 0 || probe.passed == probe.runs {
+        let failed = probe.runs - probe.passed;
+        // Or so many failed that the others could not make up for it.
+        if probe.passed == 0 || failed == 0 || failed * 10 > most {
             break;
         }
     }

@@ -46,7 +46,8 @@ pub fn run(
         })
         .collect();
     let results = run_jobs(&jobs, timing, control, |job| {
-        let (record, herd) = trial::run(job.scenario(scenario, file, &throttles), registry, timing, control)?;
+        let scenario_of_job = job.scenario(scenario, file, &throttles);
+        let (record, herd) = trial::run_in_detail(scenario_of_job, registry, timing, control)?;
         Ok(metrics::of(&record, herd.as_ref(), scenario.horizon.0))
     })?;
 

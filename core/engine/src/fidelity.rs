@@ -3,18 +3,25 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use fleetstorm_model::scenario::{Delay, Duration, Network};
+use fleetstorm_model::scenario::{Delay, Duration, Network, Scenario};
 use fleetstorm_model::time::Span;
 use fleetstorm_reports::Record;
-use fleetstorm_reports::record::Distribution;
+use fleetstorm_reports::record::{Distribution, VerdictResult};
 use hdrhistogram::Histogram;
 use serde::Serialize;
+
+use crate::control::Control;
+use crate::trial::{self, Timing, run_jobs};
+use crate::{Registry, RunError};
 
 /// How a forecast compares with what was measured.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Fidelity {
     /// Forecast divided by measurement: T50, T90, T99 and attempts per device; absent where either has none.
     pub ratios: BTreeMap<&'static str, Option<f64>>,
+    /// The least and the largest of these ratios over forecasts with other seeds: what chance alone makes of them.
+    /// Absent without such forecasts, and where one of them has none.
+    pub chance: BTreeMap<&'static str, Option<[f64; 2]>>,
     /// The largest distance between the two curves of assigned devices, as a share of the fleet (as Kolmogorov and
     /// Smirnov measure it).
     pub curve_distance: f64,
@@ -22,26 +29,71 @@ pub struct Fidelity {
     pub codes: BTreeMap<String, (u64, u64)>,
     /// The largest relative error among the ratios; absent if one of them is. Smaller is better.
     pub score: Option<f64>,
+    /// Whether the measured run could be trusted: one whose generator fell behind says little about the service.
+    pub trusted: bool,
+    /// The largest part of an error that chance does not explain: how far 1 lies outside of `chance`. Absent if one of
+    /// them is.
+    pub unexplained: Option<f64>,
 }
 
-/// Compares a forecast with a measured run of the same scenario.
-pub fn compare(measured: &Record, forecast: &Record) -> Fidelity {
-    let ratio = |of: &dyn Fn(&Record) -> Option<f64>| {
-        let (measured, forecast) = (of(measured)?, of(forecast)?);
-        (measured > 0.0).then(|| forecast / measured)
-    };
-    let at = |ns: Option<u64>| ns.map(|ns| ns as f64);
-    let ratios = BTreeMap::from([
-        ("t50", ratio(&|record| at(record.completion.t50_ns))),
-        ("t90", ratio(&|record| at(record.completion.t90_ns))),
-        ("t99", ratio(&|record| at(record.completion.t99_ns))),
-        (
-            "attempts",
-            ratio(&|record| {
-                (record.devices > 0).then(|| record.totals.requests as f64 / record.devices as f64)
-            }),
-        ),
-    ]);
+/// The numbers by which a forecast is judged.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Yardsticks([Option<f64>; 4]);
+
+const NAMES: [&str; 4] = ["t50", "t90", "t99", "attempts"];
+
+impl Yardsticks {
+    /// Those of one run.
+    pub fn of(record: &Record) -> Self {
+        let at = |ns: Option<u64>| ns.map(|ns| ns as f64);
+        let completion = &record.completion;
+        Self([
+            at(completion.t50_ns),
+            at(completion.t90_ns),
+            at(completion.t99_ns),
+            (record.devices > 0).then(|| record.totals.requests as f64 / record.devices as f64),
+        ])
+    }
+
+    fn over(self, measured: Self) -> [Option<f64>; 4] {
+        std::array::from_fn(|at| {
+            let (own, measured) = (self.0[at]?, measured.0[at]?);
+            (measured > 0.0).then(|| own / measured)
+        })
+    }
+}
+
+/// Forecasts a scenario with the `seeds` seeds that follow its own, on all cores. An interruption leaves fewer.
+///
+/// # Errors
+/// A run cannot start.
+pub fn by_chance(
+    scenario: &Scenario,
+    registry: &Registry,
+    seeds: u32,
+    control: &Control,
+) -> Result<Vec<Yardsticks>, RunError> {
+    let seeds: Vec<u64> = (1..=u64::from(seeds)).collect();
+    let found = run_jobs(&seeds, Timing::Virtual, control, |seed| {
+        let scenario = Scenario { seed: scenario.seed.wrapping_add(seed), ..scenario.clone() };
+        trial::run(scenario, registry, Timing::Virtual, control).map(|record| Yardsticks::of(&record))
+    })?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+/// Compares a forecast with a measured run of the same scenario, and with forecasts by other seeds.
+pub fn compare(measured: &Record, forecast: &Record, by_chance: &[Yardsticks]) -> Fidelity {
+    let own = Yardsticks::of(measured);
+    let ratios = Yardsticks::of(forecast).over(own);
+    let others: Vec<[Option<f64>; 4]> = by_chance.iter().map(|other| other.over(own)).collect();
+    let chance: [Option<[f64; 2]>; 4] = std::array::from_fn(|at| {
+        let all: Option<Vec<f64>> = others.iter().map(|ratios| ratios[at]).collect();
+        let all = all?;
+        Some([all.iter().copied().reduce(f64::min)?, all.iter().copied().reduce(f64::max)?])
+    });
+    let largest = |errors: Option<Vec<f64>>| errors.and_then(|errors| errors.into_iter().reduce(f64::max));
+    let errors = ratios.iter().map(|ratio| Some((ratio.as_ref()? - 1.0).abs())).collect();
+    let beyond = chance.iter().map(|chance| chance.map(|[low, high]| (low - 1.0).max(1.0 - high).max(0.0)));
     let mut codes: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     for (record, forecast) in [(measured, false), (forecast, true)] {
         for code in &record.codes {
@@ -54,11 +106,13 @@ pub fn compare(measured: &Record, forecast: &Record) -> Fidelity {
             *if forecast { &mut counts.1 } else { &mut counts.0 } += code.count;
         }
     }
-    let errors: Option<Vec<f64>> = ratios.values().map(|ratio| Some((ratio.as_ref()? - 1.0).abs())).collect();
     Fidelity {
         curve_distance: curve_distance(measured, forecast),
-        score: errors.and_then(|errors| errors.into_iter().reduce(f64::max)),
-        ratios,
+        score: largest(errors),
+        trusted: measured.verdict.result != VerdictResult::Untrusted,
+        unexplained: largest(beyond.collect()),
+        ratios: NAMES.into_iter().zip(ratios).collect(),
+        chance: NAMES.into_iter().zip(chance).collect(),
         codes,
     }
 }
@@ -91,10 +145,22 @@ impl fmt::Display for Fidelity {
             None => writeln!(f, "There is no score: a share of the fleet was not reached.")?,
         }
         writeln!(f, "  (the largest relative error of T50, T90, T99 and attempts per device)")?;
+        match self.unexplained {
+            Some(0.0) => writeln!(f, "  All of it lies within what other seeds of the scenario make.")?,
+            Some(beyond) => writeln!(f, "  Chance does not explain {:.1} % of it.", beyond * 100.0)?,
+            None => {}
+        }
+        if !self.trusted {
+            writeln!(f, "  The measured run is not to be trusted, and so this is not either.")?;
+        }
         for (name, ratio) in &self.ratios {
             match ratio {
-                Some(ratio) => writeln!(f, "  {name:<10} {ratio:.3} of what was measured")?,
-                None => writeln!(f, "  {name:<10} not reached")?,
+                Some(ratio) => write!(f, "  {name:<10} {ratio:.3} of what was measured")?,
+                None => write!(f, "  {name:<10} not reached")?,
+            }
+            match self.chance.get(name).copied().flatten() {
+                Some([low, high]) => writeln!(f, "; {low:.3} to {high:.3} by other seeds")?,
+                None => writeln!(f)?,
             }
         }
         writeln!(f, "  curves     {:.1} % of the fleet apart at most", self.curve_distance * 100.0)?;
@@ -241,5 +307,37 @@ impl fmt::Display for Calibration {
             write!(f, "\n[mock.throttle]\nrate = \"{:.3}/min\"\nburst = {burst:.1}\n", rate_per_s * 60.0)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_within_what_other_seeds_make_is_chance() {
+        let run = |t99_ns, requests| {
+            let mut record = Record { devices: 10, ..Record::empty() };
+            let completion = &mut record.completion;
+            (completion.t50_ns, completion.t90_ns, completion.t99_ns) = (Some(100), Some(200), t99_ns);
+            record.totals.requests = requests;
+            record
+        };
+        let measured = run(Some(400), 50);
+        let others = |t99_ns: [u64; 3], requests| t99_ns.map(|at| Yardsticks::of(&run(Some(at), requests)));
+        let found = compare(&measured, &run(Some(350), 50), &others([300, 380, 500], 50));
+        assert_eq!((found.score, found.unexplained), (Some(0.125), Some(0.0)), "{found}");
+        assert_eq!(found.chance["t99"], Some([0.75, 1.25]));
+        assert!(found.to_string().contains("0.750 to 1.250 by other seeds"), "{found}");
+
+        let biased = compare(&measured, &run(Some(350), 50), &others([300, 320, 380], 40));
+        assert!((biased.unexplained.unwrap() - 0.2).abs() < 1e-9, "attempts are 40 of 50: {biased}");
+        assert!(biased.to_string().contains("does not explain 20.0 %"), "{biased}");
+        assert_eq!(compare(&measured, &measured, &[]).unexplained, None);
+        let mut late = measured.clone();
+        late.verdict.result = VerdictResult::Untrusted;
+        assert!(compare(&late, &measured, &[]).to_string().contains("not to be trusted"));
+        assert!(compare(&measured, &late, &[]).trusted);
+        assert_eq!(compare(&measured, &run(None, 50), &others([300, 320, 380], 50)).score, None);
     }
 }

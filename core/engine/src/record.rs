@@ -104,7 +104,7 @@ pub(crate) struct Recorder {
     timeline: Timeline,
     /// Which cohorts live on, and their lives; `None` where none does.
     lives: Option<(Vec<bool>, Box<Lives>)>,
-    heats: Heats,
+    heats: Option<Heats>,
     retries: Retries,
     watch: Watch,
     /// Attempts of assigned devices: attempts to devices.
@@ -208,13 +208,13 @@ impl Recorder {
                     flags: 0,
                 })
                 .collect(),
-            codes: Codes::default(),
+            codes: Codes::new(true),
             flow: Flow::default(),
             cohorts: tallies,
             latencies: Latencies::default(),
             timeline: Timeline::default(),
             lives: None,
-            heats: Heats::default(),
+            heats: Some(Heats::default()),
             retries: Retries::default(),
             watch: Watch::nobody(),
             attempts: BTreeMap::new(),
@@ -233,6 +233,13 @@ impl Recorder {
         if living.contains(&true) {
             self.lives = Some((living, Box::new(Lives::new(self.devices.len()))));
         }
+        self
+    }
+
+    /// Whether it counts by windows, for pictures of the run.
+    pub(crate) fn with_windows(mut self, windows: bool) -> Self {
+        self.heats = windows.then(Heats::default);
+        self.codes = Codes::new(windows);
         self
     }
 
@@ -327,88 +334,26 @@ impl Recorder {
         }
     }
 
-    /// What device number `device` of this shard noticed.
+    /// What device number `device` of this shard noticed. A caller that knows the kind of its observation is left with
+    /// the part for that kind alone.
+    #[inline(always)]
     pub(crate) fn observe(&mut self, device: usize, now: Moment, observation: Observation<'_>) {
         if self.is_watched(device) {
             self.watch.observe(device, now, &observation);
         }
         match observation {
             Observation::Connected { intended, started, fault } => {
-                self.tally(device).totals.connections += 1;
-                let ending = if fault.is_some() { Ending::Failed } else { Ending::Ok };
-                self.latencies.add(Phase::Connect, ending, now.since(intended), now.since(started));
-                self.heats.add(Phase::Connect, now, now.since(intended));
-                if let Some(fault) = fault {
-                    self.failed(device, now, fault);
-                    self.passed(device, Passage::ConnectFailed);
-                    self.codes.count(
-                        &mut self.devices[device].met,
-                        now,
-                        Key { operation: None, outcome: Outcome::Broke(fault) },
-                    );
-                }
+                self.connected(device, now, intended, started, fault);
             }
-            Observation::Sent { operation, intended } => {
-                let totals = &mut self.tally(device).totals;
-                totals.requests += 1;
-                totals.registers += u64::from(operation != Operation::Poll);
-                totals.billable += u64::from(operation == Operation::Register);
-                self.timeline.at(intended).intended += 1;
-                let second = self.timeline.at(now);
-                second.sent += 1;
-                if operation != Operation::Poll {
-                    second.registers += 1;
-                    let flags = &mut self.devices[device].flags;
-                    if *flags & REGISTERED == 0 {
-                        *flags |= REGISTERED;
-                        second.first += 1;
-                    } else {
-                        self.retries.add(now);
-                    }
-                }
-                self.gauges.sent();
-            }
+            Observation::Sent { operation, intended } => self.sent(device, now, operation, intended),
             Observation::Ended { operation, intended, started, outcome, .. } => {
-                let ending = self.ended(device, now, operation, outcome);
-                self.latencies.add(operation.into(), ending, now.since(intended), now.since(started));
-                self.heats.add(operation.into(), now, now.since(intended));
+                self.ended(device, now, operation, (intended, started), outcome);
             }
-            Observation::BackedOff { wait, retry_after, .. } => {
-                self.passed(device, Passage::BackedOff);
-                let totals = &mut self.tally(device).totals;
-                totals.back_offs += 1;
-                totals.backed_off_ns = totals.backed_off_ns.saturating_add(wait.as_nanos());
-                if let Some(floor) = retry_after {
-                    self.retry_after.given += 1;
-                    if wait >= floor {
-                        self.retry_after.honoured += 1;
-                    } else {
-                        self.retry_after.violated += 1;
-                    }
-                }
-            }
+            Observation::BackedOff { wait, retry_after, .. } => self.backed_off(device, wait, retry_after),
             Observation::TokenRenewed => self.tally(device).totals.tokens_renewed += 1,
             Observation::Assigned { booted, attempts, registration, .. } => {
-                let again = self.devices[device].standing == Standing::Again;
-                if again {
-                    self.gauges.assigned(self.devices[device].cohort);
-                }
-                let hub = registration.assigned_hub.as_deref().unwrap_or_default();
-                if self.reassigned(device, hub) || again {
-                    // What a fleet needs to come online is told by first assignments.
-                    return self.settle(device, now, Standing::Assigned);
-                }
-                self.latencies.add(Phase::TimeToAssigned, Ending::Ok, now.since(booted), now.since(booted));
-                self.heats.add(Phase::TimeToAssigned, now, now.since(booted));
-                *self.attempts.entry(u64::from(attempts)).or_default() += 1;
-                let tally = self.tally(device);
-                tally.completions.push(now);
-                if let Some(hub) = &registration.assigned_hub {
-                    count_hub(&mut tally.totals.hubs, hub);
-                }
-                self.timeline.at(now).assigned += 1;
-                self.gauges.assigned(self.devices[device].cohort);
-                self.settle(device, now, Standing::Assigned);
+                let hub = registration.assigned_hub.as_deref();
+                self.assigned(device, now, booted, attempts, hub);
             }
             Observation::Stopped { class, faulted, .. } => {
                 self.passed(device, Passage::Stopped);
@@ -418,9 +363,104 @@ impl Recorder {
         }
     }
 
-    fn ended(&mut self, device: usize, now: Moment, operation: Operation, outcome: Outcome) -> Ending {
-        self.codes.count(&mut self.devices[device].met, now, Key { operation: Some(operation), outcome });
+    fn connected(
+        &mut self,
+        device: usize,
+        now: Moment,
+        intended: Moment,
+        started: Moment,
+        fault: Option<Fault>,
+    ) {
+        self.tally(device).totals.connections += 1;
+        let ending = if fault.is_some() { Ending::Failed } else { Ending::Ok };
+        self.latencies.add(Phase::Connect, ending, now.since(intended), now.since(started));
+        self.warm(Phase::Connect, now, now.since(intended));
+        if let Some(fault) = fault {
+            self.failed(device, now, fault);
+            self.passed(device, Passage::ConnectFailed);
+            let key = Key { operation: None, outcome: Outcome::Broke(fault) };
+            self.codes.count(&mut self.devices[device].met, now, key);
+        }
+    }
+
+    fn sent(&mut self, device: usize, now: Moment, operation: Operation, intended: Moment) {
+        let seen = &mut self.devices[device];
+        let totals = &mut self.cohorts[usize::from(seen.cohort)].totals;
+        totals.requests += 1;
+        totals.billable += u64::from(operation == Operation::Register);
+        if intended != now {
+            self.timeline.at(intended).intended += 1;
+        }
+        let second = self.timeline.at(now);
+        second.intended += u32::from(intended == now);
+        second.sent += 1;
+        if operation != Operation::Poll {
+            totals.registers += 1;
+            second.registers += 1;
+            if seen.flags & REGISTERED == 0 {
+                seen.flags |= REGISTERED;
+                second.first += 1;
+            } else {
+                self.retries.add(now);
+            }
+        }
+        self.gauges.sent();
+    }
+
+    fn backed_off(&mut self, device: usize, wait: Span, retry_after: Option<Span>) {
+        self.passed(device, Passage::BackedOff);
+        let totals = &mut self.tally(device).totals;
+        totals.back_offs += 1;
+        totals.backed_off_ns = totals.backed_off_ns.saturating_add(wait.as_nanos());
+        if let Some(floor) = retry_after {
+            self.retry_after.given += 1;
+            if wait >= floor {
+                self.retry_after.honoured += 1;
+            } else {
+                self.retry_after.violated += 1;
+            }
+        }
+    }
+
+    fn assigned(&mut self, device: usize, now: Moment, booted: Moment, attempts: u32, hub: Option<&str>) {
+        let again = self.devices[device].standing == Standing::Again;
+        if again {
+            self.gauges.assigned(self.devices[device].cohort);
+        }
+        if self.reassigned(device, hub.unwrap_or_default()) || again {
+            // What a fleet needs to come online is told by first assignments.
+            return self.settle(device, now, Standing::Assigned);
+        }
+        self.latencies.add(Phase::TimeToAssigned, Ending::Ok, now.since(booted), now.since(booted));
+        self.warm(Phase::TimeToAssigned, now, now.since(booted));
+        *self.attempts.entry(u64::from(attempts)).or_default() += 1;
+        let tally = self.tally(device);
+        tally.completions.push(now);
+        if let Some(hub) = hub {
+            count_hub(&mut tally.totals.hubs, hub);
+        }
+        self.timeline.at(now).assigned += 1;
+        self.gauges.assigned(self.devices[device].cohort);
+        self.settle(device, now, Standing::Assigned);
+    }
+
+    fn ended(
+        &mut self,
+        device: usize,
+        now: Moment,
+        operation: Operation,
+        (intended, started): (Moment, Moment),
+        outcome: Outcome,
+    ) {
+        let key = Key { operation: Some(operation), outcome };
+        self.codes.count(&mut self.devices[device].met, now, key);
         self.passed(device, Passage::of(operation, outcome));
+        let ending = self.ending(device, now, outcome);
+        self.latencies.add(operation.into(), ending, now.since(intended), now.since(started));
+        self.warm(operation.into(), now, now.since(intended));
+    }
+
+    fn ending(&mut self, device: usize, now: Moment, outcome: Outcome) -> Ending {
         match outcome {
             Outcome::Answered { status: Status::TOO_MANY_REQUESTS, .. } => {
                 self.tally(device).totals.throttled += 1;
@@ -544,6 +584,12 @@ impl Recorder {
             self.gauges.woken();
             self.rest.woke();
             self.booted(device, now);
+        }
+    }
+
+    fn warm(&mut self, phase: Phase, now: Moment, took: Span) {
+        if let Some(heats) = &mut self.heats {
+            heats.add(phase, now, took);
         }
     }
 

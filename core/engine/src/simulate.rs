@@ -23,7 +23,7 @@ use fleetstorm_model::device::{Action, Device, Input, Life, LifeInput, LifePolic
 use fleetstorm_model::outcome::Fault;
 use fleetstorm_model::protocol::{Operation, OperationId, Transport};
 use fleetstorm_model::random::{Purpose, Seed};
-use fleetstorm_model::scenario::{Network, TargetKind};
+use fleetstorm_model::scenario::{Delay, Network, TargetKind};
 use fleetstorm_model::service::{Answered, Query, Service};
 use fleetstorm_model::time::{Moment, Span};
 use fleetstorm_model::wheel::Wheel;
@@ -63,17 +63,38 @@ const RUN_BYTES: u64 = 64 << 20;
 /// The target is not the embedded mock, the machine has not the memory, or time stands still.
 pub fn run(plan: Plan, control: &Control) -> Result<Record, RunError> {
     let devices = plan.scenario.fleet.devices;
-    Ok(simulate(plan, control, None, 0..devices, FORESIGHT)?.0)
+    Ok(simulate(plan, control, Keep::Story, 0..devices, FORESIGHT)?.0)
 }
 
-/// Runs a plan in virtual time and keeps what became of each device.
+/// Runs a plan in virtual time and keeps what became of each device. The record tells the fleet as a whole: no device
+/// is watched event by event, and nothing is told by windows.
 ///
 /// # Errors
 /// As [`run`].
 pub fn run_in_detail(plan: Plan, control: &Control) -> Result<(Record, Herd), RunError> {
     let devices = plan.scenario.fleet.devices;
-    let (record, herd) = simulate(plan, control, Some(Herd::of(devices)), 0..devices, FORESIGHT)?;
+    let (record, herd) = simulate(plan, control, Keep::Fates, 0..devices, FORESIGHT)?;
     Ok((record, herd.unwrap_or_default()))
+}
+
+/// Runs a plan in virtual time for its verdict alone; the record is as that of [`run_in_detail`].
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn run_for_verdict(plan: Plan, control: &Control) -> Result<Record, RunError> {
+    let devices = plan.scenario.fleet.devices;
+    Ok(simulate(plan, control, Keep::Totals, 0..devices, FORESIGHT)?.0)
+}
+
+/// What a run keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keep {
+    /// What a report shows.
+    Story,
+    /// What becomes of each device, and totals.
+    Fates,
+    /// Totals, curves and histograms: what objectives ask for.
+    Totals,
 }
 
 /// Runs a plan whose devices are lined up in the order of `line` and live up to `foresight` ahead of each other:
@@ -81,7 +102,7 @@ pub fn run_in_detail(plan: Plan, control: &Control) -> Result<(Record, Herd), Ru
 fn simulate(
     mut plan: Plan,
     control: &Control,
-    herd: Option<Herd>,
+    keep: Keep,
     line: impl Iterator<Item = u32>,
     foresight: Span,
 ) -> Result<(Record, Option<Herd>), RunError> {
@@ -96,8 +117,7 @@ fn simulate(
         Box::new(Faults::new(timeline, devices, horizon))
     });
 
-    // Whoever asks for the herd looks at the fleet as a whole.
-    let watch = if herd.is_some() { Watch::nobody() } else { plan.watch(0..devices) };
+    let watch = if keep == Keep::Story { plan.watch(0..devices) } else { Watch::nobody() };
     let membership = std::mem::take(&mut plan.membership);
     let arrivals = std::mem::take(&mut plan.arrivals);
     let mut wheel = Wheel::new(devices);
@@ -144,6 +164,7 @@ fn simulate(
             parts: Parts {
                 recorder: Recorder::new(membership, cohorts.len(), gauges, rest.clone())
                     .with_lives(plan.living())
+                    .with_windows(keep == Keep::Story)
                     .watching(watch),
                 sessions,
                 seed: Seed(plan.scenario.seed),
@@ -168,7 +189,7 @@ fn simulate(
         },
         frontier: Moment::START,
         furthest: Moment::START,
-        herd,
+        herd: (keep == Keep::Fates).then(|| Herd::of(devices)),
         guards,
     };
     match catch_unwind(AssertUnwindSafe(|| simulation.drive(horizon, &rest, control))) {
@@ -496,12 +517,18 @@ impl Simulation<'_> {
     /// Asks for the memory of devices that will soon be needed. A million of them do not fit into the caches, and
     /// waiting for memory is most of the time that a simulation takes.
     fn fetch(&self) {
+        let mut touched = 0u32;
         for device in self.wheel.upcoming() {
             let Cell { device: own, parcel, draws, cohort } = &self.cells[device as usize];
             // One of each line of the cache that a cell may lie on.
-            let lines = (own.alarm(), own.attempts(), own.operation().is_some(), *parcel, *draws, *cohort);
-            std::hint::black_box((lines, self.world.parts.recorder.fetch(device as usize)));
+            touched ^= u32::from(own.operation().is_some()) ^ own.attempts() ^ *draws ^ u32::from(*cohort);
+            touched ^= self.world.parts.recorder.fetch(device as usize);
+            // The service looks at a device's record once it has found the request itself in order.
+            if let Parcel::Request { operation: Operation::Poll, .. } = parcel {
+                touched ^= u32::from(self.service.is_registered(device));
+            }
         }
+        std::hint::black_box(touched);
     }
 
     /// A device's alarm rings.
@@ -580,7 +607,7 @@ impl Simulation<'_> {
             Parcel::News(event) => self.hear(device, now, event),
             answer => match self.shelf.unpack(device, answer) {
                 Some(answer) => {
-                    let reply = self.service.reply(now, &answer);
+                    let reply = self.service.gist(&answer);
                     let knew = self.cells[device as usize].device.operation().is_some();
                     let due = self.step(device, now, Input::Reply(&reply));
                     let accepted = !knew && self.cells[device as usize].device.operation().is_some();
@@ -618,32 +645,27 @@ impl Simulation<'_> {
     }
 
     /// Gives a device an input and says what its wish leads to.
+    #[inline]
     fn step(&mut self, device: u32, now: Moment, input: Input<'_>) -> Due {
-        let mut input = input;
-        loop {
-            let cell = &mut self.cells[device as usize];
-            let cohort = &self.world.cohorts[usize::from(cell.cohort)];
-            if cohort.life.is_some() {
-                let input = match input {
-                    Input::Alarm => LifeInput::Alarm,
-                    other => LifeInput::Dps(other),
-                };
-                return self.live(device, now, input);
-            }
-            let off = self.world.parts.policy(now, device, &cohort.policy);
-            let (own, mut around) = around(&mut self.world.parts, cohort, cell, device);
-            let action = own.step(now, input, off.as_ref().unwrap_or(&cohort.policy), &mut around);
-            match self.act(device, now, action) {
-                Ok(due) => return due,
-                Err(again) => input = again,
-            }
+        let cell = &mut self.cells[device as usize];
+        let cohort = &self.world.cohorts[usize::from(cell.cohort)];
+        if cohort.life.is_some() {
+            let input = match input {
+                Input::Alarm => LifeInput::Alarm,
+                other => LifeInput::Dps(other),
+            };
+            return self.live(device, now, input);
         }
+        let off = self.world.parts.policy(now, device, &cohort.policy);
+        let (own, mut around) = around(&mut self.world.parts, cohort, cell, device);
+        let action = own.step(now, input, off.as_ref().unwrap_or(&cohort.policy), &mut around);
+        self.act(device, now, action)
     }
 
-    /// What the wish of a registration leads to: something that is due, or another input at once.
-    fn act(&mut self, device: u32, now: Moment, action: Action) -> Result<Due, Input<'static>> {
+    /// What the wish of a registration leads to.
+    fn act(&mut self, device: u32, now: Moment, action: Action) -> Due {
         let cell = &self.cells[device as usize];
-        Ok(match action {
+        match action {
             Action::Connect { .. } => {
                 let stands = now + self.leg(device, Leg::Connect);
                 match self.world.parts.faults.as_mut().map(|faults| faults.connect(now, device)) {
@@ -673,10 +695,11 @@ impl Simulation<'_> {
                 }
             }
             Action::Answer => {
-                return Err(match self.world.cohorts[usize::from(cell.cohort)].proof {
+                let answered = match self.world.cohorts[usize::from(cell.cohort)].proof {
                     Proof::Tpm => Input::Answered,
                     Proof::Derived(_) | Proof::Signed(_) | Proof::Unknown => Input::Broke(Fault::Attestation),
-                });
+                };
+                self.step(device, now, answered)
             }
             Action::Wait { .. } => {
                 if cell.device.is_settled() {
@@ -689,7 +712,7 @@ impl Simulation<'_> {
                 self.finish(device, now);
                 None
             }
-        })
+        }
     }
 
     fn alarm(&self, device: u32) -> Due {
@@ -876,6 +899,9 @@ impl Simulation<'_> {
             Leg::There | Leg::Back => &self.network.hop,
             Leg::Service => &self.network.service,
         };
+        if let Delay::Constant { delay } = delay {
+            return delay.0;
+        }
         delay.of(self.seed.draw(Purpose::Network, device, attempt.wrapping_mul(4).wrapping_add(leg as u32)))
     }
 }
@@ -906,7 +932,7 @@ mod tests {
 
     fn record_of(text: &str, line: &mut dyn Iterator<Item = u32>, foresight: Span) -> String {
         let plan = plan_of(text);
-        let (record, _) = simulate(plan, &Control::default(), None, line, foresight).unwrap();
+        let (record, _) = simulate(plan, &Control::default(), Keep::Story, line, foresight).unwrap();
         serde_json::to_string(&record).unwrap()
     }
 

@@ -22,8 +22,21 @@ pub enum Timing {
     Wall,
 }
 
-/// One run, and its devices one by one where the clock lets them be kept.
+/// One run, for its verdict.
 pub(crate) fn run(
+    scenario: Scenario,
+    registry: &Registry,
+    timing: Timing,
+    control: &Control,
+) -> Result<Record, RunError> {
+    match timing {
+        Timing::Virtual => simulate::run_for_verdict(simulated(scenario, registry)?, &Control::default()),
+        Timing::Wall => live(scenario, registry, control),
+    }
+}
+
+/// One run, and its devices one by one where the clock lets them be kept.
+pub(crate) fn run_in_detail(
     scenario: Scenario,
     registry: &Registry,
     timing: Timing,
@@ -31,16 +44,21 @@ pub(crate) fn run(
 ) -> Result<(Record, Option<Herd>), RunError> {
     match timing {
         Timing::Virtual => {
-            let plan = Plan::new(scenario, registry, Calendar::VIRTUAL)?;
-            let (record, herd) = simulate::run_in_detail(plan, &Control::default())?;
+            let (record, herd) =
+                simulate::run_in_detail(simulated(scenario, registry)?, &Control::default())?;
             Ok((record, Some(herd)))
         }
-        Timing::Wall => {
-            let plan = Plan::new(scenario, registry, live::calendar())?;
-            let record = interruptible(control, |own| live::run(plan, live::Machine { shards: None }, own))?;
-            Ok((record, None))
-        }
+        Timing::Wall => Ok((live(scenario, registry, control)?, None)),
     }
+}
+
+fn simulated(scenario: Scenario, registry: &Registry) -> Result<Plan, RunError> {
+    Plan::new(scenario, registry, Calendar::VIRTUAL)
+}
+
+fn live(scenario: Scenario, registry: &Registry, control: &Control) -> Result<Record, RunError> {
+    let plan = Plan::new(scenario, registry, live::calendar())?;
+    interruptible(control, |own| live::run(plan, live::Machine { shards: None }, own))
 }
 
 /// Makes a run with a control of its own, since a run that ends pulls its brake, and hands an interruption on to it.

@@ -97,11 +97,11 @@ fn a_calibrated_forecast_is_within_five_percent() {
     assert_eq!(printed.network, calibration.network);
     forecast.network = printed.network;
     let forecast = simulate::run(plan(forecast), &Control::default()).expect("the run ends");
-    let found = fidelity::compare(&measured, &forecast);
+    let found = fidelity::compare(&measured, &forecast, &[]);
     assert!(found.score.expect("all devices are through") < 0.05, "{found}");
     assert!(found.curve_distance < 0.05, "{found}");
 
-    let itself = fidelity::compare(&measured, &measured);
+    let itself = fidelity::compare(&measured, &measured, &[]);
     assert_eq!((itself.score, itself.curve_distance), (Some(0.0), 0.0));
     let idle = fidelity::calibrate(
         &simulate::run(plan(scenario("[fleet]\ndevices = 5\n")), &Control::default()).unwrap(),

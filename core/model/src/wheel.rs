@@ -2,7 +2,7 @@
 //!
 //! One alarm a device, so a pending alarm needs no memory of its own: the device's number is the link of a list.
 //! Two rings of lists hold them (after Varghese and Lauck, "Hashed and Hierarchical Timing Wheels", 1987): a fine
-//! one of some 137 seconds in slots of about a millisecond, and a coarse one for what is further away, whose lists
+//! one of some 137 seconds in slots of about four milliseconds, and a coarse one for what is further away, whose lists
 //! are dealt out to the fine ring when their time comes. Within opened slots alarms are sorted by
 //! `(moment, device)`, so what rings next never depends on the order in which alarms were set.
 
@@ -11,18 +11,18 @@ use std::collections::BinaryHeap;
 
 use crate::time::Moment;
 
-/// A fine slot is 2^20 ns, 1.05 ms.
-const TICK_BITS: u32 = 20;
-/// 2^17 fine slots are 137 s.
-const FINE_BITS: u32 = 17;
-/// A coarse slot is 2^14 fine ones, 17 s: an eighth of the fine ring, so that a whole one always fits into it.
-const COARSE_TICK_BITS: u32 = 14;
+/// A fine slot is 2^22 ns, 4.2 ms. Shorter ones would make lists shorter, and the ring larger than what a core caches.
+const TICK_BITS: u32 = 22;
+/// 2^15 fine slots are 137 s.
+const FINE_BITS: u32 = 15;
+/// A coarse slot is 2^12 fine ones, 17 s: an eighth of the fine ring, so that a whole one always fits into it.
+const COARSE_TICK_BITS: u32 = 12;
 /// 2^14 coarse slots are 3.3 days; what is further away stays in its list for another round.
 const COARSE_BITS: u32 = 14;
 /// This many fine slots are opened together. A list is a chain of visits to memory, each of which has to end before
 /// the next can begin; those of several lists overlap.
 const LISTS: usize = 16;
-/// Slots that are opened together span at most 2^12 fine ones, so that nanoseconds into them fit 32 bits.
+/// Slots that are opened together span at most 2^10 fine ones, so that nanoseconds into them fit 32 bits.
 const SPAN_BITS: u32 = 32 - TICK_BITS;
 /// How many devices a driver gets ready at once; their visits to memory overlap as well.
 const WINDOW: usize = 16;
@@ -37,10 +37,10 @@ pub struct Wheel {
     links: Vec<Link>,
     fine: Ring,
     coarse: Ring,
-    /// The last fine slot that is open, counted from the start of time: all alarms before its end are in `open` or
-    /// `late`.
-    tick: u64,
-    /// The first one.
+    /// The first fine slot that has not been opened, counted from the start of time: all alarms before it are in `open`
+    /// or `late`.
+    next_tick: u64,
+    /// The first one that is open.
     first_tick: u64,
     /// The first coarse slot that has alarms and has not been dealt out in this round.
     undealt: Option<u64>,
@@ -136,7 +136,7 @@ impl Wheel {
             links: vec![Link::UNSET; devices as usize],
             fine: Ring::new(FINE_BITS),
             coarse: Ring::new(COARSE_BITS),
-            tick: 0,
+            next_tick: 0,
             first_tick: 0,
             undealt: None,
             open: Vec::new(),
@@ -178,7 +178,7 @@ impl Wheel {
         self.pending -= 1;
         // Entries of the open slot are passed over when their turn comes.
         let tick = at_ns >> TICK_BITS;
-        if tick > self.tick && !self.unlink(device, tick, false) {
+        if tick >= self.next_tick && !self.unlink(device, tick, false) {
             self.unlink(device, tick >> COARSE_TICK_BITS, true);
         }
     }
@@ -236,9 +236,9 @@ impl Wheel {
 
     fn place(&mut self, device: u32, at_ns: u64) {
         let tick = at_ns >> TICK_BITS;
-        if tick <= self.tick {
+        if tick < self.next_tick {
             self.late.push(Reverse((at_ns, device)));
-        } else if tick - self.tick < 1 << FINE_BITS {
+        } else if tick - self.next_tick < 1 << FINE_BITS {
             self.links[device as usize].next = self.fine.push(tick, device);
         } else {
             let coarse = tick >> COARSE_TICK_BITS;
@@ -252,10 +252,11 @@ impl Wheel {
     fn advance(&mut self, until_tick: u64) -> bool {
         self.open.clear();
         self.rung = 0;
-        // The boot of a whole fleet fits into one slot; that memory is not needed again.
+        // A whole fleet can ring at once; that memory is not needed again.
         self.open.shrink_to(1 << 14);
+        self.late.shrink_to(1 << 14);
         loop {
-            let fine = self.fine.next_occupied(self.tick + 1);
+            let fine = self.fine.next_occupied(self.next_tick);
             let coarse = self.undealt;
             let dealt_at = coarse.map(|coarse| coarse << COARSE_TICK_BITS);
             match (fine, dealt_at) {
@@ -271,7 +272,7 @@ impl Wheel {
                         return false;
                     }
                     // The fine slots before it are empty or open: standing there, the whole coarse one fits the ring.
-                    self.tick = self.tick.max(dealt_at.saturating_sub(1));
+                    self.next_tick = self.next_tick.max(dealt_at);
                     self.deal(dealt_at >> COARSE_TICK_BITS);
                 }
                 (None, None) | (Some(_), None) => return false,
@@ -285,7 +286,7 @@ impl Wheel {
         let end_tick = end_tick.min(first + (1 << SPAN_BITS));
         let mut tick = Some(first);
         while let Some(slot) = tick.filter(|&slot| slot < end_tick && self.lists.len() < LISTS) {
-            self.tick = slot;
+            self.next_tick = slot + 1;
             self.lists.push(self.fine.take(slot));
             tick = self.fine.next_occupied(slot + 1);
         }

@@ -76,8 +76,8 @@ pub(crate) struct CapacityArguments {
     #[arg(long, default_value_t = 0.02)]
     pub(crate) precision: f64,
 
-    /// Seeds of a probe on which seeds disagree
-    #[arg(long, default_value_t = 9)]
+    /// Seeds of a value that three of them do not decide; it holds if nine in ten do
+    #[arg(long, default_value_t = 10)]
     pub(crate) repeats: u32,
 
     /// Which clock drives the runs
@@ -169,6 +169,10 @@ pub(crate) struct FidelityArguments {
     /// The record of a run by the wall clock. Without it, one is made now
     #[arg(long, value_name = "RUN.JSON")]
     pub(crate) measured: Option<PathBuf>,
+
+    /// Forecasts with other seeds, which show how far chance alone moves each number; 0 for none
+    #[arg(long, value_name = "NUMBER", default_value_t = 20)]
+    pub(crate) seeds: u32,
 
     /// Also write the result as JSON
     #[arg(long, value_name = "FILE")]

@@ -42,16 +42,19 @@ impl Met {
 }
 
 /// The counts of one shard.
-#[derive(Default)]
 pub(super) struct Codes {
     counts: Vec<Count>,
     /// The slot used last: answers come in runs.
     recent: usize,
-    /// The counts over time, by slot.
-    over_time: Matrix,
+    /// The counts over time, by slot, where they are wanted.
+    over_time: Option<Matrix>,
 }
 
 impl Codes {
+    pub(super) fn new(windows: bool) -> Self {
+        Self { counts: Vec::new(), recent: 0, over_time: windows.then(Matrix::default) }
+    }
+
     /// Counts an ending for a device that has met `met` before.
     pub(super) fn count(&mut self, met: &mut Met, now: Moment, key: Key) {
         let slot = self.slot(key, now);
@@ -61,15 +64,17 @@ impl Codes {
         entry.first = entry.first.min(now);
         entry.last = entry.last.max(now);
         entry.devices += u64::from(met.meet(slot));
-        self.over_time.add(slot, now);
+        if let Some(over_time) = &mut self.over_time {
+            over_time.add(slot, now);
+        }
     }
 
-    pub(super) fn over_time(&self) -> &Matrix {
-        &self.over_time
+    pub(super) fn over_time(&self) -> Option<&Matrix> {
+        self.over_time.as_ref()
     }
 
-    pub(super) fn over_time_mut(&mut self) -> &mut Matrix {
-        &mut self.over_time
+    pub(super) fn over_time_mut(&mut self) -> Option<&mut Matrix> {
+        self.over_time.as_mut()
     }
 
     fn slot(&mut self, key: Key, now: Moment) -> usize {
@@ -93,7 +98,8 @@ impl Codes {
     pub(super) fn merged<'a>(shards: impl Iterator<Item = &'a Self>, windows: usize) -> Vec<Code> {
         let mut all: Vec<Code> = Vec::new();
         let counts = shards.flat_map(|shard| {
-            let over_time = |slot| shard.over_time.row(slot, windows);
+            let over_time =
+                |slot| shard.over_time.as_ref().map_or_else(Vec::new, |matrix| matrix.row(slot, windows));
             shard.counts.iter().enumerate().map(move |(slot, count)| (count, over_time(slot)))
         });
         for (count, over_time) in counts {
@@ -158,7 +164,7 @@ mod tests {
 
     #[test]
     fn devices_are_counted_once_a_code() {
-        let (mut codes, mut met) = (Codes::default(), [Met::default(); 3]);
+        let (mut codes, mut met) = (Codes::new(true), [Met::default(); 3]);
         for device in [0, 0, 1] {
             codes.count(&mut met[device], Moment::from_nanos(5), key(429, 429_001));
         }
@@ -171,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_service_that_invents_codes_cannot_grow_the_record() {
-        let (mut codes, mut met) = (Codes::default(), Met::default());
+        let (mut codes, mut met) = (Codes::new(true), Met::default());
         for code in 0..10_000 {
             codes.count(&mut met, Moment::START, key(400, code));
         }

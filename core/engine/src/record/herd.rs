@@ -90,9 +90,15 @@ fn strongest(rs: &[f64], longest: u32) -> (f64, u32) {
 /// The slots of every period on top of each other. A period is a whole number of slots, so nothing is lost.
 fn folded(present: &[(usize, u32)], period_s: u32) -> Vec<u32> {
     let mut parts = vec![0; period_s as usize * SLOTS_A_SECOND];
-    let length = parts.len();
-    for (slot, count) in present {
-        parts[slot % length] += count;
+    let (mut part, mut before) = (0, 0);
+    for &(slot, count) in present {
+        part += slot - before;
+        before = slot;
+        // Slots ascend, so there is something to divide once a period, and not once a slot.
+        if part >= parts.len() {
+            part %= parts.len();
+        }
+        parts[part] += count;
     }
     parts
 }

@@ -102,24 +102,73 @@ impl Ending {
 }
 
 /// The intended and the service times of one phase and ending.
+#[derive(Clone)]
 pub(super) struct Pair {
     pub(super) intended: Histogram<u64>,
     pub(super) service: Histogram<u64>,
 }
 
-/// All histograms of a shard; a pair exists once it has a sample.
+impl Pair {
+    fn new() -> Self {
+        Self { intended: histogram(), service: histogram() }
+    }
+}
+
+/// The samples of one phase and ending.
+#[derive(Default)]
+struct Samples {
+    /// Those of attempts that began when they should have: both times are the same. In virtual time all are.
+    timely: Option<Box<Histogram<u64>>>,
+    late: Option<Box<Pair>>,
+}
+
+impl Samples {
+    fn add(&mut self, intended: Span, service: Span) {
+        let service_us = service.as_micros();
+        if intended == service {
+            self.timely.get_or_insert_with(|| Box::new(histogram())).saturating_record(service_us);
+            return;
+        }
+        let late = self.late.get_or_insert_with(|| Box::new(Pair::new()));
+        late.intended.saturating_record(intended.as_micros());
+        late.service.saturating_record(service_us);
+    }
+
+    fn merge(&mut self, other: &Self) {
+        if let Some(theirs) = &other.timely {
+            add(self.timely.get_or_insert_with(|| Box::new(histogram())), theirs);
+        }
+        if let Some(theirs) = &other.late {
+            let late = self.late.get_or_insert_with(|| Box::new(Pair::new()));
+            add(&mut late.intended, &theirs.intended);
+            add(&mut late.service, &theirs.service);
+        }
+    }
+
+    /// All of them; `None` if there are none.
+    fn pair(&self) -> Option<Pair> {
+        if self.timely.is_none() && self.late.is_none() {
+            return None;
+        }
+        let mut pair = self.late.as_deref().cloned().unwrap_or_else(Pair::new);
+        if let Some(timely) = &self.timely {
+            add(&mut pair.intended, timely);
+            add(&mut pair.service, timely);
+        }
+        Some(pair)
+    }
+}
+
+/// All histograms of a shard; one exists once it has a sample.
 #[derive(Default)]
 pub(super) struct Latencies {
-    pairs: [[Option<Box<Pair>>; Ending::ALL.len()]; Phase::ALL.len()],
+    samples: [[Samples; Ending::ALL.len()]; Phase::ALL.len()],
     lag: Option<Box<Histogram<u64>>>,
 }
 
 impl Latencies {
     pub(super) fn add(&mut self, phase: Phase, ending: Ending, intended: Span, service: Span) {
-        let pair = self.pairs[phase as usize][ending as usize]
-            .get_or_insert_with(|| Box::new(Pair { intended: histogram(), service: histogram() }));
-        pair.intended.saturating_record(intended.as_micros());
-        pair.service.saturating_record(service.as_micros());
+        self.samples[phase as usize][ending as usize].add(intended, service);
     }
 
     pub(super) fn lag(&mut self, lag: Span) {
@@ -127,22 +176,18 @@ impl Latencies {
     }
 
     pub(super) fn merge(&mut self, other: &Self) {
-        for (mine, theirs) in self.pairs.iter_mut().flatten().zip(other.pairs.iter().flatten()) {
-            let Some(theirs) = theirs else { continue };
-            let mine =
-                mine.get_or_insert_with(|| Box::new(Pair { intended: histogram(), service: histogram() }));
-            add(&mut mine.intended, &theirs.intended);
-            add(&mut mine.service, &theirs.service);
+        for (mine, theirs) in self.samples.iter_mut().flatten().zip(other.samples.iter().flatten()) {
+            mine.merge(theirs);
         }
         if let Some(theirs) = &other.lag {
             add(self.lag.get_or_insert_with(|| Box::new(histogram())), theirs);
         }
     }
 
-    pub(super) fn pairs(&self) -> impl Iterator<Item = (Phase, Ending, &Pair)> {
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (Phase, Ending, Pair)> {
         Phase::ALL.into_iter().flat_map(move |phase| {
             Ending::ALL.into_iter().filter_map(move |ending| {
-                Some((phase, ending, self.pairs[phase as usize][ending as usize].as_deref()?))
+                Some((phase, ending, self.samples[phase as usize][ending as usize].pair()?))
             })
         })
     }

@@ -90,8 +90,8 @@ impl Findings {
         }
         let mut heats = Heats::default();
         heats.matrices_mut().for_each(|matrix| matrix.widen_to(shift));
-        for shard in shards {
-            heats.merge(&shard.heats);
+        for shard in shards.iter().filter_map(|shard| shard.heats.as_ref()) {
+            heats.merge(shard);
         }
 
         Self {
@@ -147,13 +147,14 @@ fn lives(shards: &[Recorder], now: Moment) -> Option<Life> {
 /// Gives the windows of all shards the same length; returns it as a power of two, and how many windows have counts.
 fn level(shards: &mut [Recorder]) -> (u32, usize) {
     let matrices = |shard: &Recorder| {
-        let heats = shard.heats.matrices().map(Matrix::shift).max();
-        heats.unwrap_or(0).max(shard.codes.over_time().shift())
+        let heats = shard.heats.iter().flat_map(Heats::matrices).chain(shard.codes.over_time());
+        heats.map(Matrix::shift).max().unwrap_or(0)
     };
     let shift = shards.iter().map(matrices).max().unwrap_or(0);
     let mut windows = 0;
     for shard in shards {
-        for matrix in shard.heats.matrices_mut().chain([shard.codes.over_time_mut()]) {
+        let heats = shard.heats.iter_mut().flat_map(Heats::matrices_mut);
+        for matrix in heats.chain(shard.codes.over_time_mut()) {
             matrix.widen_to(shift);
             windows = windows.max(matrix.windows());
         }

@@ -36,10 +36,10 @@ impl Around<'_> {
         [Purpose::Retry, Purpose::RetryMore].map(|purpose| self.seed.draw(purpose, device, count))
     }
 
-    /// What faults make of the device's own decision.
-    fn deciding(&mut self, attempt: &Attempt) -> Deciding {
+    /// What faults make of the device's own decision, where there are faults.
+    fn deciding(&mut self, attempt: &Attempt) -> Option<Deciding> {
         let device = self.device;
-        self.faults.as_mut().map(|faults| faults.decide(attempt, device)).unwrap_or_default()
+        self.faults.as_mut().map(|faults| faults.decide(attempt, device))
     }
 
     /// A number that stays with the device from run to run.
@@ -50,17 +50,21 @@ impl Around<'_> {
 
 impl Host for Around<'_> {
     fn admit(&mut self, attempt: &Attempt) -> Decision {
-        let equal_seeds = self.deciding(attempt).equal_seeds;
+        let equal_seeds = self.deciding(attempt).is_some_and(|deciding| deciding.equal_seeds);
         let (hash, random) = (self.hash(), self.random(equal_seeds));
         self.retry.admit(self.session, hash, random, attempt)
     }
 
     fn decide(&mut self, attempt: &Attempt) -> Decision {
-        let deciding = self.deciding(attempt);
+        let hash = self.hash();
+        let Some(deciding) = self.deciding(attempt) else {
+            let random = self.random(false);
+            return self.retry.decide(self.session, hash, random, attempt);
+        };
         if let Some(wait) = deciding.wait {
             return Decision::Wait(wait);
         }
-        let (hash, random) = (self.hash(), self.random(deciding.equal_seeds));
+        let random = self.random(deciding.equal_seeds);
         let failures = attempt.failures.saturating_add(deciding.failures);
         self.retry.decide(self.session, hash, random, &Attempt { failures, ..*attempt })
     }
@@ -74,12 +78,18 @@ impl Host for Around<'_> {
         self.seed.draw(Purpose::Poll, self.device, attempt)
     }
 
+    #[inline(always)]
     fn observe(&mut self, now: Moment, observation: Observation<'_>) {
-        if let Observation::BackedOff { wait, .. } = observation {
-            *self.wait_max_ns = (*self.wait_max_ns).max(wait.as_nanos());
-        }
-        if let (Some(faults), Observation::Assigned { .. }) = (&mut self.faults, observation) {
-            faults.assigned(now);
+        match observation {
+            Observation::BackedOff { wait, .. } => {
+                *self.wait_max_ns = (*self.wait_max_ns).max(wait.as_nanos());
+            }
+            Observation::Assigned { .. } => {
+                if let Some(faults) = &mut self.faults {
+                    faults.assigned(now);
+                }
+            }
+            _ => {}
         }
         self.recorder.observe(self.device as usize, now, observation);
     }

@@ -20,44 +20,35 @@ const AT_HUB: u32 = 1 << 29;
 impl Simulation<'_> {
     /// Gives a device that lives on an input and says what its wish leads to.
     pub(super) fn live(&mut self, device: u32, now: Moment, input: LifeInput<'_>) -> Due {
-        let mut input = input;
-        loop {
-            let cell = &mut self.cells[device as usize];
-            let life = &mut self.lives[device as usize];
-            let before = life.has_been_online();
-            let cohort = &self.world.cohorts[usize::from(cell.cohort)];
-            let Some(rules) = &cohort.life else { return None };
-            let off = self.world.parts.policy(now, device, &cohort.policy);
-            let policy = off.as_ref().unwrap_or(&cohort.policy);
-            let (own, mut around) = super::around(&mut self.world.parts, cohort, cell, device);
-            let action = life.step(own, now, input, (policy, rules), &mut around);
-            if life.has_been_online() && !before {
-                self.note(device, now, Fate::Assigned);
-                self.free_place();
+        let cell = &mut self.cells[device as usize];
+        let life = &mut self.lives[device as usize];
+        let before = life.has_been_online();
+        let cohort = &self.world.cohorts[usize::from(cell.cohort)];
+        let Some(rules) = &cohort.life else { return None };
+        let off = self.world.parts.policy(now, device, &cohort.policy);
+        let policy = off.as_ref().unwrap_or(&cohort.policy);
+        let (own, mut around) = super::around(&mut self.world.parts, cohort, cell, device);
+        let action = life.step(own, now, input, (policy, rules), &mut around);
+        if life.has_been_online() && !before {
+            self.note(device, now, Fate::Assigned);
+            self.free_place();
+        }
+        match action {
+            LifeAction::Dps(action) => self.act(device, now, action),
+            LifeAction::ConnectHub { credential, .. } => {
+                let arrives = now + self.hub_leg(device, Leg::Connect) + self.hub_leg(device, Leg::There);
+                let expires_unix_secs = u32::try_from(credential.expires_unix_secs).unwrap_or(u32::MAX);
+                let slot = credential.slot;
+                self.dispatch(device, arrives, Parcel::Knock { expires_unix_secs, slot })
             }
-            return match action {
-                LifeAction::Dps(action) => match self.act(device, now, action) {
-                    Ok(due) => due,
-                    Err(again) => {
-                        input = LifeInput::Dps(again);
-                        continue;
-                    }
-                },
-                LifeAction::ConnectHub { credential, .. } => {
-                    let arrives = now + self.hub_leg(device, Leg::Connect) + self.hub_leg(device, Leg::There);
-                    let expires_unix_secs = u32::try_from(credential.expires_unix_secs).unwrap_or(u32::MAX);
-                    let slot = credential.slot;
-                    self.dispatch(device, arrives, Parcel::Knock { expires_unix_secs, slot })
+            LifeAction::Heartbeat => {
+                if let Some(hub) = self.lives[device as usize].hub() {
+                    self.service.hub_heard(hub);
                 }
-                LifeAction::Heartbeat => {
-                    if let Some(hub) = self.lives[device as usize].hub() {
-                        self.service.hub_heard(hub);
-                    }
-                    self.stay(device, now)
-                }
-                LifeAction::Stay => self.stay(device, now),
-                LifeAction::Sleep => self.alarm(device),
-            };
+                self.stay(device, now)
+            }
+            LifeAction::Stay => self.stay(device, now),
+            LifeAction::Sleep => self.alarm(device),
         }
     }
 

@@ -14,15 +14,21 @@ pub fn paired_difference(differences: &[f64], seed: u64) -> Option<Difference> {
     if differences.iter().any(|difference| !difference.is_finite()) {
         return None;
     }
+    let mut sorted = differences.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let rank = |value: &f64| sorted.partition_point(|other| other.total_cmp(value).is_lt());
+    let ranks: Vec<usize> = differences.iter().map(rank).collect();
     let n = differences.len() as u128;
-    let mut sample = vec![0.0; differences.len()];
+    // How often each value was drawn: a median is read from the counts faster than a resample is sorted.
+    let mut drawn = vec![0u32; differences.len()];
     let mut medians: Vec<f64> = (0..RESAMPLES)
         .map(|resample| {
-            for (at, value) in (0..).zip(&mut sample) {
+            drawn.fill(0);
+            for at in (0..).take(differences.len()) {
                 let draw = u128::from(Seed(seed).draw(Purpose::Resample, resample, at));
-                *value = differences[((draw * n) >> 64) as usize];
+                drawn[ranks[((draw * n) >> 64) as usize]] += 1;
             }
-            median(&sample)
+            middle(&sorted, &drawn)
         })
         .collect::<Option<_>>()?;
     medians.sort_unstable_by(f64::total_cmp);
@@ -31,6 +37,20 @@ pub fn paired_difference(differences: &[f64], seed: u64) -> Option<Difference> {
         low: quantile(&medians, 0.025)?,
         high: quantile(&medians, 0.975)?,
     })
+}
+
+/// The median of a sample that holds each of these ascending values so often; `None` without values.
+fn middle(sorted: &[f64], counts: &[u32]) -> Option<f64> {
+    let size: u32 = counts.iter().sum();
+    let at = |rank: u32| {
+        let mut seen = 0;
+        let place = counts.iter().position(|count| {
+            seen += count;
+            seen > rank
+        })?;
+        sorted.get(place).copied()
+    };
+    quantile(&[at(size.checked_sub(1)? / 2)?, at(size / 2)?], 0.5)
 }
 
 /// The probability that a random value of `a` is above one of `b`, ties counting half (Vargha and Delaney, 2000):
@@ -57,13 +77,8 @@ pub fn sign_flip_p(differences: &[f64], seed: u64) -> f64 {
     }
     // What rounding makes of an equal sum must still count as equal.
     let observed = moved.iter().sum::<f64>().abs() * (1.0 - 1e-12);
-    let extreme = |signs: u64| {
-        let signed = |(at, value): (usize, &f64)| if signs >> (at % 64) & 1 == 0 { *value } else { -*value };
-        moved.iter().enumerate().map(signed).sum::<f64>().abs() >= observed
-    };
     if moved.len() <= 20 {
-        let all = 1u64 << moved.len();
-        return (0..all).filter(|signs| extreme(*signs)).count() as f64 / all as f64;
+        return exact_p(&moved, observed);
     }
     let hits = (0..RESAMPLES).filter(|&resample| {
         let signed = |(at, value): (u32, &f64)| {
@@ -73,6 +88,28 @@ pub fn sign_flip_p(differences: &[f64], seed: u64) -> f64 {
         (0..).zip(&moved).map(signed).sum::<f64>().abs() >= observed
     });
     (hits.count() as f64 + 1.0) / (f64::from(RESAMPLES) + 1.0)
+}
+
+/// The share of all choices of signs with a sum of at least `observed`, by halves: for each sum of the one half, those
+/// of the other that go with it lie at the two ends of their order.
+fn exact_p(values: &[f64], observed: f64) -> f64 {
+    let (one, other) = values.split_at(values.len() / 2);
+    let (one, mut other) = (signed_sums(one), signed_sums(other));
+    other.sort_unstable_by(f64::total_cmp);
+    let extreme = |sum: &f64| {
+        let low = other.partition_point(|more| sum + more <= -observed);
+        let high = other.partition_point(|more| sum + more < observed);
+        // Where nothing counts as observed, the ends overlap.
+        (low + other.len() - high).min(other.len())
+    };
+    one.iter().map(extreme).sum::<usize>() as f64 / (1u64 << values.len()) as f64
+}
+
+/// The sums of the values under all choices of their signs.
+fn signed_sums(values: &[f64]) -> Vec<f64> {
+    values
+        .iter()
+        .fold(vec![0.0], |sums, value| sums.iter().flat_map(|sum| [sum + value, sum - value]).collect())
 }
 
 /// p-values adjusted for their number, after Holm (1979), in the order given.
@@ -90,6 +127,8 @@ pub fn holm(p: &[f64]) -> Vec<f64> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const DIFFERENCES: [f64; 12] = [1.2, -0.4, 2.5, 0.9, 3.1, -1.0, 0.3, 1.8, 2.2, 0.0, 1.1, -0.2];
@@ -123,6 +162,35 @@ mod tests {
         let p = sign_flip_p(&many, 1);
         assert!((0.3..1.0).contains(&p), "{p}");
         assert_eq!(sign_flip_p(&[0.0, 0.0], 1), 1.0);
+    }
+
+    proptest! {
+        #[test]
+        fn halves_find_what_trying_every_choice_finds(
+            steps in prop::collection::vec(prop_oneof![1..5i32, -5..0i32], 1..=11),
+        ) {
+            prop_assume!(steps.iter().sum::<i32>() != 0);
+            let values: Vec<f64> = steps.iter().map(|step| f64::from(*step) * 0.1).collect();
+            let observed = values.iter().sum::<f64>().abs() * (1.0 - 1e-12);
+            let extreme = |signs: &u32| {
+                let sum: i32 = (0..).zip(&steps).map(|(at, step)| if signs >> at & 1 == 0 { *step } else { -step }).sum();
+                sum.abs() >= steps.iter().sum::<i32>().abs()
+            };
+            let all = 1u32 << steps.len();
+            let share = (0..all).filter(extreme).count() as f64 / f64::from(all);
+            prop_assert!((exact_p(&values, observed) - share).abs() < 1e-12);
+        }
+
+        #[test]
+        fn a_median_of_counts_is_that_of_the_values(counted in prop::collection::vec((-9..9i32, 0..4u32), 1..12)) {
+            let mut counted = counted;
+            counted.sort_unstable();
+            let (sorted, counts): (Vec<f64>, Vec<u32>) =
+                counted.iter().map(|(value, count)| (f64::from(*value), *count)).unzip();
+            let spelled: Vec<f64> =
+                counted.iter().flat_map(|(value, count)| std::iter::repeat_n(f64::from(*value), *count as usize)).collect();
+            prop_assert_eq!(middle(&sorted, &counts), median(&spelled));
+        }
     }
 
     /// tests/fixtures/statistics.py: by Holm's definition in numpy.

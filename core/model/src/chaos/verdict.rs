@@ -82,23 +82,28 @@ pub struct Serving {
     pub primary_refused: bool,
 }
 
+impl Serving {
+    /// Nothing but what it would do anyway.
+    pub const USUAL: Self = Self {
+        refuse: None,
+        disabled: false,
+        forgotten: false,
+        delay: Span::ZERO,
+        lost: false,
+        held: Span::ZERO,
+        failed: None,
+        raced: false,
+        flipped: false,
+        without_hub: None,
+        quota: 1.0,
+        clock_offset_ns: 0,
+        primary_refused: false,
+    };
+}
+
 impl Default for Serving {
     fn default() -> Self {
-        Self {
-            refuse: None,
-            disabled: false,
-            forgotten: false,
-            delay: Span::ZERO,
-            lost: false,
-            held: Span::ZERO,
-            failed: None,
-            raced: false,
-            flipped: false,
-            without_hub: None,
-            quota: 1.0,
-            clock_offset_ns: 0,
-            primary_refused: false,
-        }
+        Self::USUAL
     }
 }
 

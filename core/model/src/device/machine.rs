@@ -61,7 +61,8 @@ impl Short {
     }
 
     const fn span(self) -> Span {
-        Span::from_nanos(self.0 as u64)
+        // Most are, and a conversion that saturates takes a dozen instructions.
+        if self.0 == 0.0 { Span::ZERO } else { Span::from_nanos(self.0 as u64) }
     }
 }
 
@@ -156,6 +157,7 @@ impl Device {
     }
 
     /// Takes one input and says what to do next.
+    #[inline]
     pub fn step(&mut self, now: Moment, input: Input<'_>, policy: &Policy, host: &mut impl Host) -> Action {
         match (self.state, input) {
             (_, Input::Boot { intended }) => self.boot(now, intended, policy, host),

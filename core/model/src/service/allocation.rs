@@ -11,7 +11,8 @@ pub(super) fn hashed<'a>(hubs: impl Iterator<Item = (u16, &'a Hub)>, device: u64
         // -ln(u)/w is exponential with rate w: the smallest of them is hub i with probability w_i / sum.
         -(draw.max(f64::MIN_POSITIVE)).ln() / f64::from(hub.weight)
     };
-    let best = hubs.min_by(|(_, a), (_, b)| score(a).total_cmp(&score(b)));
+    let scores = hubs.map(|(index, hub)| (index, score(hub)));
+    let best = scores.min_by(|(_, a), (_, b)| a.total_cmp(b));
     best.map(|(index, _)| index)
 }
 

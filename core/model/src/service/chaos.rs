@@ -36,8 +36,8 @@ impl Service {
 
     /// What faults do to a request; `None` if there are none at all, or the request is no device's of the fleet.
     pub(super) fn disturbed(&mut self, now: Moment, caller: Caller<'_>, query: Query<'_>) -> Option<Serving> {
-        let unix_secs = self.config.calendar.unix_secs(now);
         let disturbance = self.disturbance.as_mut()?;
+        let unix_secs = self.config.calendar.unix_secs(now);
         let device = disturbance.device(caller)?;
         let operation = match query {
             Query::Register => Operation::Register,

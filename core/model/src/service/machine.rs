@@ -40,12 +40,23 @@ pub struct Counters {
     pub errors: BTreeMap<u32, u64>,
 }
 
+impl Counters {
+    fn erred(&mut self, code: u32) {
+        match self.errors.get_mut(&code) {
+            Some(count) => *count += 1,
+            None => drop(self.errors.insert(code, 1)),
+        }
+    }
+}
+
 /// What a request says beside what it asks for.
 struct Form<'a> {
     api_version: &'a str,
     /// The payload for a webhook, as its JSON text.
     payload: Option<&'a str>,
 }
+
+static UNDISTURBED: Serving = Serving::USUAL;
 
 /// A mock DPS instance.
 #[derive(Debug)]
@@ -128,6 +139,11 @@ impl Service {
         self.records.len()
     }
 
+    /// Whether device number `device` of the roster has registered.
+    pub fn is_registered(&self, device: u32) -> bool {
+        self.records.find(Caller::Numbered(device)).is_some()
+    }
+
     /// The time of day at a moment, in nanoseconds since the Unix epoch.
     pub fn unix_nanos(&self, at: Moment) -> u64 {
         self.config.calendar.unix_nanos(at)
@@ -185,7 +201,7 @@ impl Service {
         self.counters.requests += 1;
         let mut delay = Span::ZERO;
         let answer = judge(self, &mut delay).unwrap_or_else(|Refusal { code, retry_after }| {
-            *self.counters.errors.entry(code).or_default() += 1;
+            self.counters.erred(code);
             Answer::Refused { code, retry_after }
         });
         Answered { answer, delay }
@@ -193,7 +209,7 @@ impl Service {
 
     /// Counts a refusal and puts it into words.
     pub(super) fn refused(&mut self, now: Moment, Refusal { code, retry_after }: Refusal) -> Handled {
-        *self.counters.errors.entry(code).or_default() += 1;
+        self.counters.erred(code);
         let reply = self.refuse(now, code, retry_after);
         Handled { reply, delay: Span::ZERO, request_id: self.request_id() }
     }
@@ -251,7 +267,7 @@ impl Service {
             return Err(Refusal::new(code));
         }
         let Some(serving) = self.disturbed(now, caller, query) else {
-            return self.judge(now, caller, query, form, evidence, (delay, &Serving::default()));
+            return self.judge(now, caller, query, form, evidence, (delay, &UNDISTURBED));
         };
         let mut queued = Span::ZERO;
         let answer = match serving.answered(query) {
@@ -302,7 +318,7 @@ impl Service {
     pub(super) fn name<'a>(&self, caller: Caller<'a>) -> Cow<'a, str> {
         match caller {
             Caller::Named(name) => name.into(),
-            Caller::Numbered(number) => format!("{}{number:06}", self.roster_prefix).into(),
+            Caller::Numbered(number) => roster_name(&self.roster_prefix, number).into(),
         }
     }
 
@@ -423,6 +439,17 @@ impl Service {
             EnrollmentPlace::Group(at) => self.groups.get(at).map(|kept| &kept.value.enrollment),
         }
     }
+}
+
+/// A prefix and a number in six digits or more. It is spelled twice a registration, which `format!` is too slow for.
+fn roster_name(prefix: &str, number: u32) -> String {
+    let mut buffer = itoa::Buffer::new();
+    let digits = buffer.format(number);
+    let mut name = String::with_capacity(prefix.len() + digits.len().max(6));
+    name.push_str(prefix);
+    name.push_str(&"000000"[..6usize.saturating_sub(digits.len())]);
+    name.push_str(digits);
+    name
 }
 
 /// Media type, JSON and ids (17.1, check 5). Returns the payload.

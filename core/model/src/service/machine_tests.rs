@@ -651,8 +651,57 @@ fn a_device_of_the_roster_is_the_same_by_number_and_by_name() {
     let by_name = talk.service.handle(talk.now, &spelled, &evidence).reply;
     let by_number = talk.service.ask(talk.now, 1, Query::Poll(&id), &evidence).answer;
     assert_eq!(by_name, talk.service.reply(talk.now, &by_number));
+    assert!(talk.service.is_registered(1) && !talk.service.is_registered(2));
     let Body::Operation { registration: Some(registration), .. } = by_name.body else { panic!() };
     assert_eq!(registration.registration_id, "dev-000001");
     let stranger = talk.service.ask(talk.now, 3, Query::Register, &evidence).answer;
     assert!(matches!(stranger, Answer::Refused { code: 401_000, .. }), "{stranger:?}");
+}
+
+/// What a device acts on.
+fn acted_on(reply: &Reply) -> impl PartialEq + std::fmt::Debug + use<> {
+    let of = |registration: &Registration| {
+        (
+            registration.state,
+            registration.substatus,
+            registration.assigned_hub.clone(),
+            registration.error_code,
+        )
+    };
+    let (code, id, state, registration) = match &reply.body {
+        Body::Error(error) => (error.code, None, None, None),
+        Body::Operation { id, state, registration } => {
+            (0, id.clone(), Some(*state), registration.as_deref().map(of))
+        }
+        Body::Registration(registration) => (0, None, None, Some(of(registration))),
+        Body::Empty | Body::Challenge(_) | Body::Unreadable => (0, None, None, None),
+    };
+    (reply.status, reply.retry_after, code, id, state, registration)
+}
+
+#[test]
+fn a_gist_says_what_a_device_acts_on() {
+    let mut talk = Talk::new();
+    talk.service = Service::with_roster(config(), "dev-", 3).unwrap();
+    let evidence = talk.derived("dev-000001", PRIMARY);
+    let unknown = OperationId::usual(5, 1, 1);
+    let first = talk.service.ask(talk.now, 1, Query::Register, &evidence).answer;
+    let Body::Operation { id: Some(id), .. } = talk.service.reply(talk.now, &first).body else { panic!() };
+    let mut seen = std::collections::BTreeSet::new();
+    for (device, query, wait_secs) in [
+        (1, Query::Poll(&id), 0),
+        (1, Query::Lookup, 0),
+        (1, Query::Poll(&unknown), 5),
+        (1, Query::Poll(&id), 0),
+        (1, Query::Lookup, 0),
+        (3, Query::Register, 0),
+        (1, Query::Register, 0),
+    ] {
+        let answer = talk.service.ask(talk.now, device, query, &evidence).answer;
+        let (reply, gist) = (talk.service.reply(talk.now, &answer), talk.service.gist(&answer));
+        assert_eq!(acted_on(&reply), acted_on(&gist), "{answer:?}");
+        seen.insert(format!("{answer:?}").split(['(', ' ']).next().unwrap().to_owned());
+        talk.pass(wait_secs);
+    }
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["Assigned", "Assigning", "Known", "Refused"]);
 }

@@ -361,7 +361,7 @@ impl Service {
             registration.error_code = Some(*code);
             registration.error_message = Some(message.clone());
             registration.substatus = None;
-            (registration.assigned_hub, registration.device_id) = (None, None);
+            registration.assigned_hub = None;
         }
     }
 }

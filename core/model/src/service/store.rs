@@ -57,6 +57,10 @@ impl<T: Enrolled> Book<T> {
     }
 
     pub(super) fn find(&self, id: &str) -> Option<u32> {
+        // Most instances have no individual enrollment, and are asked for one by every registration.
+        if self.by_id.is_empty() {
+            return None;
+        }
         self.by_id.get(&id.to_ascii_lowercase()).copied()
     }
 

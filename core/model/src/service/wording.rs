@@ -16,18 +16,40 @@ use crate::time::Moment;
 impl Service {
     /// Puts an answer into words. What is sealed to a TPM takes evidence to make, and is left empty.
     pub fn reply(&self, now: Moment, answer: &Answer) -> Reply {
+        let error = |code| self.error(now, code);
+        self.spell(answer, error, |ticket, assigning| self.known(now, ticket, assigning))
+    }
+
+    /// The same answer as far as a device acts on it: without what only people read (ids for tracking, texts, names,
+    /// tags, times), which takes longer to make than the answer takes to find.
+    pub fn gist(&self, answer: &Answer) -> Reply {
+        let error = |code| ErrorBody { code, message: "".into(), tracking: 0, unix_ns: 0 };
+        self.spell(answer, error, |ticket, assigning| self.outline(ticket, assigning))
+    }
+
+    fn spell(
+        &self,
+        answer: &Answer,
+        error: impl Fn(u32) -> ErrorBody,
+        told: impl Fn(Ticket, bool) -> Registration,
+    ) -> Reply {
+        let ended = |ticket, state| {
+            let registration = Some(Box::new(told(ticket, false)));
+            let body = Body::Operation { id: Some(self.operation_id(ticket)), state, registration };
+            Reply { status: Status::OK, retry_after: RetryAfter::Absent, body }
+        };
         match *answer {
-            Answer::Refused { code, retry_after } => self.refuse(now, code, retry_after),
+            Answer::Refused { code, retry_after } => refusal(error(code), retry_after),
             Answer::Disabled => {
                 let body =
                     Body::Operation { id: None, state: RegistrationState::Disabled, registration: None };
                 Reply { status: Status::OK, retry_after: RetryAfter::Absent, body }
             }
             Answer::Assigning(ticket) => self.assigning(ticket),
-            Answer::Assigned(ticket) => self.done(now, ticket, RegistrationState::Assigned),
-            Answer::Failed(ticket) => self.done(now, ticket, RegistrationState::Failed),
+            Answer::Assigned(ticket) => ended(ticket, RegistrationState::Assigned),
+            Answer::Failed(ticket) => ended(ticket, RegistrationState::Failed),
             Answer::Known(ticket, assigning) => {
-                let body = Body::Registration(Box::new(self.known(now, ticket, assigning)));
+                let body = Body::Registration(Box::new(told(ticket, assigning)));
                 Reply { status: Status::OK, retry_after: RetryAfter::Absent, body }
             }
             Answer::Challenged { .. } => {
@@ -35,13 +57,6 @@ impl Service {
                 Reply { status: Status::UNAUTHORIZED, retry_after: RetryAfter::Absent, body }
             }
         }
-    }
-
-    fn done(&self, now: Moment, ticket: Ticket, state: RegistrationState) -> Reply {
-        let id = Some(self.operation_id(ticket));
-        let registration = Some(Box::new(self.known(now, ticket, false)));
-        let body = Body::Operation { id, state, registration };
-        Reply { status: Status::OK, retry_after: RetryAfter::Absent, body }
     }
 
     fn assigning(&self, ticket: Ticket) -> Reply {
@@ -79,27 +94,33 @@ impl Service {
             }
             Attestation::Tpm { .. } => Enrolment::Tpm { authentication_key: Box::default() },
         });
-        let mut registration = Registration {
-            device_id: Some(device_id.unwrap_or_else(|| id.clone())),
+        let outline = self.outline(ticket, assigning);
+        Registration {
+            // A device is known to the hub that it has.
+            device_id: outline.assigned_hub.is_some().then(|| device_id.unwrap_or_else(|| id.clone())),
             registration_id: id,
-            state: Some(RegistrationState::Assigned),
-            substatus: Some(record.substatus),
-            assigned_hub: Some(self.config.hubs[usize::from(record.hub)].host.clone()),
-            error_code: None,
-            error_message: None,
             created_unix_ns: Some(calendar.unix_nanos(record.created)),
             updated_unix_ns: Some(calendar.unix_nanos(record.ready_at.min(now))),
             etag: Some(BASE64_STANDARD.encode(self.tag(ticket))),
             enrolment,
-            payload: None,
-        };
-        if assigning {
-            registration.state = Some(RegistrationState::Assigning);
-            (registration.assigned_hub, registration.device_id) = (None, None);
-            registration.substatus = None;
-        } else {
-            self.tell_special(at, &mut registration);
+            ..outline
         }
+    }
+
+    /// What a device acts on of what is known of a registration.
+    fn outline(&self, ticket: Ticket, assigning: bool) -> Registration {
+        if assigning {
+            return Registration { state: Some(RegistrationState::Assigning), ..Registration::default() };
+        }
+        let at = ticket.record as usize;
+        let record = self.records.get(at);
+        let mut registration = Registration {
+            state: Some(RegistrationState::Assigned),
+            substatus: Some(record.substatus),
+            assigned_hub: Some(self.config.hubs[usize::from(record.hub)].host.clone()),
+            ..Registration::default()
+        };
+        self.tell_special(at, &mut registration);
         registration
     }
 
@@ -125,14 +146,21 @@ impl Service {
     }
 
     pub(super) fn refuse(&self, now: Moment, code: u32, retry_after: RetryAfter) -> Reply {
-        let error = ErrorBody {
+        refusal(self.error(now, code), retry_after)
+    }
+
+    fn error(&self, now: Moment, code: u32) -> ErrorBody {
+        ErrorBody {
             code,
             message: http::text_of(code).into(),
             tracking: self.request_id(),
             unix_ns: self.config.calendar.unix_nanos(now),
-        };
-        // The first three digits of a code are its status (`dps-protocol` 5.1).
-        let status = Status(u16::try_from(code / 1_000).unwrap_or(Status::INTERNAL_ERROR.0));
-        Reply { status, retry_after, body: Body::Error(error) }
+        }
     }
+}
+
+fn refusal(error: ErrorBody, retry_after: RetryAfter) -> Reply {
+    // The first three digits of a code are its status (`dps-protocol` 5.1).
+    let status = Status(u16::try_from(error.code / 1_000).unwrap_or(Status::INTERNAL_ERROR.0));
+    Reply { status, retry_after, body: Body::Error(error) }
 }
