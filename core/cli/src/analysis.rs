@@ -102,7 +102,7 @@ pub(crate) fn fidelity(arguments: &FidelityArguments) -> Result<u8, Failure> {
     let forecast = once(ClockChoice::Virtual, scenario.clone())?;
     let registry = plugin::registry(&arguments.source.plugins, &scenario.plugins.load)?;
     let seeds = arguments.seeds;
-    let by_chance = watched(&scenario, move |scenario, control| {
+    let by_chance = watched(&scenario, Timing::Virtual, move |scenario, control| {
         accuracy::by_chance(scenario, &registry, seeds, control)
     })?;
     told(&accuracy::compare(&measured, &forecast, &by_chance), arguments.json.as_deref())
