@@ -35,7 +35,7 @@ pub(crate) use truth::Proof;
 
 use crate::audit;
 use crate::chaos::canary::{may_look, or_unknown, rest};
-use crate::chaos::{Guards, steady};
+use crate::chaos::{Guards, netem, steady};
 use crate::control::Control;
 use crate::gauges::{Gauges, Snapshot};
 use crate::governor::{Brake, Halt};
@@ -274,6 +274,7 @@ fn preflight(plan: &Plan) -> Result<(), RunError> {
                 .to_owned(),
         ));
     }
+    netem::refuse(plan)?;
     if let Some(kind) = plan.chaos.as_ref().and_then(|timeline| faults::without_bytes(timeline).pop()) {
         return Err(RunError::Preflight(format!(
             "a simulation has no bytes that {kind} could act on: take the fault out, or use --clock wired"

@@ -15,6 +15,7 @@ mod fleet;
 mod kind;
 mod layer;
 mod network;
+mod packets;
 mod protocol;
 mod retry_after;
 mod rules;
@@ -34,6 +35,7 @@ pub use file::{AppliesTo, ChaosFile, Count, Limits, Peer, Ramp, Repeat, Select, 
 pub use kind::FaultKind;
 pub use layer::Layer;
 pub use network::{BlackholePhase, DnsFailure, ResetPhase, TlsFailure};
+pub use packets::{PacketCounts, Packets};
 pub use protocol::{
     Awaited, BodyDamage, CutAfter, DoorStep, Misspelt, OrderForm, RidForm, TopicForm, device_number,
 };

@@ -286,6 +286,8 @@ pub enum Unit {
     Connection,
     /// A request, or an attempt to connect.
     Request,
+    /// A packet, of either way: what `netem.loss` and `netem.reorder` hit, and nothing else can.
+    Packet,
 }
 
 impl Unit {
@@ -295,6 +297,7 @@ impl Unit {
             Self::Device => "device",
             Self::Connection => "connection",
             Self::Request => "request",
+            Self::Packet => "packet",
         }
     }
 }

@@ -151,7 +151,7 @@ impl Rules {
             let nth = match count.per {
                 Unit::Device => u64::from(occasions),
                 Unit::Connection => u64::from(on_connection),
-                Unit::Request => before,
+                Unit::Request | Unit::Packet => before,
             };
             let from = u64::from(count.skip);
             if !(from..from + u64::from(count.first)).contains(&nth) {
@@ -164,7 +164,7 @@ impl Rules {
         let drawn_for = match fault.chance.map_or(Unit::Request, |(_, unit)| unit) {
             Unit::Device => window.occurrence,
             Unit::Connection => occasion.connection,
-            Unit::Request => occasions,
+            Unit::Request | Unit::Packet => occasions,
         };
         if chance < 1.0 && fraction(fault.draw(Draw::Chance, device, drawn_for)) >= chance {
             return None;

@@ -159,15 +159,20 @@ fn percent(input: &mut &str) -> Read<f64> {
 }
 
 fn unit(input: &mut &str) -> Read<Unit> {
-    alt(("device".value(Unit::Device), "connection".value(Unit::Connection), "request".value(Unit::Request)))
-        .context(expected("/device, /connection or /request"))
-        .parse_next(input)
+    alt((
+        "device".value(Unit::Device),
+        "connection".value(Unit::Connection),
+        "request".value(Unit::Request),
+        "packet".value(Unit::Packet),
+    ))
+    .context(expected("/device, /connection, /request or /packet"))
+    .parse_next(input)
 }
 
 fn chance(input: &mut &str) -> Read<(f64, Unit)> {
     let share = percent.parse_next(input)?;
     let unit = cut_err(preceded('/', unit))
-        .context(expected("/device, /connection or /request"))
+        .context(expected("/device, /connection, /request or /packet"))
         .parse_next(input)?;
     Ok((share, unit))
 }
@@ -352,7 +357,7 @@ mod tests {
             ("registr @60s -> 429", 0, "register, poll, lookup, dps, hub or any"),
             ("register @60 -> 429", 10, "a time such as 60s"),
             ("register @60s..50s -> 429", 18, "an end after the beginning"),
-            ("register @60s 5% -> 429", 16, "/device, /connection or /request"),
+            ("register @60s 5% -> 429", 16, "/device, /connection, /request or /packet"),
             ("register @60s -> explode", 17, "reset(after-request)"),
             ("register @60s -> 200", 17, "a status"),
         ] {
