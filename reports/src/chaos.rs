@@ -19,13 +19,18 @@ pub(crate) fn worst(fault: &Fault, of: fn(&FaultWindow) -> Option<u64>) -> Optio
     seen.and_then(|seen| seen.into_iter().max())
 }
 
+/// How many devices it hit, unless it hit packets.
+pub(crate) fn devices(fault: &Fault) -> Option<String> {
+    (fault.devices > 0 || fault.fired == 0).then(|| grouped(fault.devices))
+}
+
 /// A fault and what came of it, in one sentence. A text of the record's own may stand in it.
 pub(crate) fn sentence(fault: &Fault) -> String {
     let after = |of| worst(fault, of).map_or("never".to_owned(), |ns| format!("after {}", nanos(ns)));
+    let whom = devices(fault).map_or("packets".to_owned(), |devices| format!("{devices} devices"));
     let mut told = format!(
-        "{} hits on {} devices; felt {}, back {}",
+        "{} hits on {whom}; felt {}, back {}",
         grouped(fault.fired),
-        grouped(fault.devices),
         after(|window| window.detected_after_ns),
         after(|window| window.recovered_after_ns)
     );

@@ -249,7 +249,7 @@ fn a_plan_is_told_before_anything_runs() {
     assert_eq!(plan["faults"][0]["layer"], "network");
 
     let wrong = bench.fleetstorm(&["run", path, "--chaos", "register @60s..105s 5% -> 429"]);
-    wrong.refused(2, &["/device, /connection or /request was expected", "--chaos:1:"]);
+    wrong.refused(2, &["/device, /connection, /request or /packet was expected", "--chaos:1:"]);
     bench.file("real.toml", "[target]\nkind = \"endpoint\"\naddress = \"https://127.0.0.1:1\"\n");
     let real = bench.fleetstorm(&["run", "real.toml", "--chaos", "any @1s -> 503"]);
     real.refused(2, &["service.error needs the embedded mock"]);

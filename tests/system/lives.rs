@@ -145,3 +145,36 @@ fn wrong_lives_are_refused_with_the_place_and_the_fix() {
         bench.fleetstorm(&["scenario", "check", "a.toml"]).refused(2, &["a.toml:", words]);
     }
 }
+
+/// The network fails between devices and their hubs only: they come back with what they remember.
+#[test]
+fn faults_on_the_way_to_a_hub_act_over_real_sockets() {
+    let bench = Bench::new();
+    bench.file("fast.toml", FAST_PROFILE);
+    let quiet = r#"
+        horizon = "16s"
+        objectives = ["online == 100%"]
+        profile = "fast.toml"
+        [fleet]
+        devices = 20
+        [[cohort]]
+        transport = "amqp"
+        life = { heartbeat = "500ms" }
+        [mock]
+        retry_after_s = 1
+        assignment = { kind = "constant", delay = "200ms" }
+        [mock.throttle]
+        profile = "unlimited"
+    "#;
+    let faults =
+        ["hub @0s first 1/device -> refused", "hub @8s..12s first 1/device -> net.reset(after-request)"];
+    let arguments: Vec<&str> = faults.iter().flat_map(|fault| ["--chaos", fault]).collect();
+    bench.run(quiet, &arguments).passed();
+    let record = bench.record();
+    let hits: Vec<_> = record.chaos.faults.iter().map(|fault| (fault.fired, fault.devices)).collect();
+    assert_eq!(hits, [(20, 20); 2], "{:?}", record.chaos.faults);
+    let life = record.life.as_ref().unwrap();
+    assert_eq!(life.refused.get("refused"), Some(&20), "{life:?}");
+    assert_eq!((life.reconnects, life.reconnects_cached, life.online_at_end), (20, 20, 20), "{life:?}");
+    assert_eq!((record.totals.registers, record.totals.failed), (20, 0), "{:?}", record.totals);
+}

@@ -26,6 +26,7 @@ mod metrics;
 mod mock;
 mod mqtt;
 mod mqtt_wire;
+mod packets;
 mod pkcs11;
 mod plugins;
 mod report;

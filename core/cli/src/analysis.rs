@@ -5,7 +5,7 @@ use std::path::Path;
 
 use fleetstorm_engine::capacity::{self, Search};
 use fleetstorm_engine::rollout::{self, Tried, Wish};
-use fleetstorm_engine::{Control, compare as tournament, fidelity as accuracy, write_whole};
+use fleetstorm_engine::{Control, Timing, compare as tournament, fidelity as accuracy, live, write_whole};
 use fleetstorm_model::scenario::Scenario;
 use fleetstorm_reports::analysis::Vary;
 use serde::Serialize;
@@ -49,8 +49,9 @@ pub(crate) fn compare(arguments: &CompareArguments) -> Result<u8, Failure> {
     let scenario = files::scenario(&arguments.source, Vec::new())?;
     let registry = plugin::registry(&arguments.source.plugins, &scenario.plugins.load)?;
     let timing = arguments.clock.timing();
-    let found =
-        watched(&scenario, move |scenario, control| tournament::run(scenario, &registry, timing, control))?;
+    let found = watched(&scenario, timing, move |scenario, control| {
+        tournament::run(scenario, &registry, timing, control)
+    })?;
     told(&found, arguments.json.as_deref())
 }
 
@@ -75,8 +76,9 @@ pub(crate) fn capacity(arguments: &CapacityArguments) -> Result<u8, Failure> {
         repeats: arguments.repeats,
         timing: arguments.clock.timing(),
     };
-    let found =
-        watched(&scenario, move |scenario, control| capacity::search(scenario, &registry, search, control))?;
+    let found = watched(&scenario, search.timing, move |scenario, control| {
+        capacity::search(scenario, &registry, search, control)
+    })?;
     told(&found, arguments.json.as_deref())
 }
 
@@ -100,7 +102,7 @@ pub(crate) fn fidelity(arguments: &FidelityArguments) -> Result<u8, Failure> {
     let forecast = once(ClockChoice::Virtual, scenario.clone())?;
     let registry = plugin::registry(&arguments.source.plugins, &scenario.plugins.load)?;
     let seeds = arguments.seeds;
-    let by_chance = watched(&scenario, move |scenario, control| {
+    let by_chance = watched(&scenario, Timing::Virtual, move |scenario, control| {
         accuracy::by_chance(scenario, &registry, seeds, control)
     })?;
     told(&accuracy::compare(&measured, &forecast, &by_chance), arguments.json.as_deref())
@@ -147,8 +149,12 @@ pub(crate) fn rollout(arguments: &RolloutArguments) -> Result<u8, Failure> {
 /// Works on a thread of its own, so that Ctrl-C is heard.
 fn watched<T: Send + 'static>(
     scenario: &Scenario,
+    timing: Timing,
     work: impl FnOnce(&Scenario, &Control) -> Result<T, fleetstorm_engine::RunError> + Send + 'static,
 ) -> Result<T, Failure> {
+    if timing == Timing::Wall {
+        live::claim_network(scenario)?;
+    }
     let display = Display::new(ProgressChoice::Auto, scenario);
     let (control, scenario) = (Control::default(), scenario.clone());
     supervise(display, &control, move |control| work(&scenario, control))

@@ -21,6 +21,9 @@ use crate::{chaos, files, metrics, plugin, terminal};
 pub(crate) fn run(arguments: &RunArguments) -> Result<u8, Failure> {
     let scenario = files::scenario(&arguments.source, options(arguments))?;
     let scenario = chaos::add(scenario, &arguments.chaos)?;
+    if arguments.clock == ClockChoice::Wall {
+        live::claim_network(&scenario)?;
+    }
     let out = arguments.out.clone().unwrap_or_else(|| default_directory(&scenario));
     // A disk that refuses results is told before the fleet has run, not after.
     write_whole(&out.join(".fleetstorm-probe"), b"").map_err(|error| Failure::unwritable(&error))?;

@@ -2,6 +2,7 @@
 
 pub(crate) mod canary;
 mod guard;
+pub(crate) mod netem;
 pub(crate) mod power;
 mod schedule;
 mod shard;

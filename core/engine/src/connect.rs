@@ -300,10 +300,15 @@ impl Connect for TlsDialler {
         self.open(&self.dial, self.dial.server_name.clone(), Some(identity), weather).await
     }
 
-    async fn connect_hub(&self, hub: &str, identity: &Arc<DeviceIdentity>) -> Result<Self::Stream, Fault> {
+    async fn connect_hub(
+        &self,
+        hub: &str,
+        identity: &Arc<DeviceIdentity>,
+        weather: Option<Weather>,
+    ) -> Result<Self::Stream, Fault> {
         let name = ServerName::try_from(hub.to_owned()).map_err(|_| Fault::Dns)?;
         let dial = self.hubs.as_ref().ok_or(Fault::Unreachable)?;
-        self.open(dial, name, Some(identity), None).await.0
+        self.open(dial, name, Some(identity), weather).await.0
     }
 }
 

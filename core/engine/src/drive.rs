@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
-use fleetstorm_model::chaos::{Cut, Deciding, Exchanging, Occasion};
+use fleetstorm_model::chaos::{Cut, Deciding, Exchanging, Occasion, Peer};
 use fleetstorm_model::device::{
     Action, Attempt, Credential, Decision, Device, Host, Input, Life, LifeAction, LifeInput, LifePolicy,
     Observation, Policy,
@@ -54,8 +54,13 @@ pub(crate) trait Connect {
         weather: Option<Weather>,
     ) -> (Result<Self::Stream, Fault>, ConnectTimes);
 
-    /// Opens a connection to the IoT hub of this name.
-    async fn connect_hub(&self, hub: &str, identity: &Arc<DeviceIdentity>) -> Result<Self::Stream, Fault>;
+    /// Opens a connection to the IoT hub of this name. Faults of the network act on it as on one to the service.
+    async fn connect_hub(
+        &self,
+        hub: &str,
+        identity: &Arc<DeviceIdentity>,
+        weather: Option<Weather>,
+    ) -> Result<Self::Stream, Fault>;
 }
 
 /// A cohort as a shard drives it.
@@ -409,12 +414,7 @@ impl<'a, C: Connect> Driven<'a, C> {
                 LifeAction::ConnectHub { hub, credential } => {
                     Box::pin(self.connect_hub(hub, credential)).await
                 }
-                LifeAction::Heartbeat => {
-                    if let Some(link) = &mut self.wire.hub {
-                        link.send();
-                    }
-                    Box::pin(self.stay()).await
-                }
+                LifeAction::Heartbeat => Box::pin(self.beat()).await,
                 LifeAction::Stay => {
                     self.place = None;
                     Box::pin(self.stay()).await
@@ -504,6 +504,7 @@ impl<'a, C: Connect> Driven<'a, C> {
             operation,
             connection: self.wire.connections,
             connected: if operation.is_some() { self.wire.connected } else { now },
+            peer: Peer::Dps,
         }
     }
 

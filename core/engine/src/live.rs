@@ -21,6 +21,7 @@ use fleetstorm_reports::record::{Clock as ClockKind, Residue, Target};
 use crate::aside::{Aside, THREADS_MAX};
 use crate::audit::{self, Auditor};
 use crate::chaos::canary::{self, Met};
+use crate::chaos::netem::{self, Netem};
 use crate::chaos::{Guards, ShardChaos, steady};
 use crate::clock::{Alarms, Clock};
 use crate::connect::{Dial, TlsDialler, Trust, client_config};
@@ -34,6 +35,8 @@ use crate::mock::{MockOptions, RunningMock, endorsement_key, enrol, resolve};
 use crate::plan::Plan;
 use crate::record::{Findings, Recorder, Rest};
 use crate::{RunError, judge};
+
+pub use crate::chaos::netem::claim_network;
 
 /// How a live run uses the machine.
 #[derive(Clone, Copy, Debug, Default)]
@@ -53,8 +56,26 @@ pub fn calendar() -> Calendar {
 ///
 /// # Errors
 /// The run cannot start: the target does not answer, the machine is too small, consent is missing.
-pub fn run(mut plan: Plan, machine: Machine, control: &Control) -> Result<Record, RunError> {
-    steady::check(&mut plan, control, |small, control| run(small, machine, control))?;
+pub fn run(plan: Plan, machine: Machine, control: &Control) -> Result<Record, RunError> {
+    if !netem::is_wanted(&plan) {
+        return run_here(plan, machine, control, None);
+    }
+    // A network belongs to threads: this one's ends with it, and the caller keeps what it had.
+    std::thread::scope(|scope| {
+        let isolated = || run_here(plan, machine, control, Some(Netem::enter()?));
+        let thread = std::thread::Builder::new().name("isolated".to_owned()).spawn_scoped(scope, isolated);
+        let done = thread.map_err(|error| RunError::Driver(error.to_string()))?.join();
+        done.unwrap_or_else(|_| Err(RunError::Driver("the run ended without a result".to_owned())))
+    })
+}
+
+fn run_here(
+    mut plan: Plan,
+    machine: Machine,
+    control: &Control,
+    mut netem: Option<Netem>,
+) -> Result<Record, RunError> {
+    steady::check(&mut plan, control, |small, control| run_here(small, machine, control, None))?;
     let embedded = plan.scenario.target.kind == TargetKind::Mock;
     let cpus = audit::cpus();
     let shards = machine.shards.unwrap_or(if embedded { cpus.saturating_sub(1) } else { cpus }).max(1);
@@ -82,6 +103,9 @@ pub fn run(mut plan: Plan, machine: Machine, control: &Control) -> Result<Record
     };
     let configs = configs(&plan, &trust)?;
 
+    if let (Some(netem), Some(timeline)) = (&mut netem, &plan.chaos) {
+        netem.begin(timeline)?;
+    }
     let gauges: Vec<Arc<Gauges>> = (0..shards).map(|_| Arc::default()).collect();
     let rest = Rest::new(u64::from(plan.scenario.fleet.devices), control.brake.clone());
     let sent = Arc::new(AtomicU64::new(0));
@@ -136,6 +160,14 @@ pub fn run(mut plan: Plan, machine: Machine, control: &Control) -> Result<Record
                 .map_err(|error| RunError::Driver(error.to_string()))?;
         }
         drop(done);
+        let (_running, stopped) = mpsc::channel();
+        if let (Some(netem), Some(timeline)) = (netem, &plan.chaos) {
+            let brake = control.brake.clone();
+            std::thread::Builder::new()
+                .name("netem".to_owned())
+                .spawn_scoped(scope, move || netem.follow(timeline, clock, &brake, &stopped))
+                .map_err(|error| RunError::Driver(error.to_string()))?;
+        }
         loop {
             match finished.recv_timeout(Duration::from_millis(250)) {
                 Ok(Ok(recorder)) => recorders.push(recorder),

@@ -35,7 +35,7 @@ pub(crate) use truth::Proof;
 
 use crate::audit;
 use crate::chaos::canary::{may_look, or_unknown, rest};
-use crate::chaos::{Guards, steady};
+use crate::chaos::{Guards, netem, steady};
 use crate::control::Control;
 use crate::gauges::{Gauges, Snapshot};
 use crate::governor::{Brake, Halt};
@@ -146,6 +146,7 @@ fn simulate(
             retry: planned.retry.clone(),
             proof: &planned.proof,
             transport: cohort.transport,
+            keep_alive: Span::from_secs(u64::from(cohort.keep_alive_secs())),
         })
         .collect();
     let living = if plan.living().contains(&true) { cells.len() } else { 0 };
@@ -273,6 +274,7 @@ fn preflight(plan: &Plan) -> Result<(), RunError> {
                 .to_owned(),
         ));
     }
+    netem::refuse(plan)?;
     if let Some(kind) = plan.chaos.as_ref().and_then(|timeline| faults::without_bytes(timeline).pop()) {
         return Err(RunError::Preflight(format!(
             "a simulation has no bytes that {kind} could act on: take the fault out, or use --clock wired"
@@ -326,6 +328,8 @@ struct Cohort<'a> {
     session_bytes: usize,
     proof: &'a Proof,
     transport: Transport,
+    /// Longest silence at a hub; zero for any.
+    keep_alive: Span,
 }
 
 /// A request whose device no longer waits for it.
@@ -601,7 +605,12 @@ impl Simulation<'_> {
                 self.serve(device, now, expires_unix_secs, operation, slot)
             }
             Parcel::Knock { expires_unix_secs, slot } => self.knock(device, now, expires_unix_secs, slot),
-            Parcel::Welcome => self.live(device, now, LifeInput::Welcome),
+            Parcel::Welcome => {
+                if let Some(faults) = &mut self.world.parts.faults {
+                    faults.connected(now, device);
+                }
+                self.live(device, now, LifeInput::Welcome)
+            }
             Parcel::HubFault(fault) => self.live(device, now, LifeInput::HubBroke(fault)),
             Parcel::News(event) => self.hear(device, now, event),
             answer => match self.shelf.unpack(device, answer) {

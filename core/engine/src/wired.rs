@@ -21,7 +21,7 @@ use rustls::pki_types::CertificateDer;
 use tokio::io::DuplexStream;
 
 use crate::chaos::canary::{self, Met};
-use crate::chaos::{Guards, ShardChaos, steady};
+use crate::chaos::{Guards, ShardChaos, netem, steady};
 use crate::clock::{Alarms, Clock};
 use crate::connect::{Weather, Weathered};
 use crate::control::Control;
@@ -49,6 +49,7 @@ const PIPE_BYTES: usize = 8 * 1024;
 /// # Errors
 /// The scenario's target is not the embedded mock, or the mock's configuration is contradictory.
 pub fn run(mut plan: Plan, control: &Control) -> Result<Record, RunError> {
+    netem::refuse(&plan)?;
     steady::check(&mut plan, control, run)?;
     if plan.scenario.target.kind != TargetKind::Mock {
         return Err(RunError::Preflight(
@@ -263,8 +264,13 @@ impl Connect for Pipes {
         (Ok(Weathered::new(self.pipe(identity, self.transport).await, weather)), ConnectTimes::default())
     }
 
-    async fn connect_hub(&self, _: &str, identity: &Arc<DeviceIdentity>) -> Result<Self::Stream, Fault> {
-        Ok(Weathered::new(self.pipe(identity, Transport::Mqtt).await, None))
+    async fn connect_hub(
+        &self,
+        _: &str,
+        identity: &Arc<DeviceIdentity>,
+        weather: Option<Weather>,
+    ) -> Result<Self::Stream, Fault> {
+        Ok(Weathered::new(self.pipe(identity, Transport::Mqtt).await, weather))
     }
 }
 

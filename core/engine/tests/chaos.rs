@@ -60,6 +60,7 @@ fn a_fault_means_the_same_in_a_simulation_and_as_bytes() {
         "{ kind = \"net.dns\", failure = \"no-name\" }",
         "{ kind = \"net.dns\", failure = \"timeout\" }",
         "{ kind = \"net.tls\", failure = \"expired\" }",
+        "{ kind = \"net.tls\", failure = \"alert\" }",
         "{ kind = \"net.reset\", phase = \"accept\" }",
         "{ kind = \"net.reset\", phase = \"after-tls\" }",
         "{ kind = \"net.reset\", phase = \"after-request\" }",
@@ -84,7 +85,7 @@ fn a_fault_means_the_same_in_a_simulation_and_as_bytes() {
             let text = fleet(transport, &format!("[[chaos]]\nfault = {fault}\n{half}"));
             let (simulated, wired) = (simulated(&text), wired(&text));
             // Devices that the fault makes park are at rest, and the run does not wait for them.
-            let parks = ["tls", "rotation", "clock"].iter().any(|word| fault.contains(word));
+            let parks = ["expired", "rotation", "clock"].iter().any(|word| fault.contains(word));
             assert!(parks || simulated.totals.assigned == 40, "{transport} {fault}: {:?}", simulated.codes);
             assert_eq!(simulated.totals.assigned, wired.totals.assigned, "{transport} {fault}");
             assert_eq!(ends(&simulated), ends(&wired), "{transport} {fault}");
@@ -115,6 +116,18 @@ fn bytes_that_drip_or_come_in_slices_are_read_all_the_same() {
                 assert!(register(&slow) > register(&plain), "{transport} {fault}");
             }
         }
+    }
+}
+
+#[test]
+fn an_answer_that_breaks_off_is_lost_and_asked_for_again() {
+    let limit = "[[chaos]]\nfault = { kind = \"net.limit\", bytes = 20 }\nselect = { share = 0.5 }\n\
+                 count = { per = \"device\", first = 1 }\n";
+    for transport in ["https", "mqtt", "mqtt-ws", "amqp"] {
+        let record = wired(&fleet(transport, limit));
+        let hit = record.chaos.faults[0].devices;
+        let lost: u64 = record.codes.iter().filter(|code| code.fault == "lost").map(|code| code.count).sum();
+        assert_eq!((record.totals.assigned, lost), (40, hit), "{transport}: {:?}", record.codes);
     }
 }
 

@@ -182,3 +182,77 @@ fn a_limit_of_devices_on_their_way_does_not_hold_those_that_have_arrived() {
         assert_eq!((life.online_at_end, life.reconnects), (60, 0));
     }
 }
+
+/// A fault of the network between devices and their hubs alone, in the middle of a quiet life.
+fn at_the_hub(fault: &str, more: &str) -> String {
+    format!(
+        "seed = 3\nhorizon = \"5m\"\nprofile = \"ms-2025\"\n[fleet]\ndevices = 40\n\
+         arrival = {{ kind = \"all-at-once\", spread = \"1s\" }}\n\
+         [[cohort]]\ntransport = \"mqtt\"\nkeep_alive = \"10s\"\n\
+         life = {{ heartbeat = \"4s\", connect_timeout = \"5s\" }}\n\
+         [mock.throttle]\nprofile = \"unlimited\"\n\
+         [[chaos]]\nfault = {{ kind = {fault} }}\nselect = {{ peer = \"hub\", share = 0.5 }}\n{more}{FAST}"
+    )
+}
+
+#[test]
+fn a_fault_on_the_way_to_a_hub_means_the_same_as_bytes_and_by_direct_calls() {
+    let once = "count = { per = \"device\", first = 1 }\n";
+    for (fault, refused) in [
+        ("\"net.refused\"", "refused"),
+        ("\"net.dns\", failure = \"no-name\"", "dns"),
+        ("\"net.dns\", failure = \"timeout\"", "connect-timeout"),
+        ("\"net.tls\", failure = \"expired\"", "tls-expired"),
+        ("\"net.reset\", phase = \"accept\"", "closed"),
+        ("\"net.reset\", phase = \"after-tls\"", "closed"),
+        ("\"net.reset\", phase = \"after-request\"", "closed"),
+        ("\"net.reset\", phase = \"mid-response\"", "closed"),
+        ("\"net.blackhole\", phase = \"connect\"", "connect-timeout"),
+        ("\"net.blackhole\", phase = \"request\"", "connect-timeout"),
+        ("\"net.blackhole\", phase = \"answer\"", "connect-timeout"),
+        ("\"net.latency\", delay = { kind = \"constant\", delay = \"2s\" }", ""),
+    ] {
+        for (record, life) in both(&at_the_hub(fault, once)) {
+            let hit = record.chaos.faults[0].devices;
+            assert!((10..30).contains(&hit), "{:?} {fault}: {hit} devices", record.clock);
+            assert_eq!(record.chaos.faults[0].fired, hit, "{:?} {fault}", record.clock);
+            let expected = if refused.is_empty() { Vec::new() } else { vec![(refused.to_owned(), hit)] };
+            let seen: Vec<_> = life.refused.clone().into_iter().collect();
+            assert_eq!(seen, expected, "{:?} {fault}", record.clock);
+            assert_eq!((life.online_at_end, record.totals.registers), (40, 40), "{:?} {fault}", record.clock);
+            assert_eq!(record.totals.failed, 0, "{:?} {fault}: DPS is left alone", record.clock);
+        }
+    }
+}
+
+/// A connection that stands meets a fault with its next message, and a device whose hub has fallen silent notices it
+/// within two intervals of its keep-alive.
+#[test]
+fn a_fault_of_a_connection_that_stands_brings_its_device_back() {
+    let later = "start = \"60s\"\nduration = \"6s\"\napplies_to = \"existing\"\ncount = { per = \"device\", first = 1 }\n";
+    for (fault, noticed) in [
+        ("\"net.reset\", phase = \"after-tls\"", 0),
+        ("\"net.reset\", phase = \"after-request\"", 0),
+        ("\"net.blackhole\", phase = \"request\"", 20),
+        ("\"net.blackhole\", phase = \"answer\"", 20),
+    ] {
+        for (record, life) in both(&at_the_hub(fault, later)) {
+            let hit = record.chaos.faults[0].devices;
+            assert!((10..30).contains(&hit), "{:?} {fault}: {hit} devices", record.clock);
+            assert_eq!((life.reconnects, life.reconnects_cached), (hit, hit), "{:?} {fault}", record.clock);
+            assert_eq!((life.online_at_end, record.totals.registers), (40, 40), "{:?} {fault}", record.clock);
+            let step = usize::try_from(record.series.step_s).unwrap();
+            let least = |from: usize, until: usize| {
+                life.online[from / step..until / step].iter().min().copied().unwrap()
+            };
+            assert_eq!(least(20, 60), 40, "{:?} {fault}", record.clock);
+            // They are all away at some time, which comes when they have noticed.
+            assert_eq!(
+                least(60 + noticed / 2, 100),
+                40 - u32::try_from(hit).unwrap(),
+                "{:?} {fault}",
+                record.clock
+            );
+        }
+    }
+}

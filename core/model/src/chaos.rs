@@ -15,6 +15,7 @@ mod fleet;
 mod kind;
 mod layer;
 mod network;
+mod packets;
 mod protocol;
 mod retry_after;
 mod rules;
@@ -30,10 +31,11 @@ pub use amqp::{
 };
 pub use check::Complaint;
 pub(crate) use check::check;
-pub use file::{AppliesTo, ChaosFile, Count, Limits, Ramp, Repeat, Select, Start, Unit};
+pub use file::{AppliesTo, ChaosFile, Count, Limits, Peer, Ramp, Repeat, Select, Start, Unit};
 pub use kind::FaultKind;
 pub use layer::Layer;
 pub use network::{BlackholePhase, DnsFailure, ResetPhase, TlsFailure};
+pub use packets::{PacketCounts, Packets};
 pub use protocol::{
     Awaited, BodyDamage, CutAfter, DoorStep, Misspelt, OrderForm, RidForm, TopicForm, device_number,
 };

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
-use crate::Record;
 use crate::record::{Check, CheckStatus, Fault, FaultStatus, Objective, ObjectiveStatus, VerdictResult};
 use crate::text::clipped;
+use crate::{Record, chaos};
 
 const TEXT_MAX: usize = 500;
 
@@ -82,9 +82,8 @@ fn fault(fault: &Fault) -> TestCase {
         FaultStatus::Unknown => failed(NonSuccessKind::Error, "unknown"),
     };
     let mut case = case(&fault.name, "faults", status);
-    let told =
-        format!("{} hit {} of {} times, {} devices", fault.kind, fault.fired, fault.eligible, fault.devices);
-    case.set_system_out(told);
+    let whom = chaos::devices(fault).map_or("packets".to_owned(), |devices| format!("{devices} devices"));
+    case.set_system_out(format!("{} hit {} of {} times, {whom}", fault.kind, fault.fired, fault.eligible));
     case
 }
 

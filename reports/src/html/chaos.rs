@@ -76,7 +76,7 @@ fn row(fault: &Fault) -> Vec<Markup> {
         html! { span class={ "state " (class) } { span aria-hidden="true" { (sign) " " } (chaos::word(fault.status)) } },
         html! { (when(&fault.windows)) },
         html! { (grouped(fault.fired)) " of " (grouped(fault.eligible)) },
-        html! { (grouped(fault.devices)) },
+        html! { (chaos::devices(fault).unwrap_or("–".to_owned())) },
         html! { (worst(|window| window.detected_after_ns)) },
         html! { (worst(|window| window.recovered_after_ns)) },
     ]

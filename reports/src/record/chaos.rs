@@ -37,13 +37,13 @@ pub struct Fault {
     pub kind: String,
     /// Where: `network`, `service`, `protocol` or `fleet`.
     pub layer: String,
-    /// Occasions on which it was on and its selection fitted.
+    /// Occasions on which it was on and its selection fitted; packets, where it hit such.
     pub eligible: u64,
     /// Times that it hit.
     pub fired: u64,
     /// How often it had to hit.
     pub min_fired: u64,
-    /// Devices that it hit.
+    /// Devices that it hit; 0 where it hit packets, which carry no device's name.
     pub devices: u64,
     /// First hit.
     pub first_ns: Option<u64>,

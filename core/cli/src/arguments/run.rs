@@ -32,8 +32,8 @@ pub(crate) struct RunArguments {
     pub(crate) ca: Option<PathBuf>,
 
     /// Add a fault to the scenario's, such as 'register @60s..105s 5%/request -> 429(retry-after=30)'; may be
-    /// repeated. Before the arrow: register, poll, lookup or any; when; and, if wanted, a chance with its unit (device,
-    /// connection, request), a ceiling (x20) and `first 2/device`. Behind it: a status, a word such as quota(50%) or
+    /// repeated. Before the arrow: register, poll, lookup, dps, hub or any; when; and, if wanted, a chance with its unit (device,
+    /// connection, request, packet), a ceiling (x20) and `first 2/device`. Behind it: a status, a word such as quota(50%) or
     /// reset(after-request), or any kind of a scenario with its values, such as http.body(truncated),
     /// net.latency(50ms..2s) or fleet.power-outage(off=90s, keep-cache=0%)
     #[arg(long, value_name = "FAULT")]

@@ -139,6 +139,10 @@ impl fmt::Display for Schedule {
 impl Entry {
     /// Whom it hits, in words.
     fn whom(&self) -> String {
+        if self.rule.fault.is_about_packets() {
+            let share = self.rule.probability.map(|chance| format!("{} % of the packets", chance * 100.0));
+            return share.unwrap_or("every packet".to_owned());
+        }
         let mut words = Vec::new();
         if let (Some(chance), Some(unit)) = (self.rule.probability, self.rule.unit) {
             words.push(format!("{} % of each {}", chance * 100.0, unit.name()));

@@ -71,6 +71,15 @@ impl ShardChaos {
         if self.network { self.rules.borrow_mut().connect(occasion) } else { Connecting::default() }
     }
 
+    pub(crate) fn connect_hub(&self, occasion: &Occasion) -> (Connecting, Sending, Exchanging) {
+        if self.network { self.rules.borrow_mut().reach_hub(occasion) } else { Default::default() }
+    }
+
+    /// A message goes to a hub.
+    pub(crate) fn message(&self, occasion: &Occasion) -> Exchanging {
+        self.rules.borrow_mut().exchange(occasion)
+    }
+
     pub(crate) fn send(&self, occasion: &Occasion) -> (Sending, Exchanging) {
         let mut rules = self.rules.borrow_mut();
         (rules.send(occasion), rules.exchange(occasion))

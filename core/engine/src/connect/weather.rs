@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use fleetstorm_model::chaos::{Cut, Exchanging, Sending};
+use fleetstorm_model::time::Span;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
@@ -32,6 +33,10 @@ struct State {
     cut: Option<Cutting>,
     /// Something was written since the cut was ordered.
     wrote: bool,
+    /// Bytes that have come since the last exchange began.
+    came: u64,
+    /// The end of the connection has come, and is kept back.
+    ended: bool,
     read_pause: Pause,
     write_pause: Pause,
 }
@@ -49,6 +54,17 @@ enum Cutting {
     Torn,
     /// It has been reset.
     Over,
+}
+
+impl Cutting {
+    fn of(exchanging: Exchanging) -> Option<Self> {
+        exchanging.cut.map(|cut| match (cut, exchanging.reaches_service) {
+            (Cut::Silence, false) => Self::Void,
+            (Cut::Silence, true) => Self::Deaf,
+            (Cut::Broke(_), _) if exchanging.torn => Self::Torn,
+            (Cut::Broke(_), _) => Self::Reset,
+        })
+    }
 }
 
 /// A time in which nothing moves.
@@ -75,13 +91,18 @@ impl Weather {
     pub(crate) fn set(&self, sending: Sending, exchanging: Exchanging) {
         let mut state = self.0.borrow_mut();
         state.sending = sending;
-        state.wrote = false;
-        state.cut = exchanging.cut.map(|cut| match (cut, exchanging.reaches_service) {
-            (Cut::Silence, false) => Cutting::Void,
-            (Cut::Silence, true) => Cutting::Deaf,
-            (Cut::Broke(_), _) if exchanging.torn => Cutting::Torn,
-            (Cut::Broke(_), _) => Cutting::Reset,
-        });
+        (state.wrote, state.came) = (false, 0);
+        state.cut = Cutting::of(exchanging);
+    }
+
+    /// Cuts off what is sent from now on, and for good: a connection on which nobody waits for an answer has no next
+    /// exchange.
+    pub(crate) fn cut(&self, exchanging: Exchanging) {
+        let mut state = self.0.borrow_mut();
+        if state.cut.is_none() {
+            state.cut = Cutting::of(exchanging);
+            state.wrote = false;
+        }
     }
 }
 
@@ -107,7 +128,13 @@ impl State {
 
     fn reading_piece(&self) -> usize {
         let drip = self.sending.drip.map_or(u32::MAX, |(bytes, _)| bytes);
-        self.piece().min(drip.max(1) as usize)
+        self.piece().min(drip.max(1) as usize).min(self.room())
+    }
+
+    /// How many more bytes may come.
+    fn room(&self) -> usize {
+        let room = self.sending.limit.map_or(u64::MAX, |limit| u64::from(limit).saturating_sub(self.came));
+        usize::try_from(room).unwrap_or(usize::MAX)
     }
 
     /// How long nothing moves after so many bytes.
@@ -147,11 +174,20 @@ impl<S: AsyncRead + Unpin> AsyncRead for Weathered<S> {
         if state.cut == Some(Cutting::Over) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
+        if state.room() == 0 {
+            return Poll::Ready(Ok(()));
+        }
         let mut chunk = [0; CHUNK_BYTES];
         let piece = state.reading_piece().min(buffer.remaining()).min(CHUNK_BYTES);
         let mut part = ReadBuf::new(&mut chunk[..piece]);
         ready!(Pin::new(&mut this.inner).poll_read(context, &mut part))?;
         let read = part.filled().len();
+        if read == 0 && piece > 0 && !state.ended && state.sending.close_delay > Span::ZERO {
+            state.ended = true;
+            state.read_pause.start(state.sending.close_delay.into());
+            // The pause is what is waited for now; whoever asks after it is told.
+            ready!(state.read_pause.poll(context));
+        }
         // The answer has come, so the service has done what it was asked for.
         let answered = state.wrote && read > 0;
         if answered && state.cut == Some(Cutting::Reset) {
@@ -164,6 +200,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Weathered<S> {
             read
         };
         buffer.put_slice(&part.filled()[..arrives]);
+        state.came += arrives as u64;
         state.moved(read, true);
         Poll::Ready(Ok(()))
     }
@@ -209,5 +246,55 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Weathered<S> {
 
     fn is_write_vectored(&self) -> bool {
         self.weather.is_none() && self.inner.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+    use crate::clock::Clock;
+
+    /// What a device reads of an answer of ten bytes and the end behind it, and how long that takes.
+    async fn read(sending: Sending) -> (usize, Duration) {
+        let (ours, mut theirs) = tokio::io::duplex(64);
+        let weather = Weather::default();
+        weather.set(sending, Exchanging::default());
+        let mut stream = Weathered::new(ours, Some(weather));
+        theirs.write_all(b"0123456789").await.unwrap();
+        drop(theirs);
+        let clock = Clock::start();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        assert_eq!(answer, b"0123456789"[..answer.len()]);
+        (answer.len(), Duration::from_nanos(clock.now().as_nanos()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_ends_at_its_limit_and_a_connection_later_than_it_does() {
+        assert_eq!(read(Sending::default()).await, (10, Duration::ZERO));
+        for (limit, came) in [(1, 1), (9, 9), (10, 10), (99, 10)] {
+            assert_eq!(read(Sending { limit: Some(limit), ..Sending::default() }).await.0, came);
+        }
+        let close_delay = Span::from_secs(5);
+        let (came, took) = read(Sending { close_delay, ..Sending::default() }).await;
+        assert_eq!((came, took.as_secs()), (10, 5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cut_of_a_connection_without_answers_stays() {
+        let (ours, mut theirs) = tokio::io::duplex(64);
+        let weather = Weather::default();
+        let mut stream = Weathered::new(ours, Some(weather.clone()));
+        let void = Exchanging { cut: Some(Cut::Silence), reaches_service: false, torn: false };
+        for exchanging in [Exchanging::default(), void, Exchanging::default()] {
+            weather.cut(exchanging);
+            stream.write_all(b"x").await.unwrap();
+        }
+        drop(stream);
+        let mut heard = Vec::new();
+        theirs.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard, b"x", "what was sent before the cut");
     }
 }

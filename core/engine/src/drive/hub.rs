@@ -4,13 +4,15 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::task::Poll;
 
+use fleetstorm_model::chaos::{Cut, Exchanging, Occasion, Peer};
 use fleetstorm_model::device::{Credential, LifeEvent, LifeHost};
 use fleetstorm_model::outcome::Fault;
 use fleetstorm_model::protocol::{Registration, hub};
 use fleetstorm_model::random::Purpose;
-use fleetstorm_model::time::Moment;
+use fleetstorm_model::time::{Moment, Span};
 
 use super::{Around, Connect, Driven, Event};
+use crate::connect::Weather;
 use crate::exchange::hub::{HubLink, News, Passport};
 use crate::record::ConnectTimes;
 
@@ -55,6 +57,15 @@ impl<C: Connect> Driven<'_, C> {
             Err(event) => return event,
         };
         let deadline = shard.clock.instant(self.alarm().unwrap_or(Moment::FAR));
+        self.wire.connections = self.wire.connections.wrapping_add(1);
+        let occasion = Occasion { peer: Peer::Hub, ..self.occasion(None) };
+        let verdict = shard.chaos.as_ref().map(|chaos| chaos.connect_hub(&occasion));
+        let (connecting, sending, exchanging) = verdict.unwrap_or_default();
+        let reached = shard.chaos.as_ref().is_some_and(|chaos| chaos.reaches_streams());
+        let weather = reached.then(Weather::default);
+        if let Some(weather) = &weather {
+            weather.set(sending, exchanging);
+        }
         let passport = Passport {
             hub: &name,
             device_id,
@@ -63,17 +74,46 @@ impl<C: Connect> Driven<'_, C> {
         };
         let attempt = async {
             let mut times = ConnectTimes::default();
-            let stream = cohort.connect.connect_hub(&name, &self.wire.identity).await?;
+            if connecting.delay > Span::ZERO {
+                shard.alarms.at(shard.clock.now() + connecting.delay).await;
+            }
+            match connecting.cut {
+                Some(Cut::Silence) => std::future::pending().await,
+                Some(Cut::Broke(fault)) => return Err(fault),
+                None => {}
+            }
+            let stream = cohort.connect.connect_hub(&name, &self.wire.identity, weather.clone()).await?;
+            if let Exchanging { cut: Some(Cut::Broke(fault)), reaches_service: false, .. } = exchanging {
+                return Err(fault);
+            }
             HubLink::open(stream, &passport, shard.clock, &mut times).await
         };
         match tokio::time::timeout_at(deadline, attempt).await {
             Ok(Ok(link)) => {
                 self.wire.hub = Some(Box::new(link));
+                (self.wire.weather, self.wire.connected) = (weather, shard.clock.now());
                 Event::Welcome
             }
             Ok(Err(fault)) => Event::HubBroke(fault),
             Err(_) => Event::Alarm,
         }
+    }
+
+    /// Sends a message, and stays connected.
+    pub(super) async fn beat(&mut self) -> Event {
+        if let (Some(weather), Some(chaos)) = (&self.wire.weather, &self.around.shard.chaos) {
+            let connected = self.wire.connected;
+            let exchanging = chaos.message(&Occasion { peer: Peer::Hub, connected, ..self.occasion(None) });
+            if let Exchanging { cut: Some(Cut::Broke(_)), reaches_service: false, .. } = exchanging {
+                self.wire.hub = None;
+                return Event::HubBroke(Fault::Lost);
+            }
+            weather.cut(exchanging);
+        }
+        if let Some(link) = &mut self.wire.hub {
+            link.send();
+        }
+        self.stay().await
     }
 
     /// A token for the hub. A TPM first takes up the key that came with the assignment.

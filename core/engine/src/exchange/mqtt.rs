@@ -36,10 +36,11 @@ pub(crate) struct Link<S> {
     clock: Clock,
     /// Zero sends no pings.
     keep_alive: Span,
-    /// When the last packet was sent.
+    /// When the last packet came, and when the last one was sent.
+    heard: Moment,
     spoke: Moment,
-    /// A ping is under way.
-    pinged: bool,
+    /// Since when a ping is under way.
+    pinged: Option<Moment>,
     ping: Deadline,
     /// The id of the last request.
     rid: u32,
@@ -71,8 +72,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             packets: Packets::new(stream, PACKET_MAX_BYTES),
             clock,
             keep_alive: Span::from_secs(u64::from(connect.keep_alive)),
+            heard: clock.now(),
             spoke: clock.now(),
-            pinged: false,
+            pinged: None,
             ping: Deadline::default(),
             rid: 0,
             packet_id: SUBSCRIBE_ID,
@@ -210,7 +212,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             if let Poll::Ready(packet) = self.packets.poll_next(context) {
                 let packet = packet?;
                 // Whatever it is, the peer lives.
-                self.pinged = false;
+                (self.heard, self.pinged) = (self.clock.now(), None);
                 if let Packet::Publish(publish) = &packet
                     && publish.qos != QoS::AtMostOnce
                 {
@@ -228,13 +230,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             if self.keep_alive == Span::ZERO {
                 return Poll::Pending;
             }
-            let due = self.clock.instant(self.spoke + self.keep_alive);
-            std::task::ready!(self.ping.until(due).poll(context));
-            if self.pinged {
+            // A peer that is spoken to and says nothing is asked as one that nobody has spoken to.
+            let since = self.pinged.unwrap_or(self.spoke.min(self.heard));
+            std::task::ready!(self.ping.until(self.clock.instant(since + self.keep_alive)).poll(context));
+            if self.pinged.is_some() {
                 // A whole interval without a sign of life.
                 return Poll::Ready(Err(Broken::Ended));
             }
-            self.pinged = true;
+            self.pinged = Some(self.clock.now());
             self.say(&Packet::PingReq)?;
         }
     }

@@ -12,7 +12,7 @@ pub(super) struct Key {
 }
 
 /// In the order in which they are tried.
-pub(super) const KEYS: [Key; 8] = [
+pub(super) const KEYS: [Key; 9] = [
     Key { name: "repeat", is_set: |file| file.repeat.is_some(), drop: |file| file.repeat = None },
     Key {
         name: "ramp",
@@ -34,6 +34,11 @@ pub(super) const KEYS: [Key; 8] = [
         name: "select.operation",
         is_set: |file| file.select.operation.is_some(),
         drop: |file| file.select.operation = None,
+    },
+    Key {
+        name: "select.peer",
+        is_set: |file| file.select.peer.is_some(),
+        drop: |file| file.select.peer = None,
     },
     Key {
         name: "select.transport",

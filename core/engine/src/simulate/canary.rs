@@ -116,7 +116,7 @@ impl Visitor<'_> {
         truth: &Truth<'_>,
     ) -> (Moment, Event) {
         let (connection, connected) = (self.connections, self.connected);
-        let occasion = Occasion { now, device, operation: Some(operation), connection, connected };
+        let occasion = Occasion { connection, connected, ..Occasion::of(now, device, Some(operation)) };
         let (mut at, mut cut) = (now, None);
         if let Some(rules) = &mut self.rules {
             at += rules.send(&occasion).delay;

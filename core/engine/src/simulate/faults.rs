@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fleetstorm_model::chaos::{
-    Connecting, Cut, Deciding, Exchanging, FaultKind, Layer, Occasion, Rules, Sending, Timeline, Window,
+    Connecting, Cut, Deciding, Exchanging, FaultKind, Layer, Occasion, Peer, Rules, Sending, Timeline, Window,
 };
 use fleetstorm_model::device::{Attempt, Policy};
 use fleetstorm_model::protocol::Operation;
@@ -22,6 +22,8 @@ pub(super) struct Faults {
     connections: Vec<(u32, Moment)>,
     /// Devices whose answer will not arrive.
     cut: BTreeMap<u32, Cut>,
+    /// Devices whose hub has fallen silent.
+    silent: BTreeMap<u32, Silent>,
     outages: Outages,
     next_outage: Option<(Moment, usize, Window)>,
     /// When the firmware of devices will crash, and the same by device. The run does not end before.
@@ -44,6 +46,7 @@ impl Faults {
             rules: timeline.rules(&[Layer::Network, Layer::Fleet]),
             connections: if network { vec![(0, Moment::START); devices as usize] } else { Vec::new() },
             cut: BTreeMap::new(),
+            silent: BTreeMap::new(),
             crashes: BTreeSet::new(),
             crash_of: BTreeMap::new(),
             dark: BTreeMap::new(),
@@ -142,17 +145,68 @@ impl Faults {
         if !self.network {
             return Connecting::default();
         }
-        let opened = self.connections.get_mut(device as usize);
-        let connection = opened.map_or(0, |(count, _)| {
-            *count = count.wrapping_add(1);
-            *count
-        });
+        let connection = self.open(device);
         let verdict = self.rules.connect(&Occasion { connection, ..Occasion::of(now, device, None) });
         match verdict.in_the_name_of {
             Some(other) => self.in_the_name_of.insert(device, other),
             None => self.in_the_name_of.remove(&device),
         };
         verdict
+    }
+
+    /// The number of the device's next connection.
+    fn open(&mut self, device: u32) -> u32 {
+        self.silent.remove(&device);
+        let opened = self.connections.get_mut(device as usize);
+        opened.map_or(0, |(count, _)| {
+            *count = count.wrapping_add(1);
+            *count
+        })
+    }
+
+    /// A device connects to its hub.
+    pub(super) fn connect_hub(&mut self, now: Moment, device: u32) -> (Connecting, Exchanging) {
+        if !self.network {
+            return Default::default();
+        }
+        let connection = self.open(device);
+        let occasion = Occasion { connection, peer: Peer::Hub, ..Occasion::of(now, device, None) };
+        let (connecting, _, exchanging) = self.rules.reach_hub(&occasion);
+        self.keep_cut(device, exchanging);
+        (connecting, exchanging)
+    }
+
+    /// A device sends its hub a message; what becomes of it. One whose hub falls silent notices it at `notice`.
+    pub(super) fn message(&mut self, now: Moment, device: u32, notice: Moment) -> Exchanging {
+        if !self.network {
+            return Exchanging::default();
+        }
+        let (connection, connected) = self.connection(device);
+        let occasion = Occasion { connection, connected, peer: Peer::Hub, ..Occasion::of(now, device, None) };
+        let exchanging = self.rules.exchange(&occasion);
+        if let Some(silent) = self.silent.get(&device) {
+            return Exchanging { reaches_service: silent.hears, ..Exchanging::default() };
+        }
+        if let Some(Cut::Silence) = exchanging.cut {
+            self.silent.insert(device, Silent { hears: exchanging.reaches_service, notice });
+        }
+        exchanging
+    }
+
+    /// When a device notices that its hub has fallen silent, if it has.
+    pub(super) fn notices(&self, device: u32) -> Option<Moment> {
+        self.silent.get(&device).map(|silent| silent.notice)
+    }
+
+    fn connection(&self, device: u32) -> (u32, Moment) {
+        self.connections.get(device as usize).copied().unwrap_or((0, Moment::START))
+    }
+
+    fn keep_cut(&mut self, device: u32, exchanging: Exchanging) {
+        self.cut.remove(&device);
+        if let Exchanging { cut: Some(cut), reaches_service: true, .. } = exchanging {
+            self.cut.insert(device, cut);
+        }
     }
 
     /// A connection stands.
@@ -164,16 +218,12 @@ impl Faults {
 
     pub(super) fn send(&mut self, now: Moment, device: u32, operation: Operation) -> (Sending, Exchanging) {
         if !self.network {
-            return (Sending::default(), Exchanging { cut: None, reaches_service: true, torn: false });
+            return Default::default();
         }
-        let (connection, connected) =
-            self.connections.get(device as usize).copied().unwrap_or((0, Moment::START));
-        let occasion = Occasion { now, device, operation: Some(operation), connection, connected };
+        let (connection, connected) = self.connection(device);
+        let occasion = Occasion { connection, connected, ..Occasion::of(now, device, Some(operation)) };
         let (sending, exchanging) = (self.rules.send(&occasion), self.rules.exchange(&occasion));
-        self.cut.remove(&device);
-        if let Exchanging { cut: Some(cut), reaches_service: true, .. } = exchanging {
-            self.cut.insert(device, cut);
-        }
+        self.keep_cut(device, exchanging);
         (sending, exchanging)
     }
 
@@ -197,6 +247,14 @@ impl Faults {
         let offset_ns = self.rules.clock_offset_ns(&Occasion::of(now, device, None));
         (offset_ns != 0).then(|| off(policy, offset_ns))
     }
+}
+
+/// A hub from which a device hears nothing any more.
+struct Silent {
+    /// Whether it still hears the device.
+    hears: bool,
+    /// When the device notices.
+    notice: Moment,
 }
 
 /// Bandwidth, drips and slices have no bytes to act on here.

@@ -5,7 +5,8 @@
 
 use std::cell::OnceCell;
 
-use fleetstorm_model::device::{LifeAction, LifeInput};
+use fleetstorm_model::chaos::Cut;
+use fleetstorm_model::device::{Credential, LifeAction, LifeInput};
 use fleetstorm_model::outcome::Fault;
 use fleetstorm_model::service::{HubEvent, Standing, Welcome, device_key};
 use fleetstorm_model::time::{Moment, Span};
@@ -35,20 +36,60 @@ impl Simulation<'_> {
         }
         match action {
             LifeAction::Dps(action) => self.act(device, now, action),
-            LifeAction::ConnectHub { credential, .. } => {
-                let arrives = now + self.hub_leg(device, Leg::Connect) + self.hub_leg(device, Leg::There);
-                let expires_unix_secs = u32::try_from(credential.expires_unix_secs).unwrap_or(u32::MAX);
-                let slot = credential.slot;
-                self.dispatch(device, arrives, Parcel::Knock { expires_unix_secs, slot })
-            }
-            LifeAction::Heartbeat => {
-                if let Some(hub) = self.lives[device as usize].hub() {
-                    self.service.hub_heard(hub);
-                }
-                self.stay(device, now)
-            }
+            LifeAction::ConnectHub { credential, .. } => self.connect_hub(device, now, credential),
+            LifeAction::Heartbeat => self.beat(device, now),
             LifeAction::Stay => self.stay(device, now),
             LifeAction::Sleep => self.alarm(device),
+        }
+    }
+
+    /// A device connects to its hub, unless a fault of the network is in its way.
+    fn connect_hub(&mut self, device: u32, now: Moment, credential: Credential) -> Due {
+        let faults = self.world.parts.faults.as_mut();
+        let (connecting, exchanging) =
+            faults.map(|faults| faults.connect_hub(now, device)).unwrap_or_default();
+        let stands = now + self.hub_leg(device, Leg::Connect) + connecting.delay;
+        let arrives = stands + self.hub_leg(device, Leg::There);
+        let expires_unix_secs = u32::try_from(credential.expires_unix_secs).unwrap_or(u32::MAX);
+        let knock = Parcel::Knock { expires_unix_secs, slot: credential.slot };
+        match (connecting.cut, exchanging.cut.filter(|_| !exchanging.reaches_service)) {
+            (Some(cut), _) => self.cut_hub(device, stands, cut),
+            (None, Some(cut)) => self.cut_hub(device, arrives, cut),
+            (None, None) => self.dispatch(device, arrives, knock),
+        }
+    }
+
+    /// What was on its way between a device and its hub is cut off.
+    fn cut_hub(&mut self, device: u32, at: Moment, cut: Cut) -> Due {
+        match cut {
+            Cut::Broke(fault) => self.dispatch(device, at, Parcel::HubFault(fault)),
+            Cut::Silence => self.alarm(device),
+        }
+    }
+
+    /// A device sends its hub a message.
+    fn beat(&mut self, device: u32, now: Moment) -> Due {
+        let keep_alive = self.world.cohorts[usize::from(self.cells[device as usize].cohort)].keep_alive;
+        // One interval until it asks, and one in which nothing comes.
+        let notice = if keep_alive == Span::ZERO { Moment::FAR } else { now + keep_alive.times(2) };
+        let faults = self.world.parts.faults.as_mut();
+        let exchanging = faults.map(|faults| faults.message(now, device, notice)).unwrap_or_default();
+        if exchanging.reaches_service
+            && let Some(hub) = self.lives[device as usize].hub()
+        {
+            self.service.hub_heard(hub);
+        }
+        match exchanging.cut {
+            Some(Cut::Broke(_)) => {
+                let back = [Leg::There, Leg::Service, Leg::Back].map(|leg| self.hub_leg(device, leg));
+                let at = if exchanging.reaches_service {
+                    back.into_iter().fold(now, |at, leg| at + leg)
+                } else {
+                    now
+                };
+                self.dispatch(device, at, Parcel::News(HubEvent::Closed))
+            }
+            Some(Cut::Silence) | None => self.stay(device, now),
         }
     }
 
@@ -65,7 +106,12 @@ impl Simulation<'_> {
             certificate: OnceCell::new(),
         };
         let back = self.hub_leg(device, Leg::Service) + self.hub_leg(device, Leg::Back);
-        match self.service.connect_hub_by_number(now, hub, device, &truth) {
+        let welcome = self.service.connect_hub_by_number(now, hub, device, &truth);
+        if let Some(cut) = self.world.parts.faults.as_mut().and_then(|faults| faults.cut(device)) {
+            let delay = if let Welcome::Accepted { delay } = welcome { delay } else { Span::ZERO };
+            return self.cut_hub(device, now + delay + back, cut);
+        }
+        match welcome {
             Welcome::Accepted { delay } => self.dispatch(device, now + delay + back, Parcel::Welcome),
             Welcome::Refused(code) => {
                 let fault = code.fault().unwrap_or(Fault::Protocol);
@@ -78,6 +124,13 @@ impl Simulation<'_> {
     /// Stays connected until the device's own alarm or until the hub does something, whichever comes first.
     fn stay(&mut self, device: u32, now: Moment) -> Due {
         let alarm = self.alarm(device);
+        if let Some(notice) = self.world.parts.faults.as_ref().and_then(|faults| faults.notices(device)) {
+            return match alarm {
+                Some((own, _)) if own < notice => alarm,
+                _ if notice == Moment::FAR => alarm,
+                _ => Some((notice, Parcel::News(HubEvent::Closed))),
+            };
+        }
         let life = &self.lives[device as usize];
         let Some(hub) = life.hub() else { return alarm };
         let expires = match self.world.cohorts[usize::from(self.cells[device as usize].cohort)].proof {

@@ -1,9 +1,10 @@
 //! What is wrong with the faults of a scenario.
 
 use super::amqp::AmqpCutAfter;
-use super::file::{AppliesTo, ChaosFile, Start, Unit};
+use super::file::{AppliesTo, ChaosFile, Peer, Start, Unit};
 use super::kind::FaultKind;
 use super::layer::Layer;
+use super::packets;
 use crate::scenario::{HubStateFile, Quantity, Scenario, TargetKind, nearest};
 use crate::time::Span;
 
@@ -28,6 +29,7 @@ pub(crate) fn check(scenario: &Scenario) -> Vec<Complaint> {
         checker.selection(file);
         checker.chance(file);
         checker.kind(file);
+        checker.packets(file);
         checker.safety(file);
     }
     checker.list.extend(watch(scenario));
@@ -172,6 +174,19 @@ impl Checker<'_> {
             let help = "leave it out: it would never hit";
             self.refuse("select.operation", format!("{} comes before any request", file.fault.name()), help);
         }
+        if select.peer.is_some() && file.fault.layer() != Layer::Network {
+            let message = format!("{} is met at one place only", file.fault.name());
+            self.refuse("select.peer", message, "leave it out");
+        }
+        if select.peer == Some(Peer::Hub) && self.scenario.cohorts.iter().all(|cohort| cohort.life.is_none())
+        {
+            let help = "give a cohort a `life`, or leave it out";
+            self.refuse("select.peer", "no device goes to its hub", help);
+        }
+        if select.peer == Some(Peer::Hub) && select.operation.is_some() {
+            let help = "leave one of them out: it would never hit";
+            self.refuse("select.operation", "a hub is asked for no operation of the service", help);
+        }
         if let Some(transport) = select.transport
             && !self.scenario.cohorts.iter().any(|cohort| cohort.transport == transport)
         {
@@ -190,7 +205,11 @@ impl Checker<'_> {
                 self.refuse("probability", format!("a probability of {probability}"), "write 0.05 for 5 %");
             }
             if file.unit.is_none() {
-                let help = "add `unit = \"request\"`, \"connection\" or \"device\"";
+                let help = if file.fault.is_about_packets() {
+                    "add `unit = \"packet\"`"
+                } else {
+                    "add `unit = \"request\"`, \"connection\" or \"device\""
+                };
                 self.refuse("probability", "a probability needs its unit", help);
             }
         } else if file.unit.is_some() {
@@ -198,9 +217,18 @@ impl Checker<'_> {
         }
         let counted = file.count.map(|count| count.per);
         for unit in [file.unit, counted].into_iter().flatten() {
+            let key = if counted == Some(unit) { "count.per" } else { "unit" };
+            if (unit == Unit::Packet) != file.fault.is_about_packets() {
+                let help = if unit == Unit::Packet {
+                    "only netem.loss and netem.reorder do"
+                } else {
+                    "write \"packet\""
+                };
+                self.refuse(key, format!("{} does not know {}s", file.fault.name(), unit.name()), help);
+                continue;
+            }
             if unit == Unit::Connection && !file.fault.sees_connections() {
                 let help = "write \"device\" or \"request\"";
-                let key = if counted == Some(unit) { "count.per" } else { "unit" };
                 self.refuse(key, format!("{} does not know connections", file.fault.name()), help);
             }
         }
@@ -215,6 +243,7 @@ impl Checker<'_> {
     fn kind(&mut self, file: &ChaosFile) {
         match &file.fault {
             FaultKind::NetLatency { delay }
+            | FaultKind::NetSlowClose { delay }
             | FaultKind::ServiceBrownout { delay, .. }
             | FaultKind::ServiceAllocationSlow { delay } => {
                 if let Err(message) = delay.check() {
@@ -223,6 +252,9 @@ impl Checker<'_> {
             }
             FaultKind::NetBandwidth { bytes_per_s: 0 } => {
                 self.refuse("fault.bytes_per_s", "nothing would ever pass", "net.blackhole says that");
+            }
+            FaultKind::NetLimit { bytes: 0 } => {
+                self.refuse("fault.bytes", "nothing would ever come", "net.reset says that");
             }
             FaultKind::NetDrip { bytes: 0, .. } | FaultKind::NetSlice { bytes: 0 } => {
                 self.refuse("fault.bytes", "pieces of nothing", "write 1 or more");
@@ -303,6 +335,14 @@ impl Checker<'_> {
         }
     }
 
+    fn packets(&mut self, file: &ChaosFile) {
+        if file.fault.is_about_packets() {
+            for (key, message, help) in packets::check(self.scenario, self.index) {
+                self.refuse(key, message, help);
+            }
+        }
+    }
+
     fn hub(&mut self, hub: &str) {
         let hubs = &self.scenario.mock.hubs;
         let known = |host: &str| host.eq_ignore_ascii_case(hub);
@@ -316,6 +356,14 @@ impl Checker<'_> {
     /// Nothing but our own mock can be told to misbehave.
     fn safety(&mut self, file: &ChaosFile) {
         let target = &self.scenario.target;
+        if file.fault.is_about_packets() && target.kind != TargetKind::Mock {
+            let help = "take faults of net.*, or set `target.kind = \"mock\"`";
+            let message = format!(
+                "{} needs the embedded mock: packets to another target go through this machine's own network",
+                file.fault.name()
+            );
+            self.refuse("fault", message, help);
+        }
         if matches!(file.fault.layer(), Layer::Service | Layer::Protocol) && target.kind != TargetKind::Mock {
             let help = "take it out, or set `target.kind = \"mock\"`";
             let message = format!("{} needs the embedded mock: no other service obeys", file.fault.name());

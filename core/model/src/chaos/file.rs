@@ -232,12 +232,26 @@ pub struct Select {
     /// Only devices that speak this.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transport: Option<Transport>,
+    /// Only what devices have to do with the provisioning service, or only what they have to do with their hubs. For
+    /// faults of the network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer: Option<Peer>,
 }
 
 impl Select {
     fn is_everybody(&self) -> bool {
         *self == Self::default()
     }
+}
+
+/// Whom a device speaks to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Peer {
+    /// The provisioning service.
+    Dps,
+    /// Its IoT hub.
+    Hub,
 }
 
 /// A call of the device API.
@@ -272,6 +286,8 @@ pub enum Unit {
     Connection,
     /// A request, or an attempt to connect.
     Request,
+    /// A packet, of either way: what `netem.loss` and `netem.reorder` hit, and nothing else can.
+    Packet,
 }
 
 impl Unit {
@@ -281,6 +297,7 @@ impl Unit {
             Self::Device => "device",
             Self::Connection => "connection",
             Self::Request => "request",
+            Self::Packet => "packet",
         }
     }
 }

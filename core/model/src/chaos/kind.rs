@@ -55,6 +55,18 @@ pub enum FaultKind {
         /// Bytes of a piece, at least 1.
         bytes: u32,
     },
+    /// An answer breaks off: the connection ends once so many bytes have come since the request.
+    #[serde(rename = "net.limit")]
+    NetLimit {
+        /// At least 1.
+        bytes: u32,
+    },
+    /// The end of a connection is noticed late.
+    #[serde(rename = "net.slow-close")]
+    NetSlowClose {
+        /// By so much.
+        delay: Delay,
+    },
     /// Nobody listens.
     #[serde(rename = "net.refused")]
     NetRefused,
@@ -69,6 +81,28 @@ pub enum FaultKind {
     NetTls {
         /// In which way.
         failure: TlsFailure,
+    },
+    /// The kernel loses packets, of both ways. `probability` says how many.
+    #[serde(rename = "netem.loss")]
+    NetemLoss {
+        /// So many packets are lost in a row, on average; at least 1. Default: each is lost on its own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        burst: Option<f64>,
+    },
+    /// The kernel holds packets back, each way. What jitter does to packets also puts them into another order.
+    #[serde(rename = "netem.delay")]
+    NetemDelay {
+        /// By so much; up to a minute.
+        delay: Duration,
+        /// It may be so much less or more, evenly; up to `delay`.
+        #[serde(default = "no_spread")]
+        jitter: Duration,
+    },
+    /// Packets overtake others: those that `probability` does not choose are held back.
+    #[serde(rename = "netem.reorder")]
+    NetemReorder {
+        /// By so much; up to a minute.
+        delay: Duration,
     },
     /// Every request is throttled: 429 whatever the quota says, and nothing is taken from the quota.
     #[serde(rename = "service.throttle")]
@@ -406,9 +440,14 @@ impl FaultKind {
             Self::NetBlackhole { .. } => "net.blackhole",
             Self::NetDrip { .. } => "net.drip",
             Self::NetSlice { .. } => "net.slice",
+            Self::NetLimit { .. } => "net.limit",
+            Self::NetSlowClose { .. } => "net.slow-close",
             Self::NetRefused => "net.refused",
             Self::NetDns { .. } => "net.dns",
             Self::NetTls { .. } => "net.tls",
+            Self::NetemLoss { .. } => "netem.loss",
+            Self::NetemDelay { .. } => "netem.delay",
+            Self::NetemReorder { .. } => "netem.reorder",
             Self::ServiceThrottle { .. } => "service.throttle",
             Self::ServiceError { .. } => "service.error",
             Self::ServiceQuota { .. } => "service.quota",
@@ -467,16 +506,17 @@ impl FaultKind {
     /// Where it acts: the first part of its name says so.
     pub fn layer(&self) -> Layer {
         match self.name().split_once('.') {
-            Some(("net", _)) => Layer::Network,
+            Some(("net" | "netem", _)) => Layer::Network,
             Some(("service", _)) => Layer::Service,
             Some(("fleet", _)) => Layer::Fleet,
             _ => Layer::Protocol,
         }
     }
 
-    /// Whether it acts at a layer: at its own, and what is about connections at the network as well.
+    /// Whether it acts at a layer: at its own, and what is about connections at the network as well. Packets meet it in the
+    /// kernel, where nobody asks.
     pub fn acts_at(&self, layer: Layer) -> bool {
-        self.layer() == layer
+        (self.layer() == layer && !self.is_about_packets())
             || (layer == Layer::Network
                 && matches!(self, Self::ServiceFailover { .. } | Self::FleetDuplicateIds))
     }
@@ -499,13 +539,24 @@ impl FaultKind {
 
     /// Whether it acts at bytes of a socket, which a simulation has not got.
     pub fn needs_bytes(&self) -> bool {
-        matches!(self, Self::NetBandwidth { .. } | Self::NetDrip { .. } | Self::NetSlice { .. })
-            || matches!(self.layer(), Layer::Protocol)
+        matches!(
+            self,
+            Self::NetBandwidth { .. }
+                | Self::NetDrip { .. }
+                | Self::NetSlice { .. }
+                | Self::NetLimit { .. }
+                | Self::NetSlowClose { .. }
+        ) || matches!(self.layer(), Layer::Protocol)
     }
 
     /// Whether it is about connecting or about what is sent, and so can tell connections apart.
     pub fn sees_connections(&self) -> bool {
-        matches!(self.layer(), Layer::Network)
+        matches!(self.layer(), Layer::Network) && !self.is_about_packets()
+    }
+
+    /// Whether a kernel does it to packets, so that it knows neither devices nor requests.
+    pub const fn is_about_packets(&self) -> bool {
+        matches!(self, Self::NetemLoss { .. } | Self::NetemDelay { .. } | Self::NetemReorder { .. })
     }
 
     /// Whether it strikes before its device has asked for anything, so that it cannot tell operations apart.

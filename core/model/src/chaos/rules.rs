@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::file::{AppliesTo, Unit};
+use super::file::{AppliesTo, Peer, Unit};
 use super::kind::FaultKind;
 use super::layer::Layer;
 use super::timeline::{Draw, Fault, Timeline, Window};
@@ -23,12 +23,14 @@ pub struct Occasion {
     pub connection: u32,
     /// When this connection was opened; now, where it is being opened or nobody knows.
     pub connected: Moment,
+    /// Whom the device speaks to.
+    pub peer: Peer,
 }
 
 impl Occasion {
     /// An occasion about a device alone.
     pub fn of(now: Moment, device: u32, operation: Option<Operation>) -> Self {
-        Self { now, device, operation, connection: 0, connected: now }
+        Self { now, device, operation, connection: 0, connected: now, peer: Peer::Dps }
     }
 }
 
@@ -149,7 +151,7 @@ impl Rules {
             let nth = match count.per {
                 Unit::Device => u64::from(occasions),
                 Unit::Connection => u64::from(on_connection),
-                Unit::Request => before,
+                Unit::Request | Unit::Packet => before,
             };
             let from = u64::from(count.skip);
             if !(from..from + u64::from(count.first)).contains(&nth) {
@@ -162,7 +164,7 @@ impl Rules {
         let drawn_for = match fault.chance.map_or(Unit::Request, |(_, unit)| unit) {
             Unit::Device => window.occurrence,
             Unit::Connection => occasion.connection,
-            Unit::Request => occasions,
+            Unit::Request | Unit::Packet => occasions,
         };
         if chance < 1.0 && fraction(fault.draw(Draw::Chance, device, drawn_for)) >= chance {
             return None;
@@ -199,6 +201,9 @@ impl Seen {
 /// Whether an occasion is one that the fault can hit.
 fn fits(timeline: &Timeline, fault: &Fault, window: Window, occasion: &Occasion) -> bool {
     if fault.operation.is_some_and(|operation| occasion.operation != Some(operation)) {
+        return false;
+    }
+    if fault.peer.is_some_and(|peer| occasion.peer != peer) {
         return false;
     }
     let as_to_connection = match fault.applies_to {

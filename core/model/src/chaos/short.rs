@@ -3,6 +3,7 @@
 //! ```text
 //! register @60s..105s 5%/request -> 429(retry-after=30)
 //! any @10s..20s -> reset(after-request)
+//! hub @10s..20s first 1/device -> refused
 //! register @0s first 2/device -> 500
 //! any @60s..90s -> quota(50%)
 //! any @60s -> outage(off=90s, spread=5s)
@@ -23,7 +24,7 @@ use winnow::prelude::*;
 use winnow::token::{take_till, take_while};
 
 use self::kind::Kinds;
-use super::file::{ChaosFile, Count, Limits, Select, SelectOperation, Start, Unit};
+use super::file::{ChaosFile, Count, Limits, Peer, Select, SelectOperation, Start, Unit};
 use super::kind::FaultKind;
 use super::network::{BlackholePhase, DnsFailure, ResetPhase, TlsFailure};
 use crate::protocol::code;
@@ -85,7 +86,7 @@ fn expected(what: &'static str) -> StrContext {
 
 /// Everything before the arrow. What goes wrong is filled in later.
 fn occasion(input: &mut &str) -> Read<ChaosFile> {
-    let operation = preceded(multispace0, operation).parse_next(input)?;
+    let (operation, peer) = preceded(multispace0, traffic).parse_next(input)?;
     let (start, duration) = preceded(multispace1, when).parse_next(input)?;
     let chance = opt(preceded(multispace1, chance)).parse_next(input)?;
     let total = opt(preceded((multispace1, 'x'), cut_err(number::<u64>))).parse_next(input)?;
@@ -94,7 +95,7 @@ fn occasion(input: &mut &str) -> Read<ChaosFile> {
     Ok(ChaosFile {
         start: Start::At(start),
         duration,
-        select: Select { operation, ..Select::default() },
+        select: Select { operation, peer, ..Select::default() },
         probability,
         unit,
         count,
@@ -103,14 +104,17 @@ fn occasion(input: &mut &str) -> Read<ChaosFile> {
     })
 }
 
-fn operation(input: &mut &str) -> Read<Option<SelectOperation>> {
+/// What it can hit: calls of the device API, or all that devices have to do with one side or with both.
+fn traffic(input: &mut &str) -> Read<(Option<SelectOperation>, Option<Peer>)> {
     alt((
-        "register".value(Some(SelectOperation::Register)),
-        "poll".value(Some(SelectOperation::Poll)),
-        "lookup".value(Some(SelectOperation::Lookup)),
-        "any".value(None),
+        "register".value((Some(SelectOperation::Register), None)),
+        "poll".value((Some(SelectOperation::Poll), None)),
+        "lookup".value((Some(SelectOperation::Lookup), None)),
+        "dps".value((None, Some(Peer::Dps))),
+        "hub".value((None, Some(Peer::Hub))),
+        "any".value((None, None)),
     ))
-    .context(expected("register, poll, lookup or any"))
+    .context(expected("register, poll, lookup, dps, hub or any"))
     .parse_next(input)
 }
 
@@ -155,15 +159,20 @@ fn percent(input: &mut &str) -> Read<f64> {
 }
 
 fn unit(input: &mut &str) -> Read<Unit> {
-    alt(("device".value(Unit::Device), "connection".value(Unit::Connection), "request".value(Unit::Request)))
-        .context(expected("/device, /connection or /request"))
-        .parse_next(input)
+    alt((
+        "device".value(Unit::Device),
+        "connection".value(Unit::Connection),
+        "request".value(Unit::Request),
+        "packet".value(Unit::Packet),
+    ))
+    .context(expected("/device, /connection, /request or /packet"))
+    .parse_next(input)
 }
 
 fn chance(input: &mut &str) -> Read<(f64, Unit)> {
     let share = percent.parse_next(input)?;
     let unit = cut_err(preceded('/', unit))
-        .context(expected("/device, /connection or /request"))
+        .context(expected("/device, /connection, /request or /packet"))
         .parse_next(input)?;
     Ok((share, unit))
 }
@@ -330,12 +339,25 @@ mod tests {
     }
 
     #[test]
+    fn a_fault_is_kept_to_one_side() {
+        for (word, operation, peer) in [
+            ("lookup", Some(SelectOperation::Lookup), None),
+            ("dps", None, Some(Peer::Dps)),
+            ("hub", None, Some(Peer::Hub)),
+            ("any", None, None),
+        ] {
+            let select = parse_short(&format!("{word} @1s -> refused")).unwrap().select;
+            assert_eq!((select.operation, select.peer), (operation, peer), "{word}");
+        }
+    }
+
+    #[test]
     fn a_mistake_is_told_with_its_place() {
         for (text, at, message) in [
-            ("registr @60s -> 429", 0, "register, poll, lookup or any"),
+            ("registr @60s -> 429", 0, "register, poll, lookup, dps, hub or any"),
             ("register @60 -> 429", 10, "a time such as 60s"),
             ("register @60s..50s -> 429", 18, "an end after the beginning"),
-            ("register @60s 5% -> 429", 16, "/device, /connection or /request"),
+            ("register @60s 5% -> 429", 16, "/device, /connection, /request or /packet"),
             ("register @60s -> explode", 17, "reset(after-request)"),
             ("register @60s -> 200", 17, "a status"),
         ] {

@@ -66,6 +66,16 @@ impl Tally {
         true
     }
 
+    /// Counts what was counted elsewhere.
+    pub(super) fn count(&self, now: Moment, eligible: u64, fired: u64) {
+        self.eligible.fetch_add(eligible, Relaxed);
+        self.fired.fetch_add(fired, Relaxed);
+        if fired > 0 {
+            self.first_ns.fetch_min(now.as_nanos(), Relaxed);
+            self.last_ns.fetch_max(now.as_nanos(), Relaxed);
+        }
+    }
+
     /// Remembers that a device was hit.
     pub(super) fn met(&self, device: u32) {
         for bits in [&self.hit, &self.under] {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-use super::file::{AppliesTo, Count, Limits, Ramp, Repeat, Start, Unit};
+use super::file::{AppliesTo, Count, Limits, Peer, Ramp, Repeat, Start, Unit};
 use super::kind::FaultKind;
 use super::layer::Layer;
 use super::tally::Tally;
@@ -64,6 +64,7 @@ pub struct Fault {
     pub(super) cohort: Option<u16>,
     pub(super) transport: Option<Transport>,
     pub(super) operation: Option<Operation>,
+    pub(super) peer: Option<Peer>,
     share: Option<f64>,
     pub(super) chance: Option<(f64, Unit)>,
     pub(super) count: Option<Count>,
@@ -226,6 +227,7 @@ impl Fault {
             cohort: file.select.cohort.as_ref().map(|name| named(name).map_or(u16::MAX, |at| at as u16)),
             transport: file.select.transport,
             operation: file.select.operation.map(Into::into),
+            peer: file.select.peer,
             share: file.select.share,
             chance: file.probability.map(|chance| (chance, file.unit.unwrap_or(Unit::Request))),
             count: file.count,

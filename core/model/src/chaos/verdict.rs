@@ -38,10 +38,14 @@ pub struct Sending {
     pub drip: Option<(u32, Span)>,
     /// Bytes of a piece, each way.
     pub slice: Option<u32>,
+    /// Bytes of answers after which the connection ends.
+    pub limit: Option<u32>,
+    /// How much later the end of the connection is noticed.
+    pub close_delay: Span,
 }
 
 /// Whether a request and its answer arrive.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exchanging {
     /// How it ends for the device, unless with the answer.
     pub cut: Option<Cut>,
@@ -49,6 +53,12 @@ pub struct Exchanging {
     pub reaches_service: bool,
     /// Whether a part of the answer arrives first.
     pub torn: bool,
+}
+
+impl Default for Exchanging {
+    fn default() -> Self {
+        Self { cut: None, reaches_service: true, torn: false }
+    }
 }
 
 /// What the service does with a request beside what it would do anyway.

@@ -56,6 +56,24 @@ pub enum Delay {
         /// None is slower.
         max: Duration,
     },
+    /// Normal, cut at nought and at a maximum.
+    Normal {
+        /// Half of them are faster.
+        mean: Duration,
+        /// Standard deviation.
+        deviation: Duration,
+        /// None is slower.
+        max: Duration,
+    },
+    /// Pareto: most are close to the least, and a few are far above it.
+    Pareto {
+        /// None is faster.
+        min: Duration,
+        /// The shape: the share that is slower than a time falls with this power of it. The smaller, the longer the tail.
+        alpha: f64,
+        /// None is slower.
+        max: Duration,
+    },
     /// As measured: evenly spaced quantiles from the least to the greatest, with straight lines between them.
     Empirical {
         /// At least two, ascending.
@@ -72,6 +90,15 @@ impl Delay {
             Self::Uniform { min, max } => min.0 + max.0.saturating_sub(min.0).scale(fraction(bits)),
             Self::Lognormal { median, sigma, max } => {
                 median.0.scale((sigma * normal_quantile(fraction(bits))).exp()).min(max.0)
+            }
+            Self::Normal { mean, deviation, max } => {
+                let off = normal_quantile(fraction(bits));
+                let by = deviation.0.scale(off.abs());
+                let span = if off < 0.0 { mean.0.saturating_sub(by) } else { mean.0 + by };
+                span.min(max.0)
+            }
+            Self::Pareto { min, alpha, max } => {
+                min.0.scale((1.0 - fraction(bits)).powf(-1.0 / alpha)).min(max.0)
             }
             Self::Empirical { quantiles } => {
                 let at = fraction(bits) * quantiles.len().saturating_sub(1) as f64;
@@ -90,6 +117,11 @@ impl Delay {
                 Err("`sigma` is from 0 to 10: the standard deviation of the logarithm")
             }
             Self::Lognormal { median, max, .. } if max < median => Err("`max` is below the median"),
+            Self::Normal { mean, max, .. } if max < mean => Err("`max` is below the mean"),
+            Self::Pareto { alpha, .. } if !(0.1..=100.0).contains(alpha) => {
+                Err("`alpha` is from 0.1 to 100: the power with which the tail falls")
+            }
+            Self::Pareto { min, max, .. } if max < min => Err("`max` is below `min`"),
             Self::Empirical { quantiles } if quantiles.len() < 2 => {
                 Err("a measured distribution needs at least two quantiles")
             }
@@ -161,6 +193,12 @@ mod tests {
         assert!((at(&lognormal, 0.5) - 100.0).abs() < 1e-3);
         assert!((at(&lognormal, 0.3) - 100.0 * (-0.5 * 0.524_400_5f64).exp()).abs() < 1e-3);
         assert_eq!(at(&lognormal, 0.99), 150.0);
+        let normal = Delay::Normal { mean: ms(100), deviation: ms(50), max: ms(200) };
+        assert!((at(&normal, 0.8) - 100.0 - 50.0 * 0.841_621_2).abs() < 1e-3);
+        assert_eq!([0.001, 0.5, 0.999].map(|share| at(&normal, share).round()), [0.0, 100.0, 200.0]);
+        let pareto = Delay::Pareto { min: ms(10), alpha: 2.0, max: ms(500) };
+        assert_eq!([0.0, 0.75, 0.99].map(|share| at(&pareto, share).round()), [10.0, 20.0, 100.0]);
+        assert_eq!(at(&pareto, 0.9999), 500.0);
         let measured = Delay::Empirical { quantiles: vec![ms(1), ms(2), ms(4)] };
         assert_eq!([0.0, 0.25, 0.5, 0.75].map(|share| at(&measured, share)), [1.0, 1.5, 2.0, 3.0]);
     }
