@@ -2,7 +2,7 @@
 """Whole-process performance, side by side with a peer in the same run.
 
     cargo build --release -p fleetstorm -p fleetstorm-perf-peer && cargo install oha --locked
-    python3 tests/perf/run.py [keep-alive|register|memory|lag|quickstart|mqtt-register|mqtt-memory|amqp-memory|mosquitto ...]
+    python3 tests/perf/run.py [keep-alive|armed|register|memory|lag|quickstart|mqtt-register|mqtt-memory|amqp-memory|mosquitto ...]
 
 The mock runs on the first core and every client on the second, so that neither slows the other. CPU time is that of
 the whole client process, start-up included, as the kernel counts it. Figures are medians of the rounds.
@@ -117,17 +117,20 @@ def medians(rows):
     return {name: statistics.median(row[name] for row in rows) for name in rows[0]}
 
 
+# The same PUT again and again on 50 kept connections; every one is answered with 429.
+HAMMERED = '[throttle]\nrate = "1/h"\nburst = 1\nretry_after = "none"\n'
+HAMMER = (
+    f'horizon = "6s"\n[fleet]\ndevices = {CONNECTIONS}\narrival = {{ kind = "all-at-once", spread = "0s" }}\n'
+    '[[cohort]]\nretry = "immediate"\n'
+)
+
+
 def keep_alive(directory, rounds):
-    """The same PUT again and again on 50 kept connections; every one is answered with 429."""
+    """Requests on kept connections, beside oha and a bare loop."""
     count, rows = 300_000, []
-    file = '[throttle]\nrate = "1/h"\nburst = 1\nretry_after = "none"\n'
-    scenario = (
-        f'horizon = "6s"\n[fleet]\ndevices = {CONNECTIONS}\narrival = {{ kind = "all-at-once", spread = "0s" }}\n'
-        '[[cohort]]\nretry = "immediate"\n'
-    )
-    with Mock(directory, file) as mock:
+    with Mock(directory, HAMMERED) as mock:
         for _ in range(rounds):
-            cpu, _, record = fleet(directory, mock, scenario)
+            cpu, _, record = fleet(directory, mock, HAMMER)
             rows.append({
                 "fleetstorm": cpu / record["totals"]["requests"] * 1e6,
                 "oha": oha(directory, mock, count) / count * 1e6,
@@ -137,6 +140,24 @@ def keep_alive(directory, rounds):
     table(rows)
     found = medians(rows)
     verdict("fleetstorm / oha", found["fleetstorm"] / found["oha"], 1.0)
+
+
+def armed(directory, rounds):
+    """The same requests, with a fault of the network armed that selects nobody."""
+    fault = '[[chaos]]\nfault = { kind = "net.reset", phase = "after-request" }\nselect = { share = 1e-9 }\nmin_fired = 0\n'
+    rows = []
+    with Mock(directory, HAMMERED) as mock:
+        for _ in range(rounds):
+            row = {}
+            for name, scenario in (("no fault", HAMMER), ("armed", HAMMER + fault)):
+                # A fleet that only hammers never comes back, which is no verdict on what the fault costs.
+                cpu, _, record = fleet(directory, mock, scenario, allowed=(0, 10, 12))
+                row[name] = cpu / record["totals"]["requests"] * 1e6
+            rows.append(row)
+    print("\nA fault that selects nobody: CPU us a keep-alive request")
+    table(rows)
+    found = medians(rows)
+    verdict("armed / no fault", found["armed"] / found["no fault"], 1.03)
 
 
 def register(directory, rounds):
@@ -371,7 +392,7 @@ def verdict(what, value, limit):
     print(f"  {what}: {value:.2f} (limit {limit}) {'ok' if value <= limit else 'MISSED'}")
 
 
-ALL = (keep_alive, register, memory, lag, quickstart, mqtt_register, mqtt_memory, amqp_memory, mosquitto)
+ALL = (keep_alive, armed, register, memory, lag, quickstart, mqtt_register, mqtt_memory, amqp_memory, mosquitto)
 SECTIONS = {section.__name__.replace("_", "-"): section for section in ALL}
 
 
