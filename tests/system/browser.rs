@@ -199,7 +199,7 @@ fn comparisons_searches_and_differences_have_a_whole_page() {
     let bench = Bench::new();
     let scenario = "horizon = \"20m\"\nobjectives = [\"assigned == 100% within 1m\"]\n[fleet]\ndevices = 200\n\
                     [mock.throttle]\nrate = \"10/s\"\nburst = 20\n\
-                    [compare]\nseeds = 3\nstrategies = [\"full-jitter\", \"exponential\", \"fixed\"]\n";
+                    [compare]\nseeds = 9\nstrategies = [\"full-jitter\", \"exponential\", \"fixed\"]\n";
     bench.run(scenario, &["--clock", "virtual"]);
     let page = |arguments: &[&str]| {
         let ended = bench.fleetstorm(&[arguments, &["--out", "out/report.html"]].concat());

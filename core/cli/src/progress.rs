@@ -1,16 +1,21 @@
 //! Progress on standard error: a live display, plain lines or JSON.
 
+mod study;
+
 use std::collections::VecDeque;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use fleetstorm_engine::{Clock, Snapshot};
+use fleetstorm_engine::{Clock, Control, Snapshot};
 use fleetstorm_model::outcome::Outcome;
 use fleetstorm_model::scenario::Scenario;
 use fleetstorm_model::time::Span;
 use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressStyle};
 
+pub(crate) use study::StudyDisplay;
+
 use crate::arguments::run::ProgressChoice;
+use crate::run::Watch;
 use crate::terminal::QuietKeys;
 
 /// Shows a run while it lives.
@@ -63,7 +68,7 @@ impl Display {
     }
 
     /// Shows the numbers of this moment; call it often.
-    pub(crate) fn show(&mut self, now: &Snapshot) {
+    fn show(&mut self, now: &Snapshot) {
         let at = self.clock.now().since(fleetstorm_model::time::Moment::START);
         self.pace.add(at, now);
         let due = |every: Span| self.last.is_none_or(|last| at.saturating_sub(last) >= every);
@@ -91,25 +96,8 @@ impl Display {
         }
     }
 
-    /// A remark between the numbers.
-    pub(crate) fn note(&self, text: &str) {
-        match &self.form {
-            Form::Live { all, .. } => {
-                let _ = all.println(text);
-            }
-            Form::Plain => eprintln!("{text}"),
-            Form::Json => eprintln!("{}", serde_json::json!({ "event": "note", "text": text })),
-            Form::Silent => {}
-        }
-    }
-
-    /// Leaves everything where it is, and the terminal as it was.
-    pub(crate) fn abandon(&mut self) {
-        self.form = Form::Silent;
-    }
-
     /// Clears the display or writes a last line.
-    pub(crate) fn finish(mut self, last: Option<&Snapshot>) {
+    fn close(mut self, last: Option<&Snapshot>) {
         let at = self.clock.now().since(fleetstorm_model::time::Moment::START);
         if let Some(now) = last {
             self.pace.add(at, now);
@@ -153,6 +141,33 @@ impl Display {
                 "count": count,
             })).collect::<Vec<_>>(),
         })
+    }
+}
+
+impl Watch for Display {
+    fn look(&mut self, control: &Control) {
+        if let Some(snapshot) = control.snapshot() {
+            self.show(&snapshot);
+        }
+    }
+
+    fn note(&self, text: &str) {
+        match &self.form {
+            Form::Live { all, .. } => {
+                let _ = all.println(text);
+            }
+            Form::Plain => eprintln!("{text}"),
+            Form::Json => eprintln!("{}", serde_json::json!({ "event": "note", "text": text })),
+            Form::Silent => {}
+        }
+    }
+
+    fn abandon(&mut self) {
+        self.form = Form::Silent;
+    }
+
+    fn finish(self, control: &Control) {
+        self.close(control.snapshot().as_ref());
     }
 }
 

@@ -192,6 +192,7 @@ fn simulate(
         furthest: Moment::START,
         herd: (keep == Keep::Fates).then(|| Herd::of(devices)),
         guards,
+        grace: if keep == Keep::Story { GRACE } else { 0 },
     };
     match catch_unwind(AssertUnwindSafe(|| simulation.drive(horizon, &rest, control))) {
         Ok(driven) => driven?,
@@ -306,6 +307,11 @@ fn preflight(plan: &Plan) -> Result<(), RunError> {
 
 /// How far ahead of the others a device may live. An interrupted run goes on to where the furthest one stands.
 const FORESIGHT: Span = Span::from_secs(60);
+/// Events within which an interrupted run gets there. A fleet that is too large for that ends where it stands: whoever
+/// interrupts does not wait. Of a run that is only a part of something, an interruption leaves nothing anyway.
+const GRACE: u64 = 1 << 18;
+/// Events between two looks at the brake.
+const LOOK_EVERY: u64 = 4_096;
 /// How many things may happen to a device at once: two round trips.
 const STRIDE: u32 = 8;
 
@@ -366,6 +372,8 @@ struct Simulation<'a> {
     herd: Option<Herd>,
     /// What aborts the run, and the counts that it looks at.
     guards: Option<(Guards, Arc<Gauges>)>,
+    /// Events that an interrupted run may still take.
+    grace: u64,
 }
 
 /// When something happens to a device, and what; nothing more if its life is over.
@@ -438,6 +446,7 @@ impl Simulation<'_> {
         let patience = 64 * self.cells.len() as u64 + 10_000;
         let (mut events, mut stood) = (0u64, 0u64);
         let mut end = horizon;
+        let mut last_event = None;
         let mut held = self.expects_outages();
         if held {
             rest.hold();
@@ -448,9 +457,13 @@ impl Simulation<'_> {
                 rest.release();
             }
             events += 1;
-            if events.is_multiple_of(4_096) && end == horizon && control.brake.held().is_some() {
+            if events.is_multiple_of(LOOK_EVERY) && control.brake.held().is_some() {
                 // Some devices are ahead of others: the run ends where all of them stand.
-                end = self.furthest.max(self.now);
+                end = end.min(self.furthest.max(self.now));
+                if events >= *last_event.get_or_insert(events + self.grace) {
+                    self.now = end;
+                    break;
+                }
             }
             let cut = self.world.parts.faults.as_ref().and_then(|faults| faults.next_cut());
             self.frontier = end.min(self.now + self.foresight).min(cut.unwrap_or(Moment::FAR));
