@@ -21,6 +21,7 @@ use crate::terminal::QuietKeys;
 /// Shows a run while it lives.
 pub(crate) struct Display {
     form: Form,
+    name: String,
     devices: u64,
     clock: Clock,
     pace: Pace,
@@ -61,10 +62,7 @@ impl Display {
             ProgressChoice::Json => Form::Json,
             ProgressChoice::None => Form::Silent,
         };
-        if matches!(form, Form::Plain) {
-            eprintln!("{}: preparing {} devices", printable(&scenario.name), HumanCount(devices));
-        }
-        Self { form, devices, clock: Clock::start(), pace: Pace::default(), last: None }
+        Self { form, name: printable(&scenario.name), devices, clock: Clock::start(), pace: Pace::default(), last: None }
     }
 
     /// Shows the numbers of this moment; call it often.
@@ -145,6 +143,12 @@ impl Display {
 }
 
 impl Watch for Display {
+    fn begin(&self) {
+        if matches!(self.form, Form::Plain) {
+            eprintln!("{}: preparing {} devices", self.name, HumanCount(self.devices));
+        }
+    }
+
     fn look(&mut self, control: &Control) {
         if let Some(snapshot) = control.snapshot() {
             self.show(&snapshot);

@@ -135,6 +135,8 @@ pub(crate) fn drive(
 
 /// Somebody who shows how far work is.
 pub(crate) trait Watch {
+    /// Says that it begins: from now on an interruption is heard.
+    fn begin(&self);
     /// Shows the numbers of this moment; it is called often.
     fn look(&mut self, control: &Control);
     /// A remark between the numbers.
@@ -154,6 +156,7 @@ pub(crate) fn supervise<T: Send + 'static>(
     let (done, mut finished) = oneshot::channel();
     let runtime = runtime()?;
     let mut signals = runtime.block_on(async { Signals::new() })?;
+    display.begin();
     let worker = {
         let control = control.clone();
         std::thread::Builder::new()

@@ -18,6 +18,7 @@ const TEXT_MAX: usize = 240;
 /// Shows a study while it lives.
 pub(crate) struct StudyDisplay {
     form: Form,
+    title: String,
     clock: Clock,
     /// When the last line was written, and what it said.
     last: Option<(Span, Progress)>,
@@ -39,10 +40,7 @@ impl StudyDisplay {
             ProgressChoice::Json => Form::Json,
             ProgressChoice::None => Form::Silent,
         };
-        if matches!(form, Form::Plain) {
-            eprintln!("{}: {what}", printable(name));
-        }
-        Self { form, clock: Clock::start(), last: None }
+        Self { form, title: format!("{}: {what}", printable(name)), clock: Clock::start(), last: None }
     }
 
     fn at(&self) -> Span {
@@ -61,6 +59,12 @@ impl StudyDisplay {
 }
 
 impl Watch for StudyDisplay {
+    fn begin(&self) {
+        if matches!(self.form, Form::Plain) {
+            eprintln!("{}", self.title);
+        }
+    }
+
     fn look(&mut self, control: &Control) {
         let Some(now) = control.progress() else { return };
         if let Form::Live { bar, .. } = &self.form {
