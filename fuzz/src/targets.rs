@@ -7,7 +7,7 @@ use fleetstorm_engine::{life, service_log};
 use fleetstorm_model::chaos::parse_short;
 use fleetstorm_model::profile::Profile;
 use fleetstorm_model::protocol::amqp::{Client, Heard, Said, Server, Terms, frame, read_request};
-use fleetstorm_model::protocol::sas::Token;
+use fleetstorm_model::protocol::sas::SasToken;
 use fleetstorm_model::protocol::{Operation, OperationId, RetryAfter, Status, http, hub, mqtt};
 use fleetstorm_model::scenario::{Arrival, Objective, Scenario, explain, read_mock};
 use fleetstorm_model::service::enrollment_api::Kind;
@@ -173,7 +173,7 @@ fn enrollment_api(bytes: &[u8]) {
 }
 
 fn sas_token(bytes: &[u8]) {
-    let _ = Token::read(text(bytes));
+    let _ = SasToken::read(text(bytes));
 }
 
 fn retry_after(bytes: &[u8]) {
