@@ -59,7 +59,7 @@ fn text(bytes: &[u8]) -> &str {
 }
 
 /// Cuts bytes into frames as the drivers do, until they make no sense.
-fn frames<'a>(mut bytes: &'a [u8], mut take: impl FnMut(&[u8]) -> Option<usize>) -> &'a [u8] {
+fn frames(mut bytes: &[u8], mut take: impl FnMut(&[u8]) -> Option<usize>) {
     let mut most = 8 * 1024;
     while let Ok(Some(length)) = frame::length(bytes, most) {
         let Some((unit, rest)) = bytes.split_at_checked(length) else { break };
@@ -69,7 +69,6 @@ fn frames<'a>(mut bytes: &'a [u8], mut take: impl FnMut(&[u8]) -> Option<usize>)
             None => break,
         }
     }
-    bytes
 }
 
 fn amqp_client(bytes: &[u8]) {

@@ -105,8 +105,7 @@ async fn carry(
     spoils.sort_by_key(|spoil| spoil.at);
     let mut spoils = spoils.into_iter().peekable();
     let (mut come, mut chunk) = (0, [0; 256]);
-    loop {
-        let Ok(read @ 1..) = from.read(&mut chunk).await else { break };
+    while let Ok(read @ 1..) = from.read(&mut chunk).await {
         let mut piece = chunk[..read].to_vec();
         while let Some(Spoil { at, how }) = spoils.next_if(|spoil| spoil.at < come + read) {
             let at = at.saturating_sub(come).min(piece.len());
