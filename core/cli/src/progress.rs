@@ -62,7 +62,14 @@ impl Display {
             ProgressChoice::Json => Form::Json,
             ProgressChoice::None => Form::Silent,
         };
-        Self { form, name: printable(&scenario.name), devices, clock: Clock::start(), pace: Pace::default(), last: None }
+        Self {
+            form,
+            name: printable(&scenario.name),
+            devices,
+            clock: Clock::start(),
+            pace: Pace::default(),
+            last: None,
+        }
     }
 
     /// Shows the numbers of this moment; call it often.

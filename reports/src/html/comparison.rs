@@ -350,12 +350,12 @@ fn curve(against: &Against, standing: &Standing, id: &str, place: usize) -> Mark
 /// What the numbers of a comparison mean, one thing a line.
 pub(crate) fn method_lines(comparison: &Comparison) -> Vec<String> {
     let mut lines = vec![
-        "* or ★: on the Pareto front of T99, amplification and retry peak, among the strategies that brought the whole \
+        "A star marks the Pareto front of T99, amplification and retry peak, among the strategies that brought the whole \
          fleet in. Only these are recommended."
             .to_owned(),
         format!(
             "Differences are medians of paired runs with a 95 % bootstrap interval. One counts if its interval lies beyond \
-             {:.0} % of the baseline and the randomisation test rejects equality (p < {SIGNIFICANT}); else it is a tie (=).",
+             {:.0} % of the baseline and the randomisation test rejects equality (p below {SIGNIFICANT}); else it is a tie (=).",
             comparison.margin * 100.0
         ),
         "p is adjusted after Holm over everything that is tested against one throttle: every strategy in T99, amplification \
