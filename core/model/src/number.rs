@@ -42,11 +42,13 @@ pub fn share(of_one: f64) -> String {
     Bounds::NONE.share(of_one * 100.0)
 }
 
-/// A change of a share with its sign: `+3.2 %`, `−12 %`, `0 %`.
+/// A change of a share with its sign: `+3.2 %`, `−12 %`, `<0.01 %`, `0 %`.
 pub fn change(of_one: f64) -> String {
     let percent = of_one * 100.0;
     match percent {
         0.0 => "0 %".to_owned(),
+        // What differs by less differs by how it was summed up.
+        -0.01..0.01 => "<0.01 %".to_owned(),
         _ if percent < 0.0 => format!("−{}", Bounds::NONE.share(-percent)),
         _ => format!("+{}", Bounds::NONE.share(percent)),
     }
@@ -283,7 +285,7 @@ mod tests {
         assert_eq!([ratio(7, 2), ratio(12_346, 10), ratio(1, 0)], ["3.5", "1,235", "–"]);
         assert_eq!(
             [change(0.032), change(-0.12), change(-0.0), change(1e-9)],
-            ["+3.2 %", "−12 %", "0 %", "+0.0000001 %"]
+            ["+3.2 %", "−12 %", "0 %", "<0.01 %"]
         );
     }
 
