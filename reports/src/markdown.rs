@@ -15,6 +15,8 @@ use crate::{Record, chaos, judged, practice};
 const HELD_MAX: usize = 20;
 const CODES_MAX: usize = 5;
 const TEXT_MAX: usize = 200;
+/// The verdict's sentence says what else stands below: it is not cut where people write it.
+const SENTENCE_MAX: usize = 2_000;
 /// Fits a line of a comment on a phone.
 const SPARKLINE_MAX: usize = 40;
 
@@ -31,7 +33,7 @@ pub fn markdown(record: &Record) -> String {
     };
     let word = verdict::word(record.verdict.result);
     let _ = writeln!(out, "### {sign} Fleetstorm: {} {word}\n", escaped(&record.name));
-    let _ = writeln!(out, "{}.\n", escaped(record.verdict.sentence.trim_end_matches('.')));
+    let _ = writeln!(out, "{}.\n", escaped_to(record.verdict.sentence.trim_end_matches('.'), SENTENCE_MAX));
     let bounds = judged::bounds(record);
     objectives(record, &mut out);
     numbers(record, &bounds, &mut out);
@@ -212,8 +214,12 @@ fn codes(record: &Record, out: &mut String) {
 
 /// Text that Markdown, its HTML and its mentions leave as it is, on one line.
 fn escaped(text: &str) -> String {
+    escaped_to(text, TEXT_MAX)
+}
+
+fn escaped_to(text: &str, max: usize) -> String {
     let mut out = String::new();
-    for c in clipped(text, TEXT_MAX).chars() {
+    for c in clipped(text, max).chars() {
         match c {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),

@@ -33,7 +33,9 @@ pub fn sentence(record: &Record) -> String {
         _ => parts.push(format!("{held} of {all} objectives held")),
     }
     if totals.assigned > 0 {
-        parts.push(format!("{} registrations a device", bounds.ratio(totals.registers, totals.booted)));
+        let each = bounds.ratio(totals.registers, totals.booted);
+        let noun = if each == "1" { "registration" } else { "registrations" };
+        parts.push(format!("{each} {noun} a device"));
     }
     if totals.throttled > 0 && record.bound.is_some() {
         parts.push("limited by the registration quota".to_owned());

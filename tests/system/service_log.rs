@@ -205,33 +205,26 @@ fn a_retry_after_is_undercut_as_often_as_the_log_says() {
     let seconds = |at: u64| at + 5 * S;
     let date = |at: u64| (at / S + 5) * S;
     for (told, horizon) in [("5", "60s"), ("date+5", "60s"), ("5", "9s"), ("date+5", "9s")] {
-        for clock in ["wired", "wall"] {
-            // By the wall only the short ones: they are cut off while devices wait.
-            if clock == "wall" && horizon != "9s" {
-                continue;
-            }
-            let bench = Bench::new();
-            let scenario = format!(
-                "horizon = \"{horizon}\"\nobjectives = [\"count(429) >= 1\"]\n[fleet]\ndevices = 120\n\
+        let bench = Bench::new();
+        let scenario = format!(
+            "horizon = \"{horizon}\"\nobjectives = [\"count(429) >= 1\"]\n[fleet]\ndevices = 120\n\
                  arrival = {{ kind = \"all-at-once\", spread = \"3s\" }}\n[[cohort]]\n\
                  retry = {{ kind = \"full-jitter\", base_ms = 4000, cap_ms = 12000, retry_after = \"ignore\" }}\n\
                  [mock]\nlog = {{ file = \"dps.jsonl\" }}\n[mock.throttle]\nprofile = \"unlimited\"\n[[chaos]]\nname = \"storm\"\n\
                  fault = {{ kind = \"service.throttle\", retry_after = [\"{told}\"] }}\nduration = \"20s\"\n\
                  select = {{ operation = \"register\" }}\nprobability = 0.8\nunit = \"request\"\n"
-            );
-            bench.run(&scenario, &["--clock", clock]);
-            let log = std::fs::read_to_string(bench.path("dps.jsonl")).unwrap();
-            let (least, most, open, all) =
-                if told == "5" { undercut(&log, seconds) } else { undercut(&log, date) };
-            let record = bench.record();
-            let used = &record.retry_after;
-            let what =
-                format!("{told} {horizon} {clock}: {used:?}, log {least} to {most}, {open} open of {all}");
-            assert!((least..=most).contains(&used.violated) && used.given == all && all > 50, "{what}");
-            assert!(used.open() <= open && (horizon == "60s" || open > 0), "{what}");
-            let check = record.practice.checks.iter().find(|check| check.id == "retry-after-floor").unwrap();
-            assert_eq!(check.broken, used.violated, "{what}");
-        }
+        );
+        bench.run(&scenario, &["--clock", "wired"]);
+        let log = std::fs::read_to_string(bench.path("dps.jsonl")).unwrap();
+        let (least, most, open, all) =
+            if told == "5" { undercut(&log, seconds) } else { undercut(&log, date) };
+        let record = bench.record();
+        let used = &record.retry_after;
+        let what = format!("{told} {horizon}: {used:?}, log {least} to {most}, {open} open of {all}");
+        assert!((least..=most).contains(&used.violated) && used.given == all && all > 50, "{what}");
+        assert!(used.open() <= open && (horizon == "60s" || open > 0), "{what}");
+        let check = record.practice.checks.iter().find(|check| check.id == "retry-after-floor").unwrap();
+        assert_eq!(check.broken, used.violated, "{what}");
     }
 }
 
@@ -309,5 +302,5 @@ fn an_export_as_azure_writes_it_tells_the_same_story() {
         "--time-zone",
         "+01:00",
     ]);
-    assert!(east.stdout.contains("1 h 00 m behind") || east.stdout.contains("59 m 59.9"), "{east:?}");
+    assert!(east.stdout.contains("1 h behind"), "{east:?}");
 }
