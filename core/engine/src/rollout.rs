@@ -256,8 +256,8 @@ mod tests {
     #[test]
     fn what_cannot_be_is_told_with_its_arithmetic() {
         let why = plan(wish(1_000_000, 1_800)).unwrap_err().to_string();
-        assert!(why.contains("= 38 instances for the time") && why.contains("1h52m"), "{why}");
-        assert!(why.contains("1h40m at the full quota") && !why.contains("does fit"), "{why}");
+        assert!(why.contains("= 38 instances for the time") && why.contains("1 h 52 m"), "{why}");
+        assert!(why.contains("1 h 40 m at the full quota") && !why.contains("does fit"), "{why}");
         // Ten instances at the full quota are done in 1 h 40 min: the load is a choice, and the way out is named.
         let near = wish(1_000_000, 111 * 60);
         let why = plan(near).unwrap_err().to_string();

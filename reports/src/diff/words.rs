@@ -3,29 +3,26 @@
 use std::fmt;
 
 use super::{Diff, Direction, Shift, Turned};
-use crate::number::nanos;
+use crate::number::{self, nanos};
 use crate::text::clipped;
 
 /// A number of a shift as people write it; `≥` where it is a bound.
 pub(super) fn shown(value: Option<f64>, least: Option<f64>, shift: &Shift) -> String {
-    let number = |value: f64| match &*shift.unit {
+    let told = |value: f64| match &*shift.unit {
         "s" => nanos((value.max(0.0) * 1e9).round() as u64),
-        _ if shift.name.starts_with("share") => format!("{:.2} %", value * 100.0),
-        _ => format!("{value:.2}"),
+        _ if shift.name.starts_with("share") => number::share(value),
+        _ => number::number(value),
     };
     match (value, least) {
-        (Some(value), _) => number(value),
-        (None, Some(least)) => format!("≥ {}", number(least)),
+        (Some(value), _) => told(value),
+        (None, Some(least)) => format!("≥ {}", told(least)),
         (None, None) => "never".to_owned(),
     }
 }
 
 /// The change in percent, with its sign.
 pub(super) fn change(shift: &Shift) -> String {
-    shift
-        .change()
-        .filter(|change| change.is_finite())
-        .map_or(String::new(), |change| format!("{:+.1} %", change * 100.0))
+    shift.change().filter(|change| change.is_finite()).map_or(String::new(), number::change)
 }
 
 pub(super) const fn word(direction: Direction) -> &'static str {
