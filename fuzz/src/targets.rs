@@ -195,8 +195,8 @@ fn file(bytes: &[u8]) -> Option<PathBuf> {
 
 fn log(bytes: &[u8]) {
     let Some(path) = file(bytes) else { return };
-    let _ = service_log::digest(&path, &service_log::Filter::default(), 5);
-    let _ = service_log::reconcile(&Record::empty(), &path);
+    let _ = service_log::digest(&path, service_log::Reading::default(), &service_log::Filter::default(), 5);
+    let _ = service_log::reconcile(&Record::empty(), &path, service_log::Reading::default());
     let _ = std::fs::remove_file(path);
 }
 
