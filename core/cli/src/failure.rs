@@ -24,7 +24,7 @@ pub(crate) const USAGE: u8 = 2;
 /// The world is not ready for it.
 const PREFLIGHT: u8 = 14;
 /// It is nobody's fault but ours, or the disk's.
-const INTERNAL: u8 = 1;
+pub(crate) const INTERNAL: u8 = 1;
 
 impl Failure {
     pub(crate) fn usage(message: impl Into<String>) -> Self {

@@ -3,15 +3,18 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use crate::gauges::{Gauges, Snapshot};
-use crate::governor::{Brake, Halt};
+use crate::governor::{Allowance, Brake, Halt};
 
-/// Watches and stops a run, or a study of many runs, from another thread. Clones are of the same one; each needs its own.
+/// Watches and stops a run, or a study of many runs, from another thread. Clones are of the same one; each needs its own,
+/// and those of one command are [made of each other](Control::another).
 #[derive(Clone)]
 pub struct Control {
     pub(crate) brake: Brake,
     gauges: Arc<OnceLock<Vec<Arc<Gauges>>>>,
     stages: Arc<Mutex<Stages>>,
     progress: Arc<Mutex<Option<Progress>>>,
+    /// What the command's runs may send, and have sent, under a consent.
+    pub(crate) allowance: Allowance,
 }
 
 /// How far a study is.
@@ -47,11 +50,22 @@ impl Stages {
 
 impl Default for Control {
     fn default() -> Self {
-        Self { brake: Brake::new(), gauges: Arc::default(), stages: Arc::default(), progress: Arc::default() }
+        Self {
+            brake: Brake::new(),
+            gauges: Arc::default(),
+            stages: Arc::default(),
+            progress: Arc::default(),
+            allowance: Allowance::new(),
+        }
     }
 }
 
 impl Control {
+    /// A control for another run of the same command: what a consent allows, it allows all of them together.
+    pub fn another(&self) -> Self {
+        Self { allowance: self.allowance.clone(), ..Self::default() }
+    }
+
     /// Stops the run; it ends with a record of what happened until now.
     pub fn interrupt(&self) {
         self.brake.pull(Halt::Interrupted);
@@ -60,7 +74,7 @@ impl Control {
 
     /// A control for a part of the run that ends by itself, and at once when the run is interrupted.
     pub(crate) fn stage(&self) -> Self {
-        let stage = Self::default();
+        let stage = self.another();
         let mut stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
         if stages.interrupted {
             stage.interrupt();

@@ -93,7 +93,8 @@ fn planned(
 fn whole(record: Record) -> Result<Record, Left> {
     match &record.end {
         End::Interrupted => Err(Left::Stopped(Outcome::Interrupted)),
-        End::Ceiling { .. } => Err(Left::Stopped(Outcome::Ceiling)),
+        // What was cut off says nothing about the target, and no other run may follow.
+        End::Ceiling { ceiling } => Err(RunError::Ceiling { ceiling: ceiling.clone() }.into()),
         End::Broken { what } => {
             let seed = record.seed;
             Err(RunError::Driver(format!("the run with seed {seed} of `{}` broke: {what}", record.name))
