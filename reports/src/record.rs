@@ -16,7 +16,7 @@ pub use audit::{Case, Check, CheckStatus, Practice};
 pub use chaos::{Chaos, Exercised, Fault, FaultStatus, FaultWindow, Guardrail, Residue, SteadyState};
 use fleetstorm_model::profile::Profile;
 pub use flow::Passage;
-pub use io::ReadError;
+pub use io::{ReadError, percentile_us};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 pub use shape::{Heat, HerdIndex, Journey};
@@ -372,12 +372,19 @@ fn one() -> u32 {
 /// How devices treated valid `Retry-After` values.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RetryAfterUse {
-    /// Failures that carried a valid value.
+    /// Failures with a valid value after which the device meant to try again.
     pub given: u64,
     /// Waits at least that long.
     pub honoured: u64,
-    /// Waits shorter than that.
+    /// Devices that came back before that time was over.
     pub violated: u64,
+}
+
+impl RetryAfterUse {
+    /// Shorter waits that nobody has seen the end of: the run was over, or the device lost its power.
+    pub fn open(&self) -> u64 {
+        self.given.saturating_sub(self.honoured).saturating_sub(self.violated)
+    }
 }
 
 /// Devices that booted later than the schedule says, because as many as the scenario allows at once were on their way.
@@ -491,16 +498,25 @@ pub enum ObjectiveStatus {
 }
 
 /// Whether the generator kept up.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Audit {
     /// How late devices were woken, against the instant they should have acted.
     pub send_lag: Distribution,
-    /// Share of one core that the generator used, over the whole run and all its threads, divided by its cores.
+    /// Share of a core that the busiest thread that drove devices used over the run.
     pub cpu_share: f64,
     /// Worst second of `cpu_share`.
     pub cpu_share_worst: f64,
-    /// CPU seconds used.
+    /// CPU seconds that the threads used that drove devices.
     pub cpu_s: f64,
+    /// The longest time for which such a thread did nothing although it had to, in nanoseconds.
+    #[serde(default)]
+    pub stood_still_ns: u64,
+    /// For how long the machine was suspended, in nanoseconds.
+    #[serde(default)]
+    pub suspended_ns: u64,
+    /// Devices that were never started though their time had come.
+    #[serde(default)]
+    pub never_started: u64,
     /// Largest resident memory in bytes.
     pub rss_max_bytes: u64,
     /// Most descriptors open at once.

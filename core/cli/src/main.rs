@@ -1,9 +1,9 @@
 //! The `fleetstorm` command: arguments, progress and exit codes. What is done is done by the engine.
 
 #![forbid(unsafe_code)]
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
-/// As the standard library's, but a reader that has seen enough (`fleetstorm run FILE | head`) is nobody's failure: the
-/// work is done, and the exit code still tells the verdict.
+/// As the standard library's, but what cannot be told ends nothing: the work is done, and the exit code tells the rest.
 macro_rules! print {
     ($($text:tt)*) => { crate::terminal::write_out(format_args!($($text)*)) };
 }
@@ -14,7 +14,18 @@ macro_rules! println {
     ($($text:tt)*) => { print!("{}\n", format_args!($($text)*)) };
 }
 
+/// As [`print`], to standard error.
+macro_rules! eprint {
+    ($($text:tt)*) => { crate::terminal::write_err(format_args!($($text)*)) };
+}
+
+/// As [`eprint`], with the end of a line.
+macro_rules! eprintln {
+    ($($text:tt)*) => { eprint!("{}\n", format_args!($($text)*)) };
+}
+
 mod analysis;
+mod apart;
 mod arguments;
 mod chaos;
 mod diagnostics;
@@ -40,7 +51,32 @@ use arguments::{Arguments, Command, ScenarioCommand};
 use clap::Parser as _;
 
 fn main() -> ExitCode {
-    let done = match Arguments::parse().command {
+    let command = match Arguments::try_parse() {
+        Ok(arguments) => arguments.command,
+        // What was asked for may be the help, and that is a result.
+        Err(told) => {
+            let code = u8::try_from(told.exit_code()).unwrap_or(failure::USAGE);
+            let written = told.print();
+            if !told.use_stderr() {
+                terminal::written(written);
+            }
+            return ExitCode::from(terminal::exit_code(code));
+        }
+    };
+    match command {
+        // With the arguments of the process that waits for this one.
+        Command::Apart { place, arguments } => {
+            let name = std::env::args_os().next().unwrap_or_default();
+            apart::serve(&place, || {
+                work(Arguments::parse_from(std::iter::once(name).chain(arguments)).command)
+            })
+        }
+        command => work(command),
+    }
+}
+
+fn work(command: Command) -> ExitCode {
+    let done = match command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Mock(arguments) => mock::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
@@ -63,6 +99,7 @@ fn main() -> ExitCode {
             PluginCommand::New(arguments) => plugin::new(&arguments),
         },
         Command::PluginProbe { arguments } => return fleetstorm_engine::plugins::serve_probe(&arguments),
+        Command::Apart { .. } => Err(failure::Failure::usage("this is for the command itself")),
         Command::Chaos { command } => match command {
             ChaosCommand::Plan(arguments) => chaos::plan(&arguments),
             ChaosCommand::Shrink(arguments) => chaos::shrink(&arguments),
@@ -73,11 +110,11 @@ fn main() -> ExitCode {
             ScenarioCommand::Schema => scenario::schema(),
         },
     };
-    match done {
-        Ok(code) => ExitCode::from(code),
-        Err(failure) => {
-            failure.print();
-            ExitCode::from(failure.exit_code())
-        }
-    }
+    let code = done.unwrap_or_else(|failure| {
+        failure.print();
+        failure.exit_code()
+    });
+    let code = terminal::exit_code(code);
+    apart::over(code);
+    ExitCode::from(code)
 }
