@@ -8,7 +8,7 @@ use fleetstorm_engine::{Clock, MockOptions, RunError, RunningMock, live, resolve
 use fleetstorm_model::scenario::ServerTls;
 
 use crate::arguments::run::MockArguments;
-use crate::failure::Failure;
+use crate::failure::{Failure, INTERRUPTED};
 use crate::{files, run};
 
 /// Where the throw-away CA is written if the file does not say.
@@ -77,7 +77,8 @@ pub(crate) fn run(arguments: &MockArguments) -> Result<u8, Failure> {
         "log": stopped.log,
     });
     println!("{stopped}");
-    Ok(0)
+    // It ends in no other way.
+    Ok(INTERRUPTED)
 }
 
 fn address(door: &str, text: &str) -> Result<SocketAddr, Failure> {

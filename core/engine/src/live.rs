@@ -106,7 +106,11 @@ fn run_here(
         netem.begin(timeline)?;
     }
     let gauges: Vec<Arc<Gauges>> = (0..shards).map(|_| Arc::default()).collect();
-    let rest = Rest::new(u64::from(plan.scenario.fleet.devices), control.brake.clone());
+    let rest = Rest::new(
+        u64::from(plan.scenario.fleet.devices),
+        control.brake.clone(),
+        Moment::START + plan.scenario.horizon.0,
+    );
     let clock = mock.as_ref().map_or_else(Clock::start, |(_, clock)| *clock);
     // A mock that was started before the identities were made has an older clock: boots count from here.
     let offset = clock.now().since(Moment::START);
@@ -131,6 +135,7 @@ fn run_here(
                 rest.clone(),
             )
             .with_lives(plan.living())
+            .with_faults(plan.chaos.as_ref(), members.iter().map(|member| member.index))
             .with_pulse()
             .watching(plan.watch(members.iter().map(|member| member.index)));
             let work = ShardWork {
@@ -277,7 +282,7 @@ fn visit(
     for member in &mut members {
         member.arrival = from;
     }
-    let rest = Rest::new(members.len() as u64, brake.clone());
+    let rest = Rest::new(members.len() as u64, brake.clone(), from + patience);
     let recorder = Recorder::new(plan.membership.clone(), plan.cohorts.len(), Arc::default(), rest);
     let work = ShardWork {
         plan,

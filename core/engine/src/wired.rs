@@ -64,14 +64,18 @@ pub fn run(mut plan: Plan, control: &Control) -> Result<Record, RunError> {
         .map_err(driver)?;
     let members = plan.members(0, 1)?;
     let brake = control.brake.clone();
-    let rest = Rest::new(u64::from(plan.scenario.fleet.devices), brake.clone());
+    let horizon = Moment::START + plan.scenario.horizon.0;
+    let rest = Rest::new(u64::from(plan.scenario.fleet.devices), brake.clone(), horizon);
+    let numbers: Vec<u32> = members.iter().map(|member| member.index).collect();
     let cohort = members.iter().map(|member| member.cohort).collect();
     let watch = plan.watch(members.iter().map(|member| member.index));
     let gauges: Arc<Gauges> = Arc::default();
     let guards = Guards::new(&plan.scenario.guardrails).map(|guards| (guards, Arc::clone(&gauges)));
     control.show(vec![Arc::clone(&gauges)]);
-    let recorder =
-        Recorder::new(cohort, plan.cohorts.len(), gauges, rest).with_lives(plan.living()).watching(watch);
+    let recorder = Recorder::new(cohort, plan.cohorts.len(), gauges, rest)
+        .with_lives(plan.living())
+        .with_faults(plan.chaos.as_ref(), numbers.into_iter())
+        .watching(watch);
     let mut service = service(&plan)?;
     if let Some(timeline) = &plan.chaos {
         service.disturb(timeline.rules(&[Layer::Service]), &plan.scenario.fleet.id_prefix);
@@ -88,7 +92,6 @@ pub fn run(mut plan: Plan, control: &Control) -> Result<Record, RunError> {
         }
         let alarms = Alarms::of_tokio(clock);
         let shard = shard(&plan, plan.chaos.as_ref(), &house, &alarms, recorder, &brake);
-        let horizon = Moment::START + plan.scenario.horizon.0;
         let limit = plan.scenario.fleet.max_concurrent.map(|limit| limit as usize);
         tokio::select! {
             biased;
@@ -221,7 +224,7 @@ async fn visit(
         member.arrival = from;
     }
     let recorder = |membership: &[u16]| {
-        let rest = Rest::new(membership.len() as u64, brake.clone());
+        let rest = Rest::new(membership.len() as u64, brake.clone(), from + patience);
         Recorder::new(membership.to_vec(), plan.cohorts.len(), Arc::default(), rest)
     };
     let shard = shard(plan, timeline, house, alarms, recorder(&plan.membership), &brake);
