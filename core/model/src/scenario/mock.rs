@@ -154,7 +154,7 @@ const fn yes() -> bool {
     true
 }
 
-/// A CA certificate that the instance holds, as if it had been uploaded and verified.
+/// A CA certificate that the instance holds, as if it had been uploaded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CertificateFile {
@@ -162,6 +162,10 @@ pub struct CertificateFile {
     pub name: String,
     /// PEM file with the certificate.
     pub file: String,
+    /// Whether its owner has proved to hold its key. Devices' certificates count only if they chain to one that is
+    /// verified.
+    #[serde(default = "yes")]
+    pub verified: bool,
 }
 
 /// An individual enrollment. Give keys, certificates, a CA, or the endorsement key of a TPM.
@@ -238,6 +242,10 @@ pub struct EnrollmentGroupFile {
     /// PEM file with the secondary CA or intermediate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secondary_certificate: Option<String>,
+    /// Whether these certificates are verified. One that is not must chain, by what its devices present, to one that is.
+    /// Default: as the `[[certificate]]` with the same content; else a root is, and an intermediate is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified: Option<bool>,
     /// The name of the `[[certificate]]` that the devices' certificates chain to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub primary_ca: Option<String>,
