@@ -7,6 +7,7 @@ mod path;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::net::IpAddr;
+use std::rc::Rc;
 
 use aws_lc_rs::{digest, hmac};
 use fleetstorm_model::protocol::Transport;
@@ -18,6 +19,7 @@ use fleetstorm_model::service::{Certificate, Evidence, Resource, Token, TpmKeys}
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::serve::{Place, Stage};
 use path::Ways;
 
 /// Who is at the other end of a connection. Kept for as long as the connection is, so that a device's polls do not
@@ -26,6 +28,8 @@ use path::Ways;
 pub(crate) struct Peer {
     chain: Vec<CertificateDer<'static>>,
     address: Option<IpAddr>,
+    /// Its place in the house, where there are places.
+    place: Option<Rc<Place>>,
     /// What the connection speaks by now: an HTTPS one may be upgraded.
     transport: Cell<Transport>,
     leaf: OnceCell<Option<Certificate>>,
@@ -45,6 +49,25 @@ impl Peer {
     /// The same peer, at an address that is known.
     pub(crate) fn at(self, address: IpAddr) -> Self {
         Self { address: Some(address), ..self }
+    }
+
+    /// The same peer, with its place in the house.
+    pub(crate) fn with_place(self, place: Rc<Place>) -> Self {
+        Self { place: Some(place), ..self }
+    }
+
+    /// It has asked for something.
+    pub(crate) fn heard(&self) {
+        if let Some(place) = &self.place {
+            place.rise(Stage::Heard);
+        }
+    }
+
+    /// It has proved who it is.
+    pub(crate) fn proved(&self) {
+        if let Some(place) = &self.place {
+            place.rise(Stage::Proven);
+        }
     }
 
     /// Says what the connection speaks from now on.

@@ -33,7 +33,7 @@ pub use hub::{HubChangeFile, HubFile, HubStateFile, SweepFile, TierFile};
 pub use life::{LifeFile, PowerCutFile};
 pub use mock::{
     AccessPolicyFile, AllocationFile, AssignmentFile, CertificateFile, EnrollmentFile, EnrollmentGroupFile,
-    InitialTwinFile, Listen, LogFile, MockFile, MqttFile, OverlapFile, PermissionFile, RegionFile,
+    InitialTwinFile, LimitsFile, Listen, LogFile, MockFile, MqttFile, OverlapFile, PermissionFile, RegionFile,
     ReprovisionFile, RetryAfterFile, ServerTls, ThrottleFile, WebhookFile,
 };
 pub use network::{Delay, Network};

@@ -346,6 +346,11 @@ impl Service {
         self.name(self.records.name(at).map_or(Caller::Numbered(at as u32), Caller::Named))
     }
 
+    /// Whether evidence proves a device of this name. Nothing is asked for and nothing is counted.
+    pub fn proves(&self, now: Moment, registration_id: &str, evidence: &impl Evidence) -> bool {
+        self.admit(now, self.caller(registration_id), Use::Registration, evidence, &UNDISTURBED).is_ok()
+    }
+
     fn register(
         &mut self,
         now: Moment,
@@ -410,13 +415,14 @@ impl Service {
         serving: &Serving,
     ) -> Result<Answer, Refusal> {
         let at = self.records.find(caller).ok_or(Refusal::new(code::REGISTRATION_NOT_FOUND))?;
+        // Only its own polls use up a device's.
+        self.admit(now, caller, Use::Registration, evidence, serving)?;
         if let Some(limit) = self.config.throttle.polls_per_window {
             let window = self.config.throttle.poll_window;
             if let Err(wait) = self.records.get_mut(at).admit_poll(now, limit, window) {
                 return Err(self.throttled(now, wait));
             }
         }
-        self.admit(now, caller, Use::Registration, evidence, serving)?;
         let ticket = self.ticket(at);
         if self.operation_id(ticket) != *operation {
             return Err(Refusal::new(code::REGISTRATION_NOT_FOUND));

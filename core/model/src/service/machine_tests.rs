@@ -314,6 +314,21 @@ fn a_certificate_counts_once_the_way_to_a_verified_one_is_shown() {
 }
 
 #[test]
+fn a_stranger_does_not_use_up_the_polls_of_a_device() {
+    let mut talk = Talk::new();
+    let truth = talk.derived("dev-1", PRIMARY);
+    let operation = talk.start("dev-1", &truth);
+    let stranger = talk.derived("dev-1", b"another key");
+    for _ in 0..20 {
+        assert_eq!(refusal(&talk.poll("dev-1", &operation, &stranger)), (401, 401_000));
+    }
+    for _ in 0..5 {
+        assert_eq!(talk.poll("dev-1", &operation, &truth).status.0, 202);
+    }
+    assert_eq!(refusal(&talk.poll("dev-1", &operation, &truth)).0, 429);
+}
+
+#[test]
 fn individual_certificates_are_matched_by_thumbprint() {
     let mut config = config();
     let known = |sha256| Box::new(CertificateInfo { sha256, ..CertificateInfo::default() });
