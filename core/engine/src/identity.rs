@@ -175,8 +175,7 @@ impl ServerIdentity {
         let key = make()?;
         let leaf = ca.issue(&params, &key)?;
         let ca_pem = ca.certificate.pem();
-        let rsa = (keys == ServerKeys::Both)
-            .then(|| Arc::new(LateRsa { ca, params, made: OnceLock::new() }));
+        let rsa = (keys == ServerKeys::Both).then(|| Arc::new(LateRsa { ca, params, made: OnceLock::new() }));
         Ok(Self { ca_pem, chain: vec![leaf], key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(), rsa })
     }
 
@@ -194,8 +193,7 @@ impl ServerIdentity {
     /// One of them is not PEM.
     pub fn from_pem(certificate_pem: &[u8], key_pem: &[u8], ca_pem: String) -> Result<Self, IdentityError> {
         use rustls::pki_types::pem::PemObject;
-        let chain: Result<Vec<_>, _> =
-            CertificateDer::pem_slice_iter(certificate_pem).collect();
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate_pem).collect();
         let chain = chain.map_err(|error| failed("sense of the server's certificate")(error.to_string()))?;
         let key = PrivateKeyDer::from_pem_slice(key_pem)
             .map_err(|_| failed("sense of the server's key")("it is no private key in PEM".into()))?;
@@ -204,7 +202,11 @@ impl ServerIdentity {
 }
 
 impl Authority {
-    fn issue(&self, params: &CertificateParams, key: &KeyPair) -> Result<CertificateDer<'static>, IdentityError> {
+    fn issue(
+        &self,
+        params: &CertificateParams,
+        key: &KeyPair,
+    ) -> Result<CertificateDer<'static>, IdentityError> {
         let leaf = params.signed_by(key, &Issuer::from_params(&self.params, &self.key));
         let leaf = leaf.map_err(|error| failed("the mock's server certificate")(error.to_string()))?;
         Ok(leaf.der().clone())

@@ -125,8 +125,19 @@ impl RunningMock {
     /// # Errors
     /// It cannot listen, or its configuration is contradictory.
     pub fn start(options: MockOptions) -> Result<Self, MockError> {
-        let MockOptions { service, faults, https, mqtt, amqp, refusals, limits, identity, webhook, log, clock } =
-            options;
+        let MockOptions {
+            service,
+            faults,
+            https,
+            mqtt,
+            amqp,
+            refusals,
+            limits,
+            identity,
+            webhook,
+            log,
+            clock,
+        } = options;
         let mut service = Service::new(service)?;
         // A mock that runs out of descriptors shuts devices out.
         crate::audit::raise_descriptor_limit();
@@ -350,7 +361,12 @@ impl Entrance {
         }
     }
 
-    async fn speak(self, stream: tokio_rustls::server::TlsStream<TcpStream>, from: IpAddr, place: &Rc<Place>) {
+    async fn speak(
+        self,
+        stream: tokio_rustls::server::TlsStream<TcpStream>,
+        from: IpAddr,
+        place: &Rc<Place>,
+    ) {
         let Self { house, door, .. } = self;
         let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
         let chain = chain.iter().map(|certificate| CertificateDer::from(certificate.to_vec())).collect();

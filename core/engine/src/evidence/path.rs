@@ -11,7 +11,7 @@ use std::sync::Arc;
 use fleetstorm_model::service::enrollment::TrustedCas;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::GeneralName;
+use x509_parser::extensions::{GeneralName, ParsedExtension, X509Extension};
 use x509_parser::prelude::FromDer as _;
 use x509_parser::time::ASN1Time;
 
@@ -128,7 +128,10 @@ impl Walk<'_> {
         }
         for at in 0..self.anchors.len() {
             let anchor = &self.anchors[at].1;
-            if may_sign(anchor, self.time, below) && self.signed(&held, &self.anchors[at].1.clone()) && self.holds(at) {
+            if may_sign(anchor, self.time, below)
+                && self.signed(&held, &self.anchors[at].1.clone())
+                && self.holds(at)
+            {
                 for depth in 1..self.path.len() {
                     self.ways.found(&self.presented[self.path[depth]], depth - 1);
                 }
@@ -138,7 +141,10 @@ impl Walk<'_> {
         for at in 1..self.parsed.len() {
             let Some(issuer) = self.parsed[at].clone() else { continue };
             let known = |other: &usize| *other == at || self.presented[*other] == self.presented[at];
-            if !self.path.iter().any(known) && may_sign(&issuer, self.time, below) && self.signed(&held, &issuer) {
+            if !self.path.iter().any(known)
+                && may_sign(&issuer, self.time, below)
+                && self.signed(&held, &issuer)
+            {
                 self.path.push(at);
                 self.up(below + u32::from(!same_name(issuer.subject(), issuer.issuer())));
                 self.path.pop();
@@ -158,8 +164,9 @@ impl Walk<'_> {
     fn holds(&self, anchor: usize) -> bool {
         let leaf = &self.presented[0];
         if self.parsed[0].as_ref().is_some_and(|leaf| leaf.version().0 < 2) {
-            let above = self.path.iter().skip(1).filter_map(|at| self.parsed[*at].as_ref());
-            return above.chain([&self.anchors[anchor].1]).all(|ca| !constrains_names_of_all(ca));
+            let mut above = self.path.iter().skip(1).filter_map(|at| self.parsed[*at].as_ref());
+            return !constrains_names_of_all(&self.anchors[anchor].1)
+                && above.all(|ca| !constrains_names_of_all(ca) && is_for_clients(ca));
         }
         let der = CertificateDer::from(&**self.anchors[anchor].0);
         let intermediates: Vec<_> =
@@ -190,7 +197,9 @@ fn may_sign(ca: &X509Certificate<'_>, time: ASN1Time, below: u32) -> bool {
     // A root of version 1 has no extensions to say it with, and whoever enrolled it has.
     let is_old_root = ca.version().0 < 2 && same_name(ca.subject(), ca.issuer());
     let is_ca = match ca.basic_constraints() {
-        Ok(Some(basic)) => basic.value.ca && basic.value.path_len_constraint.is_none_or(|longest| below <= longest),
+        Ok(Some(basic)) => {
+            basic.value.ca && basic.value.path_len_constraint.is_none_or(|longest| below <= longest)
+        }
         Ok(None) => is_old_root,
         Err(_) => false,
     };
@@ -209,6 +218,23 @@ fn constrains_names_of_all(ca: &X509Certificate<'_>) -> bool {
         value.permitted_subtrees.iter().chain(&value.excluded_subtrees).flatten()
     });
     trees.into_iter().any(|tree| matches!(tree.base, GeneralName::DirectoryName(_)))
+}
+
+/// Whether an authority may vouch for clients, and says nothing that nobody understands.
+fn is_for_clients(ca: &X509Certificate<'_>) -> bool {
+    let uses = match ca.extended_key_usage() {
+        Ok(uses) => uses.is_none_or(|uses| uses.value.client_auth),
+        Err(_) => false,
+    };
+    let known = |extension: &X509Extension<'_>| {
+        let parsed = extension.parsed_extension();
+        !extension.critical
+            || !matches!(
+                parsed,
+                ParsedExtension::UnsupportedExtension { .. } | ParsedExtension::ParseError { .. }
+            )
+    };
+    uses && ca.extensions().iter().all(known)
 }
 
 fn same_name(one: &x509_parser::x509::X509Name<'_>, other: &x509_parser::x509::X509Name<'_>) -> bool {

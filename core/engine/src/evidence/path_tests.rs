@@ -1,6 +1,6 @@
 use rcgen::{
-    BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, NameConstraints, SanType,
+    BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, GeneralSubtree,
+    IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints, SanType,
 };
 
 use super::*;
@@ -146,7 +146,10 @@ fn a_verdict_stands_until_the_next_date_or_another_list() {
     let end = 1_798_761_600;
     let ways = Ways::of(std::slice::from_ref(&dev.der), &list(1), NOW);
     assert_eq!(ways.depth(&root.der), Some(0));
-    assert!(ways.stand(&list(1), end) && !ways.stand(&list(1), end + 1), "the second in which it ends counts");
+    assert!(
+        ways.stand(&list(1), end) && !ways.stand(&list(1), end + 1),
+        "the second in which it ends counts"
+    );
     assert!(!ways.stand(&list(1), 1_735_689_599) && !ways.stand(&list(2), NOW));
     assert_eq!(at(end, &[&dev], &root, &[&root]), Some(0));
     assert_eq!(at(end + 1, &[&dev], &root, &[&root]), None);
@@ -299,7 +302,8 @@ fn long_chains_loops_and_mazes_end() {
     let presented: Vec<_> = presented.iter().map(|made| made.der.clone()).collect();
     let certificates = vec![(&*root.der).into()];
     let trusted = TrustedCas { version: 1, certificates };
-    let parsed = presented.iter().map(|der| X509Certificate::from_der(der).map(|(_, read)| read).ok()).collect();
+    let parsed =
+        presented.iter().map(|der| X509Certificate::from_der(der).map(|(_, read)| read).ok()).collect();
     let mut walk = Walk {
         presented: &presented,
         parsed,

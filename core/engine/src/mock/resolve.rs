@@ -7,7 +7,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use fleetstorm_model::random::Seed;
 use fleetstorm_model::scenario::{
-    AllocationFile, CertificateFile, HubFile, InitialTwinFile, MockFile, ReprovisionFile, SecretSource, TierFile,
+    AllocationFile, CertificateFile, HubFile, InitialTwinFile, MockFile, ReprovisionFile, SecretSource,
+    TierFile,
 };
 use fleetstorm_model::service::access::{AccessPolicy, OWNER, Permission};
 use fleetstorm_model::service::certificate::CertificateInfo;
@@ -97,8 +98,7 @@ fn signer(
 ) -> Result<CaCertificate, ResolveError> {
     let (der, info) = ca(path)?;
     let held = certificates.iter().find(|held| *held.certificate.der == *der);
-    let verified =
-        verified.or(held.map(|held| held.certificate.verified)).unwrap_or_else(|| info.is_root());
+    let verified = verified.or(held.map(|held| held.certificate.verified)).unwrap_or_else(|| info.is_root());
     Ok(CaCertificate { der: (*der).into(), verified })
 }
 

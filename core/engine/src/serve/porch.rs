@@ -168,7 +168,9 @@ mod tests {
     use crate::serve::testing::house_with;
 
     fn full(connections: usize, unproven_per_address: Option<usize>) -> Rc<House> {
-        house_with(|limits| (limits.connections, limits.unproven_per_address) = (connections, unproven_per_address))
+        house_with(|limits| {
+            (limits.connections, limits.unproven_per_address) = (connections, unproven_per_address)
+        })
     }
 
     fn address(last: u8) -> IpAddr {
@@ -191,11 +193,11 @@ mod tests {
         places[1].rise(Stage::Heard);
         places[2].rise(Stage::Greeting);
         let mut later = Vec::new();
-        for (gone, expected) in [
-            [false, false, false, true],
-            [false, false, true, true],
-            [false, true, true, true],
-        ].into_iter().enumerate() {
+        for (gone, expected) in
+            [[false, false, false, true], [false, false, true, true], [false, true, true, true]]
+                .into_iter()
+                .enumerate()
+        {
             let place = house.admit(address(2)).unwrap();
             place.rise(Stage::Proven);
             later.push(place);
@@ -218,7 +220,9 @@ mod tests {
         let honest = house.admit(address(1)).unwrap();
         let crowd: Vec<_> = (0..3).map(|_| house.admit(address(2)).unwrap()).collect();
         let newcomer = house.admit(address(3)).unwrap();
-        assert!(!is_sent_away(&honest).await && is_sent_away(&crowd[0]).await && !is_sent_away(&crowd[1]).await);
+        assert!(
+            !is_sent_away(&honest).await && is_sent_away(&crowd[0]).await && !is_sent_away(&crowd[1]).await
+        );
         assert_eq!(newcomer.stage(), Stage::Silent);
         // Two addresses of one network of IPv6 are one.
         assert_eq!(network("2001:db8::1".parse().unwrap()), network("2001:db8::2".parse().unwrap()));

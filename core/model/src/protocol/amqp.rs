@@ -15,7 +15,6 @@ mod server;
 mod tpm;
 mod value;
 
-
 use super::{RetryAfter, Status};
 pub use client::{Client, Said, Terms};
 pub use message::{Request, RequestCall, read_request, strange_correlation_id};

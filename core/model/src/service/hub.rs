@@ -274,7 +274,8 @@ impl Service {
     pub(super) fn registered_as<'a>(&self, device_id: &'a str) -> Option<std::borrow::Cow<'a, str>> {
         let own = self.individuals.find(device_id).and_then(|at| self.individuals.get(at));
         let renamed = own.is_some_and(|kept| kept.value.device_id.is_some());
-        let is_known = || self.records.find(self.caller(device_id)).is_some() || self.left_by(device_id).is_some();
+        let is_known =
+            || self.records.find(self.caller(device_id)).is_some() || self.left_by(device_id).is_some();
         if !renamed && is_known() {
             return Some(device_id.into());
         }

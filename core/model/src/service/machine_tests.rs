@@ -55,7 +55,8 @@ impl Evidence for Truth {
     }
 
     fn signed_by(&self, ca: &CaCertificate, trusted: &TrustedCas, _: u64) -> Option<u8> {
-        let named = |der: &[u8]| self.signers.iter().find(|(signer, _)| signer == der).map(|(_, depth)| *depth);
+        let named =
+            |der: &[u8]| self.signers.iter().find(|(signer, _)| signer == der).map(|(_, depth)| *depth);
         let depth = named(&ca.der)?;
         let mut anchors = trusted.certificates.iter().filter_map(|anchor| named(anchor));
         anchors.any(|anchor| anchor >= depth).then_some(depth)

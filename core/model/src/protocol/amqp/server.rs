@@ -15,7 +15,9 @@ use super::performative::{
 };
 use super::sasl::{self, Sasl};
 use super::tpm::{self, Tpm};
-use super::{Malformed, Mechanism, RetryAfterKeys, Role, condition, condition_of, read_address, split_address};
+use super::{
+    Malformed, Mechanism, RetryAfterKeys, Role, condition, condition_of, read_address, split_address,
+};
 use crate::protocol::{RetryAfter, Status};
 pub use astray::Misanswer;
 

@@ -154,7 +154,9 @@ fn certificates_are_shown_as_facts() {
     }
     let tpm = json!({ "registrationId": "t", "attestation": { "type": "tpm", "tpm": { "endorsementKey": "AAAA" } } });
     assert_eq!(talk.put(&tpm, None).json["attestation"], tpm["attestation"]);
-    for (endorsement, storage_root) in [("bWFsZm9ybWVk", "AAAA"), ("AAAA", "bWFsZm9ybWVk"), ("not base64", "AAAA")] {
+    for (endorsement, storage_root) in
+        [("bWFsZm9ybWVk", "AAAA"), ("AAAA", "bWFsZm9ybWVk"), ("not base64", "AAAA")]
+    {
         let keys = json!({ "endorsementKey": endorsement, "storageRootKey": storage_root });
         let tpm = json!({ "registrationId": "bad", "attestation": { "type": "tpm", "tpm": keys } });
         assert_eq!(talk.put(&tpm, None).code, 400_004, "{tpm}");
