@@ -12,6 +12,8 @@ use crate::{diagnostics, terminal};
 pub(crate) enum Failure {
     /// A file has mistakes, each with its place.
     Problems(Problems),
+    /// Another process has done the command, and said what there was to say.
+    Elsewhere(u8),
     /// Anything else: a sentence and an exit code.
     Told { message: String, exit_code: u8 },
 }
@@ -61,6 +63,7 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Problems(_) => USAGE,
+            Self::Elsewhere(code) => *code,
             Self::Told { exit_code, .. } => *exit_code,
         }
     }
@@ -70,6 +73,7 @@ impl Failure {
         let colour = terminal::colours(&std::io::stderr());
         match self {
             Self::Problems(problems) => eprintln!("{}", diagnostics::render(problems, colour)),
+            Self::Elsewhere(_) => {}
             Self::Told { message, .. } if colour => eprintln!("\x1b[1;31merror\x1b[0m: {message}"),
             Self::Told { message, .. } => eprintln!("error: {message}"),
         }

@@ -15,6 +15,7 @@ macro_rules! println {
 }
 
 mod analysis;
+mod apart;
 mod arguments;
 mod chaos;
 mod diagnostics;
@@ -40,7 +41,20 @@ use arguments::{Arguments, Command, ScenarioCommand};
 use clap::Parser as _;
 
 fn main() -> ExitCode {
-    let done = match Arguments::parse().command {
+    match Arguments::parse().command {
+        // With the arguments of the process that waits for this one.
+        Command::Apart { place, arguments } => {
+            let name = std::env::args_os().next().unwrap_or_default();
+            apart::serve(&place, || {
+                work(Arguments::parse_from(std::iter::once(name).chain(arguments)).command)
+            })
+        }
+        command => work(command),
+    }
+}
+
+fn work(command: Command) -> ExitCode {
+    let done = match command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Mock(arguments) => mock::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
@@ -63,6 +77,7 @@ fn main() -> ExitCode {
             PluginCommand::New(arguments) => plugin::new(&arguments),
         },
         Command::PluginProbe { arguments } => return fleetstorm_engine::plugins::serve_probe(&arguments),
+        Command::Apart { .. } => Err(failure::Failure::usage("this is for the command itself")),
         Command::Chaos { command } => match command {
             ChaosCommand::Plan(arguments) => chaos::plan(&arguments),
             ChaosCommand::Shrink(arguments) => chaos::shrink(&arguments),
@@ -73,11 +88,10 @@ fn main() -> ExitCode {
             ScenarioCommand::Schema => scenario::schema(),
         },
     };
-    match done {
-        Ok(code) => ExitCode::from(code),
-        Err(failure) => {
-            failure.print();
-            ExitCode::from(failure.exit_code())
-        }
-    }
+    let code = done.unwrap_or_else(|failure| {
+        failure.print();
+        failure.exit_code()
+    });
+    apart::over(code);
+    ExitCode::from(code)
 }

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::io::Write as _;
 
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 
 /// Whether to write colours to a stream: only to a terminal, and not if the user asks for none (<https://no-color.org>).
 pub(crate) fn colours(stream: &impl IsTerminal) -> bool {
@@ -29,7 +29,9 @@ pub(crate) struct QuietKeys(Option<Termios>);
 impl QuietKeys {
     /// Does nothing where standard error is no terminal.
     pub(crate) fn new() -> Self {
-        let before = tcgetattr(std::io::stderr()).ok();
+        // A terminal stops whoever changes it from the background.
+        let ours = tcgetpgrp(std::io::stderr()).is_ok_and(|group| group == rustix::process::getpgrp());
+        let before = tcgetattr(std::io::stderr()).ok().filter(|_| ours);
         if let Some(mut quiet) = before.clone() {
             quiet.local_modes.remove(LocalModes::ECHOCTL);
             // A terminal that refuses shows two characters too many.
