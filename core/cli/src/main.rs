@@ -1,9 +1,9 @@
 //! The `fleetstorm` command: arguments, progress and exit codes. What is done is done by the engine.
 
 #![forbid(unsafe_code)]
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
-/// As the standard library's, but a reader that has seen enough (`fleetstorm run FILE | head`) is nobody's failure: the
-/// work is done, and the exit code still tells the verdict.
+/// As the standard library's, but what cannot be told ends nothing: the work is done, and the exit code tells the rest.
 macro_rules! print {
     ($($text:tt)*) => { crate::terminal::write_out(format_args!($($text)*)) };
 }
@@ -12,6 +12,16 @@ macro_rules! print {
 macro_rules! println {
     () => { print!("\n") };
     ($($text:tt)*) => { print!("{}\n", format_args!($($text)*)) };
+}
+
+/// As [`print`], to standard error.
+macro_rules! eprint {
+    ($($text:tt)*) => { crate::terminal::write_err(format_args!($($text)*)) };
+}
+
+/// As [`eprint`], with the end of a line.
+macro_rules! eprintln {
+    ($($text:tt)*) => { eprint!("{}\n", format_args!($($text)*)) };
 }
 
 mod analysis;
@@ -41,7 +51,19 @@ use arguments::{Arguments, Command, ScenarioCommand};
 use clap::Parser as _;
 
 fn main() -> ExitCode {
-    match Arguments::parse().command {
+    let command = match Arguments::try_parse() {
+        Ok(arguments) => arguments.command,
+        // What was asked for may be the help, and that is a result.
+        Err(told) => {
+            let code = u8::try_from(told.exit_code()).unwrap_or(failure::USAGE);
+            let written = told.print();
+            if !told.use_stderr() {
+                terminal::written(written);
+            }
+            return ExitCode::from(terminal::exit_code(code));
+        }
+    };
+    match command {
         // With the arguments of the process that waits for this one.
         Command::Apart { place, arguments } => {
             let name = std::env::args_os().next().unwrap_or_default();
@@ -92,6 +114,7 @@ fn work(command: Command) -> ExitCode {
         failure.print();
         failure.exit_code()
     });
+    let code = terminal::exit_code(code);
     apart::over(code);
     ExitCode::from(code)
 }
