@@ -29,7 +29,7 @@ use crate::drive::{Cohort, HubNames, Member, Shard, drive_all};
 use crate::exchange::Carrier;
 use crate::gauges::{Gauges, Snapshot};
 use crate::governor::{Brake, Ceilings, Governor, Halt, Leaving};
-use crate::identity::ServerIdentity;
+use crate::identity::{ServerIdentity, ServerKeys};
 use crate::mock::{MockOptions, RunningMock, endorsement_key, enrol, resolve};
 use crate::plan::Plan;
 use crate::record::{Findings, Recorder, Rest};
@@ -463,7 +463,7 @@ fn target(plan: &Plan) -> Result<Targeted, RunError> {
             enrol(plan, &mut service, endorsement_key)?;
         }
         let names = [plan.scenario.mock.tls.names.clone(), plan.hubs()].concat();
-        let identity = ServerIdentity::throw_away(&names)?;
+        let identity = ServerIdentity::throw_away(&names, ServerKeys::Both)?;
         let free = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
         let clock = Clock::start();
         let spoken = |transport| plan.scenario.cohorts.iter().any(|cohort| cohort.transport == transport);
@@ -477,6 +477,7 @@ fn target(plan: &Plan) -> Result<Targeted, RunError> {
             mqtt: plan.scenario.cohorts.iter().any(needs_mqtt).then_some(free),
             amqp: spoken(Transport::Amqp).then_some(free),
             refusals: plan.scenario.mock.mqtt,
+            limits: plan.scenario.mock.limits,
             identity,
             webhook: plan.scenario.mock.webhook.clone(),
             log: plan.scenario.mock.log.clone(),

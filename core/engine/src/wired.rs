@@ -11,7 +11,7 @@ use std::time::Duration;
 use fleetstorm_model::chaos::{Layer, Timeline};
 use fleetstorm_model::outcome::Fault;
 use fleetstorm_model::random::Seed;
-use fleetstorm_model::scenario::{TargetKind, Transport};
+use fleetstorm_model::scenario::{MqttFile, TargetKind, Transport};
 use fleetstorm_model::service::Service;
 use fleetstorm_model::time::{Moment, Span};
 use fleetstorm_reports::Record;
@@ -33,7 +33,7 @@ use crate::mock::{MockError, endorsement_key, enrol, resolve};
 use crate::plan::Plan;
 use crate::plugins::DeviceIdentity;
 use crate::record::{ConnectTimes, Findings, Recorder, Rest};
-use crate::serve::{House, ServiceLog, serve_amqp, serve_http, serve_mqtt};
+use crate::serve::{House, Limits, ServiceLog, serve_amqp, serve_http, serve_mqtt};
 use crate::{RunError, judge};
 
 /// What it takes to connect, and what a request takes. Some time must pass, or a strategy that never waits would
@@ -86,7 +86,7 @@ pub fn run(mut plan: Plan, control: &Control) -> Result<Record, RunError> {
     let local = tokio::task::LocalSet::new();
     let (shard, now, books, looked) = local.block_on(&runtime, async {
         let clock = Clock::start();
-        let house = House::new(service, clock, HOP, plan.scenario.mock.mqtt, None, log);
+        let house = House::new(service, clock, HOP, doors(&plan), None, log);
         if let Some(timeline) = &plan.chaos {
             house.arm(timeline, &plan.scenario.fleet.id_prefix);
         }
@@ -202,7 +202,7 @@ async fn residue(
     control: &Control,
 ) -> Result<Option<Residue>, RunError> {
     let from = house.clock.now() + canary::rest(canaries.quota(), canaries.scenario.fleet.devices);
-    let twin = House::new(service(canaries)?, house.clock, HOP, house.mqtt, None, None);
+    let twin = House::new(service(canaries)?, house.clock, HOP, (house.mqtt, house.limits), None, None);
     let before = visit(canaries, None, &twin, alarms, (from, canaries.scenario.horizon.0), control).await?;
     let from = from.max(house.clock.now());
     let after = visit(canaries, timeline, house, alarms, (from, before.limit()), control).await?;
@@ -303,6 +303,11 @@ impl Pipes {
     }
 }
 
+/// What the scenario says of the doors.
+fn doors(plan: &Plan) -> (MqttFile, Limits) {
+    (plan.scenario.mock.mqtt, plan.scenario.mock.limits.into())
+}
+
 #[cfg(test)]
 mod tests {
     use fleetstorm_model::scenario::Scenario;
@@ -330,7 +335,7 @@ mod tests {
                 let mut service = service(&plan).unwrap();
                 service.disturb(timeline.rules(&[Layer::Service]), "dev-");
                 let clock = Clock::start();
-                let house = House::new(service, clock, HOP, plan.scenario.mock.mqtt, None, None);
+                let house = House::new(service, clock, HOP, doors(&plan), None, None);
                 house.arm(&timeline, "dev-");
                 let (alarms, control) = (Alarms::of_tokio(clock), Control::default());
                 let look = async || {
