@@ -23,6 +23,8 @@ pub(crate) enum Failure {
 pub(crate) const USAGE: u8 = 2;
 /// The world is not ready for it.
 const PREFLIGHT: u8 = 14;
+/// The user asked for the end.
+pub(crate) const INTERRUPTED: u8 = 130;
 /// It is nobody's fault but ours, or the disk's.
 pub(crate) const INTERNAL: u8 = 1;
 
