@@ -491,16 +491,25 @@ pub enum ObjectiveStatus {
 }
 
 /// Whether the generator kept up.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Audit {
     /// How late devices were woken, against the instant they should have acted.
     pub send_lag: Distribution,
-    /// Share of one core that the generator used, over the whole run and all its threads, divided by its cores.
+    /// Share of a core that the busiest thread that drove devices used over the run.
     pub cpu_share: f64,
     /// Worst second of `cpu_share`.
     pub cpu_share_worst: f64,
-    /// CPU seconds used.
+    /// CPU seconds that the threads used that drove devices.
     pub cpu_s: f64,
+    /// The longest time for which such a thread did nothing although it had to, in nanoseconds.
+    #[serde(default)]
+    pub stood_still_ns: u64,
+    /// For how long the machine was suspended, in nanoseconds.
+    #[serde(default)]
+    pub suspended_ns: u64,
+    /// Devices that were never started though their time had come.
+    #[serde(default)]
+    pub never_started: u64,
     /// Largest resident memory in bytes.
     pub rss_max_bytes: u64,
     /// Most descriptors open at once.

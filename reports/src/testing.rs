@@ -286,6 +286,6 @@ fn audit() -> Audit {
         descriptors_limit: 20_000,
         exhausted: 0,
         shards: 7,
-        untrusted: Vec::new(),
+        ..Audit::default()
     }
 }

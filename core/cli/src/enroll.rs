@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use fleetstorm_engine::Plan;
 use fleetstorm_engine::enroll::{self, Done, EnrollError, Key, Operator};
 use fleetstorm_model::profile::Profile;
-use fleetstorm_model::scenario::{Rate, Scenario, SecretSource, TargetKind};
+use fleetstorm_model::scenario::{Consent, Rate, Scenario, SecretSource, TargetKind};
 use fleetstorm_model::time::Calendar;
 
 use crate::arguments::enroll::{CleanArguments, EnrollArguments, OperatorOptions};
@@ -22,12 +22,12 @@ pub(crate) fn enroll(arguments: &EnrollArguments) -> Result<u8, Failure> {
     let ledger =
         arguments.ledger.clone().unwrap_or_else(|| run::default_directory(&scenario).join("enrolled.jsonl"));
     let ca = arguments.operator.ca.clone().or_else(|| scenario.target.ca_file.as_ref().map(PathBuf::from));
-    let seed = scenario.mock.seed;
+    let (seed, consent) = (scenario.mock.seed, scenario.target.consent.clone());
     let registry = plugin::registry(&arguments.source.plugins, &scenario.plugins.load)?;
     let plan = Plan::new(scenario, &registry, Calendar::VIRTUAL)?;
-    let operator = operator(&arguments.operator, address, ca, seed, plan.profile().expected.operations);
+    let operator = operator(&arguments.operator, address, ca, seed, plan.profile().expected.operations, consent);
     let wanted = enroll::wanted(&plan, arguments.individual)?;
-    enroll::permitted(&plan, &operator, wanted.len())?;
+    enroll::permitted(&operator, wanted.len())?;
     if arguments.dry_run {
         println!("would make {} at {}:", counted(wanted.len(), "enrollment"), operator.address);
         for want in wanted.iter().take(NAMED_MAX) {
@@ -53,7 +53,13 @@ pub(crate) fn enroll(arguments: &EnrollArguments) -> Result<u8, Failure> {
 pub(crate) fn clean(arguments: &CleanArguments) -> Result<u8, Failure> {
     let address = enroll::address_of(&arguments.ledger)?;
     let operations = Profile::ms_2025().expected.operations;
-    let operator = operator(&arguments.operator, address, arguments.operator.ca.clone(), 0, operations);
+    let consent = match &arguments.consent {
+        Some(path) => files::consent(path)?,
+        None => None,
+    };
+    let operator =
+        operator(&arguments.operator, address, arguments.operator.ca.clone(), 0, operations, consent);
+    enroll::permitted(&operator, 0)?;
     if arguments.dry_run {
         let paths = enroll::listed(&operator, &arguments.ledger)?;
         let what = counted(paths.len(), "enrollment");
@@ -93,6 +99,7 @@ fn operator(
     ca: Option<PathBuf>,
     seed: u64,
     operations: Rate,
+    consent: Option<Consent>,
 ) -> Operator {
     let text = |path: &Path| path.display().to_string();
     let key = match (&options.key_env, &options.key_file) {
@@ -106,6 +113,7 @@ fn operator(
         policy: options.policy.clone(),
         key,
         operations_per_s: options.rate.unwrap_or(operations).per_second(),
+        consent,
     }
 }
 

@@ -23,7 +23,7 @@ const PREFLIGHT: u8 = 14;
 /// An objective, or a wish, cannot be met.
 const FAILED: u8 = 10;
 /// It is nobody's fault but ours, or the disk's.
-const INTERNAL: u8 = 1;
+pub(crate) const INTERNAL: u8 = 1;
 
 impl Failure {
     pub(crate) fn usage(message: impl Into<String>) -> Self {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use fleetstorm_model::scenario::{MockFile, Override, Scenario, read_mock};
+use fleetstorm_model::scenario::{Consent, MockFile, Override, Scenario, read_mock};
 
 use crate::arguments::{Changes, ScenarioOptions};
 use crate::failure::Failure;
@@ -13,6 +13,12 @@ pub(crate) fn scenario(source: &ScenarioOptions, more: Vec<Override>) -> Result<
     let mut overrides = overrides(&source.changes, &text);
     overrides.extend(more);
     Ok(Scenario::read(&text, &source.scenario.display().to_string(), &overrides)?)
+}
+
+/// The consent of a scenario file.
+pub(crate) fn consent(path: &Path) -> Result<Option<Consent>, Failure> {
+    let text = read("scenario", path)?;
+    Ok(Scenario::read(&text, &path.display().to_string(), &[])?.target.consent)
 }
 
 /// Reads a mock's file; without one, the demo.

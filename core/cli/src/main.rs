@@ -2,8 +2,9 @@
 
 #![forbid(unsafe_code)]
 
-/// As the standard library's, but a reader that has seen enough (`fleetstorm run FILE | head`) is nobody's failure: the
-/// work is done, and the exit code still tells the verdict.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+/// As the standard library's, but what cannot be told ends nothing: the work is done, and the exit code tells the rest.
 macro_rules! print {
     ($($text:tt)*) => { crate::terminal::write_out(format_args!($($text)*)) };
 }
@@ -12,6 +13,16 @@ macro_rules! print {
 macro_rules! println {
     () => { print!("\n") };
     ($($text:tt)*) => { print!("{}\n", format_args!($($text)*)) };
+}
+
+/// As [`print`], to standard error.
+macro_rules! eprint {
+    ($($text:tt)*) => { crate::terminal::write_err(format_args!($($text)*)) };
+}
+
+/// As [`eprint`], with the end of a line.
+macro_rules! eprintln {
+    ($($text:tt)*) => { eprint!("{}\n", format_args!($($text)*)) };
 }
 
 mod analysis;
@@ -40,7 +51,19 @@ use arguments::{Arguments, Command, ScenarioCommand};
 use clap::Parser as _;
 
 fn main() -> ExitCode {
-    let done = match Arguments::parse().command {
+    let command = match Arguments::try_parse() {
+        Ok(arguments) => arguments.command,
+        // What was asked for may be the help, and that is a result.
+        Err(told) => {
+            let code = u8::try_from(told.exit_code()).unwrap_or(failure::USAGE);
+            let written = told.print();
+            if !told.use_stderr() {
+                terminal::written(written);
+            }
+            return ExitCode::from(terminal::exit_code(code));
+        }
+    };
+    let done = match command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Mock(arguments) => mock::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
@@ -73,11 +96,9 @@ fn main() -> ExitCode {
             ScenarioCommand::Schema => scenario::schema(),
         },
     };
-    match done {
-        Ok(code) => ExitCode::from(code),
-        Err(failure) => {
-            failure.print();
-            ExitCode::from(failure.exit_code())
-        }
-    }
+    let code = done.unwrap_or_else(|failure| {
+        failure.print();
+        failure.exit_code()
+    });
+    ExitCode::from(terminal::exit_code(code))
 }

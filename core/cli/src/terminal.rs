@@ -2,25 +2,45 @@
 
 use std::io::IsTerminal;
 use std::io::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+
+use crate::failure::INTERNAL;
 
 /// Whether to write colours to a stream: only to a terminal, and not if the user asks for none (<https://no-color.org>).
 pub(crate) fn colours(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// Writes to standard output.
-///
-/// # Panics
-/// It takes nothing, though somebody reads it: a disk is full.
+/// Set once standard output has refused something.
+static REFUSED: AtomicBool = AtomicBool::new(false);
+
+/// Writes a result to standard output. If it takes no more, that is told, and the command goes on.
 pub(crate) fn write_out(text: std::fmt::Arguments<'_>) {
-    match std::io::stdout().write_fmt(text) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            panic!("standard output takes no more: {error}")
+    written(std::io::stdout().write_fmt(text));
+}
+
+/// Writes a remark to standard error. Where it takes none there is nobody to tell.
+pub(crate) fn write_err(text: std::fmt::Arguments<'_>) {
+    let _ = std::io::stderr().write_fmt(text);
+}
+
+/// Notes whether standard output took what was written to it. A reader that has seen enough (`fleetstorm run FILE | head`)
+/// is nobody's failure.
+pub(crate) fn written(result: std::io::Result<()>) {
+    match result {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe && !REFUSED.swap(true, Relaxed) => {
+            eprintln!("error: standard output takes no more: {error}; what goes to files is written all the same");
         }
         _ => {}
     }
+}
+
+/// The exit code of a command that has come to `code`: one whose results were not taken has not succeeded.
+pub(crate) fn exit_code(code: u8) -> u8 {
+    written(std::io::stdout().flush());
+    if code == 0 && REFUSED.load(Relaxed) { INTERNAL } else { code }
 }
 
 /// Keeps a terminal from showing Ctrl-C as `^C`, which would push a live display out of its place. Put back when dropped.

@@ -1,135 +1,245 @@
 //! The generator's audit of itself: could it keep up?
 //!
-//! A load generator that is short of CPU or descriptors measures itself and calls it the service. So every live run
-//! samples what it used, and past the limits below it is `untrusted`, with an exit code of its own.
+//! A load generator that is short of CPU or descriptors, or that stood still, measures itself and calls it the service. So
+//! every live run measures what its generator added to what it shows, and past the limits below it is `untrusted`, with an
+//! exit code of its own. The limits follow what is measured: a delay that is nothing beside a minute is much beside a
+//! millisecond, and one that decides an objective is too much in any case.
 
-use std::time::Duration;
-
+use fleetstorm_model::scenario::{Metric, Objective, Quantity};
+use fleetstorm_model::time::Span;
 use fleetstorm_reports::record::{Audit, Distribution, Machine};
+use hdrhistogram::Histogram;
 use rustix::process::{Resource, getrlimit};
+use rustix::time::{ClockId, clock_gettime};
 
-/// A run whose devices were woken later than this (99th percentile) is untrusted.
-const LAG_MAX: Duration = Duration::from_millis(20);
-/// Below this many samples the 99th percentile is the single latest one, which says nothing: the median is judged.
-const LAG_SAMPLES_MIN: u64 = 100;
-/// A run that used more than this share of its cores, over all of it, is untrusted.
-const CPU_SHARE_MAX: f64 = 0.85;
+use crate::record::{Delayed, Findings, Health, Phase};
+
+/// A quantile that reports show, and when it says something about the generator.
+struct Shown {
+    name: &'static str,
+    percentile: f64,
+    /// Fewer samples are no evidence: the quantile is that of a few.
+    samples_min: u64,
+    /// A delay up to this one is what a machine that is fine does now and then.
+    delay_max: Span,
+    /// Likewise of a thread that is busy all the time, where the delay has a cause that stays.
+    delay_busy_max: Span,
+}
+
+const SHOWN: [Shown; 4] = [
+    Shown {
+        name: "p50",
+        percentile: 50.0,
+        samples_min: 10,
+        delay_max: Span::from_millis(10),
+        delay_busy_max: Span::from_millis(1),
+    },
+    Shown {
+        name: "p90",
+        percentile: 90.0,
+        samples_min: 50,
+        delay_max: Span::from_millis(15),
+        delay_busy_max: Span::from_millis(4),
+    },
+    Shown {
+        name: "p99",
+        percentile: 99.0,
+        samples_min: 100,
+        delay_max: Span::from_millis(15),
+        delay_busy_max: Span::from_millis(10),
+    },
+    Shown {
+        name: "p99.9",
+        percentile: 99.9,
+        samples_min: 2_000,
+        delay_max: Span::from_millis(100),
+        delay_busy_max: Span::from_millis(100),
+    },
+];
+/// A delay up to this share of what would have been shown without it is not seen in a report.
+const DELAY_SHARE_MAX: f64 = 0.15;
+/// A thread that used more of its core was busy all the time.
+const BUSY: f64 = 0.8;
+/// Over this time and beyond, a thread that used more than this share of its core was the limit, whatever else is seen.
+const BUSY_FOR: Span = Span::from_secs(5);
+const BUSY_MAX: f64 = 0.95;
+/// A generator that stood still for this long was stopped, or had no machine.
+const STILL_MAX: Span = Span::from_millis(250);
+/// A machine that was suspended for less was not: the two clocks are read one after the other.
+const SUSPENDED_MAX: Span = Span::from_millis(50);
+/// Devices that were due for this long when the run ended, and were not started, are missing in it.
+const UNWOKEN_MAX: Span = Span::from_millis(100);
+/// The load of a fleet whose devices were woken this late is another one than the scenario's, whatever was measured.
+const LAG_MAX: Span = Span::from_millis(250);
+
+/// What was measured of a run and its generator.
+pub(crate) struct Measured<'a> {
+    pub(crate) delayed: &'a [Delayed],
+    pub(crate) objectives: &'a [Objective],
+    pub(crate) lag: &'a Distribution,
+    pub(crate) health: Health,
+    pub(crate) suspended: Span,
+    pub(crate) exhausted: u64,
+}
+
+/// Why a run cannot be trusted; nothing if it can.
+pub(crate) fn untrusted(measured: &Measured<'_>) -> Vec<String> {
+    let Measured { delayed, objectives, lag, health, suspended, exhausted } = *measured;
+    let mut why = Vec::new();
+    if health.still > STILL_MAX {
+        let still = health.still;
+        why.push(format!("the generator stood still for {still}: it was stopped, or had no processor"));
+    }
+    if suspended > SUSPENDED_MAX {
+        why.push(format!("the machine was suspended for {suspended}"));
+    }
+    if health.unwoken > 0 && health.unwoken_longest > UNWOKEN_MAX {
+        why.push(format!(
+            "{} devices were never started though their time had come, one of them {} before the end",
+            health.unwoken, health.unwoken_longest
+        ));
+    }
+    why.extend(objectives.iter().filter_map(|objective| decides(objective, delayed)));
+    let is_busy = health.busy > BUSY;
+    why.extend(delayed.iter().filter_map(|delayed| shows(delayed, health, is_busy)));
+    if health.busy > BUSY_MAX && health.seen >= BUSY_FOR {
+        why.push(format!("a thread that drives devices used {:.0} % of its core", health.busy * 100.0));
+    }
+    let (what, late_us) = if lag.count >= 100 { ("99th percentile", lag.p99_us) } else { ("median", lag.p50_us) };
+    let late = Span::from_micros(late_us);
+    if late > LAG_MAX {
+        why.push(format!("devices were woken late: the {what} of the lag is {late}, and so the load was another one"));
+    }
+    if exhausted > 0 {
+        why.push(format!("{exhausted} connections failed because this machine had no port or descriptor left"));
+    }
+    why
+}
+
+/// What the generator added to the quantile of a phase: the quantile, and what it would be without.
+fn at(delayed: &Delayed, percentile: f64) -> (Span, Span) {
+    let of = |histogram: &Histogram<u64>| Span::from_micros(histogram.value_at_percentile(percentile));
+    let shown = of(&delayed.times);
+    (shown, of(&delayed.undelayed).min(shown))
+}
+
+/// Whether the generator's delay decides an objective on a percentile.
+fn decides(objective: &Objective, delayed: &[Delayed]) -> Option<String> {
+    let Metric::Percentile(percentile, timed) = &objective.metric else { return None };
+    let Quantity::Time(bound) = objective.bound else { return None };
+    let name = timed.name().replace('_', "-");
+    let (shown, without) = at(delayed.iter().find(|delayed| delayed.phase.name() == name)?, *percentile);
+    let holds = |value: Span| objective.comparison.holds(value.as_secs_f64(), bound.as_secs_f64());
+    (holds(shown) != holds(without)).then(|| {
+        format!("the generator's own delay decides {objective}: {shown} was seen, {without} of it without that delay")
+    })
+}
+
+/// Whether reports show another time for a phase than they would without the generator's delay: the worst quantile.
+fn shows(delayed: &Delayed, health: Health, is_busy: bool) -> Option<String> {
+    // A handshake is work of the device itself, and the times of a connection's parts are in those of the connection.
+    if !matches!(
+        delayed.phase,
+        Phase::Register | Phase::Poll | Phase::Lookup | Phase::TimeToAssigned | Phase::TimeToOnline | Phase::Reconnect
+    ) {
+        return None;
+    }
+    let count = delayed.times.len();
+    SHOWN.iter().filter(|quantile| count >= quantile.samples_min).find_map(|quantile| {
+        let (shown, without) = at(delayed, quantile.percentile);
+        let delay = shown.saturating_sub(without);
+        let limit = if is_busy { quantile.delay_busy_max } else { quantile.delay_max };
+        let share = delay.as_secs_f64() / without.as_secs_f64().max(1e-6);
+        (delay > limit && share > DELAY_SHARE_MAX).then(|| {
+            let busy =
+                if is_busy { format!(", and its thread used {:.0} % of a core", health.busy * 100.0) } else { String::new() };
+            format!(
+                "the generator's own delay is {delay} of the {} of {}: {shown}, and {without} without it{busy}",
+                quantile.name,
+                delayed.phase.name()
+            )
+        })
+    })
+}
 
 /// What the process has used so far.
 #[derive(Clone, Copy, Debug, Default)]
 struct Usage {
-    cpu: Duration,
     rss_bytes: u64,
     descriptors: u64,
 }
 
-/// Samples the process once a second.
+/// Samples the process once in a while.
 #[derive(Debug)]
 pub(crate) struct Auditor {
-    first: Usage,
-    last: Usage,
-    last_at: Duration,
-    cores: u32,
-    cpu_share_worst: f64,
-    rss_max_bytes: u64,
-    descriptors_max: u64,
+    most: Usage,
+    suspended: Span,
 }
 
 impl Auditor {
-    /// Starts an audit of a run on `cores` cores, which are those of the devices and of an embedded mock.
-    pub(crate) fn start(cores: u32) -> Self {
-        let first = usage();
-        Self {
-            first,
-            last: first,
-            last_at: Duration::ZERO,
-            cores: cores.max(1),
-            cpu_share_worst: 0.0,
-            rss_max_bytes: first.rss_bytes,
-            descriptors_max: first.descriptors,
-        }
+    pub(crate) fn start() -> Self {
+        Self { most: usage(), suspended: suspended() }
     }
 
-    /// Takes a sample, `at` after the start.
-    pub(crate) fn sample(&mut self, at: Duration) {
+    /// Takes a sample.
+    pub(crate) fn sample(&mut self) {
         let now = usage();
-        let passed = at.saturating_sub(self.last_at);
-        // A shorter stretch would be noise: the kernel counts CPU time in ticks.
-        if passed >= Duration::from_millis(500) {
-            let share = (now.cpu.saturating_sub(self.last.cpu)).as_secs_f64() / passed.as_secs_f64();
-            self.cpu_share_worst = self.cpu_share_worst.max(share / f64::from(self.cores));
-            self.last = now;
-            self.last_at = at;
-        }
-        self.rss_max_bytes = self.rss_max_bytes.max(now.rss_bytes);
-        self.descriptors_max = self.descriptors_max.max(now.descriptors);
+        self.most.rss_bytes = self.most.rss_bytes.max(now.rss_bytes);
+        self.most.descriptors = self.most.descriptors.max(now.descriptors);
     }
 
-    /// Ends the audit, `at` after the start.
-    pub(crate) fn finish(
-        mut self,
-        at: Duration,
-        send_lag: Distribution,
-        exhausted: u64,
-        shards: u32,
-    ) -> Audit {
-        self.sample(at);
-        let cpu = self.last.cpu.max(usage().cpu).saturating_sub(self.first.cpu);
-        let cpu_share =
-            if at.is_zero() { 0.0 } else { cpu.as_secs_f64() / at.as_secs_f64() / f64::from(self.cores) };
-        let mut untrusted = Vec::new();
-        let (what, lag_us) = match send_lag.count {
-            LAG_SAMPLES_MIN.. => ("99th percentile", send_lag.p99_us),
-            _ => ("median", send_lag.p50_us),
+    /// Ends the audit of a run of so many shards.
+    pub(crate) fn finish(mut self, findings: &Findings, objectives: &[Objective], shards: u32) -> Audit {
+        self.sample();
+        let health = findings.health;
+        let suspended = suspended().saturating_sub(self.suspended);
+        let measured = Measured {
+            delayed: &findings.delayed,
+            objectives,
+            lag: &findings.send_lag,
+            health,
+            suspended,
+            exhausted: findings.exhausted,
         };
-        let lag = Duration::from_micros(lag_us);
-        if lag > LAG_MAX {
-            untrusted.push(format!(
-                "devices were woken late: the {what} of the lag is {:.1} ms, the limit {} ms",
-                lag.as_secs_f64() * 1e3,
-                LAG_MAX.as_millis()
-            ));
-        }
-        // Short runs are mostly start-up, which may use every core and delay nobody.
-        if cpu_share > CPU_SHARE_MAX && at >= Duration::from_secs(5) {
-            untrusted.push(format!(
-                "the generator used {:.0} % of its {} cores, the limit is {:.0} %",
-                cpu_share * 100.0,
-                self.cores,
-                CPU_SHARE_MAX * 100.0
-            ));
-        }
-        if exhausted > 0 {
-            untrusted.push(format!(
-                "{exhausted} connections failed because this machine had no port or descriptor left"
-            ));
-        }
         Audit {
-            send_lag,
-            cpu_share,
-            cpu_share_worst: self.cpu_share_worst,
-            cpu_s: cpu.as_secs_f64(),
-            rss_max_bytes: self.rss_max_bytes,
-            descriptors_max: self.descriptors_max,
+            send_lag: findings.send_lag.clone(),
+            cpu_share: health.busy,
+            cpu_share_worst: health.busy_worst,
+            cpu_s: health.cpu.as_secs_f64(),
+            stood_still_ns: health.still.as_nanos(),
+            suspended_ns: suspended.as_nanos(),
+            never_started: health.unwoken,
+            rss_max_bytes: self.most.rss_bytes,
+            descriptors_max: self.most.descriptors,
             descriptors_limit: descriptor_limit(),
-            exhausted,
+            exhausted: findings.exhausted,
             shards,
-            untrusted,
+            untrusted: untrusted(&measured),
         }
     }
 }
 
 fn usage() -> Usage {
     Usage {
-        cpu: cpu_time(),
         rss_bytes: rss_bytes().unwrap_or(0),
         descriptors: std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64),
     }
 }
 
-fn cpu_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+fn read(clock: ClockId) -> Span {
+    let time = clock_gettime(clock);
+    Span::from_nanos(u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// CPU time that this thread has used.
+pub(crate) fn thread_time() -> Span {
+    read(ClockId::ThreadCPUTime)
+}
+
+/// For how long this machine has been suspended since it started: one clock goes on meanwhile, the other does not.
+fn suspended() -> Span {
+    let awake = read(ClockId::Monotonic);
+    read(ClockId::Boottime).saturating_sub(awake)
 }
 
 fn rss_bytes() -> Option<u64> {
@@ -215,25 +325,164 @@ pub(crate) fn cpus() -> u32 {
 mod tests {
     use super::*;
 
-    fn untrusted(lag: Distribution, exhausted: u64) -> Vec<String> {
-        // An audit of a second in which this test has hardly used a core.
-        Auditor::start(1_000).finish(Duration::from_secs(1), lag, exhausted, 1).untrusted
+    /// A phase of these samples: what was seen, and how much of it was the generator's delay, in milliseconds.
+    fn phase(phase: Phase, samples: &[(u64, u64)]) -> Delayed {
+        let histogram = || Histogram::<u64>::new_with_bounds(1, 86_400_000_000, 3).unwrap();
+        let mut delayed = Delayed { phase, times: histogram(), undelayed: histogram() };
+        for (seen_ms, delay_ms) in samples {
+            delayed.times.record(seen_ms * 1_000).unwrap();
+            delayed.undelayed.record((seen_ms - delay_ms) * 1_000).unwrap();
+        }
+        delayed
+    }
+
+    fn judged(delayed: &[Delayed], objectives: &[&str], health: Health) -> Vec<String> {
+        let objectives: Vec<Objective> = objectives.iter().map(|text| text.parse().unwrap()).collect();
+        untrusted(&Measured {
+            delayed,
+            objectives: &objectives,
+            lag: &Distribution::default(),
+            health,
+            suspended: Span::ZERO,
+            exhausted: 0,
+        })
+    }
+
+    const FINE: Health = Health {
+        still: Span::from_millis(60),
+        busy: 0.3,
+        busy_worst: 0.9,
+        seen: Span::from_secs(60),
+        cpu: Span::from_secs(18),
+        unwoken: 0,
+        unwoken_longest: Span::ZERO,
+    };
+
+    /// 1,000 samples of 20 to 54 ms, of which so many were delayed by so much.
+    fn requests(late: u64, delay_ms: u64) -> Vec<(u64, u64)> {
+        let sample = |n: u64| {
+            let own = 20 + n * 34 / 1_000;
+            if n % 1_000 >= 1_000 - late { (own + delay_ms, delay_ms) } else { (own, 0) }
+        };
+        (0..1_000).map(sample).collect()
     }
 
     #[test]
-    fn a_generator_that_was_late_or_short_of_ports_says_so() {
-        let lag = |count, p50_us, p99_us| Distribution { count, p50_us, p99_us, ..Distribution::default() };
-        assert!(untrusted(lag(1_000, 100, 20_000), 0).is_empty());
-        assert!(untrusted(lag(1_000, 100, 20_100), 0)[0].contains("99th percentile of the lag is 20.1 ms"));
-        assert!(untrusted(lag(5, 100, 90_000), 0).is_empty(), "one late device of five is no verdict");
-        assert!(untrusted(lag(5, 30_000, 90_000), 0)[0].contains("median"));
-        assert!(untrusted(lag(5, 100, 100), 3)[0].contains("3 connections failed"));
+    fn what_the_generator_adds_is_judged_beside_what_is_shown() {
+        let shown = |samples: &[(u64, u64)], of: Phase| judged(&[phase(of, samples)], &[], FINE);
+        let late = shown(&requests(20, 24), Phase::Register);
+        assert!(late[0].contains("of the p99 of register: 77") && late[0].contains("without it"), "{late:?}");
+        assert!(shown(&requests(5, 24), Phase::Register).is_empty(), "five of a thousand reach no p99");
+        assert!(shown(&requests(500, 4), Phase::Register).is_empty(), "4 ms of 40 are what machines do");
+        assert!(!shown(&requests(1_000, 12), Phase::Register).is_empty(), "but not 12 ms of 37 for every second one");
+        // The same delay of times that are a hundred times as long.
+        let long: Vec<(u64, u64)> = requests(20, 24).iter().map(|(seen, late)| (seen + 5_000, *late)).collect();
+        assert!(shown(&long, Phase::Register).is_empty());
+        assert!(shown(&requests(20, 24)[900..], Phase::Connect).is_empty(), "a handshake is the device's own work");
+        let few: Vec<(u64, u64)> = vec![(90, 80); 9];
+        assert!(shown(&few, Phase::Register).is_empty(), "nine samples have no p50 to speak of");
+    }
+
+    #[test]
+    fn a_stop_of_one_second_in_two_minutes_is_seen_in_what_it_did() {
+        // 2.2 % of the devices were on their way meanwhile: their 99th percentile was 1,105 ms.
+        let own = |n: u64| 400 + n * 713 / 10_000;
+        let stopped = |n: u64| if n % 45 == 0 { (own(n) + 500, 500) } else { (own(n), 0) };
+        let samples: Vec<(u64, u64)> = (0..10_000).map(stopped).collect();
+        let found = judged(&[phase(Phase::TimeToAssigned, &samples)], &[], FINE);
+        assert!(found.len() == 1 && found[0].contains("p99 of time-to-assigned"), "{found:?}");
+    }
+
+    #[test]
+    fn a_delay_that_decides_an_objective_is_too_much_and_another_is_not() {
+        // Two of a thousand were delayed by a stop of 0.2 s: nobody would see it but the one who asks for p99.9.
+        let stop = phase(Phase::Register, &requests(2, 200));
+        let judge = |objective: &str| judged(std::slice::from_ref(&stop), &[objective], FINE);
+        assert!(judge("p99.9(register) < 200ms")[0].contains("decides p99.9(register) < 200ms"));
+        assert!(judge("p99.9(register) < 300ms").is_empty(), "it holds, and would without the delay");
+        assert!(judge("p99.9(register) < 40ms").is_empty(), "it would fail without the delay too");
+        assert!(judge("p99(register) < 200ms").is_empty(), "it does not reach that percentile");
+        assert!(judge("p99.9(poll) < 200ms").is_empty(), "nothing was measured");
+    }
+
+    #[test]
+    fn a_thread_that_is_busy_is_judged_by_what_it_does_to_the_times() {
+        let busy = Health { busy: 0.85, ..FINE };
+        let mut samples = vec![(3, 2); 100];
+        samples.extend([(9, 8); 10]);
+        let inflated = [phase(Phase::Register, &samples)];
+        assert!(judged(&inflated, &[], FINE).is_empty());
+        let found = judged(&inflated, &[], busy);
+        assert!(found[0].contains("p50 of register") && found[0].contains("85 % of a core"), "{found:?}");
+        assert!(judged(&[phase(Phase::Register, &[(3, 0); 100])], &[], busy).is_empty(), "nobody was delayed");
+        assert!(judged(&[], &[], Health { busy: 0.97, ..FINE })[0].contains("97 % of its core"));
+        assert!(judged(&[], &[], Health { busy: 0.97, seen: Span::from_secs(2), ..FINE }).is_empty());
+    }
+
+    #[test]
+    fn a_generator_that_stood_still_or_never_started_devices_says_so() {
+        let health = |change: fn(&mut Health)| {
+            let mut health = FINE;
+            change(&mut health);
+            judged(&[], &[], health)
+        };
+        assert!(health(|_| {}).is_empty());
+        assert!(health(|health| health.still = Span::from_millis(1_490))[0].contains("stood still for 1.4"));
+        let unwoken = health(|health| (health.unwoken, health.unwoken_longest) = (12, Span::from_secs(2)));
+        assert!(unwoken[0].contains("12 devices were never started"), "{unwoken:?}");
+        assert!(health(|health| (health.unwoken, health.unwoken_longest) = (1, Span::from_millis(20))).is_empty());
+        let with = |suspended, exhausted, p99_us| {
+            let lag = Distribution { count: 100, p99_us, ..Distribution::default() };
+            untrusted(&Measured { delayed: &[], objectives: &[], lag: &lag, health: FINE, suspended, exhausted })
+        };
+        assert!(with(Span::from_secs(30), 0, 0)[0].contains("suspended for 30s"));
+        assert!(with(Span::ZERO, 3, 0)[0].contains("3 connections failed"));
+        assert!(with(Span::ZERO, 0, 400_000)[0].contains("lag is 400ms"));
+        assert!(with(Span::from_millis(1), 0, 19_900).is_empty());
+    }
+
+    /// The percentile of some times by counting: the smallest that so many percent do not exceed.
+    fn counted(times: impl Iterator<Item = u64>, percent: u64) -> u64 {
+        let mut times: Vec<u64> = times.collect();
+        times.sort_unstable();
+        let rank = (times.len() as u64 * percent).div_ceil(100).max(1);
+        times[rank as usize - 1]
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn an_objective_is_undecided_where_sorted_samples_say_so(
+            samples in proptest::collection::vec((1..400u64, 0..300u64), 1..300), bound in 1..700u64
+        ) {
+            let samples: Vec<(u64, u64)> = samples.into_iter().map(|(own, delay)| (own + delay, delay)).collect();
+            let seen = counted(samples.iter().map(|(seen, _)| *seen), 90);
+            let own = counted(samples.iter().map(|(seen, delay)| seen - delay), 90);
+            // The histogram is exact to a thousandth.
+            let far = |value: u64| value.abs_diff(bound) > 2;
+            proptest::prop_assume!(far(seen) && far(own));
+            let objective: Objective = format!("p90(register) < {bound}ms").parse().unwrap();
+            let found = decides(&objective, &[phase(Phase::Register, &samples)]);
+            proptest::prop_assert_eq!(found.is_some(), (seen < bound) != (own < bound));
+        }
+
+        #[test]
+        fn a_run_that_nothing_delayed_is_trusted(
+            samples in proptest::collection::vec(1..400_000u64, 1..300), bound in 1..700_000u64, busy in 0.0..0.95f64
+        ) {
+            let samples: Vec<(u64, u64)> = samples.into_iter().map(|own| (own, 0)).collect();
+            let objective = format!("p99(register) < {bound}ms");
+            let health = Health { busy, ..FINE };
+            let found = judged(&[phase(Phase::Register, &samples)], &[&*objective], health);
+            proptest::prop_assert!(found.is_empty(), "{found:?}");
+        }
     }
 
     #[test]
     fn the_process_is_measured() {
         let used = usage();
         assert!(used.rss_bytes > 1 << 20 && used.descriptors > 2);
+        let before = suspended();
+        assert!(thread_time() > Span::ZERO && suspended().saturating_sub(before) < SUSPENDED_MAX);
         assert!(available_memory_bytes().is_some_and(|bytes| bytes > 1 << 20));
         assert!(ephemeral_ports().is_some_and(|ports| ports > 1_000));
     }

@@ -1,10 +1,10 @@
 //! From a name to a stream: name resolution, TCP, TLS, each timed and each failure told apart.
 
+mod dial;
 mod fault;
 mod key;
 mod weather;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use fleetstorm_model::outcome::Fault;
@@ -12,28 +12,20 @@ use fleetstorm_model::scenario::TlsVersions;
 use fleetstorm_model::time::Span;
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use rustls::{ClientConfig, RootCertStore};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::aside::Aside;
 use crate::clock::Clock;
 use crate::drive::Connect;
+use crate::governor::{Brake, Halt};
 use crate::plugins::DeviceIdentity;
 use crate::record::ConnectTimes;
 
+pub(crate) use dial::{Astray, Dial};
 pub(crate) use fault::{of_handshake as fault_when_connecting, of_request as fault_under_request};
 pub(crate) use weather::{Weather, Weathered};
-
-/// Where to dial and whom to expect there.
-#[derive(Clone, Debug)]
-pub(crate) struct Dial {
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    pub(crate) server_name: ServerName<'static>,
-    /// Known where the host is an address.
-    pub(crate) address: Option<SocketAddr>,
-}
 
 /// A target's address cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +36,9 @@ pub enum AddressError {
     /// Plain HTTP was asked for.
     #[error("`{0}`: DPS speaks HTTPS only; write https://")]
     Plain(String),
+    /// It is the address of no machine.
+    #[error("`{0}` is the address of no machine: write 127.0.0.1 for this one")]
+    Unspecified(String),
     /// The CA file holds no certificate.
     #[error("`{0}` holds no certificate in PEM")]
     NoCertificate(String),
@@ -53,67 +48,6 @@ pub enum AddressError {
     /// TLS cannot be set up.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
-}
-
-impl Dial {
-    /// Reads `https://host:port`, with 443 as the default port.
-    pub(crate) fn read(address: &str, server_name: Option<&str>) -> Result<Self, AddressError> {
-        let malformed = || AddressError::Malformed(address.to_owned());
-        let rest = match address.split_once("://") {
-            Some(("https", rest)) => rest,
-            Some(_) => return Err(AddressError::Plain(address.to_owned())),
-            None => address,
-        };
-        let rest = rest.trim_end_matches('/');
-        let authority: http::uri::Authority = rest.parse().map_err(|_| malformed())?;
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-        if host.is_empty() {
-            return Err(malformed());
-        }
-        let port = match authority.port() {
-            Some(port) => port.as_u16(),
-            None if rest.contains(':') && !rest.starts_with('[') => return Err(malformed()),
-            None => 443,
-        };
-        let name = server_name.unwrap_or(&host).to_owned();
-        Ok(Self {
-            server_name: ServerName::try_from(name).map_err(|_| malformed())?,
-            address: host.parse().ok().map(|ip| SocketAddr::new(ip, port)),
-            host,
-            port,
-        })
-    }
-
-    /// The same target at another port.
-    pub(crate) fn at_port(&self, port: u16) -> Self {
-        let address = self.address.map(|address| SocketAddr::new(address.ip(), port));
-        Self { port, address, ..self.clone() }
-    }
-
-    /// Whether the target is this machine.
-    pub(crate) fn is_loopback(&self) -> bool {
-        match self.address {
-            Some(address) => address.ip().is_loopback(),
-            None => self.host.eq_ignore_ascii_case("localhost"),
-        }
-    }
-
-    /// How many of this machine's addresses connections are made from.
-    ///
-    /// Only loopback has more than one that is surely ours, and needs it: one address has some 28,000 ports, and a
-    /// closed connection holds its own for a minute.
-    pub(crate) fn sources(&self) -> u32 {
-        match self.address {
-            Some(address) if address.is_ipv4() && address.ip().is_loopback() => 250,
-            _ => 1,
-        }
-    }
-
-    /// The `Host` header.
-    pub(crate) fn host_header(&self) -> String {
-        let name = self.server_name.to_str();
-        if self.port == 443 { name.into_owned() } else { format!("{name}:{}", self.port) }
-    }
 }
 
 /// Which servers to trust.
@@ -179,11 +113,19 @@ pub(crate) struct TlsDialler {
     /// Counts connections, which take the sources in turn.
     turn: std::rc::Rc<std::cell::Cell<u32>>,
     hubs: Option<Arc<Dial>>,
+    /// What is pulled when a name leads where nobody has said that it may.
+    brake: Option<Brake>,
 }
 
 impl TlsDialler {
     pub(crate) fn new(dial: Arc<Dial>, config: Arc<ClientConfig>, clock: Clock, certificates: bool) -> Self {
-        Self { dial, config, clock, certificates, aside: None, turn: std::rc::Rc::default(), hubs: None }
+        let turn = std::rc::Rc::default();
+        Self { dial, config, clock, certificates, aside: None, turn, hubs: None, brake: None }
+    }
+
+    /// The same, which stops a run whose target's name begins to lead elsewhere.
+    pub(crate) fn stopping(self, brake: Brake) -> Self {
+        Self { brake: Some(brake), ..self }
     }
 
     /// The same, with handshakes that may wait for hardware beside the event loop.
@@ -191,20 +133,25 @@ impl TlsDialler {
         Self { aside: Some(aside), ..self }
     }
 
-    async fn tcp(&self, dial: &Dial, address: SocketAddr) -> Result<TcpStream, Fault> {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
-        let socket = socket.map_err(|error| fault::of_socket(&error))?;
+    /// The one of our addresses from which the next connection is made, if it is not left to the system.
+    fn source(&self, dial: &Dial) -> Option<std::net::Ipv4Addr> {
         let sources = dial.sources();
-        if sources > 1 {
-            let turn = self.turn.get();
-            self.turn.set(turn.wrapping_add(1));
-            let source = std::net::Ipv4Addr::new(127, 0, 0, (turn % sources + 1) as u8);
-            socket.bind(SocketAddr::from((source, 0))).map_err(|error| fault::of_socket(&error))?;
+        if sources <= 1 {
+            return None;
         }
-        let stream = socket.connect(address).await.map_err(|error| fault::of_socket(&error))?;
-        // A device's requests are small; waiting to fill a packet would be measured as the service's time.
-        let _ = stream.set_nodelay(true);
-        Ok(stream)
+        let turn = self.turn.get();
+        self.turn.set(turn.wrapping_add(1));
+        Some(std::net::Ipv4Addr::new(127, 0, 0, (turn % sources + 1) as u8))
+    }
+
+    fn astray(&self, dial: &Dial, astray: &Astray) -> Fault {
+        if *astray == Astray::Unknown {
+            return Fault::Dns;
+        }
+        if let Some(brake) = &self.brake {
+            brake.pull(Halt::Ceiling(format!("no consent: {}", astray.told(&dial.host))));
+        }
+        Fault::Unreachable
     }
 }
 
@@ -239,20 +186,19 @@ impl TlsDialler {
             mark = now;
             took
         };
-        let address = match dial.address {
-            Some(address) => address,
-            None => match tokio::net::lookup_host((&*dial.host, dial.port)).await.map(|mut all| all.next()) {
-                Ok(Some(address)) => {
-                    times.dns = Some(lap());
-                    address
-                }
-                Ok(None) | Err(_) => return (Err(Fault::Dns), times),
-            },
+        let allowed = match dial.resolve().await {
+            Ok(allowed) => allowed,
+            Err(astray) => return (Err(self.astray(dial, &astray)), times),
         };
-        let stream = match self.tcp(dial, address).await {
+        if dial.address.is_none() {
+            times.dns = Some(lap());
+        }
+        let stream = match allowed.connect(self.source(dial)).await {
             Ok(stream) => stream,
-            Err(fault) => return (Err(fault), times),
+            Err(error) => return (Err(fault::of_socket(&error)), times),
         };
+        // A device's requests are small; waiting to fill a packet would be measured as the service's time.
+        let _ = stream.set_nodelay(true);
         times.tcp = Some(lap());
         match self.handshake(stream, server_name, identity.filter(|_| self.certificates)).await {
             Ok(stream) => {
@@ -309,25 +255,5 @@ impl Connect for TlsDialler {
         let name = ServerName::try_from(hub.to_owned()).map_err(|_| Fault::Dns)?;
         let dial = self.hubs.as_ref().ok_or(Fault::Unreachable)?;
         self.open(dial, name, Some(identity), weather).await.0
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_are_read_with_their_defaults() {
-        let dial = Dial::read("https://127.0.0.1:8443", None).unwrap();
-        assert_eq!((dial.port, dial.is_loopback(), &*dial.host_header()), (8443, true, "127.0.0.1:8443"));
-        let dial = Dial::read("https://global.azure-devices-provisioning.net", None).unwrap();
-        assert_eq!((dial.port, dial.address, dial.is_loopback()), (443, None, false));
-        let dial = Dial::read("https://127.0.0.2/", Some("global.azure-devices-provisioning.net")).unwrap();
-        assert_eq!(dial.host_header(), "global.azure-devices-provisioning.net");
-        assert!(Dial::read("https://[::1]:443", None).unwrap().is_loopback());
-        assert!(matches!(Dial::read("http://127.0.0.1", None), Err(AddressError::Plain(_))));
-        for wrong in ["https://", "https://a b", "https://host:port", "https://host:99999"] {
-            assert!(matches!(Dial::read(wrong, None), Err(AddressError::Malformed(_))), "{wrong}");
-        }
     }
 }

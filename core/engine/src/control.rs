@@ -3,14 +3,17 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::gauges::{Gauges, Snapshot};
-use crate::governor::{Brake, Halt};
+use crate::governor::{Allowance, Brake, Halt};
 
-/// Watches and stops a run from another thread. Clones are of the same run; each run needs its own.
+/// Watches and stops a run from another thread. Clones are of the same run; each run needs its own, and those of one command
+/// are [made of each other](Control::another).
 #[derive(Clone)]
 pub struct Control {
     pub(crate) brake: Brake,
     gauges: Arc<OnceLock<Vec<Arc<Gauges>>>>,
     stages: Arc<Mutex<Stages>>,
+    /// What the command's runs may send, and have sent, under a consent.
+    pub(crate) allowance: Allowance,
 }
 
 /// What belongs to a run and ends by itself: the look before it and the one after it.
@@ -22,11 +25,21 @@ struct Stages {
 
 impl Default for Control {
     fn default() -> Self {
-        Self { brake: Brake::new(), gauges: Arc::default(), stages: Arc::default() }
+        Self {
+            brake: Brake::new(),
+            gauges: Arc::default(),
+            stages: Arc::default(),
+            allowance: Allowance::new(),
+        }
     }
 }
 
 impl Control {
+    /// A control for another run of the same command: what a consent allows, it allows all of them together.
+    pub fn another(&self) -> Self {
+        Self { allowance: self.allowance.clone(), ..Self::default() }
+    }
+
     /// Stops the run; it ends with a record of what happened until now.
     pub fn interrupt(&self) {
         self.brake.pull(Halt::Interrupted);
@@ -39,7 +52,7 @@ impl Control {
 
     /// A control for a part of the run that ends by itself, and at once when the run is interrupted.
     pub(crate) fn stage(&self) -> Self {
-        let stage = Self::default();
+        let stage = self.another();
         let mut stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
         if stages.interrupted {
             stage.brake.pull(Halt::Interrupted);

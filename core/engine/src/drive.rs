@@ -21,6 +21,7 @@ use fleetstorm_model::device::{
 use fleetstorm_model::outcome::Fault;
 use fleetstorm_model::protocol::{Operation, OperationId, Reply};
 use fleetstorm_model::random::{Purpose, Seed};
+use fleetstorm_model::scenario::Transport;
 use fleetstorm_model::time::{Moment, Span};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
@@ -33,7 +34,7 @@ use crate::connect::Weather;
 use crate::deadline::Deadline;
 use crate::exchange::hub::HubLink;
 use crate::exchange::{Caller, Carrier, Link};
-use crate::governor::{Governor, Halt};
+use crate::governor::{Governor, Halt, Leaving};
 use crate::plugins::{AttestationFailed, DeviceIdentity, Retry, Session};
 use crate::record::{ConnectTimes, Recorder};
 
@@ -138,6 +139,7 @@ pub(crate) async fn drive_all<C: Connect + 'static>(
             biased;
             () = shard.alarms.at(next.unwrap_or(Moment::FAR)), if next.is_some() => {
                 let Some((local, member)) = order.next() else { continue };
+                shard.recorder.borrow_mut().dispatched();
                 let boot = member.arrival;
                 let Some(places) = &places else {
                     tasks.spawn_local(one(Rc::clone(&shard), local, member, None, None, boot));
@@ -328,6 +330,8 @@ struct Around<'a, C> {
     device_id: Option<Box<str>>,
     session: Session,
     draws: u32,
+    /// Whether the next request goes with the connection that was made for it.
+    along: bool,
 }
 
 /// How a device ended.
@@ -389,6 +393,7 @@ impl<'a, C: Connect> Driven<'a, C> {
                 device_id: None,
                 session: cohort.retry.session(),
                 draws: 0,
+                along: false,
             },
         }
     }
@@ -400,7 +405,7 @@ impl<'a, C: Connect> Driven<'a, C> {
         {
             let mut recorder = shard.recorder.borrow_mut();
             recorder.booted(self.around.local, now);
-            recorder.lagged(now.since(arrival));
+            recorder.lagged(self.around.local, now.since(arrival));
         }
         let mut action = self.step(LifeInput::Dps(Input::Boot { intended: arrival }));
         loop {
@@ -536,6 +541,9 @@ impl<'a, C: Connect> Driven<'a, C> {
     async fn connect(&mut self, credential: Credential) -> Event {
         self.wire.hang_up();
         let (shard, cohort) = (self.around.shard, self.around.cohort);
+        self.around.leave().await;
+        // Over MQTT and AMQP a device proves itself to the service before its first request.
+        self.around.along = cohort.carrier.transport == Transport::Https;
         self.wire.connections = self.wire.connections.wrapping_add(1);
         let verdict = shard.chaos.as_ref().map(|chaos| chaos.connect(&self.occasion(None)));
         let verdict = verdict.unwrap_or_default();
@@ -733,10 +741,10 @@ impl<'a, C: Connect> Driven<'a, C> {
         }
         let now = shard.clock.now();
         let mut recorder = shard.recorder.borrow_mut();
-        recorder.lagged(now.since(at));
         if parked {
             recorder.woke(self.around.local, now);
         }
+        recorder.lagged(self.around.local, now.since(at));
         Event::Alarm
     }
 }
@@ -778,7 +786,9 @@ impl<C> Host for Around<'_, C> {
     }
 
     fn permit(&mut self, now: Moment, operation: Operation) -> bool {
-        self.shard.governor.permit(now, operation)
+        let along = std::mem::take(&mut self.along);
+        let leaving = if along { Leaving::Along(operation) } else { Leaving::Request(operation) };
+        self.shard.governor.permit(now, self.index, leaving)
     }
 
     fn observe(&mut self, now: Moment, observation: Observation<'_>) {
@@ -790,6 +800,13 @@ impl<C> Host for Around<'_, C> {
 }
 
 impl<C> Around<'_, C> {
+    /// Returns if a connection may be made; if not, the run is being stopped, and this device with it.
+    async fn leave(&self) {
+        if !self.shard.governor.permit(self.shard.clock.now(), self.index, Leaving::Connection) {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// What faults make of the device's own decision.
     fn deciding(&self, attempt: &Attempt) -> Deciding {
         let occasion = || Occasion::of(attempt.now, self.index, Some(attempt.operation));

@@ -10,10 +10,10 @@ mod want;
 
 use std::path::Path;
 
-use fleetstorm_model::scenario::{SecretSource, TargetKind, UtcTime};
+use fleetstorm_model::scenario::{Consent, SecretSource, UtcTime};
 use fleetstorm_model::time::{Moment, Span};
 
-use crate::plan::Plan;
+use crate::connect::Dial;
 use crate::{RunError, live};
 use api::{Answer, Api};
 use ledger::{Entry, Ledger, State};
@@ -40,6 +40,33 @@ pub struct Operator {
     pub key: Key,
     /// Operations a second that the service allows.
     pub operations_per_s: f64,
+    /// Permission to touch a service that is not this machine.
+    pub consent: Option<Consent>,
+}
+
+impl Operator {
+    /// Where the service is, if it may be touched now.
+    fn dial(&self) -> Result<Dial, RunError> {
+        let dial = Dial::read(&self.address, None)?;
+        if dial.is_loopback() {
+            return Ok(dial);
+        }
+        let Some(consent) = &self.consent else { return Err(RunError::NoConsent { host: dial.host }) };
+        let hosts = [Some(&consent.host), consent.enrollment_host.as_ref()];
+        if !hosts.into_iter().flatten().any(|host| dial.is_at(host)) {
+            let consented = consent.enrollment_host.as_ref().unwrap_or(&consent.host).clone();
+            return Err(RunError::OtherConsent { host: dial.host, consented });
+        }
+        let unix_ns = live::calendar().unix_nanos(Moment::START);
+        live::lasting(consent, UtcTime { unix_ns })?;
+        Ok(dial.named())
+    }
+
+    /// Operations a second that are made: not the whole of the service's quota, and not more than the consent's.
+    fn pace(&self) -> f64 {
+        let consented = self.consent.as_ref().map_or(f64::INFINITY, |consent| consent.max_rate.per_second());
+        (self.operations_per_s * SHARE).min(consented)
+    }
 }
 
 /// Where the operator's key is.
@@ -121,25 +148,18 @@ impl EnrollError {
     }
 }
 
-/// Checks that enrolling a scenario's fleet at an address is allowed.
+/// Checks that so many enrollments may be made at the operator's service.
 ///
 /// # Errors
-/// The address is not this machine and the scenario has no consent, or one for fewer devices, or one that has ended.
-pub fn permitted(plan: &Plan, operator: &Operator, wanted: usize) -> Result<(), RunError> {
-    let dial = crate::connect::Dial::read(&operator.address, None)?;
-    if dial.is_loopback() && plan.scenario.target.kind != TargetKind::Dps {
-        return Ok(());
-    }
-    match &plan.scenario.target.consent {
-        None => Err(RunError::NoConsent { host: dial.host }),
-        Some(consent) if wanted > consent.max_devices as usize => Err(RunError::Preflight(format!(
-            "{wanted} enrollments, and consent for {}: shrink the fleet, or ask for more",
-            consent.max_devices
-        ))),
-        Some(consent) => {
-            let unix_ns = crate::live::calendar().unix_nanos(Moment::START);
-            crate::live::lasting(consent, UtcTime { unix_ns })
+/// The service is not this machine and there is no consent for its host, or one for fewer devices, or one that has ended.
+pub fn permitted(operator: &Operator, wanted: usize) -> Result<(), RunError> {
+    let dial = operator.dial()?;
+    match &operator.consent {
+        Some(consent) if !dial.is_loopback() && wanted > consent.max_devices as usize => {
+            let ceiling = format!("max_devices = {} before {wanted} enrollments", consent.max_devices);
+            Err(RunError::Ceiling { ceiling })
         }
+        _ => Ok(()),
     }
 }
 
@@ -298,7 +318,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, RunError> {
 
 /// Time between two operations.
 fn interval(operations_per_s: f64) -> Span {
-    Span::from_secs_f64(1.0 / (operations_per_s * SHARE).max(1e-3))
+    Span::from_secs_f64(1.0 / operations_per_s.max(1e-6))
 }
 
 /// Seconds since the Unix epoch.

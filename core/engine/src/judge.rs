@@ -237,6 +237,7 @@ mod tests {
                 exhausted: 0,
                 shards: 1,
                 untrusted: vec!["late".to_owned()],
+                ..Audit::default()
             });
         }),
         ("a plugin failed", 1, |record| record.totals.plugin_faults = 1),

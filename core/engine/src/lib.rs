@@ -89,8 +89,20 @@ pub enum RunError {
         /// The target's host.
         host: String,
     },
+    /// A host without consent whose name leads to another machine, or that does not resolve to this one.
+    #[error("{what}: name the host in [target.consent] with ceilings, or write 127.0.0.1")]
+    Astray {
+        /// Where it leads.
+        what: String,
+    },
+    /// A safety ceiling of the consent.
+    #[error("stopped at the consent's ceiling {ceiling}: it holds for all runs of a command together; ask for more, or for less")]
+    Ceiling {
+        /// The ceiling.
+        ceiling: String,
+    },
     /// Consent for another host.
-    #[error("the consent is for `{consented}` and the target is `{host}`")]
+    #[error("the consent is for `{consented}` and what would be touched is `{host}`")]
     OtherConsent {
         /// The target's host.
         host: String,
@@ -157,11 +169,13 @@ impl RunError {
             | Self::Profile(_)
             | Self::Address(_)
             | Self::NoConsent { .. }
+            | Self::Astray { .. }
             | Self::Livelock { .. }
             | Self::ConsentExpires { .. }
             | Self::OtherConsent { .. } => 2,
             Self::Mock(MockError::Service(_) | MockError::Resolve(_)) => 2,
             Self::Mock(_) | Self::Preflight(_) | Self::Unreachable { .. } | Self::Unsteady { .. } => 14,
+            Self::Ceiling { .. } => 15,
             Self::Identity(_) | Self::Driver(_) => 1,
         }
     }

@@ -6,7 +6,6 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -24,12 +23,12 @@ use crate::chaos::canary::{self, Met};
 use crate::chaos::netem::{self, Netem};
 use crate::chaos::{Guards, ShardChaos, steady};
 use crate::clock::{Alarms, Clock};
-use crate::connect::{Dial, TlsDialler, Trust, client_config};
+use crate::connect::{Astray, Dial, TlsDialler, Trust, client_config};
 use crate::control::Control;
 use crate::drive::{Cohort, HubNames, Member, Shard, drive_all};
 use crate::exchange::Carrier;
 use crate::gauges::{Gauges, Snapshot};
-use crate::governor::{Brake, Ceilings, Governor, Halt};
+use crate::governor::{Brake, Ceilings, Governor, Halt, Leaving};
 use crate::identity::ServerIdentity;
 use crate::mock::{MockOptions, RunningMock, endorsement_key, enrol, resolve};
 use crate::plan::Plan;
@@ -90,10 +89,10 @@ fn run_here(
     for dial in doors.used(&plan) {
         enough_ports(&plan, dial)?;
     }
-    let ceilings = consent(&plan, &doors.https)?;
+    let ceilings = ceilings(&plan)?;
     if !embedded {
         for dial in doors.used(&plan) {
-            reach(dial, &trust)?;
+            reach(dial, &trust, ceilings.as_ref(), control)?;
         }
     }
 
@@ -108,14 +107,13 @@ fn run_here(
     }
     let gauges: Vec<Arc<Gauges>> = (0..shards).map(|_| Arc::default()).collect();
     let rest = Rest::new(u64::from(plan.scenario.fleet.devices), control.brake.clone());
-    let sent = Arc::new(AtomicU64::new(0));
     let clock = mock.as_ref().map_or_else(Clock::start, |(_, clock)| *clock);
     // A mock that was started before the identities were made has an older clock: boots count from here.
     let offset = clock.now().since(Moment::START);
     if let Some(timeline) = &plan.chaos {
         timeline.service_clock_is_ahead(offset);
     }
-    let mut auditor = Auditor::start(shards + u32::from(embedded));
+    let mut auditor = Auditor::start();
     let started_unix_ns = plan.calendar.unix_nanos(clock.now());
     let clock = clock.later(offset);
     control.show(gauges.clone());
@@ -133,6 +131,7 @@ fn run_here(
                 rest.clone(),
             )
             .with_lives(plan.living())
+            .with_pulse()
             .watching(plan.watch(members.iter().map(|member| member.index)));
             let work = ShardWork {
                 plan: &plan,
@@ -140,7 +139,7 @@ fn run_here(
                 configs: &configs,
                 doors: &doors,
                 clock,
-                governor: Governor::new(ceilings.as_ref(), &sent, shards, control.brake.clone()),
+                governor: control.allowance.governor(ceilings.as_ref(), clock, control.brake.clone()),
                 brake: control.brake.clone(),
                 end: Moment::START + plan.scenario.horizon.0,
             };
@@ -181,7 +180,7 @@ fn run_here(
                         let counts = Snapshot::of(gauges.iter().map(|gauges| &**gauges));
                         guards.look(clock.now(), counts, &control.brake);
                     }
-                    auditor.sample(Duration::from_nanos(clock.now().as_nanos()));
+                    auditor.sample();
                 }
                 Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(()),
             }
@@ -197,12 +196,7 @@ fn run_here(
 
     let findings = Findings::of(recorders, now);
     let halt = control.brake.held().unwrap_or(Halt::Settled);
-    let audit = auditor.finish(
-        Duration::from_nanos(now.as_nanos()),
-        findings.send_lag.clone(),
-        findings.exhausted,
-        shards,
-    );
+    let audit = auditor.finish(&findings, &plan.scenario.parsed_objectives(), shards);
     let mut mock = mock.map(|(mock, _)| mock);
     let books = mock.as_mut().map(RunningMock::close_books).unwrap_or_default();
     let residue = match &plan.canaries {
@@ -291,7 +285,7 @@ fn visit(
         configs: &configs(plan, trust)?,
         doors,
         clock,
-        governor: Governor::new(None, &Arc::new(AtomicU64::new(0)), 1, brake.clone()),
+        governor: Governor::unlimited(brake.clone()),
         brake,
         end: from + patience,
     };
@@ -344,7 +338,8 @@ impl ShardWork<'_> {
                     planned.certificates,
                 )
                 .with_hubs(Arc::clone(&self.doors.mqtt))
-                .signing_aside(aside.clone()),
+                .signing_aside(aside.clone())
+                .stopping(self.brake.clone()),
                 id_scope: Arc::clone(&self.plan.id_scope),
                 carrier: Carrier {
                     transport: cohort.transport,
@@ -366,9 +361,13 @@ impl ShardWork<'_> {
             aside: Some(aside),
         });
         let horizon = self.end;
+        let mut arrivals: Vec<Moment> = members.iter().map(|member| member.arrival).collect();
+        arrivals.sort_unstable();
+        let beats = beats(Rc::clone(&shard));
         let limit = self.plan.scenario.fleet.max_concurrent.map(|limit| limit as usize);
         local.block_on(&runtime, async {
             let ringer = tokio::task::spawn_local(ringer);
+            let beats = tokio::task::spawn_local(beats);
             tokio::select! {
                 biased;
                 () = self.brake.pulled() => {}
@@ -378,7 +377,14 @@ impl ShardWork<'_> {
             // Others may still be on their way when this shard's devices have all ended.
             self.brake.pulled().await;
             ringer.abort();
+            beats.abort();
         });
+        {
+            // What the loop was behind when the run ended no beat has told.
+            let (now, mut recorder) = (self.clock.now(), shard.recorder.borrow_mut());
+            recorder.beat(now, audit::thread_time());
+            recorder.ends(&arrivals, now);
+        }
         drop(local);
         // Hardware that never answers must not keep the run from ending.
         runtime.shutdown_background();
@@ -386,6 +392,14 @@ impl ShardWork<'_> {
             Ok(shard) => Ok(shard.recorder.into_inner()),
             Err(_) => Err(RunError::Driver("a device outlived its shard".to_owned())),
         }
+    }
+}
+
+/// Says, for as long as it is polled, when a shard's loop comes round.
+async fn beats<C>(shard: Rc<Shard<C>>) {
+    loop {
+        let next = shard.recorder.borrow_mut().beat(shard.clock.now(), audit::thread_time());
+        shard.alarms.at(next).await;
     }
 }
 
@@ -471,6 +485,7 @@ fn target(plan: &Plan) -> Result<Targeted, RunError> {
     }
     let global = "https://global.azure-devices-provisioning.net";
     let dial = Dial::read(target.address.as_deref().unwrap_or(global), target.server_name.as_deref())?;
+    let dial = consented(target, dial)?;
     let trust = match &target.ca_file {
         Some(name) => Trust::Ca { name: name.clone(), pem: crate::mock_file(name)? },
         None => Trust::System,
@@ -483,24 +498,33 @@ fn needs_mqtt(cohort: &scenario::Cohort) -> bool {
     cohort.transport == Transport::Mqtt || cohort.life.is_some()
 }
 
-/// Nothing leaves this machine without consent, and nothing past its ceilings.
-fn consent(plan: &Plan, dial: &Dial) -> Result<Option<Ceilings>, RunError> {
-    let Some(consent) = &plan.scenario.target.consent else {
-        if dial.is_loopback() && plan.scenario.target.kind != TargetKind::Dps {
-            return Ok(None);
+/// The target with the consent to touch it, if it needs one: nothing leaves this machine without.
+fn consented(target: &scenario::Target, dial: Dial) -> Result<Dial, RunError> {
+    let Some(consent) = &target.consent else {
+        if dial.is_loopback() && target.kind != TargetKind::Dps {
+            return Ok(dial);
         }
-        return Err(RunError::NoConsent { host: dial.host.clone() });
+        return Err(RunError::NoConsent { host: dial.host });
     };
-    if !consent.host.eq_ignore_ascii_case(&dial.host) {
-        return Err(RunError::OtherConsent { host: dial.host.clone(), consented: consent.host.clone() });
+    if !dial.is_at(&consent.host) {
+        return Err(RunError::OtherConsent { host: dial.host, consented: consent.host.clone() });
     }
+    Ok(dial.named())
+}
+
+/// What the consent allows, if there is one, and it lasts as long as the run could.
+fn ceilings(plan: &Plan) -> Result<Option<Ceilings>, RunError> {
+    let Some(consent) = plan.scenario.target.consent.as_ref().filter(|_| plan.scenario.target.kind != TargetKind::Mock)
+    else {
+        return Ok(None);
+    };
     let until = plan.calendar.unix_nanos(Moment::START + plan.scenario.horizon.0);
     lasting(consent, UtcTime { unix_ns: until })?;
-    Ok(Some(Ceilings {
-        registrations: consent.max_registrations,
-        rate_per_s: consent.max_rate.per_second(),
-        burst: consent.max_rate.count.max(1.0),
-    }))
+    if plan.scenario.fleet.devices > consent.max_devices {
+        let ceiling = format!("max_devices = {} before a fleet of {}", consent.max_devices, plan.scenario.fleet.devices);
+        return Err(RunError::Ceiling { ceiling });
+    }
+    Ok(Some(Ceilings::of(consent)))
 }
 
 /// Whether a consent holds until this moment.
@@ -576,14 +600,32 @@ fn enough_ports(plan: &Plan, dial: &Dial) -> Result<(), RunError> {
 }
 
 /// One connection without a request, so that a wrong address fails before a fleet is let loose on it.
-fn reach(dial: &Arc<Dial>, trust: &Trust) -> Result<(), RunError> {
+fn reach(
+    dial: &Arc<Dial>,
+    trust: &Trust,
+    ceilings: Option<&Ceilings>,
+    control: &Control,
+) -> Result<(), RunError> {
+    let (clock, brake) = (Clock::start(), Brake::new());
+    let governor = control.allowance.governor(ceilings, clock, brake.clone());
+    // The first device of the fleet may be here once more.
+    if !governor.permit(clock.now(), 0, Leaving::Connection)
+        && let Some(Halt::Ceiling(ceiling)) = brake.held()
+    {
+        return Err(RunError::Ceiling { ceiling });
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| RunError::Driver(error.to_string()))?;
     let config = Arc::new(client_config(trust, fleetstorm_model::scenario::TlsVersions::Any, false)?);
+    match runtime.block_on(dial.resolve()) {
+        // That a name has no address is said below, as other ways to be out of reach.
+        Ok(_) | Err(Astray::Unknown) => {}
+        Err(astray) => return Err(RunError::Astray { what: astray.told(&dial.host) }),
+    }
     let fault = runtime.block_on(async {
-        let dialler = TlsDialler::new(Arc::clone(dial), config, Clock::start(), false);
+        let dialler = TlsDialler::new(Arc::clone(dial), config, clock, false);
         match tokio::time::timeout(Duration::from_secs(10), dialler.probe()).await {
             Ok(Ok(())) => None,
             Ok(Err(fault)) => Some(fault),

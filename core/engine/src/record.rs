@@ -12,6 +12,7 @@ mod herd;
 mod latency;
 mod life;
 mod matrix;
+mod pulse;
 mod series;
 mod summary;
 mod watch;
@@ -31,8 +32,10 @@ use flow::{Flow, Passage, Passed};
 use heat::Heats;
 use herd::Retries;
 use latency::Latencies;
-pub(crate) use latency::{Ending, Phase};
+pub(crate) use latency::{Delayed, Ending, Phase};
 use life::Lives;
+use pulse::Pulse;
+pub(crate) use pulse::{BEAT, Health};
 use series::Timeline;
 pub(crate) use summary::Findings;
 pub(crate) use watch::Watch;
@@ -110,6 +113,11 @@ pub(crate) struct Recorder {
     /// Attempts of assigned devices: attempts to devices.
     attempts: BTreeMap<u64, u64>,
     retry_after: RetryAfterUse,
+    /// How late the shard's event loop runs, where it can be late.
+    pulse: Option<Box<Pulse>>,
+    dispatched: usize,
+    /// Devices that were never started, and the longest time for which one was due.
+    unwoken: (u64, Span),
     exhausted: u64,
     held_back: u64,
     held_back_longest: Span,
@@ -219,6 +227,9 @@ impl Recorder {
             watch: Watch::nobody(),
             attempts: BTreeMap::new(),
             retry_after: RetryAfterUse::default(),
+            pulse: None,
+            dispatched: 0,
+            unwoken: (0, Span::ZERO),
             exhausted: 0,
             held_back: 0,
             held_back_longest: Span::ZERO,
@@ -234,6 +245,43 @@ impl Recorder {
             self.lives = Some((living, Box::new(Lives::new(self.devices.len()))));
         }
         self
+    }
+
+    /// The same recorder of a loop that can be late, and that says when it comes [round](Self::beat).
+    pub(crate) fn with_pulse(mut self) -> Self {
+        self.pulse = Some(Box::new(Pulse::new(self.devices.len())));
+        self
+    }
+
+    /// The loop has come round, and its thread has used `cpu` until now. Returns when it is to come next.
+    pub(crate) fn beat(&mut self, now: Moment, cpu: Span) -> Moment {
+        self.pulse.as_mut().map_or(Moment::FAR, |pulse| pulse.beat(now, cpu))
+    }
+
+    /// The driver has started another device, in the order of their arrivals.
+    pub(crate) fn dispatched(&mut self) {
+        self.dispatched += 1;
+    }
+
+    /// Looks, when the run ends, whose time has come and who was not started: `arrivals` are those of all devices in order.
+    pub(crate) fn ends(&mut self, arrivals: &[Moment], now: Moment) {
+        let left = arrivals.get(self.dispatched..).unwrap_or(&[]);
+        let due = left.iter().map(|at| now.since(*at)).filter(|late| *late > BEAT);
+        self.unwoken = due.fold((0, Span::ZERO), |(count, longest), late| (count + 1, longest.max(late)));
+    }
+
+    fn health(&self) -> Health {
+        let health = self.pulse.as_ref().map(|pulse| pulse.health()).unwrap_or_default();
+        let (unwoken, unwoken_longest) = self.unwoken;
+        Health { unwoken, unwoken_longest, ..health }
+    }
+
+    /// What the generator adds to a time that a device began at `started` and that ends now. The device keeps it in mind.
+    fn delay(&mut self, device: usize, started: Moment, now: Moment) -> Span {
+        let Some(pulse) = &mut self.pulse else { return Span::ZERO };
+        let delay = pulse.delay(started, now);
+        pulse.delayed(device, delay);
+        delay
     }
 
     /// Whether it counts by windows, for pictures of the run.
@@ -265,6 +313,9 @@ impl Recorder {
         let before = std::mem::replace(standing, if again { Standing::Again } else { Standing::Running });
         if before == Standing::Off {
             self.tally(device).totals.booted += 1;
+        }
+        if let (Some(pulse), Standing::Off | Standing::Dark(_)) = (&mut self.pulse, before) {
+            pulse.restarted(device);
         }
         if self.is_watched(device) {
             self.watch.booted(device, now, matches!(before, Standing::Off | Standing::Dark(_)));
@@ -302,9 +353,12 @@ impl Recorder {
         }
     }
 
-    /// How late the driver acted on an alarm.
-    pub(crate) fn lagged(&mut self, lag: Span) {
+    /// How late the driver acted on a device's alarm.
+    pub(crate) fn lagged(&mut self, device: usize, lag: Span) {
         self.latencies.lag(lag);
+        if let Some(pulse) = &mut self.pulse {
+            pulse.delayed(device, lag);
+        }
     }
 
     /// A device booted later than the plan says, because `max_concurrent` others were on their way.
@@ -373,7 +427,9 @@ impl Recorder {
     ) {
         self.tally(device).totals.connections += 1;
         let ending = if fault.is_some() { Ending::Failed } else { Ending::Ok };
-        self.latencies.add(Phase::Connect, ending, now.since(intended), now.since(started));
+        let service = now.since(started);
+        let undelayed = service.saturating_sub(self.delay(device, started, now));
+        self.latencies.add_delayed(Phase::Connect, ending, (now.since(intended), service), undelayed);
         self.warm(Phase::Connect, now, now.since(intended));
         if let Some(fault) = fault {
             self.failed(device, now, fault);
@@ -431,7 +487,9 @@ impl Recorder {
             // What a fleet needs to come online is told by first assignments.
             return self.settle(device, now, Standing::Assigned);
         }
-        self.latencies.add(Phase::TimeToAssigned, Ending::Ok, now.since(booted), now.since(booted));
+        let took = now.since(booted);
+        let delay = self.pulse.as_ref().map_or(Span::ZERO, |pulse| pulse.delay_of(device));
+        self.latencies.add_delayed(Phase::TimeToAssigned, Ending::Ok, (took, took), took.saturating_sub(delay));
         self.warm(Phase::TimeToAssigned, now, now.since(booted));
         *self.attempts.entry(u64::from(attempts)).or_default() += 1;
         let tally = self.tally(device);
@@ -456,7 +514,9 @@ impl Recorder {
         self.codes.count(&mut self.devices[device].met, now, key);
         self.passed(device, Passage::of(operation, outcome));
         let ending = self.ending(device, now, outcome);
-        self.latencies.add(operation.into(), ending, now.since(intended), now.since(started));
+        let service = now.since(started);
+        let undelayed = service.saturating_sub(self.delay(device, started, now));
+        self.latencies.add_delayed(operation.into(), ending, (now.since(intended), service), undelayed);
         self.warm(operation.into(), now, now.since(intended));
     }
 
@@ -544,7 +604,11 @@ impl Recorder {
             self.watch.lived(device, now, event);
         }
         if let Some((_, lives)) = &mut self.lives {
-            lives.observe(now, event, &mut self.latencies);
+            let pulse = self.pulse.as_deref();
+            lives.observe(now, event, &mut self.latencies, |since| {
+                let delay = pulse.map_or(Span::ZERO, |pulse| pulse.delay(since, now));
+                now.since(since).saturating_sub(delay)
+            });
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use fleetstorm_model::scenario::Scenario;
 use fleetstorm_model::time::Calendar;
 use fleetstorm_reports::Record;
+use fleetstorm_reports::record::End;
 
 use crate::control::Control;
 use crate::simulate::Herd;
@@ -58,12 +59,17 @@ fn simulated(scenario: Scenario, registry: &Registry) -> Result<Plan, RunError> 
 
 fn live(scenario: Scenario, registry: &Registry, control: &Control) -> Result<Record, RunError> {
     let plan = Plan::new(scenario, registry, live::calendar())?;
-    interruptible(control, |own| live::run(plan, live::Machine { shards: None }, own))
+    let record = interruptible(control, |own| live::run(plan, live::Machine { shards: None }, own))?;
+    match &record.end {
+        // What was cut off says nothing about the target, and no other run may follow.
+        End::Ceiling { ceiling } => Err(RunError::Ceiling { ceiling: ceiling.clone() }),
+        _ => Ok(record),
+    }
 }
 
 /// Makes a run with a control of its own, since a run that ends pulls its brake, and hands an interruption on to it.
 pub(crate) fn interruptible<T>(control: &Control, run: impl FnOnce(&Control) -> T) -> T {
-    let own = Control::default();
+    let own = control.another();
     let (done, ended) = mpsc::channel::<()>();
     std::thread::scope(|scope| {
         let watched = own.clone();

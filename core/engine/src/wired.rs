@@ -6,7 +6,6 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use fleetstorm_model::chaos::{Layer, Timeline};
@@ -184,7 +183,7 @@ fn shard(
         cohorts: cohorts.collect(),
         recorder: recorder.into(),
         chaos: chaos.map(|timeline| Rc::new(ShardChaos::new(timeline))),
-        governor: Governor::new(None, &Arc::new(AtomicU64::new(0)), 1, brake.clone()),
+        governor: Governor::unlimited(brake.clone()),
         hubs: HubNames::default(),
         // Virtual time stands still while an attestation works.
         aside: None,

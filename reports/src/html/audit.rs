@@ -39,10 +39,16 @@ fn measures(audit: &Audit, machine: Option<&Machine>) -> Markup {
     let rows = [
         ["Lag, 99th percentile".to_owned(), micros(lag.p99_us), lags],
         [
-            "CPU, share of the cores used".to_owned(),
+            "CPU, share of a core of the busiest thread".to_owned(),
             share(audit.cpu_share),
             format!("worst second {}, {:.1} CPU seconds in all", share(audit.cpu_share_worst), audit.cpu_s),
         ],
+        [
+            "Longest standstill".to_owned(),
+            micros(audit.stood_still_ns / 1_000),
+            format!("suspended {}", micros(audit.suspended_ns / 1_000)),
+        ],
+        ["Devices never started in time".to_owned(), grouped(audit.never_started), String::new()],
         ["Memory, most".to_owned(), bytes(audit.rss_max_bytes), memory],
         [
             "Descriptors, most at once".to_owned(),

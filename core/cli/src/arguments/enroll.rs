@@ -14,8 +14,8 @@ use super::ScenarioOptions;
 /// what the ledger lists. Enrollments that were there before are left alone.
 #[derive(Args)]
 pub(crate) struct EnrollArguments {
-    /// The service endpoint, https://HOST:PORT: a mock, or NAME.azure-devices-provisioning.net, which also needs
-    /// [target.consent] in the scenario. Default: the scenario's target
+    /// The service endpoint, https://HOST:PORT: a mock, or NAME.azure-devices-provisioning.net, which the scenario's
+    /// [target.consent] must name as `enrollment_host`. Default: the scenario's target
     #[arg(long, value_name = "TARGET")]
     pub(crate) target: Option<String>,
 
@@ -43,6 +43,10 @@ pub(crate) struct EnrollArguments {
 pub(crate) struct CleanArguments {
     /// The ledger that `fleetstorm enroll` has left
     pub(crate) ledger: PathBuf,
+
+    /// The scenario whose [target.consent] names the service, which is needed unless it is on this machine
+    #[arg(long, value_name = "SCENARIO")]
+    pub(crate) consent: Option<PathBuf>,
 
     /// Only say what would be removed
     #[arg(long)]

@@ -42,10 +42,6 @@ pub(crate) fn check(
     if control.is_interrupted() {
         return Ok(());
     }
-    if let Some(consent) = &mut plan.scenario.target.consent {
-        // What was asked for now is not asked for again.
-        consent.max_registrations = consent.max_registrations.saturating_sub(record.totals.registers);
-    }
     let failed: Vec<String> = record
         .objectives
         .iter()

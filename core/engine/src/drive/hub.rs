@@ -56,6 +56,7 @@ impl<C: Connect> Driven<'_, C> {
             Err(Event::Broke(fault)) => return Event::HubBroke(fault),
             Err(event) => return event,
         };
+        self.around.leave().await;
         let deadline = shard.clock.instant(self.alarm().unwrap_or(Moment::FAR));
         self.wire.connections = self.wire.connections.wrapping_add(1);
         let occasion = Occasion { peer: Peer::Hub, ..self.occasion(None) };
@@ -149,7 +150,7 @@ impl<C: Connect> Driven<'_, C> {
         };
         match news {
             None => {
-                shard.recorder.borrow_mut().lagged(shard.clock.now().since(at));
+                shard.recorder.borrow_mut().lagged(self.around.local, shard.clock.now().since(at));
                 Event::Alarm
             }
             Some(News::Reprovision) => Event::Command,

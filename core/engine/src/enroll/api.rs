@@ -21,7 +21,8 @@ use zeroize::Zeroizing;
 use super::{EnrollError, Key, Operator, TRIES, interval, unix_secs};
 use crate::RunError;
 use crate::clock::Clock;
-use crate::connect::{Dial, TlsDialler, Trust, client_config};
+use crate::connect::{TlsDialler, Trust, client_config};
+use crate::governor::{Brake, Halt};
 use crate::identity::FleetIdentity;
 use crate::mock::ResolveError;
 
@@ -65,6 +66,8 @@ impl Answer {
 /// A client.
 pub(super) struct Api {
     dialler: TlsDialler,
+    /// Pulled when the service's name leads where nobody has said that it may.
+    brake: Brake,
     address: String,
     authority: HeaderValue,
     host: String,
@@ -79,7 +82,7 @@ pub(super) struct Api {
 
 impl Api {
     pub(super) fn new(operator: &Operator) -> Result<Self, RunError> {
-        let dial = Dial::read(&operator.address, None)?;
+        let dial = operator.dial()?;
         let trust = match &operator.ca_file {
             Some(name) => Trust::Ca { name: name.clone(), pem: crate::mock_file(name)? },
             None => Trust::System,
@@ -97,19 +100,20 @@ impl Api {
             }
             Key::Demo(seed) => FleetIdentity::from_seed(*seed)?.owner_keys()[0].expose().to_vec(),
         };
-        let clock = Clock::start();
+        let (clock, brake) = (Clock::start(), Brake::new());
         let config = Arc::new(client_config(&trust, TlsVersions::Any, true)?);
         let authority = HeaderValue::from_str(&dial.host_header())
             .map_err(|_| RunError::Driver("the host name cannot be a header".to_owned()))?;
         Ok(Self {
             authority,
             host: dial.server_name.to_str().into_owned(),
-            dialler: TlsDialler::new(Arc::new(dial), config, clock, false),
+            dialler: TlsDialler::new(Arc::new(dial), config, clock, false).stopping(brake.clone()),
+            brake,
             address: operator.address.clone(),
             policy: operator.policy.clone(),
             key: Zeroizing::new(key),
             clock,
-            interval: interval(operator.operations_per_s),
+            interval: interval(operator.pace()),
             next: Moment::START,
             sender: None,
         })
@@ -158,6 +162,9 @@ impl Api {
             let request = self.request(method, path, body, continuation);
             let request = request.map_err(|error| RunError::Driver(error.to_string()))?;
             let answered = tokio::time::timeout(PATIENCE, self.exchange(request)).await.ok().flatten();
+            if let Some(Halt::Ceiling(what)) = self.brake.held() {
+                return Err(RunError::Astray { what }.into());
+            }
             let back_off = Span::from_secs(1 << attempt.min(5));
             let wait = match answered {
                 Some(answer) if answer.status == 429 => {

@@ -101,37 +101,40 @@ impl Ending {
     }
 }
 
-/// The intended and the service times of one phase and ending.
+/// The intended and the service times of one phase and ending, and what the intended ones would be without the generator's
+/// own delays.
 #[derive(Clone)]
-pub(super) struct Pair {
+pub(super) struct Times {
     pub(super) intended: Histogram<u64>,
     pub(super) service: Histogram<u64>,
+    pub(super) undelayed: Histogram<u64>,
 }
 
-impl Pair {
+impl Times {
     fn new() -> Self {
-        Self { intended: histogram(), service: histogram() }
+        Self { intended: histogram(), service: histogram(), undelayed: histogram() }
     }
 }
 
 /// The samples of one phase and ending.
 #[derive(Default)]
 struct Samples {
-    /// Those of attempts that began when they should have: both times are the same. In virtual time all are.
+    /// Those of attempts that nothing delayed: all times are the same. In virtual time all are.
     timely: Option<Box<Histogram<u64>>>,
-    late: Option<Box<Pair>>,
+    late: Option<Box<Times>>,
 }
 
 impl Samples {
-    fn add(&mut self, intended: Span, service: Span) {
+    fn add(&mut self, intended: Span, service: Span, undelayed: Span) {
         let service_us = service.as_micros();
-        if intended == service {
+        if intended == service && intended == undelayed {
             self.timely.get_or_insert_with(|| Box::new(histogram())).saturating_record(service_us);
             return;
         }
-        let late = self.late.get_or_insert_with(|| Box::new(Pair::new()));
+        let late = self.late.get_or_insert_with(|| Box::new(Times::new()));
         late.intended.saturating_record(intended.as_micros());
         late.service.saturating_record(service_us);
+        late.undelayed.saturating_record(undelayed.as_micros());
     }
 
     fn merge(&mut self, other: &Self) {
@@ -139,24 +142,35 @@ impl Samples {
             add(self.timely.get_or_insert_with(|| Box::new(histogram())), theirs);
         }
         if let Some(theirs) = &other.late {
-            let late = self.late.get_or_insert_with(|| Box::new(Pair::new()));
+            let late = self.late.get_or_insert_with(|| Box::new(Times::new()));
             add(&mut late.intended, &theirs.intended);
             add(&mut late.service, &theirs.service);
+            add(&mut late.undelayed, &theirs.undelayed);
         }
     }
 
     /// All of them; `None` if there are none.
-    fn pair(&self) -> Option<Pair> {
+    fn times(&self) -> Option<Times> {
         if self.timely.is_none() && self.late.is_none() {
             return None;
         }
-        let mut pair = self.late.as_deref().cloned().unwrap_or_else(Pair::new);
+        let mut times = self.late.as_deref().cloned().unwrap_or_else(Times::new);
         if let Some(timely) = &self.timely {
-            add(&mut pair.intended, timely);
-            add(&mut pair.service, timely);
+            add(&mut times.intended, timely);
+            add(&mut times.service, timely);
+            add(&mut times.undelayed, timely);
         }
-        Some(pair)
+        Some(times)
     }
+}
+
+/// What the generator made of a phase's times.
+pub(crate) struct Delayed {
+    pub(crate) phase: Phase,
+    /// From the instant a device should have acted, over all endings.
+    pub(crate) times: Histogram<u64>,
+    /// The same without the generator's own delays.
+    pub(crate) undelayed: Histogram<u64>,
 }
 
 /// All histograms of a shard; one exists once it has a sample.
@@ -167,8 +181,20 @@ pub(super) struct Latencies {
 }
 
 impl Latencies {
+    /// Times that the generator did not delay but by starting late.
     pub(super) fn add(&mut self, phase: Phase, ending: Ending, intended: Span, service: Span) {
-        self.samples[phase as usize][ending as usize].add(intended, service);
+        self.add_delayed(phase, ending, (intended, service), service);
+    }
+
+    /// Times, the intended one of which would have been `undelayed` if the generator had not delayed it.
+    pub(super) fn add_delayed(
+        &mut self,
+        phase: Phase,
+        ending: Ending,
+        (intended, service): (Span, Span),
+        undelayed: Span,
+    ) {
+        self.samples[phase as usize][ending as usize].add(intended, service, undelayed);
     }
 
     pub(super) fn lag(&mut self, lag: Span) {
@@ -184,12 +210,29 @@ impl Latencies {
         }
     }
 
-    pub(super) fn pairs(&self) -> impl Iterator<Item = (Phase, Ending, Pair)> {
+    pub(super) fn times(&self) -> impl Iterator<Item = (Phase, Ending, Times)> {
         Phase::ALL.into_iter().flat_map(move |phase| {
             Ending::ALL.into_iter().filter_map(move |ending| {
-                Some((phase, ending, self.samples[phase as usize][ending as usize].pair()?))
+                Some((phase, ending, self.samples[phase as usize][ending as usize].times()?))
             })
         })
+    }
+
+    /// All intended times of a phase, and what they would be without the generator's own delays.
+    pub(super) fn delayed(&self) -> Vec<Delayed> {
+        let of = |phase: Phase| {
+            let mut all: Option<Times> = None;
+            for times in self.samples[phase as usize].iter().filter_map(Samples::times) {
+                let Some(all) = &mut all else {
+                    all = Some(times);
+                    continue;
+                };
+                add(&mut all.intended, &times.intended);
+                add(&mut all.undelayed, &times.undelayed);
+            }
+            all.map(|times| Delayed { phase, times: times.intended, undelayed: times.undelayed })
+        };
+        Phase::ALL.into_iter().filter_map(of).collect()
     }
 
     pub(super) fn lag_histogram(&self) -> Option<&Histogram<u64>> {

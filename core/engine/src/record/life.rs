@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fleetstorm_model::device::{LifeEvent, Return};
 use fleetstorm_model::outcome::Fault;
-use fleetstorm_model::time::Moment;
+use fleetstorm_model::time::{Moment, Span};
 use fleetstorm_reports::record::Life;
 
 use super::latency::{Ending, Latencies, Phase};
@@ -75,7 +75,15 @@ impl Lives {
     }
 
     /// Counts an event and the latencies that it ends.
-    pub(super) fn observe(&mut self, now: Moment, event: LifeEvent, latencies: &mut Latencies) {
+    ///
+    /// `undelayed` says what is left of the time since a moment without the generator's own delays.
+    pub(super) fn observe(
+        &mut self,
+        now: Moment,
+        event: LifeEvent,
+        latencies: &mut Latencies,
+        undelayed: impl Fn(Moment) -> Span,
+    ) {
         match event {
             LifeEvent::Tried { started, fault } => {
                 self.at(now).connects += 1;
@@ -89,7 +97,8 @@ impl Lives {
                         Ending::Failed
                     }
                 };
-                latencies.add(Phase::HubConnect, ending, now.since(started), now.since(started));
+                let took = now.since(started);
+                latencies.add_delayed(Phase::HubConnect, ending, (took, took), undelayed(started));
             }
             LifeEvent::Online { since, first, cached } => {
                 self.at(now).came += 1;
@@ -103,7 +112,8 @@ impl Lives {
                     self.counts.reconnects_cached += u64::from(cached);
                     Phase::Reconnect
                 };
-                latencies.add(phase, Ending::Ok, now.since(since), now.since(since));
+                let took = now.since(since);
+                latencies.add_delayed(phase, Ending::Ok, (took, took), undelayed(since));
             }
             LifeEvent::Offline { .. } => {
                 self.at(now).went += 1;
@@ -186,8 +196,6 @@ impl Lives {
 
 #[cfg(test)]
 mod tests {
-    use fleetstorm_model::time::Span;
-
     use super::*;
 
     fn at(secs: u64) -> Moment {
@@ -199,11 +207,11 @@ mod tests {
         let mut latencies = Latencies::default();
         let mut shards = [Lives::new(1), Lives::new(1)];
         let online = |since, first| LifeEvent::Online { since, first, cached: !first };
-        shards[0].observe(at(10), online(at(0), true), &mut latencies);
-        shards[0].observe(at(40), LifeEvent::Offline { since: at(10) }, &mut latencies);
-        shards[0].observe(at(50), online(at(40), false), &mut latencies);
-        shards[1].observe(at(20), online(at(0), true), &mut latencies);
-        shards[1].observe(at(30), LifeEvent::Offline { since: at(20) }, &mut latencies);
+        shards[0].observe(at(10), online(at(0), true), &mut latencies, |since| at(10).since(since));
+        shards[0].observe(at(40), LifeEvent::Offline { since: at(10) }, &mut latencies, |since| at(40).since(since));
+        shards[0].observe(at(50), online(at(40), false), &mut latencies, |since| at(50).since(since));
+        shards[1].observe(at(20), online(at(0), true), &mut latencies, |since| at(20).since(since));
+        shards[1].observe(at(30), LifeEvent::Offline { since: at(20) }, &mut latencies, |since| at(30).since(since));
         let life = Lives::merged(&[&shards[0], &shards[1]], 2, at(100));
         // 30 s and 50 s of the first, 10 s of the second, out of 200 s.
         assert!((life.online_share - 0.45).abs() < 1e-12, "{}", life.online_share);
@@ -223,8 +231,8 @@ mod tests {
             (Return::Refused, false),
             (Return::Command, true),
         ] {
-            lives.observe(at(1), LifeEvent::Returned(why), &mut latencies);
-            lives.observe(at(2), LifeEvent::Reassigned { why, same }, &mut latencies);
+            lives.observe(at(1), LifeEvent::Returned(why), &mut latencies, |since| at(1).since(since));
+            lives.observe(at(2), LifeEvent::Reassigned { why, same }, &mut latencies, |since| at(2).since(since));
         }
         let life = Lives::merged(&[&lives], 1, at(3));
         assert_eq!((life.registrations_needless, life.moved), (2, 1));

@@ -12,9 +12,10 @@ use super::codes::Codes;
 use super::flow::Flow;
 use super::heat::Heats;
 use super::herd::Retries;
-use super::latency::Latencies;
+use super::latency::{Delayed, Latencies};
 use super::life::Lives;
 use super::matrix::Matrix;
+use super::pulse::Health;
 use super::series::{Timeline, per_second};
 use super::watch::Watch;
 use super::{Recorder, Standing, class_name};
@@ -33,6 +34,9 @@ pub(crate) struct Findings {
     pub(crate) attempts: BTreeMap<u64, u64>,
     pub(crate) retry_after: RetryAfterUse,
     pub(crate) send_lag: Distribution,
+    /// What the generator added to the times of each phase.
+    pub(crate) delayed: Vec<Delayed>,
+    pub(crate) health: Health,
     pub(crate) exhausted: u64,
     pub(crate) held_back: HeldBack,
     pub(crate) last_settled: Moment,
@@ -99,12 +103,12 @@ impl Findings {
             totals,
             cohorts: cohorts.into_iter().map(|(cohort, _)| cohort).collect(),
             phases: latencies
-                .pairs()
-                .map(|(phase, ending, pair)| PhaseRecord {
+                .times()
+                .map(|(phase, ending, times)| PhaseRecord {
                     phase: phase.name().to_owned(),
                     outcome: ending.name().to_owned(),
-                    intended: Distribution::from_histogram(&pair.intended),
-                    service: Distribution::from_histogram(&pair.service),
+                    intended: Distribution::from_histogram(&times.intended),
+                    service: Distribution::from_histogram(&times.service),
                 })
                 .collect(),
             codes: Codes::merged(shards.iter().map(|shard| &shard.codes), windows),
@@ -113,6 +117,8 @@ impl Findings {
             attempts,
             retry_after,
             send_lag: latencies.lag_histogram().map(Distribution::from_histogram).unwrap_or_default(),
+            delayed: latencies.delayed(),
+            health: shards.iter().map(Recorder::health).fold(Health::default(), Health::and),
             exhausted: shards.iter().map(|shard| shard.exhausted).sum(),
             held_back: HeldBack {
                 devices: shards.iter().map(|shard| shard.held_back).sum(),

@@ -4,7 +4,6 @@
 //! somebody else's: it may hang, redirect or answer garbage, and is asked only where the mock's file allows it.
 
 use std::cell::OnceCell;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,13 +18,11 @@ use http::{Method, Request, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsConnector;
 
 use super::House;
-use crate::connect::{Trust, client_config};
+use crate::connect::{Astray, Dial, Trust, client_config};
 use crate::mock::{ResolveError, file};
 
 /// Webhooks that are asked at the same time: a fleet must not become a flood for somebody else's function.
@@ -64,28 +61,29 @@ impl Webhooks {
         let Some(target) = Target::read(url) else {
             return WebhookReply::Forbidden(format!("`{url}` is no https:// address"));
         };
-        let listed = self.hosts.iter().any(|host| host.eq_ignore_ascii_case(&target.host));
-        match tokio::time::timeout(self.timeout, self.exchange(&target, listed, body)).await {
+        let listed = self.hosts.iter().any(|host| target.dial.is_at(host));
+        let target = if listed { Target { dial: target.dial.named(), ..target } } else { target };
+        match tokio::time::timeout(self.timeout, self.exchange(&target, body)).await {
             Ok(Some(reply)) => reply,
             Ok(None) | Err(_) => WebhookReply::Unreachable,
         }
     }
 
     /// One request on a connection of its own; `None` where it did not come to an answer.
-    async fn exchange(&self, target: &Target, listed: bool, body: &str) -> Option<WebhookReply> {
-        let addresses: Vec<SocketAddr> =
-            tokio::net::lookup_host((&*target.host, target.port)).await.ok()?.collect();
-        let address = *addresses.first()?;
-        if !listed && !address.ip().is_loopback() {
-            let why = format!("{} is not this machine; list it in webhook.hosts", target.host);
-            return Some(WebhookReply::Forbidden(why));
-        }
+    async fn exchange(&self, target: &Target, body: &str) -> Option<WebhookReply> {
+        let allowed = match target.dial.resolve().await {
+            Ok(allowed) => allowed,
+            Err(Astray::Unknown) => return None,
+            Err(astray) => {
+                let why = format!("{}; list it in webhook.hosts", astray.told(&target.dial.host));
+                return Some(WebhookReply::Forbidden(why));
+            }
+        };
         let config =
             self.config.get_or_init(|| client_config(&self.trust, TlsVersions::Any, true).ok().map(Arc::new));
         let connector = TlsConnector::from(Arc::clone(config.as_ref()?));
-        let stream = TcpStream::connect(address).await.ok()?;
-        let name = ServerName::try_from(target.host.clone()).ok()?;
-        let stream = connector.connect(name, stream).await.ok()?;
+        let stream = allowed.connect(None).await.ok()?;
+        let stream = connector.connect(target.dial.server_name.clone(), stream).await.ok()?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
         let request = Request::builder()
@@ -115,9 +113,8 @@ impl Webhooks {
 
 /// Where a webhook is.
 struct Target {
-    host: String,
+    dial: Dial,
     authority: String,
-    port: u16,
     path: String,
 }
 
@@ -127,12 +124,12 @@ impl Target {
         if url.scheme_str() != Some("https") {
             return None;
         }
-        let authority = url.authority()?;
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        let authority = url.authority()?.as_str();
+        // Who asks is said by the code in the path, never by a name and a password.
+        let authority = authority.rsplit('@').next().unwrap_or(authority);
         Some(Self {
-            host: host.to_owned(),
-            authority: authority.to_string(),
-            port: authority.port_u16().unwrap_or(443),
+            dial: Dial::read(authority, None).ok()?,
+            authority: authority.to_owned(),
             path: url.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
         })
     }
@@ -178,9 +175,9 @@ mod tests {
     #[test]
     fn only_https_addresses_are_targets() {
         let target = Target::read("https://[::1]:8443/api/hook?code=x").unwrap();
-        assert_eq!((&*target.host, target.port, &*target.path), ("::1", 8443, "/api/hook?code=x"));
-        assert_eq!(Target::read("https://hook.example").unwrap().port, 443);
-        for wrong in ["http://localhost/", "localhost", "", "file:///etc/passwd"] {
+        assert_eq!((&*target.dial.host, target.dial.port, &*target.path), ("::1", 8443, "/api/hook?code=x"));
+        assert_eq!(Target::read("https://hook.example").unwrap().dial.port, 443);
+        for wrong in ["http://localhost/", "localhost", "", "file:///etc/passwd", "https://0.0.0.0/"] {
             assert!(Target::read(wrong).is_none(), "{wrong}");
         }
     }
@@ -188,7 +185,13 @@ mod tests {
     #[tokio::test]
     async fn a_host_that_is_not_listed_is_not_asked() {
         let webhooks = Webhooks::new(&WebhookFile::default()).unwrap();
-        let reply = webhooks.ask("https://192.0.2.1/", "{}").await;
-        assert!(matches!(reply, WebhookReply::Forbidden(why) if why.contains("webhook.hosts")));
+        // A name would be Unreachable if it were looked up: nobody has it.
+        for url in ["https://192.0.2.1/", "https://hook.invalid/", "https://[::ffff:192.0.2.1]/"] {
+            let reply = webhooks.ask(url, "{}").await;
+            assert!(matches!(&reply, WebhookReply::Forbidden(why) if why.contains("webhook.hosts")), "{url}");
+        }
+        let settings = WebhookFile { hosts: vec!["Hook.Invalid.".to_owned()], ..WebhookFile::default() };
+        let reply = Webhooks::new(&settings).unwrap().ask("https://hook.invalid/", "{}").await;
+        assert!(matches!(reply, WebhookReply::Unreachable), "a host that is listed is looked up");
     }
 }

@@ -437,11 +437,16 @@ pub enum SecretSource {
 pub struct Consent {
     /// The host that may be touched; it must be the target's.
     pub host: String,
-    /// Most devices.
+    /// The service endpoint, such as `NAME.azure-devices-provisioning.net`, if enrollments may be made and removed there.
+    /// Default: `host` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enrollment_host: Option<String>,
+    /// Most devices, in all runs of a command together.
     pub max_devices: u32,
-    /// Most registrations and status lookups; the run stops at the next one.
+    /// Most registrations and status lookups, in all runs of a command together; the run stops at the next one.
     pub max_registrations: u64,
-    /// Most registrations and status lookups per unit of time; the run stops when a request would exceed it.
+    /// Most connections and requests, polls included, in any stretch of this time; the run stops when one would exceed it.
+    /// A connection over HTTPS is counted with the request for which it is made.
     pub max_rate: Rate,
     /// The layers at which the scenario may make faults: `network` (of the devices) and `fleet`. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

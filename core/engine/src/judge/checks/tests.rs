@@ -272,6 +272,7 @@ fn what_a_late_generator_can_fake_is_unknown() {
         exhausted: 0,
         shards: 1,
         untrusted: vec!["late".into()],
+        ..Default::default()
     });
     let practice = story.checker.practice(&record, false, |_| String::new());
     let status = |id: &str| practice.checks.iter().find(|check| check.id == id).unwrap().status;
