@@ -820,11 +820,11 @@ impl<C> Around<'_, C> {
         self.draws = self.draws.wrapping_add(1);
         let seed = self.shard.seed;
         let device = if equal_seeds { 0 } else { self.index };
-        [seed.draw(Purpose::Retry, device, count), seed.draw(Purpose::RetryMore, device, count)]
+        seed.pair(Purpose::Retry, u64::from(device), count)
     }
 
     /// A number that stays with the device from run to run.
     fn hash(&self) -> u64 {
-        Seed(0).draw(Purpose::Identity, self.index, 0)
+        Seed(0).draw(Purpose::DeviceHash, self.index, 0)
     }
 }

@@ -180,8 +180,9 @@ impl Plan {
     fn identity(&self, index: u32, cohort: u16) -> Result<(String, Arc<DeviceIdentity>), RunError> {
         let seed = Seed(self.scenario.seed);
         let registration_id = self.scenario.registration_id(index);
-        let random = [0, 1, 2, 3].map(|count| seed.draw(Purpose::Identity, index, count));
-        let identity = self.cohorts[usize::from(cohort)].attestation.device(&registration_id, random)?;
+        let [[a, b], [c, d]] = [0, 1].map(|count| seed.pair(Purpose::Identity, u64::from(index), count));
+        let identity =
+            self.cohorts[usize::from(cohort)].attestation.device(&registration_id, [a, b, c, d])?;
         Ok((registration_id, Arc::new(identity)))
     }
 

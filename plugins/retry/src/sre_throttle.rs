@@ -98,18 +98,19 @@ impl RetryStrategy for SreThrottle {
 
     fn wait(&self, kept: Kept<'_, Self>, attempt: &Attempt) -> Option<u64> {
         let seen = kept.shared;
-        let mut bits = attempt.random[1];
+        let mut more = SplitMix64(attempt.random[1]);
+        let mut draws = attempt.random;
         let mut wait = 0u64;
         for rejected in 0..=REJECTIONS_MOST {
             let bound = doubling(self.0.base_ms, self.0.cap_ms, attempt.failures.saturating_add(rejected));
-            let draw = if rejected == 0 { attempt.random[0] } else { bits.rotate_left(17) };
-            wait = wait.saturating_add(((u128::from(draw) * u128::from(bound)) >> 64) as u64);
+            let attempt = Attempt { random: draws, ..*attempt };
+            wait = wait.saturating_add(attempt.uniform(bound));
             let chance = self.rejection(seen, attempt.now_ns);
             self.slice(seen, attempt.now_ns).requests += 1;
-            if (bits >> 11) as f64 / (1u64 << 53) as f64 >= chance {
+            if (draws[1] >> 11) as f64 / (1u64 << 53) as f64 >= chance {
                 break;
             }
-            bits = splitmix(bits);
+            draws = [more.next(), more.next()];
         }
         Some(wait)
     }
@@ -124,12 +125,17 @@ impl RetryStrategy for SreThrottle {
     }
 }
 
-/// SplitMix64, for the draws beyond the two that a call is given.
-fn splitmix(bits: u64) -> u64 {
-    let a = bits.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let b = (a ^ (a >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let c = (b ^ (b >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    c ^ (c >> 31)
+/// The draws beyond the two that a call is given (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number
+/// Generators", 2014).
+struct SplitMix64(u64);
+
+impl SplitMix64 {
+    const fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let a = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let b = (a ^ (a >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        b ^ (b >> 31)
+    }
 }
 
 #[cfg(test)]
@@ -153,6 +159,14 @@ mod tests {
             cohort.strategy.rejection(&cohort.shared, 121 * S) < 1e-12,
             "two minutes later it is forgotten"
         );
+    }
+
+    /// The first numbers from the seed 1234567, as by `splitmix64.c` of Vigna (https://prng.di.unimi.it).
+    #[test]
+    fn more_draws_are_those_of_splitmix64() {
+        let mut more = SplitMix64(1_234_567);
+        let expected = [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423];
+        assert_eq!(expected.map(|_| more.next()), expected);
     }
 
     #[test]

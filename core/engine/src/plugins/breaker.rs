@@ -9,10 +9,14 @@
 //! are sent to the moment of half opening, all others are spread over the `open_ms` after it. The plain algorithm
 //! would send the whole fleet to that one moment.
 
+use fleetstorm_model::random::{Purpose, span_below};
+use fleetstorm_model::time::Span;
 use fleetstorm_plugin::Decision;
 use fleetstorm_plugin::abi;
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+use super::guard::third;
 
 const MS: u64 = 1_000_000;
 
@@ -140,8 +144,7 @@ impl Breaker {
                 *probes_left -= 1;
                 return wait.max(gap);
             }
-            let bits = super::guard::splitmix(attempt.random[1] ^ attempt.random[0].rotate_left(32));
-            let spread = ((u128::from(bits) * u128::from(open)) >> 64) as u64;
+            let spread = span_below(third(attempt, Purpose::Breaker), Span::from_nanos(open)).as_nanos();
             wait.max(gap.saturating_add(open).saturating_add(spread))
         })
     }

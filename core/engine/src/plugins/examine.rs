@@ -9,10 +9,10 @@ mod retry_after;
 mod sweep;
 mod text;
 
+use fleetstorm_model::random::{Purpose, Seed};
 use fleetstorm_plugin::{Attempt, Decision};
 use serde::Serialize;
 
-use super::guard::splitmix;
 use super::library::Kind;
 use super::problem::PluginError;
 use super::registry::Registry;
@@ -27,6 +27,9 @@ const S: u64 = 1_000_000_000;
 
 /// What the examiner tells a strategy that asks about the fleet.
 const KNOWLEDGE: Knowledge = Knowledge { fleet_size: 10_000, quota_per_minute: 1_000.0 };
+
+/// Whose draws the examined strategies get.
+const EXAMINER: Seed = Seed(u64::from_be_bytes(*b"examiner"));
 
 /// What was found about a strategy.
 #[derive(Clone, Debug, Serialize)]
@@ -157,7 +160,7 @@ impl Subject<'_> {
 /// The `failures`-th throttled registration in a row of a device, with its draws.
 fn throttled(device: u64, failures: u32) -> Attempt {
     Attempt {
-        device_hash: splitmix(device),
+        device_hash: EXAMINER.pair(Purpose::DeviceHash, device, 0)[0],
         fleet_size: KNOWLEDGE.fleet_size,
         quota_per_minute: KNOWLEDGE.quota_per_minute,
         random: draws(device, failures),
@@ -167,8 +170,7 @@ fn throttled(device: u64, failures: u32) -> Attempt {
 }
 
 fn draws(device: u64, count: u32) -> [u64; 2] {
-    let key = splitmix(device ^ 0x6578_616d_696e_6572).wrapping_add(u64::from(count));
-    [splitmix(key), splitmix(key ^ 0xffff_0000_ffff_0000)]
+    EXAMINER.pair(Purpose::Retry, device, count)
 }
 
 /// A device that fails again and again, with its own memory and time.

@@ -6,6 +6,8 @@
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
+use fleetstorm_model::random::{Purpose, Seed, span_below};
+use fleetstorm_model::time::Span;
 use fleetstorm_plugin::abi;
 use fleetstorm_plugin::{Advice, Decision};
 use schemars::JsonSchema;
@@ -131,10 +133,8 @@ impl Guard {
 
     /// The wait before a first attempt, for which the strategy asked for `wait`.
     pub(super) fn first(&self, attempt: &abi::Attempt, wait: u64) -> u64 {
-        // A draw that is independent of the two that the strategy has: SplitMix64 over them.
-        let bits = splitmix(attempt.random[0] ^ attempt.random[1].rotate_left(32));
-        let limit = self.config.first_jitter_ms.saturating_mul(MS);
-        wait.saturating_add(((u128::from(bits) * u128::from(limit)) >> 64) as u64)
+        let limit = Span::from_nanos(self.config.first_jitter_ms.saturating_mul(MS));
+        wait.saturating_add(span_below(third(attempt, Purpose::FirstJitter), limit).as_nanos())
     }
 
     /// The decision after a failure, for which the strategy decided `decision`.
@@ -185,12 +185,10 @@ impl Guard {
     }
 }
 
-/// The finaliser of SplitMix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014).
-pub(super) const fn splitmix(bits: u64) -> u64 {
-    let a = bits.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let b = (a ^ (a >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let c = (b ^ (b >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    c ^ (c >> 31)
+/// A draw beside the two that the strategy has, made of them, so that the interface needs no more.
+pub(super) const fn third(attempt: &abi::Attempt, purpose: Purpose) -> u64 {
+    let [seed, key] = attempt.random;
+    Seed(seed).pair(purpose, key, 0)[0]
 }
 
 #[cfg(test)]
@@ -259,7 +257,7 @@ mod tests {
         let n = 4_000u64;
         let waits: Vec<u64> = (0..n)
             .map(|device| {
-                let random = [splitmix(device), splitmix(device + n)];
+                let random = Seed(1).pair(Purpose::Retry, device, 0);
                 spread.first(&Attempt { random, ..Attempt::throttled(0) }.to_abi(), 7)
             })
             .collect();

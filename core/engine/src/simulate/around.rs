@@ -33,7 +33,7 @@ impl Around<'_> {
         let count = *self.draws;
         *self.draws = count.wrapping_add(1);
         let device = if equal_seeds { 0 } else { self.device };
-        [Purpose::Retry, Purpose::RetryMore].map(|purpose| self.seed.draw(purpose, device, count))
+        self.seed.pair(Purpose::Retry, u64::from(device), count)
     }
 
     /// What faults make of the device's own decision, where there are faults.
@@ -44,7 +44,7 @@ impl Around<'_> {
 
     /// A number that stays with the device from run to run.
     fn hash(&self) -> u64 {
-        Seed(0).draw(Purpose::Identity, self.device, 0)
+        Seed(0).draw(Purpose::DeviceHash, self.device, 0)
     }
 }
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::file::{AppliesTo, Peer, Unit};
 use super::kind::FaultKind;
 use super::layer::Layer;
-use super::timeline::{Draw, Fault, Timeline, Window};
+use super::timeline::{Fault, Timeline, Window};
 use crate::protocol::Operation;
-use crate::random::fraction;
+use crate::random::Purpose;
 use crate::time::Moment;
 
 /// What is happening to whom.
@@ -166,7 +166,7 @@ impl Rules {
             Unit::Connection => occasion.connection,
             Unit::Request | Unit::Packet => occasions,
         };
-        if chance < 1.0 && fraction(fault.draw(Draw::Chance, device, drawn_for)) >= chance {
+        if chance < 1.0 && fault.stream.fraction(Purpose::FaultChance, device, drawn_for) >= chance {
             return None;
         }
         let occurrence = window.occurrence.saturating_add(1);
@@ -181,8 +181,8 @@ impl Rules {
         }
         fault.tally.met(device);
         seen.hit_in = occurrence;
-        let draw = |draw| fault.draw(draw, device, occasions);
-        Some(Hit { until: window.until, intensity, bits: draw(Draw::Value), more_bits: draw(Draw::More) })
+        let [bits, more_bits] = fault.stream.pair(Purpose::FaultValue, u64::from(device), occasions);
+        Some(Hit { until: window.until, intensity, bits, more_bits })
     }
 }
 

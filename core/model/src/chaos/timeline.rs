@@ -9,7 +9,7 @@ use super::layer::Layer;
 use super::tally::Tally;
 use super::{ChaosFile, Rules};
 use crate::protocol::Operation;
-use crate::random::{Purpose, Seed, fraction, span_below};
+use crate::random::{Purpose, Seed, span_below};
 use crate::scenario::{Quantity, Scenario, Transport};
 use crate::time::{Moment, Span};
 
@@ -70,7 +70,7 @@ pub struct Fault {
     pub(super) count: Option<Count>,
     pub(super) applies_to: AppliesTo,
     pub(super) limits: Limits,
-    stream: Seed,
+    pub(super) stream: Seed,
 }
 
 /// One occurrence of a fault.
@@ -82,16 +82,6 @@ pub struct Window {
     pub from: Moment,
     /// When it ends; [`Moment::FAR`] for the end of the run.
     pub until: Moment,
-}
-
-/// What a draw of a fault is for; each has a stream of its own.
-#[derive(Clone, Copy)]
-pub(super) enum Draw {
-    Share = 1,
-    Chance = 2,
-    Jitter = 3,
-    Value = 4,
-    More = 5,
 }
 
 impl Timeline {
@@ -233,7 +223,7 @@ impl Fault {
             count: file.count,
             applies_to: file.applies_to,
             limits: file.limits,
-            stream: Seed(scenario.seed ^ named_stream(file.label())),
+            stream: Seed(scenario.seed).named(file.label().as_bytes()),
         }
     }
 
@@ -285,7 +275,8 @@ impl Fault {
                 if repeat.times.is_some_and(|times| occurrence >= times) {
                     return None;
                 }
-                let jitter = span_below(self.draw(Draw::Jitter, 0, occurrence), repeat.jitter.0);
+                let jitter =
+                    span_below(self.stream.draw(Purpose::FaultJitter, 0, occurrence), repeat.jitter.0);
                 begun + repeat.every.0.times(u64::from(occurrence)) + jitter
             }
         };
@@ -328,19 +319,6 @@ impl Fault {
 
     /// Whether a device is among the share that the fault can hit.
     pub(super) fn selects(&self, device: u32) -> bool {
-        self.share.is_none_or(|share| fraction(self.draw(Draw::Share, device, 0)) < share)
+        self.share.is_none_or(|share| self.stream.fraction(Purpose::FaultShare, device, 0) < share)
     }
-
-    /// 64 bits of chance.
-    pub(super) fn draw(&self, draw: Draw, device: u32, count: u32) -> u64 {
-        let stream = (draw as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        Seed(self.stream.0 ^ stream).draw(Purpose::Chaos, device, count)
-    }
-}
-
-/// FNV-1a (Fowler, Noll, Vo) of a fault's name: its draws belong to it and not to its place in the list.
-fn named_stream(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
 }

@@ -422,7 +422,8 @@ impl Life {
             HubReaction::Lookup => Next::Lookup,
             HubReaction::Cache => {
                 // A patience of its own for each outage, which is the same however often it is looked at.
-                let key = (self.since.as_nanos() / 1_000_000) as u32 ^ 0x5eed_0000;
+                // The upper bit keeps its number apart from those that are counted.
+                let key = (self.since.as_nanos() / 1_000_000) as u32 | 1 << 31;
                 let slack = back.after_max.0.saturating_sub(back.after_min.0);
                 let patience = back.after_min.0 + slack.scale(fraction(scene.host.chance(key)));
                 let silent = scene.now.since(self.since);

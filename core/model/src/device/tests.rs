@@ -528,7 +528,7 @@ struct Fickle(Seed, u32);
 impl Fickle {
     fn draw(&mut self) -> u64 {
         self.1 += 1;
-        self.0.draw(Purpose::Chaos, 0, self.1)
+        self.0.draw(Purpose::Life, 0, self.1)
     }
 
     fn decision(&mut self) -> Decision {

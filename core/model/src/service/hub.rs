@@ -15,7 +15,7 @@ use super::{Certificate, Evidence, Resource, Token};
 use crate::chaos::Serving;
 use crate::protocol::mqtt::Connack;
 use crate::protocol::{Transport, sas};
-use crate::random::fraction;
+use crate::random::{Purpose, span_below};
 use crate::time::{Moment, Span};
 
 /// What a hub says to a device that connects.
@@ -259,7 +259,11 @@ impl Service {
         let mut ahead = desk.plan.iter().filter(|(at, _)| desk.forced.is_none() && *at > now);
         let closes = ahead.find(|(_, state)| state.disconnects()).map(|(at, _)| (*at, HubEvent::Closed));
         let plan = self.config.hubs.get(usize::from(hub))?;
-        let commands = plan.commands.iter().map(|sweep| sweep.at + sweep.over.scale(fraction(key)));
+        let seed = self.config.seed;
+        let commands = (0..).zip(&plan.commands).map(|(number, sweep)| {
+            let [draw, _] = seed.pair(Purpose::Command, key, number);
+            sweep.at + span_below(draw, sweep.over)
+        });
         let command = commands.filter(|at| *at > now).min().map(|at| (at, HubEvent::Command));
         let faulty = device.and_then(|device| self.hub_closes(now, device, &plan.host));
         let [expires, faulty] = [expires, faulty].map(|at| at.map(|at| (at, HubEvent::Closed)));

@@ -227,8 +227,8 @@ impl Service {
 
     /// The id of the request that is being answered.
     pub(super) fn request_id(&self) -> u128 {
-        let draw = |half| self.config.seed.draw(Purpose::Tracking, u32::MAX - half, self.answers);
-        u128::from(draw(0)) << 64 | u128::from(draw(1))
+        let [high, low] = self.config.seed.pair(Purpose::Tracking, 0, self.answers);
+        u128::from(high) << 64 | u128::from(low)
     }
 
     /// What a request asks for, and whether its body is in order: a mistake in the body is named after the quota.

@@ -42,8 +42,7 @@ impl Service {
     pub(super) fn struck(&self, now: Moment) -> Option<u32> {
         let under_way = |outage: &&Outage| (outage.from..outage.until).contains(&now);
         let outage = self.config.outages.iter().find(under_way)?;
-        // Another half of the stream that tracking ids are drawn from.
-        let draw = self.config.seed.fraction(Purpose::Tracking, u32::MAX - 2, self.answers());
+        let draw = self.config.seed.fraction(Purpose::Outage, 0, self.answers());
         (draw < outage.share).then_some(outage.failure.code())
     }
 }

@@ -14,7 +14,7 @@ use super::machine::Service;
 use super::metrics::MetricStatus;
 use super::record::{EnrollmentPlace, EnrollmentRef};
 use crate::protocol::{Registration, RegistrationState, Substatus, code};
-use crate::random::Purpose;
+use crate::random::{Purpose, fraction};
 use crate::time::{Moment, Span};
 
 /// The last api-version under which a device that registers again keeps its hub (`dps-protocol` 14.6).
@@ -285,15 +285,14 @@ impl Service {
 
     /// How long an assignment takes; `None` for never.
     pub(super) fn assignment(&self, device: u64, count: u32) -> Option<Span> {
-        let draw =
-            |more: u32| self.config.seed.fraction(Purpose::Assignment, device as u32, 2 * count + more);
+        let [one, other] = self.config.seed.pair(Purpose::Assignment, device, count).map(fraction);
         Some(match self.config.assignment {
             Assignment::Never => return None,
             Assignment::Constant(span) => span,
-            Assignment::Uniform(from, to) => from + to.saturating_sub(from).scale(draw(0)),
+            Assignment::Uniform(from, to) => from + to.saturating_sub(from).scale(one),
             Assignment::Lognormal { median, sigma, max } => {
                 // Box and Muller (1958).
-                let normal = (-2.0 * (1.0 - draw(0)).ln()).sqrt() * (std::f64::consts::TAU * draw(1)).cos();
+                let normal = (-2.0 * (1.0 - one).ln()).sqrt() * (std::f64::consts::TAU * other).cos();
                 median.scale((sigma * normal).exp()).min(max)
             }
         })

@@ -67,13 +67,10 @@ impl Service {
 
     /// The key that an enrollment's TPM is given. It is derived, not stored; another TPM has another one.
     fn tpm_key(&self, at: u32, endorsement_key: &[u8], what: Use) -> SymmetricKey {
-        // FNV-1a, as in `allocation`.
-        let tpm = endorsement_key
-            .iter()
-            .fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
-        let from = (tpm & !7) + 4 * u32::from(matches!(what, Use::Hub));
-        let draw = |n| self.config.seed.draw(Purpose::TpmKey, at, from + n);
-        SymmetricKey::new((0..4).flat_map(|n| draw(n).to_be_bytes()).collect())
+        let seed = self.config.seed.named(endorsement_key);
+        let from = 2 * u32::from(matches!(what, Use::Hub));
+        let draw = |n| seed.pair(Purpose::TpmKey, u64::from(at), from + n);
+        SymmetricKey::new((0..2).flat_map(draw).flat_map(u64::to_be_bytes).collect())
     }
 
     /// Remembers beneath which key the hub's will be imported.

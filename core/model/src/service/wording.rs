@@ -142,7 +142,7 @@ impl Service {
 
     fn tracking(&self, ticket: Ticket, more: u32) -> u64 {
         let count = ticket.registration.wrapping_mul(4).wrapping_add(more);
-        self.config.seed.draw(Purpose::Tracking, ticket.record, count)
+        self.config.seed.draw(Purpose::Operation, ticket.record, count)
     }
 
     pub(super) fn refuse(&self, now: Moment, code: u32, retry_after: RetryAfter) -> Reply {

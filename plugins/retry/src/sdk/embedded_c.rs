@@ -11,8 +11,8 @@ use crate::{S, ns};
 ///
 /// `e = min * 2^attempt` in 32 bits; above `max` or negative it counts as `max`; `U(0, jitter)` is added only if `max - e` is
 /// above it; the time already spent is taken off. At the cap there is no jitter left. The product wraps: with a least wait
-/// of 1,000 ms, from attempt 29 on it is 0, and the whole fleet retries at once. Attempts count from 0 here; beyond 31
-/// the shift is undefined in C and taken modulo 32, as x86 and most compilers do.
+/// of 1,000 ms it is 0 at attempts 29 and 30, and the whole fleet retries at once. Attempts count from 0 here; above 30
+/// the factor is `INT32_MAX` (`az_retry_internal.h`), whose product with any usual least wait counts as `max`.
 ///
 /// Retryable are 429, 500 and a broken connection. A Retry-After above 0 comes first; the sample assigns its seconds to
 /// a variable of milliseconds, which `sample_units` repeats.
@@ -65,7 +65,10 @@ impl RetryStrategy for Dps {
             return Some(if self.0.sample_units { ns(told) } else { told * S });
         }
         let [min, max] = [self.0.min_ms, self.0.max_ms].map(|ms| i32::try_from(ms).unwrap_or(i32::MAX));
-        let factor = 1i32.wrapping_shl(attempt.failures.saturating_sub(1));
+        let factor = match attempt.failures.saturating_sub(1) {
+            exponent @ 0..=30 => 1 << exponent,
+            _ => i32::MAX,
+        };
         let product = min.wrapping_mul(factor);
         let wait = if product > max || product < 0 { max } else { product };
         let jitter = attempt.uniform(u64::from(self.0.jitter_ms) + 1);
@@ -95,12 +98,22 @@ mod tests {
 
     #[test]
     fn the_helper_computes_in_32_bits() {
-        // 1000 * 2^attempt and 2,500 ms of jitter, at most 100 s; at 22 the product is negative; at 29 it is 0.
-        let failures = [1, 2, 7, 8, 23, 30, 31, 32, 33];
-        let expected = [3_500, 4_500, 66_500, 100_000, 100_000, 2_500, 2_500, 2_500, 3_500];
+        // 1000 * 2^attempt and 2,500 ms of jitter, at most 100 s; at 22 the product is negative; at 29 and 30 it is 0.
+        let failures = [1, 2, 7, 8, 23, 30, 31];
+        let expected = [3_500, 4_500, 66_500, 100_000, 100_000, 2_500, 2_500];
         assert_eq!(waits_ms::<Dps>("{}", failures), expected);
         let unjittered = waits_ms::<Dps>(r#"{"jitter_ms": 0}"#, [30, 31]);
         assert_eq!(unjittered, [0, 0], "a retry at once by the whole fleet");
+    }
+
+    #[test]
+    fn above_attempt_30_it_waits_its_longest() {
+        let failures = [32, 33, 60, 63, 64, 1_000, u32::MAX];
+        assert_eq!(waits_ms::<Dps>("{}", failures), [100_000; 7]);
+        // The product with `INT32_MAX` is `-min` for an even least wait and above 2^30 for an odd one.
+        assert_eq!(waits_ms::<Dps>(r#"{"min_ms": 1001}"#, failures), [100_000; 7]);
+        let all = r#"{"min_ms": 2147483646, "max_ms": 2147483646, "jitter_ms": 0}"#;
+        assert_eq!(waits_ms::<Dps>(all, [32_767]), [2_147_483_646], "as the SDK's own test of the overflow");
     }
 
     #[test]

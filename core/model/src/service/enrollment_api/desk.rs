@@ -475,10 +475,10 @@ fn ids<T: crate::service::store::Enrolled>(book: &Book<T>, after: Option<&str>, 
 
 /// An ETag of the form that the service has (`dps-protocol` 2.3), different for every state of every enrollment.
 fn tag(seed: Seed, kind: Kind, at: u32, version: u32) -> String {
-    let stream = match kind {
-        Kind::Individual => 0x8000_0000,
-        Kind::Group => 0xc000_0000,
+    let book = match kind {
+        Kind::Individual => 0,
+        Kind::Group => 1 << 32,
     };
-    let draw = seed.draw(Purpose::Tracking, stream | (at & 0x3fff_ffff), version);
+    let [draw, _] = seed.pair(Purpose::EnrollmentTag, book | u64::from(at), version);
     format!("\"{:08x}-0000-0300-0000-{:08x}0000\"", draw >> 32, draw & 0xffff_ffff)
 }

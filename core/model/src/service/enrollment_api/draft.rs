@@ -182,7 +182,6 @@ impl DraftAttestation {
 
 /// A key of 64 bytes, as the service makes them.
 fn generated(seed: Seed, count: u32, which: u32) -> SymmetricKey {
-    let draw =
-        |part: u32| seed.draw(Purpose::Identity, u32::MAX - which, count.wrapping_mul(8).wrapping_add(part));
-    SymmetricKey::new((0..8).flat_map(|part| draw(part).to_be_bytes()).collect())
+    let draw = |part| seed.pair(Purpose::EnrollmentKey, u64::from(which) << 32 | u64::from(count), part);
+    SymmetricKey::new((0..4).flat_map(draw).flat_map(u64::to_be_bytes).collect())
 }
