@@ -9,7 +9,11 @@ use std::fmt;
 use std::path::Path;
 
 use crate::analysis::Document;
-use crate::{html, markdown, summary};
+use crate::text::json_escaped;
+use crate::{Diff, html, markdown, summary};
+
+/// The forms of what is more than one run.
+const FEW: &str = "html, markdown or text";
 
 /// A form of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +27,10 @@ pub enum Form {
     /// Numbers by name, for a spreadsheet.
     Csv,
     /// One test case an objective and a practice, for a pipeline.
-    Junit,
+    Junit {
+        /// Whether a best practice that was broken is a failure. Else its case passes, and says it.
+        strict_practices: bool,
+    },
     /// Metrics as text, for a collector.
     Prometheus,
     /// The summary on a terminal, without colour.
@@ -35,12 +42,14 @@ pub enum Form {
 #[non_exhaustive]
 pub enum FormError {
     /// It is made of other things.
-    #[error("a {document} has no {form}: it is shown as html, markdown or text")]
+    #[error("a {document} has no {form}: it is shown as {known}")]
     None {
         /// What the document is.
         document: &'static str,
         /// The form that was asked for.
         form: Form,
+        /// The forms that it has.
+        known: &'static str,
     },
     /// A writer refused it.
     #[error("the {form} cannot be written: {why}")]
@@ -59,7 +68,7 @@ impl fmt::Display for Form {
             Self::Markdown => "markdown",
             Self::Json => "json",
             Self::Csv => "csv",
-            Self::Junit => "junit",
+            Self::Junit { .. } => "junit",
             Self::Prometheus => "prometheus",
             Self::Text => "text",
         })
@@ -77,7 +86,7 @@ impl Form {
             "md" | "markdown" => Self::Markdown,
             "json" => Self::Json,
             "csv" => Self::Csv,
-            "xml" => Self::Junit,
+            "xml" => Self::Junit { strict_practices: false },
             "prom" => Self::Prometheus,
             "txt" => Self::Text,
             _ => return None,
@@ -99,7 +108,9 @@ impl Form {
                 String::from_utf8(bytes).map_err(|error| writer(error.to_string()))
             }
             (Document::Run(record), Self::Csv) => csv::csv(record).map_err(writer),
-            (Document::Run(record), Self::Junit) => junit::junit(record).map_err(writer),
+            (Document::Run(record), Self::Junit { strict_practices }) => {
+                junit::junit(record, strict_practices).map_err(writer)
+            }
             (Document::Run(record), Self::Prometheus) => prometheus::prometheus(record).map_err(writer),
             (Document::Comparison(comparison), Self::Html) => Ok(html::comparison(comparison)),
             (Document::Comparison(comparison), Self::Markdown) => Ok(words::comparison(comparison)),
@@ -107,8 +118,34 @@ impl Form {
             (Document::Capacity(capacity), Self::Html) => Ok(html::capacity(capacity)),
             (Document::Capacity(capacity), Self::Markdown) => Ok(words::capacity(capacity)),
             (Document::Capacity(capacity), Self::Text) => Ok(capacity.to_string()),
-            (Document::Comparison(_), form) => Err(FormError::None { document: "comparison", form }),
-            (Document::Capacity(_), form) => Err(FormError::None { document: "capacity search", form }),
+            (Document::Comparison(_), form) => {
+                Err(FormError::None { document: "comparison", form, known: FEW })
+            }
+            (Document::Capacity(_), form) => {
+                Err(FormError::None { document: "capacity search", form, known: FEW })
+            }
+        }
+    }
+
+    /// A difference in this form.
+    ///
+    /// # Errors
+    /// It has no such form, or the form's writer refuses it.
+    pub fn render_diff(self, diff: &Diff) -> Result<String, FormError> {
+        let writer = |why: String| FormError::Writer { form: self, why };
+        match self {
+            Self::Html => Ok(diff.html()),
+            Self::Markdown => Ok(crate::diff::comment(diff)),
+            Self::Text => Ok(diff.to_string()),
+            Self::Json => {
+                let text = serde_json::to_string_pretty(diff).map_err(|error| writer(error.to_string()))?;
+                Ok(json_escaped(&text).into_owned() + "\n")
+            }
+            Self::Junit { .. } => junit::difference(diff).map_err(writer),
+            Self::Csv | Self::Prometheus => {
+                let known = "html, markdown, json, junit or text";
+                Err(FormError::None { document: "difference", form: self, known })
+            }
         }
     }
 }
@@ -122,7 +159,7 @@ mod tests {
         for (name, form) in [
             ("a/report.HTML", Some(Form::Html)),
             ("x.md", Some(Form::Markdown)),
-            ("junit.xml", Some(Form::Junit)),
+            ("junit.xml", Some(Form::Junit { strict_practices: false })),
             ("node.prom", Some(Form::Prometheus)),
             ("x.png", None),
             ("html", None),

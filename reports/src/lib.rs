@@ -37,3 +37,4 @@ pub use number::grouped;
 pub use record::Record;
 pub use sentence::sentence;
 pub use summary::summary;
+pub use text::json_escaped;

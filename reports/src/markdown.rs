@@ -201,7 +201,7 @@ fn codes(record: &Record, out: &mut String) {
 }
 
 /// Text that Markdown, its HTML and its mentions leave as it is, on one line.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut out = String::new();
     for c in clipped(text, TEXT_MAX).chars() {
         match c {

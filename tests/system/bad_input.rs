@@ -59,12 +59,16 @@ fn a_real_target_needs_consent_and_a_plain_one_is_refused() {
     bench
         .run(TINY, &["--target", "https://b.example", "--set", other])
         .refused(2, &["a.example", "b.example"]);
-    for elsewhere in ["192.0.2.1", "[::ffff:192.0.2.1]", "[::127.0.0.1]", "localhost.example", "LOCALHOST.localdomain"] {
+    for elsewhere in
+        ["192.0.2.1", "[::ffff:192.0.2.1]", "[::127.0.0.1]", "localhost.example", "LOCALHOST.localdomain"]
+    {
         let target = format!("https://{elsewhere}:1");
         bench.run(TINY, &["--target", &target]).refused(2, &["is not this machine", "[target.consent]"]);
     }
     for nobody in ["0.0.0.0", "[::]"] {
-        bench.run(TINY, &["--target", &format!("https://{nobody}:1")]).refused(2, &["no machine", "127.0.0.1"]);
+        bench
+            .run(TINY, &["--target", &format!("https://{nobody}:1")])
+            .refused(2, &["no machine", "127.0.0.1"]);
     }
     bench.run(TINY, &["--target", "https://LocalHost.:1"]).refused(14, &["localhost:1"]);
     bench.run(TINY, &["--target", "http://127.0.0.1:80"]).refused(2, &["https://"]);

@@ -25,7 +25,12 @@ const QUICK: &str = "retry_after_s = 0\nassignment = { kind = \"constant\", dela
                      throttle = { profile = \"unlimited\", polls_per_10s = 0 }\n";
 
 /// The command at the mock, with a consent for this machine that allows so much.
-fn consented(bench: &Bench, mock: &Mock, command: &[&str], (devices, registrations, rate): (u32, u64, &str)) -> Ended {
+fn consented(
+    bench: &Bench,
+    mock: &Mock,
+    command: &[&str],
+    (devices, registrations, rate): (u32, u64, &str),
+) -> Ended {
     bench.file("scenario.toml", FLEET);
     let consent = format!(
         "target.consent={{ host = \"127.0.0.1\", max_devices = {devices}, max_registrations = {registrations}, \
@@ -63,7 +68,8 @@ fn registrations_of_a_comparison_are_counted_together() {
 fn devices_of_a_search_are_counted_together() {
     let (far, bench) = (Bench::new(), Bench::new());
     let mock = Mock::start(&far, QUICK);
-    let capacity = ["capacity", "scenario.toml", "--clock", "wall", "--low", "2", "--high", "60", "--repeats", "3"];
+    let capacity =
+        ["capacity", "scenario.toml", "--clock", "wall", "--low", "2", "--high", "60", "--repeats", "3"];
     let ended = consented(&bench, &mock, &capacity, (20, 100_000, "100000/s"));
     ended.refused(15, &["max_devices = 20", "60"]);
     // The lower end of the search, and nothing of a fleet that is too large.

@@ -204,8 +204,13 @@ fn a_wrong_key_a_missing_consent_and_a_missing_target_are_told_with_what_to_do()
 fn consent_for_one_host_is_none_for_another() {
     let bench = Bench::new();
     let consent = |more: &str| {
-        let consent = format!("host = \"a.example\"{more}\nmax_devices = 30\nmax_registrations = 30\nmax_rate = \"9/s\"\n");
-        bench.file("scenario.toml", &format!("{FLEET}[target]\nkind = \"dps\"\nid_scope = \"0ne1\"\n[target.consent]\n{consent}"));
+        let consent = format!(
+            "host = \"a.example\"{more}\nmax_devices = 30\nmax_registrations = 30\nmax_rate = \"9/s\"\n"
+        );
+        bench.file(
+            "scenario.toml",
+            &format!("{FLEET}[target]\nkind = \"dps\"\nid_scope = \"0ne1\"\n[target.consent]\n{consent}"),
+        );
     };
     let enroll = |target: &str| {
         bench.fleetstorm(&["enroll", "scenario.toml", "--target", target, "--ledger", "l.jsonl", "--dry-run"])
@@ -218,7 +223,10 @@ fn consent_for_one_host_is_none_for_another() {
     assert_eq!(enroll("https://b.example").code, 0);
     enroll("https://c.example").refused(2, &["`b.example`", "`c.example`"]);
 
-    bench.file("ledger.jsonl", "{\"service\":\"https://c.example\"}\n{\"enrollment\":{\"group\":\"g\"},\"state\":\"made\"}\n");
+    bench.file(
+        "ledger.jsonl",
+        "{\"service\":\"https://c.example\"}\n{\"enrollment\":{\"group\":\"g\"},\"state\":\"made\"}\n",
+    );
     for dry in [&["--dry-run"][..], &[]] {
         let clean = |more: &[&str]| bench.fleetstorm(&[&["clean", "ledger.jsonl"][..], more, dry].concat());
         clean(&[]).refused(2, &["c.example is not this machine", "[target.consent]"]);

@@ -25,7 +25,8 @@ pub(crate) fn enroll(arguments: &EnrollArguments) -> Result<u8, Failure> {
     let (seed, consent) = (scenario.mock.seed, scenario.target.consent.clone());
     let registry = plugin::registry(&arguments.source.plugins, &scenario.plugins.load)?;
     let plan = Plan::new(scenario, &registry, Calendar::VIRTUAL)?;
-    let operator = operator(&arguments.operator, address, ca, seed, plan.profile().expected.operations, consent);
+    let operator =
+        operator(&arguments.operator, address, ca, seed, plan.profile().expected.operations, consent);
     let wanted = enroll::wanted(&plan, arguments.individual)?;
     enroll::permitted(&operator, wanted.len())?;
     if arguments.dry_run {
@@ -123,7 +124,7 @@ fn progress(word: &'static str) -> impl FnMut(usize, usize) {
     move |done, all| {
         if terminal {
             let end = if done == all { "\n" } else { "" };
-            eprint!("\r{word} {done} of {all}{end}");
+            crate::terminal::write_err_styled(&format!("\r{word} {done} of {all}{end}"));
             let _ = std::io::stderr().flush();
         }
     }

@@ -2,6 +2,7 @@
 
 use fleetstorm_engine::service_log::{Digest, Filter, LogError, Reconciliation, Tally, digest, reconcile};
 use fleetstorm_model::protocol::code;
+use fleetstorm_model::shown::printable;
 
 use crate::arguments::record::{LogsArguments, ReconcileArguments};
 use crate::failure::Failure;
@@ -38,8 +39,11 @@ pub(crate) fn logs(arguments: &LogsArguments) -> Result<u8, Failure> {
 fn tell(tally: &Tally) {
     let like = &tally.like;
     let number = if like.code == 0 { u32::from(like.status) } else { like.code };
-    println!("\n{:>9}  {} {} {number}  {}", tally.count, like.operation, like.result, like.description);
-    let ids: Vec<String> = tally.ids.iter().map(|(id, count)| format!("{id} ({count})")).collect();
+    let [operation, result, description] =
+        [&*like.operation, &*like.result, &*like.description].map(printable);
+    println!("\n{:>9}  {operation} {result} {number}  {description}", tally.count);
+    let ids: Vec<String> =
+        tally.ids.iter().map(|(id, count)| format!("{} ({count})", printable(id))).collect();
     let rest = tally.distinct_ids.saturating_sub(ids.len() as u64);
     let rest = if rest > 0 { format!(" and {rest} more") } else { String::new() };
     println!("           for {}{rest}", ids.join(", "));
@@ -68,11 +72,15 @@ fn show(both: &Reconciliation) {
         let number = if side.code == 0 { u32::from(side.status) } else { side.code };
         println!(
             "{:<10} {number:>7} {:>10} {:>14} {:>14}",
-            side.operation, side.both, side.devices_only, side.service_only
+            printable(&side.operation),
+            side.both,
+            side.devices_only,
+            side.service_only
         );
     }
     println!();
     for operation in &both.not_logged {
+        let operation = printable(operation);
         println!("the log has no line of {operation}: the service may not log it");
     }
     if !both.by_code {

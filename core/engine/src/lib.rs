@@ -56,7 +56,7 @@ pub use mock::{MockError, MockOptions, ResolveError, RunningMock, Stopped, resol
 pub use plan::Plan;
 pub use plugins::{Knowledge, PluginError, Registry};
 pub use trial::Timing;
-pub use write::{WriteError, write_whole};
+pub use write::{Claim, WriteError, write_together, write_whole};
 
 pub(crate) use mock::{file as mock_file, secret as mock_secret};
 
@@ -96,7 +96,9 @@ pub enum RunError {
         what: String,
     },
     /// A safety ceiling of the consent.
-    #[error("stopped at the consent's ceiling {ceiling}: it holds for all runs of a command together; ask for more, or for less")]
+    #[error(
+        "stopped at the consent's ceiling {ceiling}: it holds for all runs of a command together; ask for more, or for less"
+    )]
     Ceiling {
         /// The ceiling.
         ceiling: String,

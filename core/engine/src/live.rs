@@ -475,6 +475,7 @@ fn target(plan: &Plan) -> Result<Targeted, RunError> {
             identity,
             webhook: plan.scenario.mock.webhook.clone(),
             log: plan.scenario.mock.log.clone(),
+            keep_log: false,
             clock,
         })?;
         let dial = Dial::read(&format!("https://{}", mock.address()), None)?;
@@ -514,14 +515,18 @@ fn consented(target: &scenario::Target, dial: Dial) -> Result<Dial, RunError> {
 
 /// What the consent allows, if there is one, and it lasts as long as the run could.
 fn ceilings(plan: &Plan) -> Result<Option<Ceilings>, RunError> {
-    let Some(consent) = plan.scenario.target.consent.as_ref().filter(|_| plan.scenario.target.kind != TargetKind::Mock)
+    let Some(consent) =
+        plan.scenario.target.consent.as_ref().filter(|_| plan.scenario.target.kind != TargetKind::Mock)
     else {
         return Ok(None);
     };
     let until = plan.calendar.unix_nanos(Moment::START + plan.scenario.horizon.0);
     lasting(consent, UtcTime { unix_ns: until })?;
     if plan.scenario.fleet.devices > consent.max_devices {
-        let ceiling = format!("max_devices = {} before a fleet of {}", consent.max_devices, plan.scenario.fleet.devices);
+        let ceiling = format!(
+            "max_devices = {} before a fleet of {}",
+            consent.max_devices, plan.scenario.fleet.devices
+        );
         return Err(RunError::Ceiling { ceiling });
     }
     Ok(Some(Ceilings::of(consent)))

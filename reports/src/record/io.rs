@@ -45,9 +45,10 @@ impl Record {
     /// # Errors
     /// A number is not finite, which no run records.
     pub fn write(&self) -> Result<Vec<u8>, serde_json::Error> {
-        let mut bytes = serde_json::to_vec_pretty(self)?;
-        bytes.push(b'\n');
-        Ok(bytes)
+        let text = serde_json::to_string_pretty(self)?;
+        let mut text = crate::text::json_escaped(&text).into_owned();
+        text.push('\n');
+        Ok(text.into_bytes())
     }
 
     /// The JSON Schema of `run.json`.
@@ -101,6 +102,7 @@ impl Record {
             trace: None,
             chaos: Chaos::default(),
             verdict: Verdict { result: VerdictResult::Passed, sentence: String::new(), exit_code: 0 },
+            path: String::new(),
         }
     }
 }

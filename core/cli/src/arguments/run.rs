@@ -13,7 +13,7 @@ use super::{Changes, ScenarioOptions};
 /// (see `fleetstorm --help`). Ctrl-C ends the run with what there is: a record, a report and exit code 130.
 #[derive(Args)]
 pub(crate) struct RunArguments {
-    /// Directory for run.json and report.html; earlier results there are replaced. Default:
+    /// Directory for run.json and report.html, of one run at a time; earlier results there are replaced. Default:
     /// fleetstorm-out/<name of the scenario>
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
@@ -60,7 +60,8 @@ pub(crate) struct RunArguments {
     pub(crate) metrics: Option<SocketAddr>,
 
     /// Write what each watched device does to this file, a JSON object a line, for `fleetstorm explain`; devices are
-    /// watched as the report's practices are: all of up to 10,000, a sample of a larger fleet
+    /// watched as the report's practices are: all of up to 10,000, a sample of a larger fleet. An earlier trace is replaced, any
+    /// other file refused
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,
 
@@ -105,7 +106,8 @@ pub(crate) enum ProgressChoice {
 /// When it listens, it prints one line of JSON: {"event":"ready","https":"127.0.0.1:8443","mqtt":"127.0.0.1:8883",
 /// "amqp":"127.0.0.1:5671","ca":"<file>",...}. Without a configuration it plays a demo: id scope 0ne00F1EE75, hubs demo-hub-1 and demo-hub-2, the symmetric-key group
 /// `demo-keys` and the X.509 group `demo-certificates`. A fleet knows the demo's keys: `fleetstorm run SCENARIO
-/// --target https://127.0.0.1:8443 --ca <file>`. What it counted is printed as JSON when it ends.
+/// --target https://127.0.0.1:8443 --ca <file>`. What it counted is printed as JSON when it ends. It holds registrations and
+/// enrollments in memory, so the next one knows none; its log is added to.
 #[derive(Args)]
 pub(crate) struct MockArguments {
     /// The mock's file (TOML): id_scope, [listen], [tls], [[hub]], [[enrollment]], [[enrollment_group]], [throttle],
