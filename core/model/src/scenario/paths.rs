@@ -110,13 +110,13 @@ mod tests {
         "#;
         let mut table: toml::Table = toml::from_str(text).unwrap();
         rebase(&mut table, Path::new("over/there"));
+        let root = Value::Table(table);
         let at = |path: &str| {
-            let first = Value::Table(table.clone());
-            let found = path.split('.').fold(Some(first), |value, segment| match segment.parse::<usize>() {
-                Ok(index) => value?.as_array()?.get(index).cloned(),
-                Err(_) => value?.get(segment).cloned(),
-            });
-            found.and_then(|value| value.as_str().map(str::to_owned)).unwrap()
+            let mut value = &root;
+            for segment in path.split('.') {
+                value = segment.parse::<usize>().map_or_else(|_| &value[segment], |index| &value[index]);
+            }
+            value.as_str().unwrap().to_owned()
         };
         for (path, file) in [
             ("profile", "over/there/strict.toml"),

@@ -151,7 +151,7 @@ impl Scenario {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn read(text: &str, file: &str, overrides: &[Override]) -> Result<Self, Problems> {
-        Self::read_in(Path::new(""), text, file, overrides)
+        Self::judged(Path::new(""), text, file, overrides, Judge::new(text))
     }
 
     /// Whether a path names a value of a scenario.
@@ -190,6 +190,18 @@ impl Scenario {
         file: &str,
         overrides: &[Override],
     ) -> Result<Self, Problems> {
+        let mut judge = Judge::new(text);
+        judge.own_mock();
+        Self::judged(directory, text, file, overrides, judge)
+    }
+
+    fn judged(
+        directory: &Path,
+        text: &str,
+        file: &str,
+        overrides: &[Override],
+        mut judge: Judge<'_>,
+    ) -> Result<Self, Problems> {
         let mut scenario: Self = read(directory, text, file, overrides)?;
         if scenario.name.is_empty() {
             let name = file.rsplit(['/', '\\']).next().unwrap_or(file);
@@ -198,7 +210,6 @@ impl Scenario {
         if scenario.cohorts.is_empty() {
             scenario.cohorts.push(Cohort::default());
         }
-        let mut judge = Judge::new(text);
         judge.scenario(&scenario);
         judge.done(scenario, text, file, overrides)
     }
@@ -340,7 +351,9 @@ pub(crate) fn describe(error: &toml::de::Error, text: &str) -> Problem {
     let one = message.starts_with("invalid type: map, expected a sequence");
     let at = error.span().map_or(0, |span| span.start);
     let line = text.get(at..).unwrap_or("").lines().next().unwrap_or("").trim();
-    let several = line.starts_with("[[") && message.starts_with("invalid type: map")
+    let several = line.starts_with("[[")
+        && message.starts_with("invalid type: map")
+        && !message.contains("expected a string")
         || message.starts_with("invalid type: sequence, expected struct");
     if one || several {
         let before = text.get(..at).unwrap_or("").rsplit('\n').next().unwrap_or("");
@@ -360,7 +373,18 @@ pub(crate) fn describe(error: &toml::de::Error, text: &str) -> Problem {
         let message = format!("there is one `{name}`, and this is a list");
         return Problem { message, span: error.span(), help: format!("write `[{name}]`") };
     }
-    if message.contains("expected") && message.contains("string") {
+    let wants_number = ["u8", "u16", "u32", "u64", "i64", "f64", "usize"]
+        .iter()
+        .any(|number| message.ends_with(&format!("expected {number}")));
+    if message.starts_with("invalid type: string") && wants_number {
+        help = "write a number without quotes, such as 1000 or 0.5".to_owned();
+    } else if message.ends_with("expected a sequence") {
+        help = "write a list in brackets, such as [\"one\", \"two\"]".to_owned();
+    } else if message.starts_with("unexpected key or value")
+        && text.get(at..).is_some_and(|rest| rest.starts_with(','))
+    {
+        help = "thousands are written 1000 or 1_000".to_owned();
+    } else if message.contains("expected") && message.contains("string") {
         help = "values such as \"15m\" or \"50/s\" are written in quotes".to_owned();
     }
     Problem { message, span: error.span(), help }
@@ -385,6 +409,9 @@ fn narrow(span: Range<usize>, text: &str, name: &str) -> Range<usize> {
 
 /// Load balancers before the service cut connections that are silent for longer (`dps-protocol` 7.1).
 const KEEP_ALIVE_MAX: Span = Span::from_secs(1_740);
+
+/// Why a run's mock listens nowhere else.
+const FREE_PORTS: &str = "the mock of a run takes free ports of this machine";
 
 /// Checks across keys. Places are found by the path of the key.
 struct Judge<'a> {
@@ -550,6 +577,23 @@ impl<'a> Judge<'a> {
         {
             self.refuse(&at(&format!("life.{key}")), message, help);
         }
+        let given = |names: &[&'static str]| {
+            names.iter().copied().find(|name| cohort.attestation.parameters.contains_key(*name))
+        };
+        let secret = match &*cohort.attestation.kind {
+            "symmetric-key" => given(&["group_keys"]).map(|name| (name, "`group_key = { env = \"NAME\" }`")),
+            "x509" => given(&["ca_key_pem", "keys_pem"])
+                .map(|name| (name, "`device_ca_file` and `device_ca_key = { file = \"path\" }`")),
+            _ => None,
+        };
+        if let Some((name, place)) = secret {
+            let message = "a secret never stands in a file: the record would hold it";
+            self.refuse(
+                &at(&format!("attestation.{name}")),
+                message,
+                format!("write {place} under [target]"),
+            );
+        }
         if cohort.transport.authenticates_connections() && cohort.attestation.kind == "tpm" {
             let transport = if cohort.transport.is_mqtt() { "MQTT" } else { "AMQP here" };
             self.refuse(
@@ -590,26 +634,40 @@ impl<'a> Judge<'a> {
     /// What only a mock in a process of its own can do.
     fn embedded(&mut self, mock: &MockFile) {
         let names = ServerTls { names: mock.tls.names.clone(), ..ServerTls::default() };
-        for (key, is_said, what) in [
-            (
-                "listen",
-                mock.listen != Listen::default(),
-                "the mock of a run takes free ports of this machine",
-            ),
-            (
-                "tls",
-                mock.tls != names,
-                "the mock of a run has a certificate of its own, which its devices trust",
-            ),
-        ] {
-            if is_said {
-                let help = format!(
-                    "leave [mock.{key}] out; or write it as [{key}] in a mock's file, start \
-                     `fleetstorm mock --config FILE`, and run against it with --target"
-                );
-                self.refuse(&format!("mock.{key}"), what, help);
-            }
+        if mock.listen != Listen::default() {
+            self.not_embedded("listen", FREE_PORTS);
         }
+        if mock.tls != names {
+            self.not_embedded(
+                "tls",
+                "the mock of a run has a certificate of its own, which its devices trust",
+            );
+        }
+    }
+
+    /// Who writes a file says the usual ports only if they are meant; a record has them filled in.
+    fn own_mock(&mut self) {
+        let is_said = self.document.as_ref().is_some_and(|document| {
+            let mock = document.get_ref().iter().find(|(key, _)| key.get_ref() == "mock");
+            match mock.map(|(_, mock)| mock.get_ref()) {
+                Some(toml::de::DeValue::Table(mock)) => mock.iter().any(|(key, _)| key.get_ref() == "listen"),
+                _ => false,
+            }
+        });
+        if is_said {
+            self.not_embedded("listen", FREE_PORTS);
+        }
+    }
+
+    fn not_embedded(&mut self, key: &str, what: &str) {
+        if self.list.iter().any(|problem| problem.message == what) {
+            return;
+        }
+        let help = format!(
+            "leave [mock.{key}] out; or write it as [{key}] in a mock's file, start `fleetstorm mock --config FILE`, \
+             and run against it with --target"
+        );
+        self.refuse(&format!("mock.{key}"), what, help);
     }
 
     fn alerts(&mut self, scenario: &Scenario) {

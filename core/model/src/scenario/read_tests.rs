@@ -123,6 +123,10 @@ fn wrong_values_are_named_with_their_place() {
         ),
         ("[[cohort]]\nlife = { power_cuts = [{ at = \"1h\", off = \"1s\" }] }", "it begins at 1h"),
         ("[mock.listen]\nhttps = \"127.0.0.1:1\"", "takes free ports"),
+        (
+            "[[cohort]]\nattestation = { kind = \"symmetric-key\", group_keys = [\"AAAA\"] }",
+            "2:60: a secret never stands in a file",
+        ),
         ("[mock.tls]\ncertificate = \"a.pem\"\nkey = \"a.key\"", "a certificate of its own"),
         ("[network]\nhops = 1", "did you mean `hop`?"),
         ("x = [", "1:6"),
@@ -140,8 +144,24 @@ fn lists_and_tables_are_told_apart() {
     assert!(text.contains("write `[[chaos]]`"), "{text}");
     let text = problem("[mock.hub]\nhost = \"a\"");
     assert!(text.contains("write `[[mock.hub]]`"), "{text}");
+    for (text, words) in [
+        ("objectives = \"assigned >= 99%\"", "write a list in brackets"),
+        ("[[cohort]]\nshare = \"50%\"", "write a number without quotes"),
+        ("[fleet]\ndevices = 1,000", "1_000"),
+        ("[[objectives]]\nx = 1", "expected a string"),
+    ] {
+        assert!(problem(text).contains(words), "{text}\n{}", problem(text));
+    }
     let text = problem("[[fleet]]\ndevices = 5");
     assert!(text.contains("write `[fleet]`"), "{text}");
+}
+
+#[test]
+fn the_usual_ports_are_no_wish_in_a_record_and_one_in_a_file() {
+    let text = "[mock.listen]\nhttps = \"127.0.0.1:8443\"";
+    let problems = Scenario::read_in(Path::new("dir"), text, "dir/a.toml", &[]).unwrap_err();
+    assert!(problems.to_string().contains("takes free ports") && problems.list.len() == 1, "{problems}");
+    Scenario::read(text, "run.json", &[]).unwrap();
 }
 
 #[test]
