@@ -1,6 +1,6 @@
 //! What every form of a report says of faults.
 
-use crate::number::{grouped, nanos};
+use crate::number::{counted, grouped, nanos};
 use crate::record::{Exercised, Fault, FaultStatus, FaultWindow, Residue};
 
 /// What became of a fleet under a fault, in a word.
@@ -24,13 +24,18 @@ pub(crate) fn devices(fault: &Fault) -> Option<String> {
     (fault.devices > 0 || fault.fired == 0).then(|| grouped(fault.devices))
 }
 
+/// Whom it hit, in words.
+pub(crate) fn whom(fault: &Fault) -> String {
+    devices(fault).map_or("packets".to_owned(), |_| counted(fault.devices, "device"))
+}
+
 /// A fault and what came of it, in one sentence. A text of the record's own may stand in it.
 pub(crate) fn sentence(fault: &Fault) -> String {
     let after = |of| worst(fault, of).map_or("never".to_owned(), |ns| format!("after {}", nanos(ns)));
-    let whom = devices(fault).map_or("packets".to_owned(), |devices| format!("{devices} devices"));
     let mut told = format!(
-        "{} hits on {whom}; felt {}, back {}",
-        grouped(fault.fired),
+        "{} on {}; felt {}, back {}",
+        counted(fault.fired, "hit"),
+        whom(fault),
         after(|window| window.detected_after_ns),
         after(|window| window.recovered_after_ns)
     );
@@ -58,7 +63,9 @@ pub(crate) const fn residue(residue: &Residue) -> &'static str {
 pub(crate) fn exercised(fault: &Fault) -> String {
     let one = |met: &Exercised| match met.broken {
         0 => met.check.clone(),
-        broken => format!("{} (broken {} of {} times)", met.check, grouped(broken), grouped(met.occasions)),
+        broken => {
+            format!("{} (broken {} of {})", met.check, grouped(broken), counted(met.occasions, "time"))
+        }
     };
     fault.exercised.iter().map(one).collect::<Vec<_>>().join(", ")
 }
@@ -109,7 +116,7 @@ mod tests {
         let told = sentence(&chaos.faults[0]);
         assert!(
             told.starts_with(
-                "1,234 hits on 345 devices; felt after 2.00 s, back never; exercised retry-after-floor (broken 3 of 40 \
+                "1,234 hits on 345 devices; felt after 2 s, back never; exercised retry-after-floor (broken 3 of 40 \
                  times); the fleet"
             ),
             "{told}"

@@ -14,7 +14,7 @@ pub fn explain(text: &str) -> Option<String> {
     }
     let number: u32 = text.parse().ok()?;
     let known = code::all().iter().find(|entry| entry.code == number);
-    let status = u16::try_from(if number >= 1_000 { number / 1_000 } else { number }).ok()?;
+    let status = if number >= 1_000 { code::status(number) } else { u16::try_from(number).ok()? };
     if !(200..=599).contains(&status) {
         return None;
     }
@@ -26,10 +26,16 @@ pub fn explain(text: &str) -> Option<String> {
         && let Some(of_status) = code::lookup(status, 0)
     {
         let _ = writeln!(out, "\nIt comes with HTTP status {status}: {}.", of_status.title);
+        if (200..300).contains(&status) {
+            let _ = writeln!(
+                out,
+                "The answer is a success; the registration in it has failed, and holds the code."
+            );
+        }
     } else {
         let finer: Vec<String> = code::all()
             .iter()
-            .filter(|entry| entry.code >= 1_000 && entry.code / 1_000 == number)
+            .filter(|entry| entry.code >= 1_000 && u32::from(code::status(entry.code)) == number)
             .map(|entry| format!("  {}  {}", entry.code, entry.title))
             .collect();
         if !finer.is_empty() {
@@ -56,6 +62,10 @@ mod tests {
         }
         assert!(explain("429").unwrap().contains("429001"));
         assert!(explain("401002").unwrap().contains("HTTP status 401"));
+        for code in ["400207", "400208", "400209"] {
+            assert!(explain(code).unwrap().contains("HTTP status 200"), "{code}");
+            assert!(explain("200").unwrap().contains(code) && !explain("400").unwrap().contains(code));
+        }
         assert!(explain("401999").unwrap().contains("in no catalogue"));
         assert!(explain("connect_timeout").unwrap().contains("Connect timeout"));
         for nonsense in ["", "42", "99999999999", "run.json", "-1"] {

@@ -16,8 +16,8 @@ mod fault;
 
 mod form;
 mod html;
+mod judged;
 mod markdown;
-mod number;
 mod practice;
 pub mod record;
 mod sentence;
@@ -27,13 +27,15 @@ mod testing;
 mod text;
 mod verdict;
 
+use fleetstorm_model::number;
+
 pub use analysis::Document;
 pub use diff::Diff;
 pub use explain::explain;
+pub use fleetstorm_model::number::grouped;
 pub use form::{Form, FormError};
 pub use html::html;
 pub use markdown::markdown;
-pub use number::grouped;
 pub use record::Record;
 pub use sentence::sentence;
 pub use summary::summary;

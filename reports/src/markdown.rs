@@ -5,15 +5,18 @@ use std::fmt::Write as _;
 
 use crate::chart::Buckets;
 use crate::html::{explained, margin, short, succeeded, tally};
-use crate::number::{grouped, nanos, percent, ratio};
-use crate::record::{CheckStatus, Clock, Code, Objective, ObjectiveStatus, VerdictResult};
+use crate::number::{Bounds, counted, grouped, share};
+use crate::record::{CheckStatus, Clock, Code, ObjectiveStatus, VerdictResult};
 use crate::text::clipped;
 use crate::verdict;
-use crate::{Record, chaos, practice};
+use crate::{Record, chaos, judged, practice};
 
-const OBJECTIVES_MAX: usize = 20;
+/// Objectives and faults that are told although they held.
+const HELD_MAX: usize = 20;
 const CODES_MAX: usize = 5;
 const TEXT_MAX: usize = 200;
+/// The verdict's sentence says what else stands below: it is not cut where people write it.
+const SENTENCE_MAX: usize = 2_000;
 /// Fits a line of a comment on a phone.
 const SPARKLINE_MAX: usize = 40;
 
@@ -30,10 +33,11 @@ pub fn markdown(record: &Record) -> String {
     };
     let word = verdict::word(record.verdict.result);
     let _ = writeln!(out, "### {sign} Fleetstorm: {} {word}\n", escaped(&record.name));
-    let _ = writeln!(out, "{}.\n", escaped(record.verdict.sentence.trim_end_matches('.')));
-    objectives(&record.objectives, &mut out);
-    numbers(record, &mut out);
-    life(record, &mut out);
+    let _ = writeln!(out, "{}.\n", escaped_to(record.verdict.sentence.trim_end_matches('.'), SENTENCE_MAX));
+    let bounds = judged::bounds(record);
+    objectives(record, &mut out);
+    numbers(record, &bounds, &mut out);
+    life(record, &bounds, &mut out);
     sparkline(record, &mut out);
     codes(record, &mut out);
     chaos(record, &mut out);
@@ -54,12 +58,13 @@ pub fn markdown(record: &Record) -> String {
     out
 }
 
-fn objectives(objectives: &[Objective], out: &mut String) {
+fn objectives(record: &Record, out: &mut String) {
+    let (objectives, left) = judged::objectives(record, HELD_MAX);
     if objectives.is_empty() {
         return;
     }
     out.push_str("| | Objective | Observed | Margin |\n|---|---|--:|--:|\n");
-    for objective in objectives.iter().take(OBJECTIVES_MAX) {
+    for objective in objectives {
         let sign = match objective.status {
             ObjectiveStatus::Passed => "✅",
             ObjectiveStatus::Failed => "❌",
@@ -78,20 +83,23 @@ fn objectives(objectives: &[Objective], out: &mut String) {
             margin(objective.margin)
         );
     }
-    if objectives.len() > OBJECTIVES_MAX {
-        let _ = writeln!(out, "\n{} more objectives stand in the report.", objectives.len() - OBJECTIVES_MAX);
+    if left > 0 {
+        let _ = writeln!(out, "\n{} more held.", counted(left as u64, "objective"));
     }
     out.push('\n');
 }
 
 /// The faults and what came of them.
 fn chaos(record: &Record, out: &mut String) {
-    let all = &record.chaos.faults;
-    for fault in all.iter().take(OBJECTIVES_MAX) {
+    let (told, left) = judged::faults(record, HELD_MAX);
+    for &fault in &told {
         let (name, word) = (escaped(&fault.name), chaos::word(fault.status));
         let _ = writeln!(out, "- Fault **{name}** {word}: {}", escaped(&chaos::sentence(fault)));
     }
-    if !all.is_empty() {
+    if left > 0 {
+        let _ = writeln!(out, "- {} more, which the fleet survived", counted(left as u64, "fault"));
+    }
+    if !told.is_empty() {
         out.push('\n');
     }
 }
@@ -103,7 +111,7 @@ fn practices(record: &Record, out: &mut String) {
     }
     let _ = writeln!(out, "{}\n", tally(record));
     let broken = || record.practice.checks.iter().filter(|check| check.status == CheckStatus::Failed);
-    for check in broken().take(OBJECTIVES_MAX) {
+    for check in broken() {
         let _ = writeln!(out, "- **{}**: {}", escaped(&check.title), escaped(&check.evidence));
         for (which, case) in practice::cases(check) {
             let _ = writeln!(out, "  - {which}: {}", escaped(&practice::told(case)));
@@ -117,9 +125,9 @@ fn practices(record: &Record, out: &mut String) {
     }
 }
 
-fn numbers(record: &Record, out: &mut String) {
+fn numbers(record: &Record, bounds: &Bounds, out: &mut String) {
     let (totals, completion) = (&record.totals, &record.completion);
-    let at = |ns: Option<u64>| ns.map_or("–".to_owned(), nanos);
+    let at = |ns: Option<u64>| ns.map_or("–".to_owned(), |ns| bounds.nanos(ns));
     out.push_str("| Assigned | 50 % | 99 % | All | Registrations a device | Throttled | Billed |\n");
     out.push_str("|--:|--:|--:|--:|--:|--:|--:|\n");
     let _ = writeln!(
@@ -127,31 +135,35 @@ fn numbers(record: &Record, out: &mut String) {
         "| {} of {} ({}) | {} | {} | {} | {} | {} ({}) | {} |\n",
         grouped(totals.assigned),
         grouped(record.devices),
-        percent(totals.assigned, record.devices),
+        bounds.percent(totals.assigned, record.devices),
         at(completion.t50_ns),
         at(completion.t99_ns),
         at(completion.t100_ns),
-        ratio(totals.registers, totals.booted),
+        bounds.ratio(totals.registers, totals.booted),
         grouped(totals.throttled),
-        percent(totals.throttled, totals.requests),
+        bounds.percent(totals.throttled, totals.requests),
         grouped(totals.billable)
     );
+    if record.objectives.iter().any(|objective| objective.expression.contains("(time_to_")) {
+        out.push_str(
+            "<sub>50 %, 99 % and all count from the start, the times of devices from their boot.</sub>\n\n",
+        );
+    }
 }
 
 /// The life after provisioning, where there was one.
-fn life(record: &Record, out: &mut String) {
+fn life(record: &Record, bounds: &Bounds, out: &mut String) {
     let Some(life) = &record.life else { return };
     let _ = writeln!(
         out,
-        "Online at the end {} of {} ({}), {:.1} % of the time; {} reconnects, {} from the cache; {} registrations not \
-         needed.\n",
+        "Online at the end {} of {} ({}), {} of the time; {}, {} from the cache; {} not needed.\n",
         grouped(life.online_at_end),
         grouped(life.devices),
-        percent(life.online_at_end, life.devices),
-        life.online_share * 100.0,
-        grouped(life.reconnects),
-        percent(life.reconnects_cached, life.reconnects),
-        grouped(life.registrations_needless)
+        bounds.percent(life.online_at_end, life.devices),
+        share(life.online_share),
+        counted(life.reconnects, "reconnect"),
+        bounds.percent(life.reconnects_cached, life.reconnects),
+        counted(life.registrations_needless, "registration")
     );
 }
 
@@ -202,8 +214,12 @@ fn codes(record: &Record, out: &mut String) {
 
 /// Text that Markdown, its HTML and its mentions leave as it is, on one line.
 pub(crate) fn escaped(text: &str) -> String {
+    escaped_to(text, TEXT_MAX)
+}
+
+fn escaped_to(text: &str, max: usize) -> String {
     let mut out = String::new();
-    for c in clipped(text, TEXT_MAX).chars() {
+    for c in clipped(text, max).chars() {
         match c {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
@@ -225,6 +241,7 @@ pub(crate) fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Objective;
     use crate::testing;
 
     #[test]
@@ -254,11 +271,14 @@ mod tests {
     fn a_comment_stays_far_below_its_limit() {
         let mut record = testing::record();
         record.name = "x".repeat(1 << 20);
-        record.objectives = vec![record.objectives[0].clone(); 5_000];
+        let failed = record.objectives[0].clone();
+        record.objectives = vec![Objective { status: ObjectiveStatus::Passed, ..failed.clone() }; 5_000];
+        record.objectives.push(Objective { expression: "the last".to_owned(), ..failed });
         record.codes = vec![record.codes[0].clone(); 5_000];
         record.series.assigned = vec![3; 14 * 86_400];
         let text = markdown(&record);
         assert!(text.len() < 32_768, "{}", text.len());
+        assert!(text.find("the last").unwrap() < text.find("| ✅").unwrap(), "what failed comes first");
         let blocks = text.chars().filter(|c| ('▁'..='█').contains(c)).count();
         assert!(blocks <= SPARKLINE_MAX, "{blocks}");
     }

@@ -16,7 +16,7 @@ pub use audit::{Case, Check, CheckStatus, Practice};
 pub use chaos::{Chaos, Exercised, Fault, FaultStatus, FaultWindow, Guardrail, Residue, SteadyState};
 use fleetstorm_model::profile::Profile;
 pub use flow::Passage;
-pub use io::ReadError;
+pub use io::{ReadError, percentile_us};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 pub use shape::{Heat, HerdIndex, Journey};
@@ -376,12 +376,19 @@ fn one() -> u32 {
 /// How devices treated valid `Retry-After` values.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RetryAfterUse {
-    /// Failures that carried a valid value.
+    /// Failures with a valid value after which the device meant to try again.
     pub given: u64,
     /// Waits at least that long.
     pub honoured: u64,
-    /// Waits shorter than that.
+    /// Devices that came back before that time was over.
     pub violated: u64,
+}
+
+impl RetryAfterUse {
+    /// Shorter waits that nobody has seen the end of: the run was over, or the device lost its power.
+    pub fn open(&self) -> u64 {
+        self.given.saturating_sub(self.honoured).saturating_sub(self.violated)
+    }
 }
 
 /// Devices that booted later than the schedule says, because as many as the scenario allows at once were on their way.

@@ -1,19 +1,20 @@
 //! The verdict in one sentence, made from the data.
 
 use crate::Record;
-use crate::number::{grouped, nanos, percent, ratio};
-use crate::record::{End, FaultStatus, ObjectiveStatus};
+use crate::judged;
+use crate::number::{counted, grouped};
+use crate::record::{CheckStatus, End, FaultStatus, ObjectiveStatus};
 
 /// What happened, in one sentence that stands alone in a review or a chat.
 pub fn sentence(record: &Record) -> String {
-    let totals = &record.totals;
+    let (totals, bounds) = (&record.totals, judged::bounds(record));
     let mut parts = vec![format!(
-        "{} devices: {} assigned{}",
-        grouped(record.devices),
-        percent(totals.assigned, record.devices),
+        "{}: {} assigned{}",
+        counted(record.devices, "device"),
+        bounds.percent(totals.assigned, record.devices),
         match record.completion.t100_ns {
-            Some(ns) => format!(" in {}", nanos(ns)),
-            None => format!(" after {}", nanos(record.duration_ns)),
+            Some(ns) => format!(" in {}", bounds.nanos(ns)),
+            None => format!(" after {}", bounds.nanos(record.duration_ns)),
         }
     )];
     if totals.stopped > 0 {
@@ -32,7 +33,9 @@ pub fn sentence(record: &Record) -> String {
         _ => parts.push(format!("{held} of {all} objectives held")),
     }
     if totals.assigned > 0 {
-        parts.push(format!("{} registrations a device", ratio(totals.registers, totals.booted)));
+        let each = bounds.ratio(totals.registers, totals.booted);
+        let noun = if each == "1" { "registration" } else { "registrations" };
+        parts.push(format!("{each} {noun} a device"));
     }
     if totals.throttled > 0 && record.bound.is_some() {
         parts.push("limited by the registration quota".to_owned());
@@ -50,6 +53,22 @@ pub fn sentence(record: &Record) -> String {
             FaultStatus::Passed => {}
             _ => parts.push(format!("fault {}: {}", fault.name, fault.note)),
         }
+    }
+    let broken: Vec<&str> = record
+        .practice
+        .checks
+        .iter()
+        .filter(|check| check.status == CheckStatus::Failed)
+        .map(|check| check.id.as_str())
+        .collect();
+    match &broken[..] {
+        [] => {}
+        [one] => parts.push(format!("1 best practice broken: {one}")),
+        [first, rest @ ..] => parts.push(format!(
+            "{} broken: {first} and {} more",
+            counted(broken.len() as u64, "best practice"),
+            rest.len()
+        )),
     }
     if let Some(residue) = record.chaos.residue.as_ref().filter(|residue| !residue.clean) {
         let what = if residue.unknown { "residue was not looked for" } else { "something stayed behind" };

@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 use fleetstorm_model::protocol::code;
 
 use crate::html::tally;
-use crate::number::{grouped, micros, nanos, percent, ratio};
+use crate::number::{Bounds, counted, grouped, nanos, share};
 use crate::record::{CheckStatus, Clock, FaultStatus, ObjectiveStatus, VerdictResult};
 use crate::text::{clipped, printable};
 use crate::verdict;
-use crate::{Record, chaos, practice};
+use crate::{Record, chaos, judged, practice};
 
 /// How the summary is printed.
 #[derive(Clone, Copy, Debug, Default)]
@@ -50,26 +50,27 @@ pub fn summary(record: &Record, colour: bool) -> String {
     for line in wrapped(&printable(&record.verdict.sentence), 78) {
         let _ = writeln!(out, "  {line}");
     }
+    let bounds = judged::bounds(record);
     objectives(record, paint, &mut out);
-    progress(record, paint, &mut out);
-    latency(record, paint, &mut out);
+    progress(record, &bounds, paint, &mut out);
+    latency(record, &bounds, paint, &mut out);
     codes(record, paint, &mut out);
     chaos(record, paint, &mut out);
     practices(record, paint, &mut out);
     out
 }
 
-/// Faults that are told; a page tells all.
+/// Faults that are told although the fleet survived them; a page tells all.
 const FAULTS_MAX: usize = 12;
 
 /// What went wrong on purpose, and what the fleet made of it.
 fn chaos(record: &Record, paint: Paint, out: &mut String) {
-    let all = &record.chaos.faults;
-    if all.is_empty() {
+    let (told, left) = judged::faults(record, FAULTS_MAX);
+    if told.is_empty() {
         return;
     }
     let _ = writeln!(out, "\n{}", paint.bold("Faults"));
-    for fault in all.iter().take(FAULTS_MAX) {
+    for fault in told {
         let word = format!("{:<8}", chaos::word(fault.status));
         let word = if fault.status == FaultStatus::Passed { paint.good(&word) } else { paint.bad(&word) };
         let _ = writeln!(out, "  {word}  {}", clipped(&fault.name, 66));
@@ -77,8 +78,8 @@ fn chaos(record: &Record, paint: Paint, out: &mut String) {
             let _ = writeln!(out, "            {}", paint.dim(&line));
         }
     }
-    if all.len() > FAULTS_MAX {
-        let _ = writeln!(out, "  and {} more", all.len() - FAULTS_MAX);
+    if left > 0 {
+        let _ = writeln!(out, "  and {left} more, which the fleet survived");
     }
 }
 
@@ -114,7 +115,7 @@ fn objectives(record: &Record, paint: Paint, out: &mut String) {
     let _ = writeln!(out, "\n{}", paint.bold("Objectives"));
     let longest = record.objectives.iter().map(|objective| objective.expression.chars().count()).max();
     let width = longest.unwrap_or(0).clamp(30, 52);
-    for objective in &record.objectives {
+    for objective in judged::objectives(record, usize::MAX).0 {
         let mark = match objective.status {
             ObjectiveStatus::Passed => paint.good("ok  "),
             ObjectiveStatus::Failed => paint.bad("FAIL"),
@@ -124,7 +125,7 @@ fn objectives(record: &Record, paint: Paint, out: &mut String) {
             out,
             "  {mark}  {:<width$}  {}",
             clipped(&objective.expression, 51),
-            clipped(&objective.observed, 17)
+            clipped(&objective.observed, 40)
         );
         if !objective.note.is_empty() {
             for line in wrapped(&printable(&objective.note), 70) {
@@ -134,7 +135,7 @@ fn objectives(record: &Record, paint: Paint, out: &mut String) {
     }
 }
 
-fn progress(record: &Record, paint: Paint, out: &mut String) {
+fn progress(record: &Record, bounds: &Bounds, paint: Paint, out: &mut String) {
     let totals = &record.totals;
     let _ = writeln!(out, "\n{}", paint.bold("Fleet"));
     let clock = match record.clock {
@@ -142,14 +143,14 @@ fn progress(record: &Record, paint: Paint, out: &mut String) {
         Clock::Wired => "  (virtual time: latencies are the model's)",
         Clock::Simulated => "  (simulated: latencies are the model's)",
     };
-    let at = |ns: Option<u64>| ns.map_or("–".to_owned(), nanos);
+    let at = |ns: Option<u64>| ns.map_or("–".to_owned(), |ns| bounds.nanos(ns));
     let completion = &record.completion;
     let _ = writeln!(
         out,
         "  assigned   {} of {} ({}){clock}",
         grouped(totals.assigned),
         grouped(record.devices),
-        percent(totals.assigned, record.devices)
+        bounds.percent(totals.assigned, record.devices)
     );
     let _ = writeln!(
         out,
@@ -161,39 +162,39 @@ fn progress(record: &Record, paint: Paint, out: &mut String) {
     );
     let _ = writeln!(
         out,
-        "  requests   {} ({} throttled), {} connections",
+        "  requests   {} ({} throttled), {}",
         grouped(totals.requests),
         grouped(totals.throttled),
-        grouped(totals.connections)
+        counted(totals.connections, "connection")
     );
     let _ = writeln!(
         out,
-        "  billed     {} registrations, {} a device",
-        grouped(totals.billable),
-        ratio(totals.billable, totals.booted)
+        "  billed     {}, {} a device",
+        counted(totals.billable, "registration"),
+        bounds.ratio(totals.billable, totals.booted)
     );
     if let Some(life) = &record.life {
         let _ = writeln!(
             out,
-            "  online     {} of {} ({}) at their hub, {:.1} % of the time",
+            "  online     {} of {} ({}) at their hub, {} of the time",
             grouped(life.online_at_end),
             grouped(life.devices),
-            percent(life.online_at_end, life.devices),
-            life.online_share * 100.0
+            bounds.percent(life.online_at_end, life.devices),
+            share(life.online_share)
         );
         let _ = writeln!(
             out,
-            "  reconnects {} ({} from the cache), {} registrations not needed",
+            "  reconnects {} ({} from the cache), {} not needed",
             grouped(life.reconnects),
-            percent(life.reconnects_cached, life.reconnects),
-            grouped(life.registrations_needless)
+            bounds.percent(life.reconnects_cached, life.reconnects),
+            counted(life.registrations_needless, "registration")
         );
     }
     if record.held_back.devices > 0 {
         let _ = writeln!(
             out,
-            "  held back  {} devices by max_concurrent, up to {}",
-            grouped(record.held_back.devices),
+            "  held back  {} by max_concurrent, up to {}",
+            counted(record.held_back.devices, "device"),
             nanos(record.held_back.longest_ns)
         );
     }
@@ -211,13 +212,14 @@ fn progress(record: &Record, paint: Paint, out: &mut String) {
     }
 }
 
-fn latency(record: &Record, paint: Paint, out: &mut String) {
+fn latency(record: &Record, bounds: &Bounds, paint: Paint, out: &mut String) {
     if record.phases.is_empty() {
         return;
     }
     let head =
         format!("{:<20}{:<10}{:>9}{:>10}{:>10}{:>10}{:>10}", "Latency", "", "n", "p50", "p90", "p99", "max");
     let _ = writeln!(out, "\n{}", paint.bold(&head));
+    let micros = |us: u64| bounds.nanos(us.saturating_mul(1_000));
     for phase in &record.phases {
         let times = &phase.intended;
         let _ = writeln!(
@@ -231,6 +233,10 @@ fn latency(record: &Record, paint: Paint, out: &mut String) {
             micros(times.p99_us),
             micros(times.max_us)
         );
+    }
+    if record.phases.iter().any(|phase| phase.phase == "time-to-assigned") {
+        let told = "time-to-assigned counts from a device's boot, the shares above from the start";
+        let _ = writeln!(out, "  {}", paint.dim(told));
     }
 }
 
@@ -251,10 +257,10 @@ fn codes(record: &Record, paint: Paint, out: &mut String) {
         let title = entry.map_or("", |entry| entry.title);
         let _ = writeln!(
             out,
-            "  {:>8} x {what:<16} {:<9} {} devices  {title}",
+            "  {:>8} x {what:<16} {:<9} {}  {title}",
             grouped(code.count),
             clipped(&code.operation, 9),
-            grouped(code.devices)
+            counted(code.devices, "device")
         );
         if let Some(entry) = entry {
             for line in wrapped(entry.action, 66) {

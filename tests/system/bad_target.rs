@@ -198,3 +198,52 @@ fn an_endless_answer_is_cut_off() {
     let ended = run(&bench, address);
     all_met(&bench, &ended, "protocol");
 }
+
+/// An id that no request could ask about, and a hub that no name could have: neither is an answer of DPS, and each costs
+/// its device and nobody else.
+#[test]
+fn answers_of_absurd_length_cost_their_device() {
+    fn answer(stream: &mut rustls::StreamOwned<rustls::ServerConnection, TcpStream>, body: &str) {
+        while asked(stream) {
+            let head = "HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nRetry-After: 1";
+            let _ = write!(stream, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            let _ = stream.flush();
+        }
+    }
+    let manners: [Manner; 2] = [
+        |stream| {
+            let id = "x".repeat(66_000);
+            answer(stream, &format!("{{\"operationId\":\"{id}\",\"status\":\"assigning\"}}"));
+        },
+        |stream| {
+            let hub = "h".repeat(70_000);
+            let state =
+                format!("{{\"registrationId\":\"d\",\"status\":\"assigned\",\"assignedHub\":\"{hub}\"}}");
+            answer(
+                stream,
+                &format!("{{\"operationId\":\"4\",\"status\":\"assigned\",\"registrationState\":{state}}}"),
+            );
+        },
+    ];
+    for manner in manners {
+        let bench = Bench::new();
+        let address = serve(&bench, "127.0.0.1", (2020, 2040), manner);
+        let ended = run(&bench, address);
+        assert_eq!(ended.code, 10, "{ended:?}");
+        let record = bench.record();
+        assert_eq!((record.totals.booted, record.totals.assigned), (5, 0));
+        assert!(!matches!(record.end, fleetstorm_reports::record::End::Broken { .. }), "{:?}", record.end);
+    }
+}
+
+#[test]
+fn a_server_that_never_stops_speaking_is_left() {
+    let bench = Bench::new();
+    let address = serve(&bench, "127.0.0.1", (2020, 2040), |stream| {
+        if asked(stream) {
+            while stream.write_all(&b"HTTP/1.1 100 Continue\r\n\r\n".repeat(500)).is_ok() {}
+        }
+    });
+    let ended = run(&bench, address);
+    all_met(&bench, &ended, "protocol");
+}

@@ -240,7 +240,7 @@ fn a_plan_is_told_before_anything_runs() {
     let added = "register @60s..105s 5%/request x20 -> 429(retry-after=30)";
     let ended = bench.fleetstorm(&["chaos", "plan", path, "--chaos", added]);
     assert_eq!(ended.code, 0, "{ended:?}");
-    for words in ["no-name #5", "service.throttle", "at most 20 times", "of 3000 devices", "1m45s"] {
+    for words in ["no-name #5", "service.throttle", "at most 20 times", "of 3,000 devices", "1 m 45 s"] {
         assert!(ended.stdout.contains(words), "`{words}` is not in {}", ended.stdout);
     }
     let json = bench.fleetstorm(&["chaos", "plan", path, "--json"]).stdout;

@@ -94,7 +94,9 @@ fn a_killed_run_leaves_no_record_or_a_whole_one() {
     let bench = Bench::new();
     let (mut none, mut whole) = (0, 0);
     for attempt in 0..12u64 {
-        let _ = std::fs::remove_dir_all(bench.path("out"));
+        for file in ["run.json", "report.html"] {
+            let _ = std::fs::remove_file(bench.path("out").join(file));
+        }
         let mut child = start(&bench, SHORT);
         // Runs of this scenario end within half a second or so: some are hit before their end and some after it.
         pause(50 + attempt * 120);
@@ -112,6 +114,10 @@ fn a_killed_run_leaves_no_record_or_a_whole_one() {
         none > 0 && whole > 0,
         "the kills hit both sides of the end: {none} without a record, {whole} with one"
     );
+    // Nothing of them is in the way of the next.
+    let ended = bench.run(SHORT, &[]);
+    assert!([0, 11, 12].contains(&ended.code), "{ended:?}");
+    assert_eq!(bench.record().totals.booted, 30);
 }
 
 #[test]

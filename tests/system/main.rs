@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod advisories;
 mod alerts;
 mod amqp;
 mod amqp_captures;
@@ -9,6 +10,7 @@ mod analysis;
 mod bad_input;
 mod bad_target;
 mod browser;
+mod canaries;
 mod ceilings;
 mod chaos;
 mod chaos_doors;
@@ -20,6 +22,7 @@ mod enrollment_api;
 mod error_table;
 mod error_table_mqtt;
 mod harness;
+mod hostile_plugins;
 mod hubs;
 mod interruption;
 mod lives;

@@ -8,12 +8,12 @@ fn shipped_scenarios_check_and_explain_themselves() {
     let path = scenarios().join("quickstart.toml");
     let ended = bench.fleetstorm(&["scenario", "check", path.to_str().unwrap()]);
     assert_eq!(
-        (ended.code, ended.stdout.contains("ok (2000 devices, 4 objectives)")),
+        (ended.code, ended.stdout.contains("ok (2,000 devices, 4 objectives)")),
         (0, true),
         "{ended:?}"
     );
     let ended = bench.fleetstorm(&["scenario", "explain", path.to_str().unwrap()]);
-    for words in ["2,000 devices", "sensors", "x509", "at least 8s", "assigned == 100% within 20s"] {
+    for words in ["2,000 devices", "sensors", "x509", "at least 8 s", "assigned == 100% within 20s"] {
         assert!(ended.stdout.contains(words), "`{words}` is not in {}", ended.stdout);
     }
 }

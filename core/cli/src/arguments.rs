@@ -81,6 +81,13 @@ pub(crate) enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Does a command that opens libraries
+    #[command(hide = true, name = crate::apart::APART)]
+    Apart {
+        place: PathBuf,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<std::ffi::OsString>,
+    },
     /// Plan faults, and cut failed runs down to the faults that matter
     Chaos {
         #[command(subcommand)]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use fleetstorm_engine::Plan;
 use fleetstorm_engine::enroll::{self, Done, EnrollError, Key, Operator};
+use fleetstorm_model::number::counted;
 use fleetstorm_model::profile::Profile;
 use fleetstorm_model::scenario::{Consent, Rate, Scenario, SecretSource, TargetKind};
 use fleetstorm_model::time::Calendar;
@@ -30,13 +31,13 @@ pub(crate) fn enroll(arguments: &EnrollArguments) -> Result<u8, Failure> {
     let wanted = enroll::wanted(&plan, arguments.individual)?;
     enroll::permitted(&operator, wanted.len())?;
     if arguments.dry_run {
-        println!("would make {} at {}:", counted(wanted.len(), "enrollment"), operator.address);
+        println!("would make {} at {}:", counted(wanted.len() as u64, "enrollment"), operator.address);
         for want in wanted.iter().take(NAMED_MAX) {
             println!(
                 "  {}  {}, {}",
                 want.path(),
                 want.attestation(),
-                counted(want.devices() as usize, "device")
+                counted(want.devices().into(), "device")
             );
         }
         more(wanted.len());
@@ -63,7 +64,7 @@ pub(crate) fn clean(arguments: &CleanArguments) -> Result<u8, Failure> {
     enroll::permitted(&operator, 0)?;
     if arguments.dry_run {
         let paths = enroll::listed(&operator, &arguments.ledger)?;
-        let what = counted(paths.len(), "enrollment");
+        let what = counted(paths.len() as u64, "enrollment");
         println!("would remove {what} at {} and the registrations of their devices:", operator.address);
         for path in paths.iter().take(NAMED_MAX) {
             println!("  {path}");
@@ -74,8 +75,8 @@ pub(crate) fn clean(arguments: &CleanArguments) -> Result<u8, Failure> {
     let done = enroll::clean(&operator, &arguments.ledger, progress("removed"))?;
     println!(
         "removed {} and {}",
-        counted(done.removed as usize, "enrollment"),
-        counted(done.registrations as usize, "registration")
+        counted(done.removed, "enrollment"),
+        counted(done.registrations, "registration")
     );
     Ok(0)
 }
@@ -128,10 +129,6 @@ fn progress(word: &'static str) -> impl FnMut(usize, usize) {
             let _ = std::io::stderr().flush();
         }
     }
-}
-
-fn counted(count: usize, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 fn more(all: usize) {

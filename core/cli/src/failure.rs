@@ -14,6 +14,8 @@ pub(crate) enum Failure {
     Problems(Problems),
     /// A plugin that a scenario names cannot be used.
     Plugin(PluginError),
+    /// Another process has done the command, and said what there was to say.
+    Elsewhere(u8),
     /// Anything else: a sentence and an exit code.
     Told { message: String, exit_code: u8 },
 }
@@ -74,6 +76,7 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Problems(_) | Self::Plugin(_) => USAGE,
+            Self::Elsewhere(code) => *code,
             Self::Told { exit_code, .. } => *exit_code,
         }
     }
@@ -85,6 +88,7 @@ impl Failure {
             Self::Problems(problems) => {
                 terminal::write_err_styled(&(diagnostics::render(problems, colour) + "\n"));
             }
+            Self::Elsewhere(_) => {}
             Self::Plugin(error) => told(&error.to_string(), colour),
             Self::Told { message, .. } => told(message, colour),
         }

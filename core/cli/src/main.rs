@@ -25,6 +25,7 @@ macro_rules! eprintln {
 }
 
 mod analysis;
+mod apart;
 mod arguments;
 mod chaos;
 mod diagnostics;
@@ -63,6 +64,19 @@ fn main() -> ExitCode {
             return ExitCode::from(terminal::exit_code(code));
         }
     };
+    match command {
+        // With the arguments of the process that waits for this one.
+        Command::Apart { place, arguments } => {
+            let name = std::env::args_os().next().unwrap_or_default();
+            apart::serve(&place, || {
+                work(Arguments::parse_from(std::iter::once(name).chain(arguments)).command)
+            })
+        }
+        command => work(command),
+    }
+}
+
+fn work(command: Command) -> ExitCode {
     let scenario = command.scenario();
     let done = match command {
         Command::Run(arguments) => run::run(&arguments),
@@ -87,6 +101,7 @@ fn main() -> ExitCode {
             PluginCommand::New(arguments) => plugin::new(&arguments),
         },
         Command::PluginProbe { arguments } => return fleetstorm_engine::plugins::serve_probe(&arguments),
+        Command::Apart { .. } => Err(failure::Failure::usage("this is for the command itself")),
         Command::Chaos { command } => match command {
             ChaosCommand::Plan(arguments) => chaos::plan(&arguments),
             ChaosCommand::Shrink(arguments) => chaos::shrink(&arguments),
@@ -105,7 +120,9 @@ fn main() -> ExitCode {
         failure.print();
         failure.exit_code()
     });
-    ExitCode::from(terminal::exit_code(code))
+    let code = terminal::exit_code(code);
+    apart::over(code);
+    ExitCode::from(code)
 }
 
 /// Options that a command lacks, as the values of a scenario that they would stand for.

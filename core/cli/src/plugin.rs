@@ -5,10 +5,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use fleetstorm_engine::plugins::{
-    Admission, Kind, Library, LoadError, Part, Probe, SEARCH_VARIABLE, Sealed, examine, find, scaffold,
+    Admission, Kind, Library, LoadError, Needs, Part, Probe, SEARCH_VARIABLE, Sealed, examine, find, scaffold,
 };
 use fleetstorm_engine::{Registry, write_whole};
 
+use crate::apart::{self, Work};
 use crate::arguments::PluginOptions;
 use crate::arguments::plugin::{
     PluginCheckArguments, PluginDescribeArguments, PluginKind, PluginListArguments, PluginNewArguments,
@@ -22,8 +23,15 @@ const PROBE_LIMIT: Duration = Duration::from_secs(5);
 /// The hidden subcommand that a probe runs.
 pub(crate) const PROBE: &str = "plugin-probe";
 
-/// The plugins that are linked into the command, and those that the options and `more` (a scenario's list) name.
+/// Where the work is done with the libraries that the options and `more` (a scenario's list) name.
+pub(crate) fn apart(options: &PluginOptions, more: &[String]) -> Result<Work, Failure> {
+    apart::work(&options.plugin.iter().chain(more).collect::<Vec<_>>())
+}
+
+/// The plugins that are linked into the command, and those that the options and `more` (a scenario's list) name. These
+/// are opened in a process apart only, which does the whole command: no file may be written and no port opened before.
 pub(crate) fn registry(options: &PluginOptions, more: &[String]) -> Result<Registry, Failure> {
+    here(apart(options, more)?)?;
     let mut registry = Registry::new(&[
         &fleetstorm_plugin_retry::ENTRY,
         &fleetstorm_plugin_symmetric_key::ENTRY,
@@ -43,6 +51,15 @@ pub(crate) fn registry(options: &PluginOptions, more: &[String]) -> Result<Regis
         registry.add(library).map_err(refused)?;
     }
     Ok(registry)
+}
+
+/// Goes on if the work is done by this process.
+fn here(work: Work) -> Result<(), Failure> {
+    match work {
+        Work::Here => Ok(()),
+        Work::Done(code) => Err(Failure::Elsewhere(code)),
+        Work::Broken(why) => Err(Failure::internal(why)),
+    }
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "handed over by map_err")]
@@ -73,7 +90,12 @@ fn admission(options: &PluginOptions) -> Result<Admission, Failure> {
         Some(path) => (path.as_path(), true),
         None => (Path::new(LOCK_FILE), false),
     };
-    match std::fs::read_to_string(path) {
+    let text = match std::fs::metadata(path) {
+        // A pipe would be waited for.
+        Ok(facts) if !facts.is_file() => Err(std::io::Error::other("it is no regular file")),
+        _ => std::fs::read_to_string(path),
+    };
+    match text {
         Ok(text) => admission
             .allow_locked(&text)
             .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?,
@@ -161,6 +183,7 @@ pub(crate) fn check(arguments: &PluginCheckArguments) -> Result<u8, Failure> {
     if built_in.parts().any(|(_, part)| part.id() == arguments.subject) {
         return examined(&built_in, std::slice::from_ref(&arguments.subject), arguments);
     }
+    here(apart::work(&[&arguments.subject])?)?;
     let sealed = sealed(&arguments.subject)?;
     let found = probe()?.run(&sealed).map_err(refused)?;
     let admission = admission(&arguments.options)?;
@@ -176,17 +199,21 @@ pub(crate) fn check(arguments: &PluginCheckArguments) -> Result<u8, Failure> {
             registry.add(library).map_err(refused)?;
             if !arguments.json {
                 println!("{} {}: opens and starts, sha256 {}", found.name, found.version, sealed.sha256());
+                print!("{}", pulls_in(sealed.needs()));
             }
             examined(&registry, &ids, arguments)
         }
         Err(_) => {
             let (name, version, sha256) = (&found.name, &found.version, sealed.sha256());
             if arguments.json {
-                let object = serde_json::json!({ "name": name, "version": version, "sha256": sha256, "admitted": false });
+                let object = serde_json::json!({
+                    "name": name, "version": version, "sha256": sha256, "admitted": false, "needs": sealed.needs(),
+                });
                 println!("{}", pretty(&object)?);
                 return Ok(0);
             }
             println!("{name} {version}: opens and starts in a process of its own");
+            print!("{}", pulls_in(sealed.needs()));
             println!("\nIt is not allowed here, so its strategies were not examined. To allow it, add");
             println!("  --allow-plugin {sha256}");
             println!("or to {LOCK_FILE}\n");
@@ -194,6 +221,19 @@ pub(crate) fn check(arguments: &PluginCheckArguments) -> Result<u8, Failure> {
             Ok(0)
         }
     }
+}
+
+/// What a hash does not cover, in words.
+fn pulls_in(needs: &Needs) -> String {
+    let mut out = String::new();
+    // Writing to a string does not fail.
+    if !needs.libraries.is_empty() {
+        let _ = writeln!(out, "  pulls in {}, which its hash does not cover", needs.libraries.join(", "));
+    }
+    if !needs.folders.is_empty() {
+        let _ = writeln!(out, "  has them looked for in {} first", needs.folders.join(", "));
+    }
+    out
 }
 
 /// Examines strategies; the exit code says whether one has a defect.

@@ -5,10 +5,11 @@ use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use fleetstorm_engine::{Clock, Snapshot};
+use fleetstorm_model::number::{counted as of_number, grouped};
 use fleetstorm_model::outcome::Outcome;
 use fleetstorm_model::scenario::Scenario;
 use fleetstorm_model::time::Span;
-use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::arguments::run::ProgressChoice;
 use crate::terminal::QuietKeys;
@@ -57,7 +58,7 @@ impl Display {
             ProgressChoice::None => Form::Silent,
         };
         if matches!(form, Form::Plain) {
-            eprintln!("{}: preparing {} devices", printable(&scenario.name), HumanCount(devices));
+            eprintln!("{}: preparing {}", printable(&scenario.name), of_number(devices, "device"));
         }
         Self { form, devices, clock: Clock::start(), pace: Pace::default(), last: None }
     }
@@ -128,8 +129,8 @@ impl Display {
         format!(
             "[{:>4} s] assigned {}/{}  {}  {}",
             at.as_secs(),
-            HumanCount(now.assigned),
-            HumanCount(self.devices),
+            grouped(now.assigned),
+            grouped(self.devices),
             counted(now, &self.pace),
             self.pace.left(self.devices, now)
         )
@@ -171,7 +172,7 @@ fn live(scenario: &Scenario) -> Form {
                 .progress_chars("━╸─"),
         )
         .with_prefix(printable(&scenario.name))
-        .with_message(format!("preparing {} devices", HumanCount(devices)));
+        .with_message(format!("preparing {}", of_number(devices, "device")));
     let bar = all.add(bar);
     let sizes = scenario.cohort_sizes();
     let cohorts = if (2..=COHORTS_MAX).contains(&sizes.len()) {
@@ -239,14 +240,13 @@ impl History {
 }
 
 fn counted(now: &Snapshot, pace: &Pace) -> String {
-    let stopped =
-        if now.stopped > 0 { format!("  stopped {}", HumanCount(now.stopped)) } else { String::new() };
+    let stopped = if now.stopped > 0 { format!("  stopped {}", grouped(now.stopped)) } else { String::new() };
     format!(
-        "in flight {}  throttled {}  failed {}{stopped}  sent {:.0}/s",
-        HumanCount(now.in_flight),
-        HumanCount(now.throttled),
-        HumanCount(now.failed),
-        pace.per_second(|sample| sample.sent)
+        "in flight {}  throttled {}  failed {}{stopped}  sent {}/s",
+        grouped(now.in_flight),
+        grouped(now.throttled),
+        grouped(now.failed),
+        grouped(pace.per_second(|sample| sample.sent).round() as u64)
     )
 }
 
@@ -256,7 +256,7 @@ fn top(now: &Snapshot) -> String {
         .top
         .iter()
         .flatten()
-        .map(|(how, count)| format!("{} × {}", short(*how), HumanCount(*count)))
+        .map(|(how, count)| format!("{} × {}", short(*how), grouped(*count)))
         .collect();
     if told.is_empty() { "nothing went wrong".to_owned() } else { told.join("  ") }
 }
@@ -353,7 +353,7 @@ mod tests {
             pace.add(Span::from_secs(second), &snapshot(sent, second * 10));
         }
         assert_eq!(pace.per_second(|sample| sample.sent), 80.0);
-        assert_eq!(pace.left(190, &snapshot(0, 90)), "about 10s left");
+        assert_eq!(pace.left(190, &snapshot(0, 90)), "about 10 s left");
         assert_eq!(pace.left(90, &snapshot(0, 90)), "");
         assert_eq!(Pace::default().left(5, &snapshot(0, 0)), "");
     }

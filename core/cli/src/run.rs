@@ -4,13 +4,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fleetstorm_engine::life::Trace;
-use fleetstorm_engine::{Claim, Control, Plan, RunError, live, simulate, wired, write_together};
+use fleetstorm_engine::{Claim, Control, Plan, RunError, broken_run, live, simulate, wired, write_together};
 use fleetstorm_model::scenario::{Override, Scenario};
 use fleetstorm_model::time::Calendar;
 use fleetstorm_reports::Record;
+use fleetstorm_reports::record::Clock;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
+use crate::apart::{self, Work};
 use crate::arguments::PluginOptions;
 use crate::arguments::run::{ClockChoice, ProgressChoice, RunArguments};
 use crate::explain::number_of;
@@ -21,6 +23,11 @@ use crate::{chaos, files, metrics, plugin, terminal};
 pub(crate) fn run(arguments: &RunArguments) -> Result<u8, Failure> {
     let scenario = files::scenario(&arguments.source, options(arguments))?;
     let scenario = chaos::add(scenario, &arguments.chaos)?;
+    match plugin::apart(&arguments.source.plugins, &scenario.plugins.load)? {
+        Work::Here => {}
+        Work::Done(code) => return Ok(code),
+        Work::Broken(why) => return broken(&scenario, arguments, why),
+    }
     if arguments.clock == ClockChoice::Wall {
         live::claim_network(&scenario)?;
     }
@@ -48,6 +55,23 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<u8, Failure> {
             println!("        {} of its events were dropped: {why}", trace.dropped);
         }
     }
+    Ok(record.verdict.exit_code)
+}
+
+/// Leaves a record of a run whose process is gone.
+fn broken(scenario: &Scenario, arguments: &RunArguments, why: String) -> Result<u8, Failure> {
+    let clock = match arguments.clock {
+        ClockChoice::Wall => Clock::Live,
+        ClockChoice::Wired => Clock::Wired,
+        ClockChoice::Virtual => Clock::Simulated,
+    };
+    let out = arguments.out.clone().unwrap_or_else(|| default_directory(scenario));
+    let mut record = broken_run(scenario, clock, why.clone());
+    record.path = out.join(RECORD).display().to_string();
+    let written = leave(&record, &out)?;
+    terminal::write_out_styled(&fleetstorm_reports::summary(&record, terminal::colours(&std::io::stdout())));
+    println!("\nRecord  {}\nReport  {}", written[0].display(), written[1].display());
+    Failure::internal(why).print();
     Ok(record.verdict.exit_code)
 }
 
@@ -164,6 +188,7 @@ pub(crate) fn supervise<T: Send + 'static>(
                         return result;
                     }
                     display.abandon();
+                    apart::over(130);
                     std::process::exit(130);
                 }
                 _ = tick.tick() => {
@@ -227,7 +252,7 @@ impl Interruption {
     }
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -235,13 +260,13 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 }
 
 /// The two ways in which a process is asked to end.
-struct Signals {
+pub(crate) struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
 }
 
 impl Signals {
-    fn new() -> Result<Self, Failure> {
+    pub(crate) fn new() -> Result<Self, Failure> {
         let listen = |kind| {
             signal(kind)
                 .map_err(|error| Failure::internal(format!("signals cannot be listened for: {error}")))
@@ -249,7 +274,7 @@ impl Signals {
         Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
     }
 
-    async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

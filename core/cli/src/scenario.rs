@@ -3,6 +3,7 @@
 use std::io::IsTerminal as _;
 
 use fleetstorm_engine::{Plan, RunError};
+use fleetstorm_model::number::counted;
 use fleetstorm_model::scenario;
 use fleetstorm_model::time::Calendar;
 
@@ -12,7 +13,8 @@ use crate::{files, plugin};
 
 pub(crate) fn check(source: &ScenarioOptions) -> Result<u8, Failure> {
     let scenario = files::scenario(source, Vec::new())?;
-    let (devices, objectives) = (scenario.fleet.devices, scenario.objectives.len());
+    let devices = counted(scenario.fleet.devices.into(), "device");
+    let objectives = counted(scenario.objectives.len() as u64, "objective");
     // Plugins and the files that the scenario names are part of whether it can run.
     let registry = plugin::registry(&source.plugins, &scenario.plugins.load)?;
     let fits = Plan::new(scenario, &registry, Calendar::VIRTUAL).map(drop);
@@ -21,7 +23,7 @@ pub(crate) fn check(source: &ScenarioOptions) -> Result<u8, Failure> {
         Ok(()) | Err(RunError::Resolve(_)) => {}
         Err(error) => return Err(error.into()),
     }
-    println!("{}: ok ({devices} devices, {objectives} objectives)", source.scenario.display());
+    println!("{}: ok ({devices}, {objectives})", source.scenario.display());
     if let Err(RunError::Resolve(missing)) = fits {
         println!("  but not ready to run here: {missing}");
     }

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use fleetstorm_model::shown::is_unsettling;
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 
 use crate::failure::INTERNAL;
 
@@ -67,7 +67,9 @@ pub(crate) struct QuietKeys(Option<Termios>);
 impl QuietKeys {
     /// Does nothing where standard error is no terminal.
     pub(crate) fn new() -> Self {
-        let before = tcgetattr(std::io::stderr()).ok();
+        // A terminal stops whoever changes it from the background.
+        let ours = tcgetpgrp(std::io::stderr()).is_ok_and(|group| group == rustix::process::getpgrp());
+        let before = tcgetattr(std::io::stderr()).ok().filter(|_| ours);
         if let Some(mut quiet) = before.clone() {
             quiet.local_modes.remove(LocalModes::ECHOCTL);
             // A terminal that refuses shows two characters too many.

@@ -176,3 +176,7 @@ async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
     times.websocket = Some(carrier.clock.now().since(started));
     Ok(stream)
 }
+
+#[cfg(test)]
+#[path = "exchange/hostile_tests.rs"]
+mod hostile_tests;

@@ -10,11 +10,12 @@ mod life;
 mod objective;
 mod worst;
 
+use fleetstorm_model::scenario::{self, Scenario};
 use fleetstorm_model::service::metrics::Metrics;
 use fleetstorm_model::time::Moment;
 use fleetstorm_reports::record::{
-    Audit, Chaos, Clock, Cohort, End, FaultStatus, Guardrail, Machine, ObjectiveStatus, Practice, Residue,
-    ServiceLog, Target, VERSION, Verdict, VerdictResult,
+    Audit, Chaos, Clock, Cohort, Completion, End, FaultStatus, Guardrail, Machine, Objective,
+    ObjectiveStatus, Practice, Residue, ServiceLog, Target, Totals, VERSION, Verdict, VerdictResult,
 };
 use fleetstorm_reports::{Record, sentence};
 
@@ -138,6 +139,43 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
     record.verdict.sentence = sentence(&record);
     // What judges is exact to the second; what is kept of a run of hours need not be.
     record.coarsen();
+    record
+}
+
+/// The record of a run of which nothing is known but that it broke, and by what: the process that held the rest is gone.
+pub fn broken_run(scenario: &Scenario, clock: Clock, what: String) -> Record {
+    let cohort = |(cohort, devices): (&scenario::Cohort, u32)| Cohort {
+        name: cohort.name.clone(),
+        attestation: cohort.attestation.kind.clone(),
+        retry: cohort.retry.to_string(),
+        transport: cohort.transport.name().to_owned(),
+        totals: Totals { devices: u64::from(devices), ..Totals::default() },
+        completion: Completion::default(),
+        assigned: Vec::new(),
+    };
+    let mut record = Record {
+        tool: concat!("fleetstorm ", env!("CARGO_PKG_VERSION")).to_owned(),
+        name: scenario.name.clone(),
+        seed: scenario.seed,
+        clock,
+        scenario: scenario.resolved(),
+        end: End::Broken { what },
+        devices: u64::from(scenario.fleet.devices),
+        totals: Totals { devices: u64::from(scenario.fleet.devices), ..Totals::default() },
+        cohorts: scenario.cohorts.iter().zip(scenario.cohort_sizes()).map(cohort).collect(),
+        ..Record::empty()
+    };
+    record.target.address = scenario.target.address.clone().unwrap_or_default();
+    record.objectives = scenario
+        .parsed_objectives()
+        .iter()
+        .map(|objective| Objective {
+            status: ObjectiveStatus::NoData,
+            ..objective::judge(&record, objective)
+        })
+        .collect();
+    (record.verdict.result, record.verdict.exit_code) = verdict(&record);
+    record.verdict.sentence = sentence(&record);
     record
 }
 

@@ -52,6 +52,7 @@ pub use clock::Clock;
 pub use connect::AddressError;
 pub use control::Control;
 pub use gauges::Snapshot;
+pub use judge::broken_run;
 pub use mock::{MockError, MockOptions, ResolveError, RunningMock, Stopped, resolve};
 pub use plan::Plan;
 pub use plugins::{Knowledge, PluginError, Registry};

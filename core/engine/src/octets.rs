@@ -13,9 +13,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// Bytes that are read at once. Messages of DPS are some hundred bytes long.
 const CHUNK_BYTES: usize = 2 * 1024;
 
+/// Most bytes that wait to be sent while more are read. A peer that goes on speaking and takes nothing would have what it
+/// is answered pile up here.
+const UNSENT_MOST: usize = 1 << 20;
+
 /// Why nothing comes any more.
 #[derive(Debug)]
 pub(crate) enum Broken<M> {
+    /// The peer speaks and does not take what it is answered.
+    Deaf,
     /// The stream ended.
     Ended,
     /// What came is not of the protocol, or too long.
@@ -48,6 +54,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Octets<S> {
 
     /// Reads some bytes, at least one.
     pub(crate) fn poll_read<M>(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Broken<M>>> {
+        if self.outgoing.len() > UNSENT_MOST {
+            return Poll::Ready(Err(Broken::Deaf));
+        }
         let mut chunk = [MaybeUninit::uninit(); CHUNK_BYTES];
         let mut chunk = ReadBuf::uninit(&mut chunk);
         ready!(Pin::new(&mut self.stream).poll_read(context, &mut chunk)).map_err(|error| {

@@ -3,9 +3,9 @@
 //! A [`Registry`] knows libraries; a library, linked or loaded, offers parts; a part makes a [`Retry`] or an
 //! [`Attestation`]. Linked and loaded libraries differ in how their descriptor is found and in nothing else.
 //!
-//! Whatever a plugin does short of breaking memory, a call comes back: its panics are caught at its own side, its
-//! answers are checked here, and a broken strategy ends its devices and never the run, nor looks like a failing
-//! service.
+//! A plugin's panics are caught at its own side, its answers are checked here, and a broken strategy ends its devices and
+//! never the run, nor looks like a failing service. A loaded one can do more: end the process, or not come back. The
+//! command holds it in a process apart ([`Ward`]) and has its calls watched ([`watch_calls`]).
 //!
 //! Unsafe code is confined to `library`, `retry` and `attestation`, which call through the C interface, to `sink` and
 //! `host`, which it calls back, and to `load`, which opens files.
@@ -14,6 +14,7 @@ mod admission;
 #[allow(unsafe_code, reason = "calls an attestation through the C interface")]
 mod attestation;
 mod breaker;
+mod calls;
 mod examine;
 mod file;
 mod guard;
@@ -24,6 +25,7 @@ mod library;
 #[allow(unsafe_code, reason = "opens libraries")]
 mod load;
 mod memory;
+mod needs;
 mod probe;
 mod problem;
 mod registry;
@@ -33,18 +35,22 @@ mod scaffold;
 #[allow(unsafe_code, reason = "is called back through the C interface")]
 mod sink;
 mod translate;
+mod ward;
 
 pub use admission::{Admission, AdmissionError, Locked, lock_text};
 pub use attestation::Attestation;
 pub(crate) use attestation::{AttestationFailed, DeviceIdentity};
+pub use calls::watch_calls;
 pub use examine::{Check, Examination, HerdRow, Repeats, RetryAfterRow, Terminal, Verdict, examine};
 pub use file::{SEARCH_VARIABLE, Sealed, find};
 pub use host::{Message, messages};
 pub use library::{Kind, Library, Part};
 pub(crate) use memory::Sessions;
 pub use memory::{Layout, Session};
+pub use needs::Needs;
 pub use probe::{Found, Probe, serve_probe};
 pub use problem::{LoadError, PluginError, Problem};
 pub use registry::Registry;
 pub use retry::{Fault, Knowledge, Retry, Scopes};
 pub use scaffold::{Files, NameError, scaffold};
+pub use ward::{Deed, Ward, adopt_orphans, end_orphans, end_with_parent, say};

@@ -87,7 +87,7 @@ struct Seen {
     passed: Passed,
     cohort: u16,
     standing: Standing,
-    /// [`WATCHED`] and [`REGISTERED`].
+    /// [`WATCHED`], [`REGISTERED`] and [`OWES`].
     flags: u8,
 }
 
@@ -95,6 +95,8 @@ struct Seen {
 const WATCHED: u8 = 1;
 /// It has sent a register request.
 const REGISTERED: u8 = 2;
+/// It chose a wait shorter than its `Retry-After`, and has not come back yet.
+const OWES: u8 = 4;
 
 /// The recorder of one shard.
 pub(crate) struct Recorder {
@@ -118,6 +120,9 @@ pub(crate) struct Recorder {
     dispatched: usize,
     /// Devices that were never started, and the longest time for which one was due.
     unwoken: (u64, Span),
+    /// When the `Retry-After` of each device that [`OWES`] is over; empty while none does.
+    due: Vec<Moment>,
+    retry_after_tolerance: Span,
     exhausted: u64,
     held_back: u64,
     held_back_longest: Span,
@@ -230,6 +235,8 @@ impl Recorder {
             pulse: None,
             dispatched: 0,
             unwoken: (0, Span::ZERO),
+            due: Vec::new(),
+            retry_after_tolerance: Span::ZERO,
             exhausted: 0,
             held_back: 0,
             held_back_longest: Span::ZERO,
@@ -298,6 +305,7 @@ impl Recorder {
                 seen.flags |= WATCHED;
             }
         }
+        self.retry_after_tolerance = watch.retry_after_tolerance();
         self.watch = watch;
         self
     }
@@ -331,6 +339,7 @@ impl Recorder {
         if self.is_watched(device) {
             self.watch.powered_off(device);
         }
+        self.devices[device].flags &= !OWES;
         let standing = &mut self.devices[device].standing;
         let had_hub = matches!(standing, Standing::Again | Standing::Assigned | Standing::Dark(true));
         if *standing == Standing::Off {
@@ -403,7 +412,9 @@ impl Recorder {
             Observation::Ended { operation, intended, started, outcome, .. } => {
                 self.ended(device, now, operation, (intended, started), outcome);
             }
-            Observation::BackedOff { wait, retry_after, .. } => self.backed_off(device, wait, retry_after),
+            Observation::BackedOff { wait, retry_after, .. } => {
+                self.backed_off(device, now, wait, retry_after);
+            }
             Observation::TokenRenewed => self.tally(device).totals.tokens_renewed += 1,
             Observation::Assigned { booted, attempts, registration, .. } => {
                 let hub = registration.assigned_hub.as_deref();
@@ -425,6 +436,7 @@ impl Recorder {
         started: Moment,
         fault: Option<Fault>,
     ) {
+        self.came_back(device, started);
         self.tally(device).totals.connections += 1;
         let ending = if fault.is_some() { Ending::Failed } else { Ending::Ok };
         let service = now.since(started);
@@ -440,6 +452,7 @@ impl Recorder {
     }
 
     fn sent(&mut self, device: usize, now: Moment, operation: Operation, intended: Moment) {
+        self.came_back(device, now);
         let seen = &mut self.devices[device];
         let totals = &mut self.cohorts[usize::from(seen.cohort)].totals;
         totals.requests += 1;
@@ -463,17 +476,35 @@ impl Recorder {
         self.gauges.sent();
     }
 
-    fn backed_off(&mut self, device: usize, wait: Span, retry_after: Option<Span>) {
+    fn backed_off(&mut self, device: usize, now: Moment, wait: Span, retry_after: Option<Span>) {
         self.passed(device, Passage::BackedOff);
         let totals = &mut self.tally(device).totals;
         totals.back_offs += 1;
         totals.backed_off_ns = totals.backed_off_ns.saturating_add(wait.as_nanos());
         if let Some(floor) = retry_after {
             self.retry_after.given += 1;
-            if wait >= floor {
+            if wait + self.retry_after_tolerance >= floor {
                 self.retry_after.honoured += 1;
             } else {
+                // What was planned is no violation yet: the run may end, or the power go, before the device comes back.
+                if self.due.is_empty() {
+                    self.due.resize(self.devices.len(), Moment::START);
+                }
+                self.due[device] = now + floor.saturating_sub(self.retry_after_tolerance);
+                self.devices[device].flags |= OWES;
+            }
+        }
+    }
+
+    /// A device starts an attempt: a connection, or a request on an open one.
+    fn came_back(&mut self, device: usize, at: Moment) {
+        let flags = &mut self.devices[device].flags;
+        if *flags & OWES != 0 {
+            *flags &= !OWES;
+            if at < self.due[device] {
                 self.retry_after.violated += 1;
+            } else {
+                self.retry_after.honoured += 1;
             }
         }
     }

@@ -5,24 +5,27 @@
 
 mod read;
 mod reconcile;
+mod when;
 
 use std::collections::BTreeMap;
 
-pub use read::{LogError, ReadSummary};
+pub use read::{LogError, ReadSummary, Reading, Times};
 pub use reconcile::{Reconciliation, Side, reconcile};
+pub use when::Zone;
 
 use std::path::Path;
 
 /// One line of a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
-    /// `TimeGenerated` in nanoseconds since the Unix epoch, if it could be read.
-    pub unix_ns: Option<u64>,
+    /// `TimeGenerated` in nanoseconds since the Unix epoch, if it could be read: with the month first, and with the day
+    /// first, where the line leaves that open.
+    pub at: [Option<u64>; 2],
     /// `OperationName`.
     pub operation: String,
     /// `ResultType`.
     pub result: String,
-    /// `ResultSignature`: the HTTP status.
+    /// `ResultSignature`: the HTTP status; 0 for a success that names none.
     pub status: u16,
     /// `ResultDescription`.
     pub description: String,
@@ -84,7 +87,7 @@ pub struct Digest {
 #[derive(Default)]
 struct Counted {
     count: u64,
-    span: Option<(u64, u64)>,
+    spans: Spans,
     ids: BTreeMap<String, u64>,
 }
 
@@ -92,16 +95,16 @@ struct Counted {
 ///
 /// # Errors
 /// The file cannot be read, or it is no log.
-pub fn digest(path: &Path, filter: &Filter, most: usize) -> Result<Digest, LogError> {
+pub fn digest(path: &Path, reading: Reading, filter: &Filter, most: usize) -> Result<Digest, LogError> {
     let mut kinds: BTreeMap<(String, String, u16, u32, String), Counted> = BTreeMap::new();
-    let summary = read::rows(path, |row| {
+    let (summary, said) = read::rows(path, reading, |row| {
         if !filter.admits(&row) {
             return;
         }
         let kind =
             kinds.entry((row.operation, row.result, row.status, row.code, row.description)).or_default();
         kind.count += 1;
-        kind.span = widened(kind.span, row.unix_ns);
+        kind.spans = widened(kind.spans, row.at);
         *kind.ids.entry(row.id).or_default() += 1;
     })?;
     let mut tallies: Vec<Tally> = kinds
@@ -112,19 +115,23 @@ pub fn digest(path: &Path, filter: &Filter, most: usize) -> Result<Digest, LogEr
             ids.sort_by(|(one, a), (other, b)| b.cmp(a).then_with(|| one.cmp(other)));
             ids.truncate(most);
             let like = Row { operation, result, status, code, description, ..Row::default() };
-            Tally { like, count: counted.count, span: counted.span, ids, distinct_ids }
+            Tally { like, count: counted.count, span: said.of(counted.spans), ids, distinct_ids }
         })
         .collect();
     tallies.sort_by_key(|tally| std::cmp::Reverse(tally.count));
     Ok(Digest { tallies, summary })
 }
 
-fn widened(span: Option<(u64, u64)>, at: Option<u64>) -> Option<(u64, u64)> {
-    match (span, at) {
+/// The first and the last of some moments, by both readings of their dates.
+type Spans = [Option<(u64, u64)>; 2];
+
+fn widened(spans: Spans, at: [Option<u64>; 2]) -> Spans {
+    let one = |span: Option<(u64, u64)>, at: Option<u64>| match (span, at) {
         (Some((from, to)), Some(at)) => Some((from.min(at), to.max(at))),
         (None, Some(at)) => Some((at, at)),
         (span, None) => span,
-    }
+    };
+    [one(spans[0], at[0]), one(spans[1], at[1])]
 }
 
 #[cfg(test)]
@@ -149,14 +156,14 @@ mod tests {
             line("Get", "ClientError", 404, "c", 1),
         ];
         std::fs::write(&path, lines.join("\n")).unwrap();
-        let found = digest(&path, &Filter::default(), 1).unwrap();
+        let found = digest(&path, Reading::default(), &Filter::default(), 1).unwrap();
         let counts: Vec<_> = found.tallies.iter().map(|tally| (tally.like.status, tally.count)).collect();
         assert_eq!(counts, [(401, 2 + 1), (429, 1), (404, 1)]);
         let first = &found.tallies[0];
         assert_eq!((&first.ids[..], first.distinct_ids), (&[("b".to_owned(), 2)][..], 2));
         let (from, to) = first.span.unwrap();
         assert_eq!(to - from, 4_000_000_000);
-        let only = |filter: Filter| digest(&path, &filter, 5).unwrap().tallies.len();
+        let only = |filter: Filter| digest(&path, Reading::default(), &filter, 5).unwrap().tallies.len();
         assert_eq!(only(Filter { operation: Some("get".into()), ..Filter::default() }), 1);
         assert_eq!(only(Filter { result: Some("success".into()), ..Filter::default() }), 1);
         assert_eq!(only(Filter { code: Some(429), ..Filter::default() }), 1);

@@ -54,7 +54,7 @@ fn the_seeded_faults_are_found_by_the_checks_that_are_for_them() {
         ("sdk-csharp-v1-hub", "{}", "herd", "jitter is lost from retry 3 on"),
         ("polly-v8", "{}", "herd", "jitter is lost from retry 9 on"),
         ("sdk-node-dps", "{}", "retry-after", "after a date in 30 s it may be back in 1 ms"),
-        ("sdk-c-dps", "{}", "retry-after", "a date in 30 s it may be back in 1.0 s"),
+        ("sdk-c-dps", "{}", "retry-after", "a date in 30 s it may be back in 1 s"),
         ("ms-deploy-at-scale", r#"{"variant": "helper"}"#, "herd", "jitter is lost"),
     ] {
         let found = examined(id, parameters);

@@ -21,10 +21,11 @@ const INCLUDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../plugins/sdk/in
 #[test]
 fn probe_child() {
     let arguments: Vec<String> = std::env::args().collect();
-    if let [.., symbol, sha256] = &arguments[..]
+    if let [.., place, word, symbol, sha256] = &arguments[..]
         && sha256.len() == 64
     {
-        assert_eq!(serve_probe(&[symbol.clone(), sha256.clone()]), std::process::ExitCode::SUCCESS,);
+        let all = [place.clone(), word.clone(), symbol.clone(), sha256.clone()];
+        assert_eq!(serve_probe(&all), std::process::ExitCode::SUCCESS);
     }
 }
 
@@ -147,11 +148,56 @@ fn a_crash_or_a_hang_at_the_start_stays_in_the_process_that_tried() {
     let error = load_hostile("EXIT_IN_INIT").err().unwrap();
     assert!(matches!(&error.problem, Problem::Crashed(how) if how.contains("without an answer")), "{error}");
 
+    let error = load_hostile("FORGED_ANSWER").err().unwrap();
+    assert!(matches!(&error.problem, Problem::Crashed(_)), "{error}");
+
     let folder = tempfile::tempdir().unwrap();
-    let sealed = Sealed::read(&hostile(folder.path(), "HANG_IN_INIT")).unwrap();
-    let hurried = Probe { limit: Duration::from_millis(300), ..probe() };
-    let error = hurried.run(&sealed).unwrap_err();
-    assert!(matches!(error.problem, Problem::TimedOut(300)), "{error}");
+    for fault in ["HANG_IN_INIT", "HANG_AT_THE_END"] {
+        let sealed = Sealed::read(&hostile(folder.path(), fault)).unwrap();
+        let hurried = Probe { limit: Duration::from_millis(500), ..probe() };
+        let error = hurried.run(&sealed).unwrap_err();
+        assert!(matches!(error.problem, Problem::TimedOut(500)), "{fault}: {error}");
+    }
+}
+
+#[test]
+fn a_pipe_is_no_library_and_is_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("libpipe.so");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    assert!(matches!(Sealed::read(&pipe).unwrap_err().problem, Problem::NotALibrary));
+}
+
+#[test]
+fn what_a_library_pulls_in_is_known_before_it_is_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = folder.path().join("libother.so");
+    let cc = |arguments: &[&std::ffi::OsStr]| {
+        assert!(
+            Command::new("cc")
+                .args(["-shared", "-fPIC", "-x", "c"])
+                .args(arguments)
+                .status()
+                .unwrap()
+                .success()
+        );
+    };
+    let source = folder.path().join("empty.c");
+    std::fs::write(&source, "int empty;").unwrap();
+    cc(&[source.as_ref(), "-o".as_ref(), other.as_ref()]);
+    let mine = folder.path().join("libmine.so");
+    let search = format!("-L{0},-rpath,{0}:/opt/more", folder.path().display()).replacen("-L", "-Wl,-L", 1);
+    cc(&[
+        source.as_ref(),
+        "-o".as_ref(),
+        mine.as_ref(),
+        search.as_ref(),
+        "-Wl,--no-as-needed".as_ref(),
+        "-lother".as_ref(),
+    ]);
+    let sealed = Sealed::read(&mine).unwrap();
+    assert!(sealed.needs().libraries.iter().any(|name| name == "libother.so"), "{:?}", sealed.needs());
+    assert_eq!(sealed.needs().folders, [folder.path().to_str().unwrap(), "/opt/more"]);
 }
 
 #[test]

@@ -328,7 +328,7 @@ pub enum Observation<'a> {
         operation: Operation,
         /// How long it will wait.
         wait: Span,
-        /// The valid `Retry-After` of the failure, if there was one.
+        /// How long the failure's valid `Retry-After` asked it to wait, if there was one.
         retry_after: Option<Span>,
     },
     /// A SAS token was renewed: it came too close to its end, or the service refused it.

@@ -8,6 +8,7 @@
 
 pub mod chaos;
 pub mod device;
+pub mod number;
 pub mod outcome;
 pub mod profile;
 pub mod protocol;

@@ -200,39 +200,10 @@ impl Calendar {
 }
 
 impl fmt::Display for Span {
-    /// Writes the span as a person would: `250ms`, `3.4s`, `11m42s`, `2h05m`.
+    /// Writes the span as a person would: `250 ms`, `3.4 s`, `11 m 42 s`, `2 h 05 m`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ns = self.0;
-        match ns {
-            0 => f.write_str("0s"),
-            1..1_000 => write!(f, "{ns}ns"),
-            1_000..1_000_000 => write!(f, "{}us", trimmed(ns, 1_000)),
-            1_000_000..1_000_000_000 => write!(f, "{}ms", trimmed(ns, 1_000_000)),
-            1_000_000_000..60_000_000_000 => write!(f, "{}s", trimmed(ns, 1_000_000_000)),
-            60_000_000_000..3_600_000_000_000 => {
-                let secs = ns / 1_000_000_000;
-                if secs.is_multiple_of(60) {
-                    write!(f, "{}m", secs / 60)
-                } else {
-                    write!(f, "{}m{:02}s", secs / 60, secs % 60)
-                }
-            }
-            _ => {
-                let minutes = ns / 60_000_000_000;
-                if minutes.is_multiple_of(60) {
-                    write!(f, "{}h", minutes / 60)
-                } else {
-                    write!(f, "{}h{:02}m", minutes / 60, minutes % 60)
-                }
-            }
-        }
+        f.write_str(&crate::number::nanos(self.0))
     }
-}
-
-/// `ns / unit` with up to two decimals, trailing zeros removed.
-fn trimmed(ns: u64, unit: u64) -> String {
-    let text = format!("{:.2}", ns as f64 / unit as f64);
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// Why a text is not a span.
@@ -246,7 +217,7 @@ pub struct ParseSpanError {
 pub(crate) fn unit_ns(unit: &str) -> Option<f64> {
     Some(match unit {
         "ns" => 1e0,
-        "us" => 1e3,
+        "us" | "µs" => 1e3,
         "ms" => 1e6,
         "s" => 1e9,
         "m" | "min" => 60e9,
@@ -274,7 +245,7 @@ pub(crate) fn plain_number(text: &str) -> Option<f64> {
 impl std::str::FromStr for Span {
     type Err = ParseSpanError;
 
-    /// Reads one or more `<number><unit>` pairs, units `ns us ms s m h d`.
+    /// Reads one or more numbers with a unit, with or without a space between them; the units are `ns us ms s m h d`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let refuse = || ParseSpanError { text: text.to_owned() };
         let mut rest = text.trim();
@@ -287,7 +258,7 @@ impl std::str::FromStr for Span {
             let (number, tail) = rest.split_at(digits);
             let number = plain_number(number).ok_or_else(refuse)?;
             let tail = tail.trim_start();
-            let unit_len = tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len());
+            let unit_len = tail.find(|c: char| !c.is_ascii_alphabetic() && c != 'µ').unwrap_or(tail.len());
             let (unit, tail) = tail.split_at(unit_len);
             let unit_ns = unit_ns(unit).ok_or_else(refuse)?;
             total_ns += number * unit_ns;
@@ -308,16 +279,19 @@ mod tests {
     #[test]
     fn spans_read_what_they_write() {
         for (text, ns) in [
-            ("250ms", 250_000_000),
-            ("3s", 3_000_000_000),
-            ("1.5s", 1_500_000_000),
-            ("15m", 900_000_000_000),
-            ("11m42s", 702_000_000_000),
-            ("2h05m", 7_500_000_000_000),
+            ("5 µs", 5_000),
+            ("250 ms", 250_000_000),
+            ("3 s", 3_000_000_000),
+            ("1.5 s", 1_500_000_000),
+            ("15 m", 900_000_000_000),
+            ("11 m 42 s", 702_000_000_000),
+            ("2 h 05 m", 7_500_000_000_000),
         ] {
-            let span: Span = text.parse().unwrap();
-            assert_eq!(span.as_nanos(), ns, "{text}");
-            assert_eq!(span.to_string(), text);
+            for spelled in [text.to_owned(), text.replace(' ', "")] {
+                let span: Span = spelled.parse().unwrap();
+                assert_eq!(span.as_nanos(), ns, "{spelled}");
+                assert_eq!(span.to_string(), text);
+            }
         }
     }
 

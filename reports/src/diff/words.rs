@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Diff, Direction, Shift, Turned};
-use crate::number::nanos;
+use crate::number::{self, nanos};
 use crate::text::clipped;
 
 /// A number of a shift as people write it.
@@ -11,17 +11,14 @@ pub(super) fn shown(value: Option<f64>, unit: &str, name: &str) -> String {
     match value {
         None => "–".to_owned(),
         Some(value) if unit == "s" => nanos((value.max(0.0) * 1e9) as u64),
-        Some(value) if name.starts_with("share") => format!("{:.2} %", value * 100.0),
-        Some(value) => format!("{value:.2}"),
+        Some(value) if name.starts_with("share") => number::share(value),
+        Some(value) => number::number(value),
     }
 }
 
 /// The change in percent, with its sign.
 pub(super) fn change(shift: &Shift) -> String {
-    shift
-        .change()
-        .filter(|change| change.is_finite())
-        .map_or(String::new(), |change| format!("{:+.1} %", change * 100.0))
+    shift.change().filter(|change| change.is_finite()).map_or(String::new(), number::change)
 }
 
 pub(super) const fn word(direction: Direction) -> &'static str {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
+use crate::number::{counted, grouped};
 use crate::record::{Check, CheckStatus, Fault, FaultStatus, Objective, ObjectiveStatus, VerdictResult};
 use crate::text::clipped;
 use crate::{Diff, Record, chaos};
@@ -36,11 +37,25 @@ fn case(name: &str, suite: &str, status: TestCaseStatus) -> TestCase {
     case
 }
 
+/// Whether an objective or a fault has a case that fails.
+fn is_told_by_another_case(record: &Record) -> bool {
+    record.objectives.iter().any(|objective| objective.status != ObjectiveStatus::Passed)
+        || record.chaos.faults.iter().any(|fault| fault.status != FaultStatus::Passed)
+}
+
 /// Whether the run as a whole can be believed: what no single objective says.
 fn verdict(record: &Record) -> TestCase {
     let sentence = clipped(&record.verdict.sentence, TEXT_MAX);
     let status = match record.verdict.result {
-        VerdictResult::Passed | VerdictResult::Failed | VerdictResult::Vacuous => TestCaseStatus::success(),
+        VerdictResult::Passed => TestCaseStatus::success(),
+        VerdictResult::Failed | VerdictResult::Vacuous if is_told_by_another_case(record) => {
+            TestCaseStatus::success()
+        }
+        VerdictResult::Failed | VerdictResult::Vacuous => {
+            let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+            status.set_type(crate::verdict::word(record.verdict.result)).set_message(sentence.clone());
+            status
+        }
         VerdictResult::Unknown
         | VerdictResult::Untrusted
         | VerdictResult::Ceiling
@@ -83,9 +98,13 @@ fn fault(fault: &Fault) -> TestCase {
         FaultStatus::Unknown => failed(NonSuccessKind::Error, "unknown"),
     };
     let mut case = case(&fault.name, "faults", status);
-    let whom = chaos::devices(fault).map_or("packets".to_owned(), |devices| format!("{devices} devices"));
-    let kind = clipped(&fault.kind, TEXT_MAX);
-    case.set_system_out(format!("{kind} hit {} of {} times, {whom}", fault.fired, fault.eligible));
+    case.set_system_out(format!(
+        "{} hit {} of {}, {}",
+        clipped(&fault.kind, TEXT_MAX),
+        grouped(fault.fired),
+        counted(fault.eligible, "time"),
+        chaos::whom(fault)
+    ));
     case
 }
 
@@ -206,12 +225,24 @@ mod tests {
     fn a_difference_fails_where_the_later_run_is_worse() {
         let (base, mut new) = (testing::record(), testing::record());
         let cases = |diff: &Diff| parsed(&difference(diff).unwrap());
-        let same = cases(&Diff::of(&base, &new, 0.05));
-        assert_eq!(same.failures, 0);
+        assert_eq!(cases(&Diff::of(&base, &new, 0.05)).failures, 0);
         new.objectives[1].status = ObjectiveStatus::Failed;
         let worse = cases(&Diff::of(&base, &new, 0.05));
         assert_eq!(worse.failures, 2, "the whole, and the objective that turned");
         assert!(worse.suites.iter().any(|suite| suite.name == "numbers" && !suite.cases.is_empty()));
+    }
+
+    #[test]
+    fn whatever_did_not_pass_has_a_case_that_did_not() {
+        use VerdictResult::{Ceiling, Failed, Interrupted, Passed, Unknown, Untrusted, Vacuous};
+        let mut record = testing::record();
+        record.practice.checks.clear();
+        record.objectives.clear();
+        for result in [Passed, Failed, Vacuous, Unknown, Untrusted, Ceiling, Interrupted] {
+            record.verdict.result = result;
+            let read = read(&record, false);
+            assert_eq!(read.failures + read.errors > 0, result != Passed, "{result:?}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::part::{Column, SENTENCE_MAX, Section, bytes, micros, table};
 use crate::Record;
-use crate::number::{grouped, percent};
+use crate::number::{grouped, number, percent, share};
 use crate::record::{Audit, Machine};
 use crate::text::clipped;
 
@@ -29,7 +29,6 @@ pub(super) fn section(record: &Record) -> Option<Section> {
 }
 
 fn measures(audit: &Audit, machine: Option<&Machine>) -> Markup {
-    let share = |of_one: f64| format!("{:.0} %", of_one * 100.0);
     let lag = &audit.send_lag;
     let lags =
         format!("p50 {}, p99.9 {}, max {}", micros(lag.p50_us), micros(lag.p999_us), micros(lag.max_us));
@@ -41,7 +40,7 @@ fn measures(audit: &Audit, machine: Option<&Machine>) -> Markup {
         [
             "CPU, share of a core of the busiest thread".to_owned(),
             share(audit.cpu_share),
-            format!("worst second {}, {:.1} CPU seconds in all", share(audit.cpu_share_worst), audit.cpu_s),
+            format!("worst second {}, {} s of CPU in all", share(audit.cpu_share_worst), number(audit.cpu_s)),
         ],
         [
             "Longest standstill".to_owned(),

@@ -5,10 +5,10 @@ use maud::{Markup, html};
 use super::completion::until_s;
 use super::part::{Column, NAME_MAX, SENTENCE_MAX, Section, more, table};
 use crate::chart::{Ink, Layer, Shape};
-use crate::number::{grouped, nanos};
+use crate::number::{counted, grouped, nanos};
 use crate::record::{Fault, FaultStatus, FaultWindow, ObjectiveStatus};
 use crate::text::clipped;
-use crate::{Record, chaos};
+use crate::{Record, chaos, judged};
 
 const FAULTS_MAX: usize = 40;
 /// Bands of a chart: more cannot be told apart.
@@ -28,10 +28,12 @@ pub(super) fn section(record: &Record) -> Option<Section> {
         Column::Number("Felt after"),
         Column::Number("Back after"),
     ];
+    let (shown, left) = judged::faults(record, FAULTS_MAX);
+    let count = shown.len();
     let body = html! {
         @if !found.faults.is_empty() {
-            (table("Faults and what came of them", &columns, found.faults.iter().take(FAULTS_MAX).map(row)))
-            (more(FAULTS_MAX, found.faults.len(), "faults"))
+            (table("Faults and what came of them", &columns, shown.into_iter().map(row)))
+            (more(count, count + left, "faults that the fleet survived"))
             p.note { "Felt: a larger share of the attempts went wrong than before. Back: as many devices came to rest as \
                 the quota lets through, for a minute, or none was waiting. The worst occurrence is told; the charts of the \
                 load show when each fault was on. Exercised: the checks of the audit that devices met after the fault had hit \
@@ -39,7 +41,7 @@ pub(super) fn section(record: &Record) -> Option<Section> {
         }
         @if let Some(steady) = &found.steady_state {
             @let held = steady.objectives.iter().filter(|one| one.status == ObjectiveStatus::Passed).count();
-            p { "Before the first fault " (grouped(steady.devices)) " devices were seen to come online: " (held) " of "
+            p { "Seen to come online before the first fault: " (counted(steady.devices, "device")) "; " (held) " of "
                 (steady.objectives.len()) " conditions held." }
         }
         @for guardrail in &found.guardrails {
@@ -85,7 +87,8 @@ fn row(fault: &Fault) -> Vec<Markup> {
 fn when(windows: &[FaultWindow]) -> String {
     let [first, rest @ ..] = windows else { return "never".to_owned() };
     let until = first.until_ns.map_or("the end".to_owned(), nanos);
-    let times = if rest.is_empty() { String::new() } else { format!(", {} times", windows.len()) };
+    let times =
+        if rest.is_empty() { String::new() } else { format!(", {}", counted(windows.len() as u64, "time")) };
     format!("{} to {until}{times}", nanos(first.from_ns))
 }
 

@@ -2,10 +2,10 @@
 
 use maud::{Markup, html};
 
-use super::part::{Column, Fact, NAME_MAX, SENTENCE_MAX, Section, facts, rate, seconds, table, text};
+use super::part::{Column, Fact, NAME_MAX, SENTENCE_MAX, Section, facts, seconds, table, text};
 use crate::analysis::{Against, Comparison, Effect, Finding, Standing};
 use crate::chart::{Axis, Chart, Ink, Layer, Mark, Room, Shape};
-use crate::number::{grouped, percent};
+use crate::number::{grouped, number, percent};
 use crate::text::clipped;
 
 /// More throttles or strategies than this are no comparison that a person reads.
@@ -121,7 +121,7 @@ fn ranking(against: &Against) -> Markup {
             text(&shown(standing.median.t50_s, seconds)),
             text(&shown(standing.median.efficiency, |value| format!("{value:.2}"))),
             text(&shown(standing.median.amplification, |value| format!("{value:.2}"))),
-            text(&shown(standing.median.retry_peak, rate)),
+            text(&shown(standing.median.retry_peak, number)),
             text(&shown(standing.median.given_up, |value| format!("{:.1} %", value * 100.0))),
             text(if standing.pareto { "★" } else { "" }),
         ]

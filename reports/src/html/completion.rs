@@ -2,12 +2,12 @@
 
 use maud::{Markup, html};
 
-use super::part::{Column, Fact, NAME_MAX, Section, facts, moment, nanos, rate, seconds, table};
+use super::part::{Column, Fact, NAME_MAX, Section, facts, moment, nanos, seconds, table};
 use super::{HALF_POINTS_MAX, POINTS_MAX, ROWS_MAX};
 use crate::Record;
 use crate::bound;
 use crate::chart::{Axis, Buckets, Chart, Ink, Layer, Mark, Room, Shape};
-use crate::number::{grouped, percent};
+use crate::number::{counted, grouped, number, percent};
 use crate::record::{Bound, Cohort, Completion};
 use crate::text::clipped;
 
@@ -48,7 +48,7 @@ fn against(record: &Record, bound: &Bound) -> Markup {
     let ideal_s = bound::earliest_s(bound, ninety_nine);
     let observed = record.completion.t99_ns;
     let factor = match observed {
-        Some(ns) if ideal_s > 0.0 => format!("{:.2} × the bound", ns as f64 / 1e9 / ideal_s),
+        Some(ns) if ideal_s > 0.0 => format!("{} × the bound", number(ns as f64 / 1e9 / ideal_s)),
         Some(_) => "the quota would not have delayed them".to_owned(),
         None => "not reached".to_owned(),
     };
@@ -57,7 +57,7 @@ fn against(record: &Record, bound: &Bound) -> Markup {
         (facts(&[
             Fact::new("99 % online, observed", moment(observed), factor),
             Fact::new("99 % online, quota alone", ideal, "no strategy can be faster"),
-            Fact::new("Quota", format!("{} /s", rate(bound.rate_per_s)), clipped(&bound.what, NAME_MAX)),
+            Fact::new("Quota", format!("{} /s", number(bound.rate_per_s)), clipped(&bound.what, NAME_MAX)),
         ]))
     }
 }
@@ -93,9 +93,9 @@ fn curve(record: &Record, until_s: f64) -> Markup {
         id: "completion-curve".to_owned(),
         title: "Share of the fleet with a hub".to_owned(),
         description: format!(
-            "{} of {} devices had their hub at the end; half of them after {}, 99 % after {}.",
+            "{} of {} had their hub at the end; half of them after {}, 99 % after {}.",
             grouped(record.totals.assigned),
-            grouped(record.devices),
+            counted(record.devices, "device"),
             moment(record.completion.t50_ns),
             moment(record.completion.t99_ns)
         ),
@@ -261,7 +261,7 @@ impl Panel<'_> {
 /// The quota as a line across a chart of rates.
 pub(super) fn quota(bound: &Bound) -> Layer {
     Layer {
-        name: format!("quota {}/s", rate(bound.rate_per_s)),
+        name: format!("quota {}/s", number(bound.rate_per_s)),
         ink: Ink::Grey,
         shape: Shape::Rule,
         points: vec![(0.0, bound.rate_per_s)],

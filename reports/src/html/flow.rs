@@ -5,7 +5,7 @@ use maud::Markup;
 use super::part::{Column, NAME_MAX, table};
 use crate::Record;
 use crate::chart::{Arrow, Flow, Ink, Label, Station, flow_figure};
-use crate::number::grouped;
+use crate::number::{counted, grouped};
 use crate::record::Passage;
 use crate::text::clipped;
 
@@ -42,15 +42,14 @@ pub(super) fn figure(record: &Record) -> Option<Markup> {
     };
     counts.most = record.flow.iter().map(|way| way.times).fold(first.max(counts.again), u64::max);
     let description = format!(
-        "{} devices sent {} registrations and {} polls; {} registrations and {} polls were throttled, {} waits followed, \
-         and {} devices have a hub.",
-        grouped(totals.booted),
-        grouped(totals.registers),
-        grouped(counts.polls),
-        grouped(counts.times(REGISTER, "throttled")),
-        grouped(counts.times(POLL, "throttled")),
-        grouped(counts.times(FAILURE, "back-off")),
-        grouped(totals.assigned),
+        "{} sent {} and {}; {} and {} were throttled, {} followed; with a hub at the end: {}.",
+        counted(totals.booted, "device"),
+        counted(totals.registers, "registration"),
+        counted(counts.polls, "poll"),
+        counted(counts.times(REGISTER, "throttled"), "registration"),
+        counted(counts.times(POLL, "throttled"), "poll"),
+        counted(counts.times(FAILURE, "back-off"), "wait"),
+        counted(totals.assigned, "device"),
     );
     let columns =
         [Column::Words("From"), Column::Words("To"), Column::Number("Times"), Column::Number("Devices")];
@@ -343,9 +342,4 @@ impl Counts<'_> {
 
 fn label(at: (f64, f64), anchor: &'static str, text: String, soft: bool) -> Label {
     Label { at, anchor, text, soft }
-}
-
-fn counted(count: u64, what: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{} {what}{plural}", grouped(count))
 }

@@ -7,7 +7,7 @@ use super::heat;
 use super::part::{Column, NAME_MAX, Section, micros, table};
 use crate::Record;
 use crate::chart::{Axis, Chart, Ink, Layer, Room, Shape, quantile};
-use crate::number::grouped;
+use crate::number::{counted, grouped};
 use crate::record::{Clock, Distribution, Phase};
 use crate::text::clipped;
 
@@ -76,8 +76,8 @@ fn figure(phase: &Phase) -> Option<Markup> {
         id: format!("latency-{}", phase.phase),
         title: title(&phase.phase),
         description: format!(
-            "Half of {} samples took at most {}, 99 % at most {}, the longest {}.",
-            grouped(phase.intended.count),
+            "Half of {} took at most {}, 99 % at most {}, the longest {}.",
+            counted(phase.intended.count, "sample"),
             micros(phase.intended.p50_us),
             micros(phase.intended.p99_us),
             micros(phase.intended.max_us)

@@ -7,7 +7,7 @@ use super::part::{Column, Fact, NAME_MAX, Section, facts, seconds, table};
 use super::{POINTS_MAX, ROWS_MAX};
 use crate::Record;
 use crate::chart::{Axis, Buckets, Chart, Ink, Layer, Room, Shape};
-use crate::number::{grouped, micros, percent};
+use crate::number::{counted, grouped, micros, percent, share};
 use crate::record::Life;
 use crate::text::clipped;
 
@@ -34,10 +34,13 @@ fn headline(record: &Record, life: &Life) -> Vec<Fact> {
     let mut list = vec![Fact::new(
         "Online at the end",
         percent(life.online_at_end, life.devices),
-        format!("{} of {} devices", grouped(life.online_at_end), grouped(life.devices)),
+        format!("{} of {}", grouped(life.online_at_end), counted(life.devices, "device")),
     )];
-    let share = format!("{:.1} %", life.online_share * 100.0);
-    list.push(Fact::new("Time online", share, "of all devices, from the start of the run"));
+    list.push(Fact::new(
+        "Time online",
+        share(life.online_share),
+        "of all devices, from the start of the run",
+    ));
     if let Some((half, most)) = latency(record, "time-to-online") {
         list.push(Fact::new("First connection", half, format!("half of the devices; 99 % {most}")));
     }
@@ -45,7 +48,7 @@ fn headline(record: &Record, life: &Life) -> Vec<Fact> {
         list.push(Fact::new("Back online after", half, format!("half of the losses; 99 % {most}")));
     }
     if life.reconnects > 0 {
-        let of = format!("{} of {} reconnects", grouped(life.reconnects_cached), grouped(life.reconnects));
+        let of = format!("{} of {}", grouped(life.reconnects_cached), counted(life.reconnects, "reconnect"));
         list.push(Fact::new("From the cache", percent(life.reconnects_cached, life.reconnects), of));
     }
     if life.token_renewals > 0 {
@@ -76,9 +79,9 @@ fn online(record: &Record, life: &Life) -> Markup {
         id: "life-online".to_owned(),
         title: "Share of the devices at their hub".to_owned(),
         description: format!(
-            "{} of {} devices are connected at the end; the fewest after the first one came were {}.",
+            "Connected at the end: {} of {}; the fewest after the first one came: {}.",
             grouped(life.online_at_end),
-            grouped(life.devices),
+            counted(life.devices, "device"),
             grouped(lowest.into())
         ),
         x: Axis::elapsed(until_s(record)),
@@ -192,7 +195,7 @@ mod tests {
         let page = crate::html(&living());
         for words in [
             "Life after provisioning",
-            "99.0",
+            "99 %",
             "990 of 1,000 devices",
             "87.5 %",
             "1,500 of 2,000 reconnects",
@@ -214,8 +217,8 @@ mod tests {
     #[test]
     fn the_summary_and_the_comment_say_it_in_a_line() {
         let summary = crate::summary(&living(), false);
-        assert!(summary.contains("990 of 1,000 (99.00 %) at their hub, 87.5 % of the time"), "{summary}");
+        assert!(summary.contains("990 of 1,000 (99 %) at their hub, 87.5 % of the time"), "{summary}");
         let comment = crate::markdown(&living());
-        assert!(comment.contains("2,000 reconnects, 75.0 % from the cache; 400 registrations not needed."));
+        assert!(comment.contains("2,000 reconnects, 75 % from the cache; 400 registrations not needed."));
     }
 }

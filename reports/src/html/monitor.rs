@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::part::{Column, NAME_MAX, SENTENCE_MAX, Section, more, nanos, table};
 use crate::Record;
-use crate::number::grouped;
+use crate::number::{counted, grouped, number};
 use crate::record::Alert;
 use crate::text::clipped;
 
@@ -76,11 +76,13 @@ fn alerts(alerts: &[Alert]) -> Markup {
                     Some(resolved_ns) => format!("{} to {}", nanos(firing.fired_ns), nanos(resolved_ns)),
                     None => format!("{} and still on at the end", nanos(firing.fired_ns)),
                 })
-                .chain((firings.len() > 4).then(|| format!("{} times in all", firings.len())))
+                .chain(
+                    (firings.len() > 4).then(|| format!("{} in all", counted(firings.len() as u64, "time"))),
+                )
                 .collect::<Vec<_>>()
                 .join("; "),
         };
-        let extreme = alert.extreme.map_or("–".to_owned(), |value| format!("{value:.0}"));
+        let extreme = alert.extreme.map_or("–".to_owned(), |value| number(value));
         vec![clipped(&alert.name, NAME_MAX), clipped(&alert.rule, SENTENCE_MAX), fired, extreme]
     });
     let columns = [
@@ -130,7 +132,7 @@ mod tests {
             "AttestationAttempts",
             "failed, amqp-ws",
             "1,234",
-            "1.00 s",
+            "1 s",
             "storm",
             "still on at the end",
             "never",

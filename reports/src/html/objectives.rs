@@ -3,9 +3,10 @@
 use maud::{Markup, html};
 
 use super::part::{Column, NAME_MAX, SENTENCE_MAX, Section, more, nanos, table};
-use crate::Record;
+use crate::number::grouped;
 use crate::record::{Objective, ObjectiveStatus};
 use crate::text::clipped;
+use crate::{Record, judged};
 
 const SHOWN_MAX: usize = 40;
 
@@ -20,17 +21,20 @@ pub(super) fn section(record: &Record) -> Option<Section> {
         Column::Number("Margin"),
         Column::Words("Worst window"),
     ];
-    let rows = record.objectives.iter().take(SHOWN_MAX).map(row);
+    let (shown, left) = judged::objectives(record, SHOWN_MAX);
+    let count = shown.len();
+    let rows = shown.into_iter().enumerate().map(|(place, objective)| row(objective, place < SHOWN_MAX));
     let body = html! {
         (table("Objectives and what was observed", &columns, rows))
-        (more(SHOWN_MAX, record.objectives.len(), "objectives"))
+        (more(count, count + left, "objectives that held"))
         p.note { "The margin is the distance to the bound as a share of the bound; positive is headroom. \
             The worst window is that in which the objective was farthest from holding, for those that are about moments." }
     };
     Some(Section { id: "objectives", title: "Objectives".into(), body })
 }
 
-fn row(objective: &Objective) -> Vec<Markup> {
+/// What failed beyond those that are shown at length is told in short.
+fn row(objective: &Objective, at_length: bool) -> Vec<Markup> {
     let (class, sign, word) = match objective.status {
         ObjectiveStatus::Passed => ("good", "✓", "held"),
         ObjectiveStatus::Failed => ("bad", "✕", "failed"),
@@ -39,13 +43,13 @@ fn row(objective: &Objective) -> Vec<Markup> {
     vec![
         html! {
             code { (clipped(&objective.expression, 160)) }
-            @if !objective.note.is_empty() { span.under { (clipped(&objective.note, SENTENCE_MAX)) } }
+            @if at_length && !objective.note.is_empty() { span.under { (clipped(&objective.note, SENTENCE_MAX)) } }
         },
         html! { span class={ "state " (class) } { span aria-hidden="true" { (sign) " " } (word) } },
         html! { (clipped(&objective.observed, NAME_MAX)) },
         html! { (margin(objective.margin)) },
         html! {
-            @match &objective.worst {
+            @match objective.worst.as_ref().filter(|_| at_length) {
                 Some(worst) => {
                     (clipped(&worst.observed, NAME_MAX))
                     span.under { (nanos(worst.from_ns)) " to " (nanos(worst.to_ns)) }
@@ -68,7 +72,7 @@ pub(crate) fn margin(margin: Option<f64>) -> String {
         Some(share) if (0.99..1.0).contains(&share.abs()) => {
             format!("{}{:.1} %", sign(share), (share.abs() * 100.0).min(99.9))
         }
-        Some(share) => format!("{}{:.0} %", sign(share), share.abs() * 100.0),
+        Some(share) => format!("{}{} %", sign(share), grouped((share.abs() * 100.0).round() as u64)),
     }
 }
 

@@ -137,15 +137,7 @@ pub(super) fn name(name: &str) -> Markup {
     html! { (clipped(name, NAME_MAX)) }
 }
 
-/// Nanoseconds, as the typography of a page has them.
-pub(super) fn nanos(ns: u64) -> String {
-    number::nanos(ns).replace(" us", " µs")
-}
-
-/// Microseconds, likewise.
-pub(super) fn micros(us: u64) -> String {
-    number::micros(us).replace(" us", " µs")
-}
+pub(super) use crate::number::{micros, nanos};
 
 /// A moment that may never have come.
 pub(super) fn moment(ns: Option<u64>) -> String {
@@ -167,20 +159,10 @@ pub(super) fn bytes(bytes: u64) -> String {
         (value, unit) = (value / 1_024.0, next);
     }
     match (unit, value) {
-        ("B", _) => format!("{bytes} B"),
+        ("B", _) => format!("{} B", number::grouped(bytes)),
         (_, 100.0..) => format!("{value:.0} {unit}"),
         (_, 10.0..) => format!("{value:.1} {unit}"),
         _ => format!("{value:.2} {unit}"),
-    }
-}
-
-/// A rate with as many digits as say something.
-pub(super) fn rate(per_s: f64) -> String {
-    match per_s {
-        100.0.. => number::grouped(per_s.round() as u64),
-        _ if per_s.fract() == 0.0 => format!("{per_s:.0}"),
-        10.0.. => format!("{per_s:.1}"),
-        _ => format!("{per_s:.2}"),
     }
 }
 
@@ -189,10 +171,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_and_rates_keep_three_digits() {
-        assert_eq!([bytes(0), bytes(1_023), bytes(1_024)], ["0 B", "1023 B", "1.00 KiB"]);
+    fn sizes_keep_three_digits() {
+        assert_eq!([bytes(0), bytes(1_023), bytes(1_024)], ["0 B", "1,023 B", "1.00 KiB"]);
         assert_eq!(bytes(25_220_349_952), "23.5 GiB");
-        assert_eq!([rate(16.666), rate(0.0), rate(0.25), rate(1_234.5)], ["16.7", "0", "0.25", "1,235"]);
         assert_eq!([micros(870), seconds(f64::INFINITY)], ["870 µs", "never"]);
     }
 }

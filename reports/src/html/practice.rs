@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::part::{Column, NAME_MAX, SENTENCE_MAX, Section, more, table};
-use crate::number::grouped;
+use crate::number::{counted, grouped};
 use crate::record::{Check, CheckStatus};
 use crate::text::clipped;
 use crate::{Record, practice};
@@ -53,16 +53,16 @@ pub(crate) fn tally(record: &Record) -> String {
     if unknown > 0 {
         parts.push(format!("{unknown} unknown, because the generator was late"));
     }
-    format!("{} practices: {}.", record.practice.checks.len(), parts.join(", "))
+    format!("{}: {}.", counted(record.practice.checks.len() as u64, "practice"), parts.join(", "))
 }
 
 fn basis(record: &Record) -> String {
     let watched = record.practice.watched;
     let mut note = if watched < record.devices {
         format!(
-            "Rules of single devices were checked on {} of {} devices, drawn by the seed. ",
+            "Rules of single devices were checked on {} of {}, drawn by the seed. ",
             grouped(watched),
-            grouped(record.devices)
+            counted(record.devices, "device")
         )
     } else {
         String::new()

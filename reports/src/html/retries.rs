@@ -8,7 +8,7 @@ use super::ROWS_MAX;
 use super::part::{Column, Fact, Section, facts, nanos, seconds, table, text};
 use crate::Record;
 use crate::chart::{Axis, Chart, Ink, Layer, Room, Shape, bar};
-use crate::number::{grouped, percent, ratio};
+use crate::number::{counted, grouped, number, percent, ratio, share};
 use crate::record::HerdIndex;
 
 pub(super) fn section(record: &Record) -> Option<Section> {
@@ -19,7 +19,7 @@ pub(super) fn section(record: &Record) -> Option<Section> {
     let body = html! {
         (facts(&[
             Fact::new("Requests a success", ratio(totals.requests, totals.assigned), format!(
-                "{} requests for {} devices", grouped(totals.requests), grouped(totals.assigned))),
+                "{} for {}", counted(totals.requests, "request"), counted(totals.assigned, "device"))),
             Fact::new("Registrations a success", ratio(totals.registers, totals.assigned),
                 format!("{} sent, look-ups included", grouped(totals.registers))),
             Fact::new("Billed registrations", grouped(totals.billable),
@@ -27,7 +27,7 @@ pub(super) fn section(record: &Record) -> Option<Section> {
             Fact::new("Connections a success", ratio(totals.connections, totals.assigned),
                 format!("{} tried", grouped(totals.connections))),
             Fact::new("Time lost in back-off", nanos(totals.backed_off_ns.checked_div(totals.booted).unwrap_or(0)),
-                format!("a device; {} waits", grouped(totals.back_offs))),
+                format!("a device; {}", counted(totals.back_offs, "wait"))),
         ]))
         div.pair {
             @if !record.attempts.is_empty() { (attempts(&record.attempts)) }
@@ -43,7 +43,7 @@ const PARTS_MAX: usize = 1_000;
 
 /// Whether retries fell together.
 fn herd(herd: &HerdIndex) -> Option<Markup> {
-    let (synchrony, share) = (herd.synchrony?, herd.fullest_share?);
+    let (synchrony, fullest) = (herd.synchrony?, herd.fullest_share?);
     if !(1..=PARTS_MAX).contains(&herd.folded.len()) || herd.period_s == 0 {
         return None;
     }
@@ -63,11 +63,11 @@ fn herd(herd: &HerdIndex) -> Option<Markup> {
         _ => "they come in waves",
     };
     let told = format!(
-        "Rayleigh R {synchrony:.2} at a period of {period_s} s: {verdict}. The fullest 100 ms, at {}, hold {:.1} % of \
-         {} retries.",
+        "Rayleigh R {} at a period of {period_s} s: {verdict}. The fullest 100 ms, at {}, hold {} of {}.",
+        number(synchrony),
         nanos(herd.fullest_ns),
-        share * 100.0,
-        grouped(herd.retries)
+        share(fullest),
+        counted(herd.retries, "retry")
     );
     let chart = Chart {
         id: "herd".to_owned(),
@@ -104,9 +104,9 @@ fn attempts(attempts: &BTreeMap<u64, u64>) -> Markup {
         id: "attempts".to_owned(),
         title: "Attempts per device".to_owned(),
         description: format!(
-            "{} devices got a hub, with at most {} attempts.",
-            grouped(devices),
-            grouped(most)
+            "{} got a hub, with at most {}.",
+            counted(devices, "device"),
+            counted(most, "attempt")
         ),
         x: Axis::named("attempts", names),
         y: Axis::counts("devices", points.iter().map(|point| point.1)),
@@ -167,16 +167,23 @@ fn retry_after(record: &Record) -> Markup {
             bar(count as f64 / used.given as f64, ink),
         ]
     };
-    let rows = [
+    let mut rows = vec![
         row("honoured: waited at least as long", used.honoured, Ink::Green),
         row("violated: came back earlier", used.violated, Ink::Vermilion),
     ];
+    if used.open() > 0 {
+        rows.push(row(
+            "open: meant to come back earlier, and did not before the end",
+            used.open(),
+            Ink::Grey,
+        ));
+    }
     let columns =
         [Column::Words("Retry-After"), Column::Number("Waits"), Column::Number("Share"), Column::Words("")];
     html! {
         div {
             (table("How devices treated Retry-After", &columns, rows))
-            p.note { (grouped(used.given)) " failures carried a valid Retry-After." }
+            p.note { (counted(used.given, "failure")) " carried a valid Retry-After." }
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use maud::{Markup, html};
 
-use super::part::{Fact, NAME_MAX, SENTENCE_MAX, facts, moment, nanos};
-use crate::Record;
-use crate::number::{grouped, percent, ratio};
+use super::part::{Fact, NAME_MAX, SENTENCE_MAX, facts, nanos};
+use crate::number::{counted, grouped};
 use crate::record::{Clock, End, VerdictResult};
 use crate::text::clipped;
 use crate::verdict::{meaning, word};
+use crate::{Record, judged};
 
 pub(super) fn card(record: &Record, name: &str) -> Markup {
     let verdict = &record.verdict;
@@ -36,7 +36,9 @@ pub(super) fn card(record: &Record, name: &str) -> Markup {
 
 fn numbers(record: &Record) -> Vec<Fact> {
     let totals = &record.totals;
-    let of = |count: u64, whole: u64| percent(count, whole);
+    let bounds = judged::bounds(record);
+    let of = |count: u64, whole: u64| bounds.percent(count, whole);
+    let at = |ns| bounds.nanos(ns);
     let objectives = record.objectives.len() as u64;
     let held = record
         .objectives
@@ -55,32 +57,30 @@ fn numbers(record: &Record) -> Vec<Fact> {
         ),
         Fact::new(
             "99 % online after",
-            moment(record.completion.t99_ns),
-            record.completion.t100_ns.map_or("not all devices".to_owned(), |ns| format!("all {}", nanos(ns))),
+            record.completion.t99_ns.map_or("–".to_owned(), at),
+            match record.completion.t100_ns {
+                Some(ns) => format!("from the start of the run; all {}", at(ns)),
+                None => "from the start of the run; not all devices".to_owned(),
+            },
         ),
         Fact::new(
             "Registers a device",
-            ratio(totals.registers, totals.booted),
+            bounds.ratio(totals.registers, totals.booted),
             format!("{} billed", grouped(totals.billable)),
         ),
         Fact::new(
             "Throttled (429)",
             of(totals.throttled, totals.requests),
-            format!("{} of {} requests", grouped(totals.throttled), grouped(totals.requests)),
+            format!("{} of {}", grouped(totals.throttled), counted(totals.requests, "request")),
         ),
     ]);
     list.push(match &record.audit {
         Some(audit) if audit.untrusted.is_empty() => {
             Fact::new("Generator", "kept up", "its own audit found nothing")
         }
-        Some(audit) => Fact::new(
-            "Generator",
-            "fell behind",
-            match audit.untrusted.len() {
-                1 => "1 finding".to_owned(),
-                findings => format!("{findings} findings"),
-            },
-        ),
+        Some(audit) => {
+            Fact::new("Generator", "fell behind", counted(audit.untrusted.len() as u64, "finding"))
+        }
         None => Fact::new("Generator", "–", "not involved in virtual time"),
     });
     list

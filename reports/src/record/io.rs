@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use fleetstorm_model::number::rank;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
 
@@ -107,6 +108,13 @@ impl Record {
     }
 }
 
+/// A percentile of the samples of a histogram, which has one at least.
+pub fn percentile_us(histogram: &Histogram<u64>, percentile: f64) -> u64 {
+    let count = histogram.len();
+    // The middle of the rank: the quantile itself may be a last digit too large for it.
+    histogram.value_at_quantile((rank(percentile, count) as f64 - 0.5) / count as f64)
+}
+
 impl Distribution {
     /// Summarizes and encodes a histogram of microseconds.
     pub fn from_histogram(histogram: &Histogram<u64>) -> Self {
@@ -116,16 +124,16 @@ impl Distribution {
         let mut bytes = Vec::new();
         // Writing to a vector cannot fail; a histogram without its encoding still has its percentiles.
         let encoded = V2DeflateSerializer::new().serialize(histogram, &mut bytes).is_ok();
-        let at = |quantile| histogram.value_at_quantile(quantile);
+        let at = |percentile| percentile_us(histogram, percentile);
         Self {
             count: histogram.len(),
             min_us: histogram.min(),
             mean_us: histogram.mean(),
-            p50_us: at(0.5),
-            p90_us: at(0.9),
-            p95_us: at(0.95),
-            p99_us: at(0.99),
-            p999_us: at(0.999),
+            p50_us: at(50.0),
+            p90_us: at(90.0),
+            p95_us: at(95.0),
+            p99_us: at(99.0),
+            p999_us: at(99.9),
             max_us: histogram.max(),
             histogram: if encoded { BASE64_STANDARD.encode(bytes) } else { String::new() },
         }
@@ -153,6 +161,33 @@ mod tests {
         let validator = jsonschema::validator_for(&schema).unwrap();
         assert!(validator.is_valid(&serde_json::from_slice(&bytes).unwrap()));
         assert!(!validator.is_valid(&serde_json::json!({ "version": 1 })));
+    }
+
+    #[test]
+    fn a_record_that_is_read_and_written_again_is_the_same_bytes() {
+        let mut record = crate::testing::record();
+        // Numbers whose shortest spelling a hurried reader takes for their neighbour.
+        for odd in [
+            0.1 + 0.2,
+            1.0 / 3.0,
+            2_f64.powi(-1_074),
+            9_007_199_254_740_993.0,
+            0.999_999_999_999_999_9,
+            5e-324,
+        ] {
+            record.herd.synchrony = Some(odd);
+            record.objectives[0].value = Some(odd * 3.3);
+            record.objectives[0].bound = odd;
+            let once = record.write().unwrap();
+            assert_eq!(Record::read(&once).unwrap().write().unwrap(), once, "{odd}");
+        }
+        let mut draw = 1u64;
+        for _ in 0..20_000 {
+            draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let value = (draw >> 11) as f64 / 97.0;
+            let text = serde_json::to_string(&value).unwrap();
+            assert_eq!(serde_json::from_str::<f64>(&text).unwrap().to_bits(), value.to_bits(), "{text}");
+        }
     }
 
     /// The published schema is what the code says. `UPDATE_SCHEMA=1` writes it anew.

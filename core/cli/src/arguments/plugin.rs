@@ -65,6 +65,7 @@ pub(crate) enum PluginKind {
 /// Try a library, and examine its retry strategies.
 ///
 /// A library is opened in a process of its own first, with a time limit, so that one that crashes or hangs does no harm.
+/// What it pulls in is named: its hash does not cover that.
 /// If it is allowed (--allow-plugin, or the lock file), its retry strategies are examined: whether they are
 /// deterministic, overflow, keep their jitter, heed Retry-After and stop at errors that waiting does not cure. A built-in
 /// strategy is examined by its name. Exit code 10 if an examination finds a defect.

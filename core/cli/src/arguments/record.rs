@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use fleetstorm_engine::service_log::{Reading, Zone};
 
 use super::PluginOptions;
 
@@ -122,6 +123,34 @@ pub(crate) struct LogsArguments {
     /// Kinds of line to show, most frequent first
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub(crate) top: usize,
+
+    #[command(flatten)]
+    pub(crate) times: TimeOptions,
+}
+
+/// What a log does not say of its times.
+#[derive(Args)]
+pub(crate) struct TimeOptions {
+    /// Where the log's times are from, if they name no zone: an offset such as +02:00, or UTC
+    #[arg(long, value_name = "OFFSET", allow_hyphen_values = true)]
+    time_zone: Option<Zone>,
+
+    /// Which comes first in the log's dates. Default: what the file shows by a day beyond the twelfth
+    #[arg(long, value_name = "ORDER")]
+    date_order: Option<DateOrder>,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum DateOrder {
+    MonthFirst,
+    DayFirst,
+}
+
+impl TimeOptions {
+    pub(crate) fn reading(&self) -> Reading {
+        let day_first = self.date_order.map(|order| order == DateOrder::DayFirst);
+        Reading { zone: self.time_zone, day_first }
+    }
 }
 
 /// Hold what the devices saw against what the service logged.
@@ -135,4 +164,7 @@ pub(crate) struct ReconcileArguments {
     /// The service's log: the mock's own, or an export of Log Analytics (CSV or JSON)
     #[arg(long, value_name = "FILE")]
     pub(crate) azure_logs: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) times: TimeOptions,
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use fleetstorm_model::chaos::{ChaosFile, Fault, Layer};
+use fleetstorm_model::number::{counted, share};
 use fleetstorm_model::shown::printable;
 use fleetstorm_model::time::{Moment, Span};
 use serde::Serialize;
@@ -123,8 +124,8 @@ impl fmt::Display for Schedule {
         }
         for entry in &self.faults {
             if let Some(devices) = entry.waits_for_assigned {
-                let name = printable(&entry.name);
-                writeln!(f, "\n`{name}` is timed from the moment at which {devices} devices have a hub.")?;
+                let (name, whom) = (printable(&entry.name), counted(devices, "device"));
+                writeln!(f, "\n`{name}` is timed from the moment of its {whom} with a hub.")?;
             }
             if entry.occurrences.len() > SHOWN {
                 let more = entry.occurrences.len() - SHOWN;
@@ -140,12 +141,12 @@ impl Entry {
     /// Whom it hits, in words.
     fn whom(&self) -> String {
         if self.rule.fault.is_about_packets() {
-            let share = self.rule.probability.map(|chance| format!("{} % of the packets", chance * 100.0));
-            return share.unwrap_or("every packet".to_owned());
+            let told = self.rule.probability.map(|chance| format!("{} of the packets", share(chance)));
+            return told.unwrap_or("every packet".to_owned());
         }
         let mut words = Vec::new();
         if let (Some(chance), Some(unit)) = (self.rule.probability, self.rule.unit) {
-            words.push(format!("{} % of each {}", chance * 100.0, unit.name()));
+            words.push(format!("{} of each {}", share(chance), unit.name()));
         }
         if let Some(count) = self.rule.count {
             let skip = if count.skip > 0 { format!(" after {}", count.skip) } else { String::new() };
@@ -155,12 +156,12 @@ impl Entry {
             words.push(format!("{} only", fleetstorm_model::protocol::Operation::from(operation).name()));
         }
         if let Some(active) = self.rule.limits.active {
-            words.push(format!("at most {active} devices at once"));
+            words.push(format!("at most {} at once", counted(active.into(), "device")));
         }
         if let Some(total) = self.rule.limits.total {
-            words.push(format!("at most {total} times"));
+            words.push(format!("at most {}", counted(total, "time")));
         }
-        words.push(format!("of {} devices", self.devices));
+        words.push(format!("of {}", counted(self.devices, "device")));
         words.join(", ")
     }
 }

@@ -23,6 +23,7 @@ pub(crate) fn of_handshake(error: &Error) -> Fault {
     let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
         return match error.kind() {
             ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe => Fault::Closed,
+            ErrorKind::InvalidData => Fault::Protocol,
             _ => of_socket(error),
         };
     };

@@ -1,6 +1,7 @@
 //! Faults of the network, at the stream that a device speaks over: what TLS makes of a socket, or a pipe.
 //!
-//! A stream without faults costs one look at an empty option for each read and write.
+//! A stream without faults costs one look at an empty option for each read and write, and a look at the clock for each
+//! read: no peer is listened to without end.
 
 use std::cell::RefCell;
 use std::io;
@@ -17,10 +18,45 @@ use tokio::time::{Instant, Sleep};
 /// Most bytes that a stream under faults reads at once.
 const CHUNK_BYTES: usize = 4 * 1024;
 
+/// Most bytes that a peer may send in a second: an answer of DPS has 96 KB at most, and a device asks for one at a time.
+/// A peer that sends more would take the shard's time from the other devices.
+const FLOOD_BYTES: u64 = 1 << 20;
+
 /// A stream under faults.
 pub(crate) struct Weathered<S> {
     inner: S,
     weather: Option<Weather>,
+    inflow: Inflow,
+}
+
+/// What has come since when.
+struct Inflow {
+    since: Instant,
+    bytes: u64,
+}
+
+impl Inflow {
+    #[allow(clippy::disallowed_methods, reason = "the stream is the driver's, and so is its clock")]
+    fn new() -> Self {
+        Self { since: Instant::now(), bytes: 0 }
+    }
+
+    /// So many bytes have come.
+    #[allow(clippy::disallowed_methods, reason = "the stream is the driver's, and so is its clock")]
+    fn came(&mut self, bytes: usize) -> io::Result<()> {
+        let now = Instant::now();
+        if now.duration_since(self.since) >= Duration::from_secs(1) {
+            (self.since, self.bytes) = (now, 0);
+        }
+        self.bytes += bytes as u64;
+        if self.bytes > FLOOD_BYTES {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the peer sends more than 1 MiB in a second",
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// The faults of one connection, held by its stream and by the device that speaks over it.
@@ -108,7 +144,7 @@ impl Weather {
 
 impl<S> Weathered<S> {
     pub(crate) fn new(inner: S, weather: Option<Weather>) -> Self {
-        Self { inner, weather }
+        Self { inner, weather, inflow: Inflow::new() }
     }
 
     /// The stream without its faults.
@@ -163,7 +199,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Weathered<S> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let Some(Weather(state)) = &this.weather else {
-            return Pin::new(&mut this.inner).poll_read(context, buffer);
+            let before = buffer.filled().len();
+            ready!(Pin::new(&mut this.inner).poll_read(context, buffer))?;
+            return Poll::Ready(this.inflow.came(buffer.filled().len() - before));
         };
         let state = &mut *state.borrow_mut();
         ready!(state.read_pause.poll(context));
@@ -182,6 +220,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Weathered<S> {
         let mut part = ReadBuf::new(&mut chunk[..piece]);
         ready!(Pin::new(&mut this.inner).poll_read(context, &mut part))?;
         let read = part.filled().len();
+        this.inflow.came(read)?;
         if read == 0 && piece > 0 && !state.ended && state.sending.close_delay > Span::ZERO {
             state.ended = true;
             state.read_pause.start(state.sending.close_delay.into());

@@ -168,7 +168,7 @@ impl Api {
             let back_off = Span::from_secs(1 << attempt.min(5));
             let wait = match answered {
                 Some(answer) if answer.status == 429 => {
-                    answer.retry_after.wait(unix_secs()).unwrap_or(back_off).min(WAIT_MAX)
+                    answer.retry_after.wait(unix_secs() * 1_000_000_000).unwrap_or(back_off).min(WAIT_MAX)
                 }
                 Some(answer) if answer.status >= 500 => back_off,
                 Some(answer) => return Ok(Answer { repeated, ..answer }),

@@ -93,7 +93,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         let unit = self.frames.next(self.client.frame_max_bytes()).await;
         unit.map_err(|broken| match flushed.err().unwrap_or(broken) {
             Broken::Ended => Fault::Closed,
-            Broken::Malformed(_) => Fault::Protocol,
+            Broken::Malformed(_) | Broken::Deaf => Fault::Protocol,
             Broken::Failed(error) => connect::fault_when_connecting(&error),
         })
     }
@@ -216,7 +216,7 @@ const MESSAGE_HEAD_BYTES: usize = 512;
 /// What a connection that broke under a request means.
 fn fault(broken: &Broken) -> Fault {
     match broken {
-        Broken::Malformed(_) => Fault::Protocol,
+        Broken::Malformed(_) | Broken::Deaf => Fault::Protocol,
         Broken::Failed(error) => connect::fault_under_request(error),
         Broken::Ended => Fault::Lost,
     }

@@ -48,15 +48,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Link<S> {
         let Self { sender, connection, ended } = self;
         let reply = async {
             // Spelled here, so that no device carries a request around while it waits.
-            let response =
-                sender.try_send_request(caller.request(operation, id)).await.map_err(|mut refused| {
-                    // hyper hands the request back if it never left.
-                    if refused.take_message().is_some() {
-                        Fault::Closed
-                    } else {
-                        fault(&refused.into_error())
-                    }
-                })?;
+            let request = caller.request(operation, id).ok_or(Fault::Protocol)?;
+            let response = sender.try_send_request(request).await.map_err(|mut refused| {
+                // hyper hands the request back if it never left.
+                if refused.take_message().is_some() { Fault::Closed } else { fault(&refused.into_error()) }
+            })?;
             read(response).await
         };
         let mut reply = std::pin::pin!(reply);
@@ -95,6 +91,9 @@ async fn read(response: Response<Incoming>) -> Result<Reply, Fault> {
         Some(first) => first,
         None => return Ok(interpret(&[])),
     };
+    if first.len() > BODY_MAX_BYTES {
+        return Err(Fault::Protocol);
+    }
     if body.is_end_stream() {
         return Ok(interpret(&first));
     }
@@ -126,10 +125,8 @@ fn fault(error: &hyper::Error) -> Fault {
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
         // With TLS 1.3 a server refuses a client certificate after the handshake, as an alert on the first read.
-        if let Some(io) = cause.downcast_ref::<std::io::Error>()
-            && io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
-        {
-            return Fault::TlsOther;
+        if let Some(io) = cause.downcast_ref::<std::io::Error>() {
+            return crate::connect::fault_under_request(io);
         }
         source = cause.source();
     }
@@ -141,7 +138,7 @@ pub(crate) struct Caller {
     id_scope: std::sync::Arc<str>,
     registration_id: String,
     host: HeaderValue,
-    register: Uri,
+    register: Option<Uri>,
     body: Bytes,
     authorization: Option<HeaderValue>,
 }
@@ -184,8 +181,8 @@ impl Caller {
         Ok(())
     }
 
-    /// Spells a request.
-    fn request(&self, operation: Operation, id: Option<&OperationId>) -> Request<Full<Bytes>> {
+    /// Spells a request, if it can be spelled.
+    fn request(&self, operation: Operation, id: Option<&OperationId>) -> Option<Request<Full<Bytes>>> {
         let (method, target, body) = match operation {
             Operation::Register => (Method::PUT, self.register.clone(), self.body.clone()),
             Operation::Poll => (Method::GET, self.target(operation, id), Bytes::new()),
@@ -193,7 +190,7 @@ impl Caller {
         };
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
-        *request.uri_mut() = target;
+        *request.uri_mut() = target?;
         let headers = request.headers_mut();
         headers.insert(HOST, self.host.clone());
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
@@ -201,10 +198,10 @@ impl Caller {
         if let Some(authorization) = &self.authorization {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
-        request
+        Some(request)
     }
 
-    fn target(&self, operation: Operation, id: Option<&OperationId>) -> Uri {
+    fn target(&self, operation: Operation, id: Option<&OperationId>) -> Option<Uri> {
         let mut path = String::new();
         spelling::path_and_query(
             operation,
@@ -218,6 +215,7 @@ impl Caller {
     }
 }
 
-fn uri(path: String) -> Uri {
-    Uri::from_maybe_shared(Bytes::from(path)).expect("the spelling percent-encodes what a path may not hold")
+/// `None` if it is too long for a request: an id scope of the scenario's may be.
+fn uri(path: String) -> Option<Uri> {
+    Uri::from_maybe_shared(Bytes::from(path)).ok()
 }

@@ -113,7 +113,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         };
         spoken.await.map_err(|broken| match broken {
             Broken::Ended => Fault::Closed,
-            Broken::Malformed(_) => Fault::Protocol,
+            Broken::Malformed(_) | Broken::Deaf => Fault::Protocol,
             Broken::Failed(error) => connect::fault_when_connecting(&error),
         })
     }
@@ -246,7 +246,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
 /// What a connection that broke under a request means.
 fn fault(broken: &Broken) -> Fault {
     match broken {
-        Broken::Malformed(_) => Fault::Protocol,
+        Broken::Malformed(_) | Broken::Deaf => Fault::Protocol,
         Broken::Failed(error) => connect::fault_under_request(error),
         Broken::Ended => Fault::Lost,
     }

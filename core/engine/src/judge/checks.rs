@@ -15,10 +15,11 @@ use std::sync::Arc;
 
 use fleetstorm_model::chaos::Timeline;
 use fleetstorm_model::device::Observation;
+use fleetstorm_model::number::{counted, grouped};
 use fleetstorm_model::profile::Profile;
-use fleetstorm_model::time::Moment;
+use fleetstorm_model::time::{Moment, Span};
+use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{Case, Check, CheckStatus, Exercised, Practice};
-use fleetstorm_reports::{Record, grouped};
 
 pub(crate) use life::Life;
 use under::Under;
@@ -102,6 +103,11 @@ impl Checker {
     pub(crate) fn under(mut self, timeline: Option<&Arc<Timeline>>) -> Self {
         self.under = timeline.map(Under::new);
         self
+    }
+
+    /// How far before its `Retry-After` a device may come back.
+    pub(crate) fn retry_after_tolerance(&self) -> Span {
+        self.profile.bounds.retry_after_tolerance.0
     }
 
     /// So many devices more are watched.
@@ -199,10 +205,10 @@ fn told(rule: &Rule, tally: &Tally, name: &impl Fn(u32) -> String) -> Check {
         (exercised, broken) => (
             CheckStatus::Failed,
             format!(
-                "broken on {} of {} occasions, by {} devices",
+                "broken on {} of {}, by {}",
                 grouped(broken),
-                grouped(exercised),
-                grouped(tally.devices)
+                counted(exercised, "occasion"),
+                counted(tally.devices, "device")
             ),
         ),
     };

@@ -1,8 +1,10 @@
 //! What objectives about the life after provisioning observe.
 
-use fleetstorm_model::scenario::{Metric, Objective, Quantity};
+use fleetstorm_model::scenario::{Metric, Objective};
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::Life;
+
+use super::objective::{percent, share_or_number};
 
 /// The observed value, or why there is none; `None` for a metric that is not about lives.
 pub(super) fn observe(record: &Record, objective: &Objective) -> Option<Result<f64, String>> {
@@ -10,7 +12,7 @@ pub(super) fn observe(record: &Record, objective: &Objective) -> Option<Result<f
         Metric::Online => online,
         Metric::CachedReconnects => |life, _| match life.reconnects {
             0 => Err("no device lost its hub and came back".to_owned()),
-            all => Ok(life.reconnects_cached as f64 / all as f64),
+            all => Ok(percent(life.reconnects_cached, all)),
         },
         Metric::NeedlessRegisters => |life, _| match life.ever_online {
             0 => Err("no device was ever online".to_owned()),
@@ -39,10 +41,7 @@ fn online(life: &Life, objective: &Objective) -> Result<f64, String> {
         (None, None) => u32::try_from(life.online_at_end).ok(),
     };
     let devices = devices.ok_or("the run ended before that time")?;
-    Ok(match objective.bound {
-        Quantity::Percent(_) => f64::from(devices) / life.devices.max(1) as f64,
-        Quantity::Number(_) | Quantity::Time(_) => f64::from(devices),
-    })
+    Ok(share_or_number(u64::from(devices), life.devices, objective.bound))
 }
 
 #[cfg(test)]

@@ -1,27 +1,28 @@
 //! Whether an objective held.
 
 use super::life;
+use fleetstorm_model::number::{Bounds, counted, grouped, rank};
 use fleetstorm_model::scenario::{Comparison, Metric, Objective, Quantity, Timed, What};
 use fleetstorm_model::time::Span;
-use fleetstorm_reports::record::{Code, Objective as Judged, ObjectiveStatus, Totals};
-use fleetstorm_reports::{Record, grouped};
+use fleetstorm_reports::Record;
+use fleetstorm_reports::record::{Code, Objective as Judged, ObjectiveStatus, Totals, percentile_us};
 
 use super::worst;
 
-/// What was observed, in the unit of the bound, or why there is nothing.
+/// What was observed, in the unit that the bound is written in, or why there is nothing. A share is in percent, so that
+/// 999 of 1,000 and `99.9%` are the same number: the hundredth part of the latter is not.
 type Observed = Result<f64, String>;
 
 /// Judges one objective on a record. Windows are kept to the second.
 pub(super) fn judge(record: &Record, objective: &Objective) -> Judged {
-    let bound = match objective.bound {
-        Quantity::Percent(share) => share / 100.0,
-        Quantity::Number(number) => number,
-        Quantity::Time(span) => span.as_secs_f64(),
-    };
+    let bound = written(objective.bound);
+    let unit = if matches!(objective.bound, Quantity::Percent(_)) { 100.0 } else { 1.0 };
     let observed = observe(record, objective);
     let (status, note) = match &observed {
         Err(why) => (ObjectiveStatus::NoData, why.clone()),
-        Ok(value) if objective.comparison.holds(*value, bound) => (ObjectiveStatus::Passed, String::new()),
+        Ok(value) if objective.comparison.holds(*value, bound) => {
+            (ObjectiveStatus::Passed, few(record, objective))
+        }
         Ok(_) => (ObjectiveStatus::Failed, note(record, objective)),
     };
     let value = observed.ok();
@@ -29,11 +30,31 @@ pub(super) fn judge(record: &Record, objective: &Objective) -> Judged {
         expression: objective.to_string(),
         status,
         observed: value.map_or("no data".to_owned(), |value| show(value, objective)),
-        value,
-        bound,
+        value: value.map(|value| value / unit),
+        bound: bound / unit,
         margin: value.and_then(|value| margin(value, bound, objective.comparison)),
         note,
         worst: worst::window(record, objective),
+    }
+}
+
+/// A bound as it is written.
+pub(super) fn written(bound: Quantity) -> f64 {
+    match bound {
+        Quantity::Percent(percent) => percent,
+        Quantity::Number(number) => number,
+        Quantity::Time(span) => span.as_secs_f64(),
+    }
+}
+
+/// The totals of the devices that an objective is about.
+fn totals<'a>(record: &'a Record, objective: &Objective) -> Result<&'a Totals, String> {
+    match &objective.cohort {
+        None => Ok(&record.totals),
+        Some(name) => match record.cohorts.iter().find(|cohort| cohort.name == *name) {
+            Some(cohort) => Ok(&cohort.totals),
+            None => Err(format!("there is no cohort `{name}`")),
+        },
     }
 }
 
@@ -41,13 +62,7 @@ fn observe(record: &Record, objective: &Objective) -> Observed {
     if let Some(observed) = life::observe(record, objective) {
         return observed;
     }
-    let totals = match &objective.cohort {
-        None => &record.totals,
-        Some(name) => match record.cohorts.iter().find(|cohort| cohort.name == *name) {
-            Some(cohort) => &cohort.totals,
-            None => return Err(format!("there is no cohort `{name}`")),
-        },
-    };
+    let totals = totals(record, objective)?;
     let booted =
         |totals: &Totals| if totals.booted == 0 { Err("no device booted".to_owned()) } else { Ok(()) };
     match &objective.metric {
@@ -94,20 +109,24 @@ fn observe(record: &Record, objective: &Objective) -> Observed {
 }
 
 /// Whole seconds that a window covers.
-fn seconds(span: Span) -> usize {
+pub(super) fn seconds(span: Span) -> usize {
     usize::try_from(span.as_nanos().div_ceil(1_000_000_000)).unwrap_or(usize::MAX)
 }
 
-fn share_or_number(count: u64, of: u64, bound: Quantity) -> f64 {
+pub(super) fn percent(part: u64, whole: u64) -> f64 {
+    part as f64 * 100.0 / whole.max(1) as f64
+}
+
+pub(super) fn share_or_number(count: u64, of: u64, bound: Quantity) -> f64 {
     match bound {
-        Quantity::Percent(_) => count as f64 / of.max(1) as f64,
+        Quantity::Percent(_) => percent(count, of),
         Quantity::Number(_) | Quantity::Time(_) => count as f64,
     }
 }
 
 fn attempts_percentile(record: &Record, p: f64) -> Observed {
     let devices: u64 = record.attempts.values().sum();
-    let rank = ((p / 100.0 * devices as f64).ceil() as u64).max(1);
+    let rank = rank(p, devices);
     let mut through = 0;
     for (attempts, devices) in &record.attempts {
         through += devices;
@@ -120,6 +139,14 @@ fn attempts_percentile(record: &Record, p: f64) -> Observed {
 
 /// The percentile over all endings of a phase, from the instant a device should have acted.
 fn latency_percentile(record: &Record, p: f64, timed: Timed) -> Observed {
+    match samples(record, timed)? {
+        Some(all) => Ok(percentile_us(&all, p) as f64 / 1e6),
+        None => Err(format!("nothing was recorded for {}", timed.name())),
+    }
+}
+
+/// All endings of a phase; `None` if there were none.
+fn samples(record: &Record, timed: Timed) -> Result<Option<hdrhistogram::Histogram<u64>>, String> {
     let name = timed.name().replace('_', "-");
     let mut all: Option<hdrhistogram::Histogram<u64>> = None;
     for phase in record.phases.iter().filter(|phase| phase.phase == name) {
@@ -131,9 +158,20 @@ fn latency_percentile(record: &Record, p: f64, timed: Timed) -> Observed {
             None => all = Some(histogram),
         }
     }
-    match all {
-        Some(all) if !all.is_empty() => Ok(all.value_at_percentile(p) as f64 / 1e6),
-        _ => Err(format!("nothing was recorded for {}", timed.name())),
+    Ok(all.filter(|all| !all.is_empty()))
+}
+
+/// What a percentile stands on, where it is no more than the largest of a few samples.
+fn few(record: &Record, objective: &Objective) -> String {
+    let Metric::Percentile(p, timed) = objective.metric else { return String::new() };
+    let count = match timed {
+        Timed::Attempts => record.attempts.values().sum(),
+        timed => samples(record, timed).ok().flatten().map_or(0, |all| all.len()),
+    };
+    if p < 100.0 && count > 0 && rank(p, count) == count {
+        format!("there are {}: their p{p} is the largest of them", counted(count, "sample"))
+    } else {
+        String::new()
     }
 }
 
@@ -157,12 +195,12 @@ fn rate(record: &Record, what: What, objective: &Objective) -> Observed {
                 (sum(&series.accepted), sum(&series.throttled), sum(&series.failed));
             let ended = accepted + throttled + failed;
             let counted = if what == What::Failed { failed } else { throttled };
-            if ended == 0 { Err(nothing()) } else { Ok(counted as f64 / ended as f64) }
+            if ended == 0 { Err(nothing()) } else { Ok(percent(counted, ended)) }
         }
         _ => {
             let all: u64 = record.codes.iter().map(|code| code.count).sum();
             let counted: u64 = record.codes.iter().filter(|code| is(code, what)).map(|code| code.count).sum();
-            if all == 0 { Err(nothing()) } else { Ok(counted as f64 / all as f64) }
+            if all == 0 { Err(nothing()) } else { Ok(percent(counted, all)) }
         }
     }
 }
@@ -189,19 +227,21 @@ fn margin(value: f64, bound: f64, comparison: Comparison) -> Option<f64> {
     }
 }
 
-fn show(value: f64, objective: &Objective) -> String {
+/// A value in the unit of its objective's bound, on its side of it.
+pub(super) fn show(value: f64, objective: &Objective) -> String {
+    let mut bounds = Bounds::default();
     match objective.bound {
-        Quantity::Percent(_) => {
-            let percent = value * 100.0;
-            // Never rounded to 100 %: one missing device of ten thousand is a missing device.
-            let digits = if percent < 100.0 && percent > 99.0 { 3 } else { 2 };
-            let text = format!("{percent:.digits$}");
-            format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
+        Quantity::Percent(percent) => {
+            bounds.add_percent(percent);
+            bounds.share(value)
         }
-        Quantity::Time(_) => Span::from_secs_f64(value).to_string(),
-        Quantity::Number(_) => {
-            let text = format!("{value:.2}");
-            text.trim_end_matches('0').trim_end_matches('.').to_owned()
+        Quantity::Time(span) => {
+            bounds.add_nanos(span.as_nanos());
+            bounds.nanos((value * 1e9).round() as u64)
+        }
+        Quantity::Number(number) => {
+            bounds.add_number(number);
+            bounds.number(value)
         }
     }
 }
@@ -210,17 +250,16 @@ fn show(value: f64, objective: &Objective) -> String {
 fn note(record: &Record, objective: &Objective) -> String {
     match &objective.metric {
         Metric::Assigned => {
-            let missing = record.devices.saturating_sub(record.totals.assigned);
-            match record.totals.stopped_by.iter().max_by_key(|(_, devices)| **devices) {
-                Some((class, devices)) => {
-                    format!(
-                        "{} devices have no hub at the end; {} stopped by {class}",
-                        grouped(missing),
-                        grouped(*devices)
-                    )
-                }
-                None if missing > 0 => format!("{} devices have no hub at the end", grouped(missing)),
-                None => "all devices had their hub in the end, but not in time".to_owned(),
+            let Ok(totals) = totals(record, objective) else { return String::new() };
+            let missing = totals.devices.saturating_sub(totals.assigned);
+            match totals.stopped_by.iter().max_by_key(|(_, devices)| **devices) {
+                _ if missing == 0 => "all devices had their hub in the end, but not in time".to_owned(),
+                Some((class, devices)) => format!(
+                    "{} without a hub at the end; {} stopped by {class}",
+                    counted(missing, "device"),
+                    grouped(*devices)
+                ),
+                None => format!("{} without a hub at the end", counted(missing, "device")),
             }
         }
         Metric::Count(what) | Metric::Rate(what) => {
@@ -228,9 +267,10 @@ fn note(record: &Record, objective: &Objective) -> String {
             met.sort_by_key(|code| std::cmp::Reverse(code.count));
             met.first().map_or(String::new(), |code| {
                 let first = Span::from_nanos(code.first_ns);
-                format!("first at {first}, on {} by {} devices", code.operation, code.devices)
+                format!("first at {first}, on {} by {}", code.operation, counted(code.devices, "device"))
             })
         }
+        Metric::Percentile(..) => few(record, objective),
         _ => String::new(),
     }
 }
@@ -238,6 +278,7 @@ fn note(record: &Record, objective: &Objective) -> String {
 #[cfg(test)]
 mod tests {
     use fleetstorm_reports::record::{Distribution, Phase};
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -323,7 +364,7 @@ mod tests {
         let failed = judged("assigned >= 99.9% within 15m");
         assert_eq!((failed.status, &*failed.observed), (ObjectiveStatus::Failed, "80 %"));
         assert!(failed.margin.unwrap() < 0.0);
-        assert_eq!(failed.note, "2 devices have no hub at the end; 2 stopped by unauthorized");
+        assert_eq!(failed.note, "2 devices without a hub at the end; 2 stopped by unauthorized");
         assert!(judged("count(429) == 0").note.contains("register"));
     }
 
@@ -339,7 +380,98 @@ mod tests {
     #[test]
     fn almost_all_is_never_shown_as_all() {
         let mut record = record();
-        (record.totals.devices, record.totals.assigned) = (100_000, 99_999);
-        assert_eq!(judge(&record, &"assigned == 100%".parse().unwrap()).observed, "99.999 %");
+        (record.totals.devices, record.totals.assigned) = (250_000, 249_999);
+        let lost = judge(&record, &"assigned == 100%".parse().unwrap());
+        assert_eq!((lost.status, &*lost.observed), (ObjectiveStatus::Failed, "99.9996 %"));
+        (record.totals.devices, record.totals.assigned) = (10_000_000, 9_999_999);
+        assert_eq!(judge(&record, &"assigned == 100%".parse().unwrap()).status, ObjectiveStatus::Failed);
+        (record.totals.devices, record.totals.assigned) = (1_000, 999);
+        let exact = judge(&record, &"assigned >= 99.9%".parse().unwrap());
+        assert_eq!(
+            (exact.status, &*exact.observed),
+            (ObjectiveStatus::Passed, "99.9 %"),
+            "a bound in decimal is met"
+        );
+    }
+
+    #[test]
+    fn a_cohorts_failure_is_told_by_the_cohorts_numbers() {
+        let mut record = record();
+        let mut totals = Totals { devices: 4, booted: 4, assigned: 3, stopped: 1, ..Totals::default() };
+        totals.stopped_by.insert("not-found".into(), 1);
+        record.cohorts = vec![fleetstorm_reports::record::Cohort {
+            name: "old".into(),
+            attestation: String::new(),
+            retry: String::new(),
+            transport: String::new(),
+            totals,
+            completion: Default::default(),
+            assigned: Vec::new(),
+        }];
+        let failed = judge(&record, &"assigned == 100% for \"old\"".parse().unwrap());
+        assert_eq!(failed.note, "1 device without a hub at the end; 1 stopped by not-found");
+        assert_eq!((&*failed.observed, failed.worst), ("75 %", None));
+    }
+
+    #[test]
+    fn a_percentile_of_few_samples_says_what_it_stands_on() {
+        let few = judged("p99.99(register) < 1s");
+        assert_eq!(few.note, "there are 100 samples: their p99.99 is the largest of them");
+        assert_eq!(judged("p99(register) < 1s").note, "");
+        assert_eq!(
+            judged("p99(attempts_per_device) <= 9").note,
+            "there are 8 samples: their p99 is the largest of them"
+        );
+    }
+
+    /// What a person reads of a value, in the unit of its bound.
+    fn read(shown: &str) -> f64 {
+        let shown = shown.replace(',', "");
+        match shown.strip_suffix(" %").unwrap_or(&shown).parse() {
+            Ok(number) => number,
+            Err(_) => shown.parse::<Span>().unwrap().as_secs_f64(),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_value_that_is_shown_contradicts_its_verdict(
+            devices in 1..3_000_000u64,
+            lost in 0..40u64,
+            registers in 0..9_000_000u64,
+            us in 1..400_000_000u64,
+            near in 0..5u64,
+            comparison in prop::sample::select(vec!["<", "<=", "==", ">=", ">"]),
+            thousandths in 0..=100_000u64,
+        ) {
+            let mut record = record();
+            let assigned = devices.saturating_sub(lost);
+            record.totals = Totals { devices, booted: devices, assigned, registers, ..Totals::default() };
+            let mut histogram = hdrhistogram::Histogram::<u64>::new_with_bounds(1, 86_400_000_000, 3).unwrap();
+            histogram.record(us).unwrap();
+            record.phases[0].intended = Distribution::from_histogram(&histogram);
+            let measured = record.phases[0].intended.p99_us;
+            let exactly = assigned as f64 * 100.0 / devices as f64;
+            let each = registers as f64 / devices as f64;
+            let bounds = [
+                format!("assigned {comparison} {}%", thousandths as f64 / 1_000.0),
+                format!("assigned {comparison} {exactly:.3}%"),
+                format!("assigned {comparison} {assigned}"),
+                format!("registers_per_device {comparison} {each:.1}"),
+                format!("registers_per_device {comparison} 1"),
+                format!("p99(register) {comparison} {}us", measured.saturating_sub(near).max(1)),
+                format!("p99(register) {comparison} {}ms", us.div_ceil(1_000)),
+                format!("p99(register) {comparison} {}s", us.div_ceil(1_000_000)),
+            ];
+            for text in bounds {
+                let objective: Objective = text.parse().unwrap();
+                let judged = judge(&record, &objective);
+                let shown = objective.comparison.holds(read(&judged.observed), written(objective.bound));
+                prop_assert_eq!(shown, judged.status == ObjectiveStatus::Passed, "{}: {}", text, judged.observed);
+                if let Some(margin) = judged.margin && margin != 0.0 && comparison != "==" {
+                    prop_assert_eq!(margin > 0.0, shown, "{}: {}", text, margin);
+                }
+            }
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fleetstorm_plugin::abi::{self, Sink, Slice, Status};
 
+use super::calls::Watched;
 use super::library::{Kind, Library, Part};
 use super::problem::PluginError;
 use super::sink::collect;
@@ -20,6 +21,7 @@ struct Made {
     table: abi::Attestation,
     this: *mut c_void,
     schemes: Vec<u16>,
+    watched: Watched,
 }
 
 // SAFETY: by the interface, what `create` made may be used from any thread.
@@ -31,7 +33,7 @@ impl Drop for Made {
     fn drop(&mut self) {
         if let Some(destroy) = self.table.destroy {
             // SAFETY: `this` is what `create` made, all devices are gone, and this happens once.
-            unsafe { destroy(self.this) };
+            self.watched.call(|| unsafe { destroy(self.this) });
         }
     }
 }
@@ -53,17 +55,18 @@ impl Attestation {
         let Some(create) = table.create else { return Err(refused("it cannot be made".to_owned())) };
         let mut this = std::ptr::null_mut();
         // SAFETY: the interface's `create`, with a slice, a place and a sink that outlive the call.
-        let (status, error) =
-            collect(|sink| unsafe { create(Slice::of(config.as_bytes()), &raw mut this, sink) });
+        let (status, error) = part
+            .watched
+            .call(|| collect(|sink| unsafe { create(Slice::of(config.as_bytes()), &raw mut this, sink) }));
         match status {
             abi::OK => {}
             abi::PANICKED => return Err(PluginError::Panicked { kind: Kind::Attestation, id: id.clone() }),
             _ => return Err(refused(error.reason())),
         }
-        let mut made = Made { table, this, schemes: Vec::new() };
+        let mut made = Made { table, this, schemes: Vec::new(), watched: part.watched };
         if let Some(schemes) = table.schemes {
             // SAFETY: the interface's `schemes`, with what `create` made.
-            let (status, written) = collect(|sink| unsafe { schemes(made.this, sink) });
+            let (status, written) = part.watched.call(|| collect(|sink| unsafe { schemes(made.this, sink) }));
             let pieces = (status == abi::OK).then(|| written.parts()).flatten();
             let pieces = pieces.ok_or_else(|| refused("its signature schemes cannot be read".to_owned()))?;
             for piece in pieces {
@@ -109,7 +112,7 @@ impl Attestation {
         let mut device = std::ptr::null_mut();
         // SAFETY: the interface's `device`, with what `create` made, and with a slice, four numbers, a place and a sink
         // that outlive the call.
-        let (status, error) = collect(|sink| unsafe {
+        let call = |sink| unsafe {
             make(
                 self.made.this,
                 Slice::of(registration_id.as_bytes()),
@@ -117,7 +120,8 @@ impl Attestation {
                 &raw mut device,
                 sink,
             )
-        });
+        };
+        let (status, error) = self.made.watched.call(|| collect(call));
         match status {
             abi::OK => Ok(DeviceIdentity { made: Arc::clone(&self.made), turn: Mutex::default(), device }),
             abi::PANICKED => Err(PluginError::Panicked { kind, id: id.clone() }),
@@ -143,7 +147,7 @@ impl Drop for DeviceIdentity {
     fn drop(&mut self) {
         if let Some(device_drop) = self.made.table.device_drop {
             // SAFETY: `device` is what `device` made, and this happens once.
-            unsafe { device_drop(self.device) };
+            self.made.watched.call(|| unsafe { device_drop(self.device) });
         }
     }
 }
@@ -168,7 +172,8 @@ impl DeviceIdentity {
         let Some(certificates) = self.made.table.certificates else { return Vec::new() };
         let _turn = self.turn();
         // SAFETY: the interface's `certificates`, with what `create` and `device` made.
-        let (status, written) = collect(|sink| unsafe { certificates(self.made.this, self.device, sink) });
+        let call = |sink| unsafe { certificates(self.made.this, self.device, sink) };
+        let (status, written) = self.made.watched.call(|| collect(call));
         let pieces = (status == abi::OK).then(|| written.parts()).flatten().unwrap_or_default();
         pieces.into_iter().map(|piece| piece.to_vec()).collect()
     }
@@ -228,7 +233,8 @@ impl DeviceIdentity {
         call: impl FnOnce(Sink, Sink) -> Status,
     ) -> Result<zeroize::Zeroizing<Vec<u8>>, AttestationFailed> {
         let _turn = self.turn();
-        let ((status, _reason), written) = collect(|out| collect(|error| call(out, error)));
+        let ((status, _reason), written) =
+            self.made.watched.call(|| collect(|out| collect(|error| call(out, error))));
         if status != abi::OK {
             return Err(AttestationFailed);
         }

@@ -9,6 +9,7 @@ mod retry_after;
 mod sweep;
 mod text;
 
+use fleetstorm_model::number::nanos as told;
 use fleetstorm_model::random::{Purpose, Seed};
 use fleetstorm_plugin::{Attempt, Decision};
 use serde::Serialize;
@@ -201,16 +202,6 @@ impl<'a> Device<'a> {
             self.previous_wait_ns = wait;
         }
         Ok(decision)
-    }
-}
-
-/// A duration in ns for a sentence.
-fn told(ns: u64) -> String {
-    match ns {
-        0 => "0 s".to_owned(),
-        1..1_000_000 => format!("{} ns", ns),
-        1_000_000..1_000_000_000 => format!("{} ms", ns / 1_000_000),
-        _ => format!("{:.1} s", ns as f64 / 1e9),
     }
 }
 

@@ -6,12 +6,13 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest;
-use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::fs::{MemfdFlags, OFlags, SealFlags};
 
+use super::needs::Needs;
 use super::problem::{LoadError, Problem};
 
 /// Largest file that is taken for a plugin.
@@ -26,6 +27,7 @@ pub struct Sealed {
     pub(super) path: PathBuf,
     pub(super) memory: File,
     pub(super) sha256: String,
+    needs: Needs,
 }
 
 impl Sealed {
@@ -52,8 +54,15 @@ impl Sealed {
         symbol(&self.path)
     }
 
+    /// What the library pulls in, which its hash does not cover.
+    pub fn needs(&self) -> &Needs {
+        &self.needs
+    }
+
     fn copy(path: &Path) -> Result<Self, Problem> {
-        let file = File::open(path).map_err(Problem::Unreadable)?;
+        // What is no regular file, such as a pipe, may not be waited for.
+        let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+        let file = File::options().read(true).custom_flags(flags).open(path).map_err(Problem::Unreadable)?;
         let facts = file.metadata().map_err(Problem::Unreadable)?;
         if !facts.is_file() {
             return Err(Problem::NotALibrary);
@@ -69,7 +78,7 @@ impl Sealed {
         check_machine(&bytes)?;
         let sha256 = hex(digest::digest(&digest::SHA256, &bytes).as_ref());
         let memory = seal(&bytes).map_err(Problem::NotSealed)?;
-        Ok(Self { path: path.to_owned(), memory, sha256 })
+        Ok(Self { path: path.to_owned(), memory, sha256, needs: Needs::of(&bytes) })
     }
 }
 

@@ -7,6 +7,7 @@ use fleetstorm_plugin::abi::{self, Entry, Slice};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::calls::Watched;
 use super::guard;
 use super::host::{HOST, HostTable, LINKED_HOST};
 use super::memory::Layout;
@@ -63,6 +64,7 @@ pub struct Part {
     /// The names of its own parameters.
     pub(super) own: BTreeSet<String>,
     pub(super) table: Table,
+    pub(super) watched: Watched,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -127,6 +129,11 @@ impl Library {
         // SAFETY: as above; a library is opened once for every sealed copy.
         unsafe { start(entry, &HOST) }?;
         library.sha256 = Some(sha256);
+        for part in &mut library.parts {
+            let may_block = matches!(part.table, Table::Attestation(table) if table.flags & abi::ATTESTATION_MAY_BLOCK != 0);
+            part.watched =
+                Watched::new(format!("the {} `{}` of `{}`", part.kind(), part.id, library.name), may_block);
+        }
         Ok(library)
     }
 
@@ -269,7 +276,7 @@ impl Part {
         let schema = unsafe { schema(&id, part) }?;
         let own =
             schema["properties"].as_object().map(|own| own.keys().cloned().collect()).unwrap_or_default();
-        Ok(Some(Self { id, summary, schema, own, table }))
+        Ok(Some(Self { id, summary, schema, own, table, watched: Watched::default() }))
     }
 }
 

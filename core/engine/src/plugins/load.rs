@@ -12,6 +12,7 @@ use fleetstorm_plugin::abi::Entry;
 use libloading::os::unix::{Library as Opened, RTLD_LOCAL, RTLD_NOW};
 
 use super::admission::Admission;
+use super::calls::Watched;
 use super::file::Sealed;
 use super::library::Library;
 use super::probe::Probe;
@@ -30,7 +31,9 @@ impl Library {
             let found = probe.run(sealed)?;
             admission.confirm(&sealed.sha256, &found.name, &found.version).map_err(named)?;
         }
-        let library = open(sealed.memory.as_fd(), &sealed.symbol(), &sealed.sha256).map_err(named)?;
+        let watched = Watched::new(format!("the library {} that starts", sealed.path.display()), false);
+        let opened = watched.call(|| open(sealed.memory.as_fd(), &sealed.symbol(), &sealed.sha256));
+        let library = opened.map_err(named)?;
         admission.confirm(&sealed.sha256, &library.name, &library.version).map_err(named)?;
         Ok(library)
     }

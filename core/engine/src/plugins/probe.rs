@@ -1,31 +1,32 @@
 //! Trying a library in a process of its own.
 //!
-//! The program runs itself again with hidden arguments and the sealed library as standard input. What the child finds
-//! out it writes as one marked line, so that a library which prints something does no harm. The child's output is
-//! memory with a limit, not a pipe: nobody has to read along.
+//! The program runs itself again with hidden arguments and the sealed library as standard input. The child says on a
+//! pipe of its own that the library is open, and only then is it told a word that nobody could know before; its verdict
+//! counts with this word and a good exit. So a library that prints, or ends the process with any code, is not believed.
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{Read as _, Seek as _, Write as _};
-use std::os::unix::process::ExitStatusExt as _;
-use std::path::PathBuf;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::fd::AsRawFd as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags};
-use rustix::fs::MemfdFlags;
-use rustix::process::{PidfdFlags, Resource, Rlimit};
+use aws_lc_rs::rand;
+use rustix::io::FdFlags;
+use rustix::process::{Resource, Rlimit};
 use serde::{Deserialize, Serialize};
 
-use super::file::Sealed;
+use super::file::{Sealed, hex};
 use super::library::Library;
 use super::load::open;
 use super::problem::{LoadError, Problem};
+use super::ward::{Deed, Ward, end_with_parent, say};
 
-/// What marks the child's line among whatever a library prints.
-const MARK: &str = "fleetstorm-plugin-probe: ";
+/// What the child says once the library is open, or is refused.
+const READY: &str = "ready";
 
-/// Most bytes that a child may write anywhere.
+/// Most bytes that a child may write to a file.
 const OUTPUT_MOST: u64 = 16 << 20;
 
 /// How to run this program as the child. It passes the arguments that follow `arguments` to [`serve_probe`].
@@ -33,7 +34,7 @@ const OUTPUT_MOST: u64 = 16 << 20;
 pub struct Probe {
     /// The program.
     pub program: PathBuf,
-    /// The arguments that lead it to [`serve_probe`]; the symbol and the hash follow them.
+    /// The arguments that lead it to [`serve_probe`]; two pipes, the symbol and the hash follow them.
     pub arguments: Vec<OsString>,
     /// How long a library may take.
     pub limit: Duration,
@@ -55,6 +56,12 @@ enum Verdict {
     Refused(String),
 }
 
+#[derive(Serialize, Deserialize)]
+struct Answer {
+    word: String,
+    verdict: Verdict,
+}
+
 impl Probe {
     /// Tries a library.
     ///
@@ -66,74 +73,79 @@ impl Probe {
     }
 
     fn verdict(&self, sealed: &Sealed) -> Result<Found, Problem> {
-        let memory = rustix::fs::memfd_create(c"fleetstorm-probe", MemfdFlags::CLOEXEC)
-            .map_err(|error| Problem::NoProbe(error.into()))?;
-        let mut output = File::from(memory);
         let stdin = sealed.memory.try_clone().map_err(Problem::NoProbe)?;
-        let stdout = output.try_clone().map_err(Problem::NoProbe)?;
-        let mut child = Command::new(&self.program)
-            .args(&self.arguments)
-            .arg(sealed.symbol())
-            .arg(sealed.sha256())
-            .stdin(Stdio::from(stdin))
-            .stdout(Stdio::from(stdout))
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(Problem::NoProbe)?;
-        let status = match wait(&mut child, self.limit) {
-            Ok(true) => child.wait().map_err(Problem::NoProbe)?,
-            ended => {
-                let _ = child.kill();
-                let _ = child.wait();
-                ended.map_err(Problem::NoProbe)?;
-                let limit_ms = u64::try_from(self.limit.as_millis()).unwrap_or(u64::MAX);
-                return Err(Problem::TimedOut(limit_ms));
+        let (theirs, mut ours) = std::io::pipe().map_err(Problem::NoProbe)?;
+        rustix::io::fcntl_setfd(&theirs, FdFlags::empty()).map_err(|error| Problem::NoProbe(error.into()))?;
+        let mut ward = Ward::start(|place| {
+            let mut command = Command::new(&self.program);
+            command
+                .args(&self.arguments)
+                .arg(place)
+                .arg(format!("/proc/self/fd/{}", theirs.as_raw_fd()))
+                .args([&sealed.symbol(), sealed.sha256()])
+                .stdin(Stdio::from(stdin))
+                .stdout(Stdio::null())
+                .stderr(Stdio::null());
+            command
+        })
+        .map_err(Problem::NoProbe)?;
+        drop(theirs);
+        let mut next = || match ward.next(Some(self.limit)).map_err(Problem::NoProbe)? {
+            Deed::Nothing => {
+                Err(Problem::TimedOut(u64::try_from(self.limit.as_millis()).unwrap_or(u64::MAX)))
             }
+            deed => Ok(deed),
         };
-        match line(&mut output) {
-            Some(Verdict::Found(found)) => Ok(found),
-            Some(Verdict::Refused(why)) => Err(Problem::Refused(why)),
-            None => Err(Problem::Crashed(match status.signal() {
-                Some(signal) => format!("signal {signal}"),
-                None => format!("{status}, without an answer"),
-            })),
+        let word = word().map_err(Problem::NoProbe)?;
+        match next()? {
+            Deed::Said(line) if line == READY => {}
+            Deed::Ended(status) => return Err(crashed(status)),
+            Deed::Said(_) | Deed::Nothing => return Err(Problem::Crashed("nonsense on the pipe".to_owned())),
+        }
+        // One that is gone by now is told by what comes next.
+        let _ = ours.write_all(format!("{word}\n").as_bytes());
+        let answer: Option<Answer> = match next()? {
+            Deed::Said(line) => serde_json::from_str(&line).ok(),
+            Deed::Ended(status) => return Err(crashed(status)),
+            Deed::Nothing => None,
+        };
+        let answer = answer
+            .filter(|answer| answer.word == word)
+            .ok_or_else(|| Problem::Crashed("nonsense on the pipe".to_owned()))?;
+        match next()? {
+            Deed::Ended(status) if status.success() => {}
+            Deed::Ended(status) => return Err(crashed(status)),
+            _ => return Err(Problem::Crashed("nonsense on the pipe".to_owned())),
+        }
+        match answer.verdict {
+            Verdict::Found(found) => Ok(found),
+            Verdict::Refused(why) => Err(Problem::Refused(why)),
         }
     }
 }
 
-/// Waits for a child; false if it still runs after `limit`.
-fn wait(child: &mut Child, limit: Duration) -> std::io::Result<bool> {
-    let process = rustix::process::pidfd_open(rustix::process::Pid::from_child(child), PidfdFlags::empty())?;
-    let mut polled = [PollFd::new(&process, PollFlags::IN)];
-    let limit = rustix::event::Timespec {
-        tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: i64::from(limit.subsec_nanos()),
-    };
-    loop {
-        match rustix::event::poll(&mut polled, Some(&limit)) {
-            Ok(ready) => return Ok(ready > 0),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
+fn crashed(status: ExitStatus) -> Problem {
+    use std::os::unix::process::ExitStatusExt as _;
+    Problem::Crashed(match status.signal() {
+        Some(signal) => format!("signal {signal}"),
+        None => format!("{status}, without an answer"),
+    })
 }
 
-/// The child's last marked line.
-fn line(output: &mut File) -> Option<Verdict> {
-    output.rewind().ok()?;
-    let mut bytes = Vec::new();
-    output.take(OUTPUT_MOST).read_to_end(&mut bytes).ok()?;
-    let text = String::from_utf8_lossy(&bytes);
-    let (_, json) = text.rsplit_once(MARK)?;
-    serde_json::from_str(json.lines().next()?).ok()
+/// What nobody can know before it is said.
+fn word() -> std::io::Result<String> {
+    let mut bytes = [0; 16];
+    rand::fill(&mut bytes).map_err(|_| std::io::Error::other("the system has no random numbers"))?;
+    Ok(hex(&bytes))
 }
 
 /// The child's side of [`Probe`]: opens the library on standard input, starts it, and says what it found. `arguments`
 /// are those that follow [`Probe::arguments`].
 pub fn serve_probe(arguments: &[String]) -> ExitCode {
-    let [symbol, sha256] = arguments else { return ExitCode::from(2) };
-    // A library that goes wild shall neither fill the memory with output nor leave a core behind. Where a limit cannot
-    // be set, the time limit still holds.
+    let [place, word, symbol, sha256] = arguments else { return ExitCode::from(2) };
+    end_with_parent();
+    // A library that goes wild shall neither fill the disk nor leave a core behind. Where a limit cannot be set, the
+    // time limit still holds.
     let limit = |most| Rlimit { current: Some(most), maximum: Some(most) };
     let _ = rustix::process::setrlimit(Resource::Fsize, limit(OUTPUT_MOST));
     let _ = rustix::process::setrlimit(Resource::Core, limit(0));
@@ -141,10 +153,12 @@ pub fn serve_probe(arguments: &[String]) -> ExitCode {
         Ok(Library { name, version, .. }) => Verdict::Found(Found { name, version }),
         Err(problem) => Verdict::Refused(problem.to_string()),
     };
-    let Ok(json) = serde_json::to_string(&verdict) else { return ExitCode::from(1) };
-    let mut output = std::io::stdout().lock();
-    if writeln!(output, "\n{MARK}{json}").and_then(|()| output.flush()).is_err() {
-        return ExitCode::from(1);
-    }
-    ExitCode::SUCCESS
+    let place = Path::new(place);
+    let answered = say(place, READY).and_then(|()| {
+        let mut told = String::new();
+        BufReader::new(File::open(word)?).read_line(&mut told)?;
+        let answer = Answer { word: told.trim_end().to_owned(), verdict };
+        say(place, &serde_json::to_string(&answer)?)
+    });
+    if answered.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }

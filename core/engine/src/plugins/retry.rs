@@ -11,6 +11,7 @@ use fleetstorm_plugin as sdk;
 use fleetstorm_plugin::abi::{self, Slice};
 
 use super::breaker::Breaker;
+use super::calls::Watched;
 use super::guard::{Guard, split};
 use super::library::{Kind, Library, Part, session_layout, shared_layout};
 use super::memory::{Bytes, Layout, Session, fits};
@@ -76,6 +77,7 @@ struct Strategy {
     table: abi::Retry,
     on_failure: abi::OnFailure,
     this: *mut c_void,
+    watched: Watched,
     broken: AtomicBool,
     fault: OnceLock<Fault>,
 }
@@ -89,7 +91,7 @@ impl Drop for Strategy {
     fn drop(&mut self) {
         if let Some(destroy) = self.table.destroy {
             // SAFETY: `this` is what `create` made, and this happens once.
-            unsafe { destroy(self.this) };
+            self.watched.call(|| unsafe { destroy(self.this) });
         }
     }
 }
@@ -119,8 +121,9 @@ impl Retry {
         };
         let mut this = std::ptr::null_mut();
         // SAFETY: the interface's `create`, with a slice, a place and a sink that outlive the call.
-        let (status, error) =
-            collect(|sink| unsafe { create(Slice::of(own.as_bytes()), &raw mut this, sink) });
+        let (status, error) = part
+            .watched
+            .call(|| collect(|sink| unsafe { create(Slice::of(own.as_bytes()), &raw mut this, sink) }));
         match status {
             abi::OK => {}
             abi::PANICKED => return Err(PluginError::Panicked { kind, id: id.clone() }),
@@ -132,6 +135,7 @@ impl Retry {
                 table,
                 on_failure,
                 this,
+                watched: part.watched,
                 broken: AtomicBool::new(false),
                 fault: OnceLock::new(),
             }),
@@ -303,10 +307,11 @@ impl Retry {
         }
         let session = if session.is_empty() { std::ptr::null_mut() } else { session.as_mut_ptr().cast() };
         let status = match &self.shared {
-            None => call(strategy.this, session, std::ptr::null_mut()),
+            None => strategy.watched.call(|| call(strategy.this, session, std::ptr::null_mut())),
             Some(shared) => {
                 let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
-                call(strategy.this, session, shared.as_mut_ptr().cast())
+                let shared = shared.as_mut_ptr().cast();
+                strategy.watched.call(|| call(strategy.this, session, shared))
             }
         };
         match status {

@@ -112,6 +112,11 @@ impl Watch {
         watch
     }
 
+    /// How far before its `Retry-After` a device may come back.
+    pub(super) fn retry_after_tolerance(&self) -> Span {
+        self.checker.retry_after_tolerance()
+    }
+
     pub(super) fn locals(&self) -> &[u32] {
         &self.locals
     }

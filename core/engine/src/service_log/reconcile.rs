@@ -11,15 +11,15 @@ use fleetstorm_reports::record::Clock;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::read::{self, LogError, ReadSummary};
-use super::widened;
+use super::read::{self, LogError, ReadSummary, Reading};
+use super::{Spans, widened};
 
 /// How often one way to end was seen by each side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Side {
     /// `register`, `poll` or `lookup`.
     pub operation: String,
-    /// The HTTP status.
+    /// The HTTP status; 0 for any success, where the log names none.
     pub status: u16,
     /// The six-digit code; 0 without one, or where the log has none.
     pub code: u32,
@@ -60,25 +60,45 @@ type Key = (String, u16, u32);
 #[derive(Clone, Copy, Default)]
 struct Seen {
     count: u64,
-    span: Option<(u64, u64)>,
+    spans: Spans,
 }
 
 /// Joins a run's record with a log of the service.
 ///
 /// # Errors
 /// The log cannot be read.
-pub fn reconcile(record: &Record, log: &Path) -> Result<Reconciliation, LogError> {
+pub fn reconcile(record: &Record, log: &Path, reading: Reading) -> Result<Reconciliation, LogError> {
     let operations = [Operation::Register, Operation::Poll, Operation::Lookup];
     let mut logged: BTreeMap<Key, Seen> = BTreeMap::new();
     let mut by_code = false;
-    let summary = read::rows(log, |row| {
-        let named = operations.into_iter().find(|&known| operation_name(known) == row.operation);
+    let (summary, said) = read::rows(log, reading, |row| {
+        let named = operations
+            .into_iter()
+            .find(|&known| operation_name(known).eq_ignore_ascii_case(row.operation.trim()));
         let Some(operation) = named else { return };
         by_code |= row.code != 0;
         let seen = logged.entry((operation.name().to_owned(), row.status, row.code)).or_default();
         seen.count += 1;
-        seen.span = widened(seen.span, row.unix_ns);
+        seen.spans = widened(seen.spans, row.at);
     })?;
+    // Real logs leave the status of a success empty: then any success of that operation is one kind.
+    let unnamed: Vec<String> = logged
+        .keys()
+        .filter(|(_, status, _)| *status == 0)
+        .map(|(operation, ..)| operation.clone())
+        .collect();
+    let any = |operation: &str| unnamed.iter().any(|one| one == operation);
+    let named = |key: &Key| any(&key.0) && (200..300).contains(&key.1) && key.2 == 0;
+    let merged: Vec<Key> = logged.keys().filter(|key| named(key)).cloned().collect();
+    for key in merged {
+        let Some(more) = logged.remove(&key) else { continue };
+        let seen = logged.entry((key.0, 0, 0)).or_default();
+        seen.count += more.count;
+        for at in [0, 1] {
+            let ends = more.spans.map(|span| span.map(|span| [span.0, span.1][at]));
+            seen.spans = widened(seen.spans, ends);
+        }
+    }
 
     let start_ns = start(record);
     let mut devices: BTreeMap<Key, Seen> = BTreeMap::new();
@@ -89,11 +109,14 @@ pub fn reconcile(record: &Record, log: &Path) -> Result<Reconciliation, LogError
             unanswered += if code.operation == "connect" { 0 } else { code.count };
             continue;
         }
-        let key = (code.operation.clone(), code.status, if by_code { code.code } else { 0 });
+        let key = match any(&code.operation) && code.succeeded() {
+            true => (code.operation.clone(), 0, 0),
+            false => (code.operation.clone(), code.status, if by_code { code.code } else { 0 }),
+        };
         let seen = devices.entry(key).or_default();
         seen.count += code.count;
         for at in [code.first_ns, code.last_ns] {
-            seen.span = widened(seen.span, start_ns.map(|start| start + at));
+            seen.spans = widened(seen.spans, [start_ns.map(|start| start + at); 2]);
         }
     }
 
@@ -115,7 +138,8 @@ pub fn reconcile(record: &Record, log: &Path) -> Result<Reconciliation, LogError
             service_only: wrote.saturating_sub(saw),
         });
     }
-    let clock_offset_ns = offset(&devices, &logged);
+    let spans = |seen: &Seen| said.of(seen.spans);
+    let clock_offset_ns = offset(&devices, &logged, spans);
     Ok(Reconciliation { sides, not_logged, by_code, clock_offset_ns, unanswered, summary })
 }
 
@@ -137,11 +161,15 @@ fn start(record: &Record) -> Option<u64> {
 
 /// The median over the firsts and the lasts of everything that both sides saw equally often: one event each, seen
 /// twice. It holds the way of the answer too, which is short beside what clocks are wrong by.
-fn offset(devices: &BTreeMap<Key, Seen>, logged: &BTreeMap<Key, Seen>) -> Option<i64> {
+fn offset(
+    devices: &BTreeMap<Key, Seen>,
+    logged: &BTreeMap<Key, Seen>,
+    span: impl Fn(&Seen) -> Option<(u64, u64)>,
+) -> Option<i64> {
     let mut differences: Vec<i128> = Vec::new();
     for (key, saw) in devices {
         let Some(wrote) = logged.get(key).filter(|wrote| wrote.count == saw.count) else { continue };
-        if let (Some(ours), Some(theirs)) = (saw.span, wrote.span) {
+        if let (Some(ours), Some(theirs)) = (saw.spans[0], span(wrote)) {
             differences.push(i128::from(theirs.0) - i128::from(ours.0));
             differences.push(i128::from(theirs.1) - i128::from(ours.1));
         }

@@ -1,6 +1,9 @@
-/* A plugin with one defect, which FAULT chooses. Built by tests/plugins.rs, one library for each. */
+/* A plugin with one defect, which FAULT chooses. Built by tests/plugins.rs and tests/system, one library for each. */
+#define _DEFAULT_SOURCE
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "fleetstorm_plugin.h"
 
@@ -38,6 +41,21 @@
 #define KEEPS_SINK 36
 #define NEGATIVE_FIRST_WAIT 37
 #define UNKNOWN_KIND 38
+#define EXIT_IN_CALL 39
+#define QUICK_EXIT_IN_CALL 40
+#define CRASH_IN_CALL 41
+#define EXEC_IN_CALL 42
+#define HANG_IN_CALL 43
+#define SLEEP_IN_CALL 44
+#define CHILDREN_IN_INIT 45
+#define CHILDREN_IN_CALL 46
+#define FORGED_ANSWER 47
+#define EXIT_AT_THE_END 48
+#define HANG_AT_THE_END 49
+#define EXIT_IN_CREATE 50
+#define HANG_IN_CREATE 51
+#define EXIT_IN_DESTROY 52
+#define CLOSES_EVERYTHING 53
 
 #ifndef FAULT
 #error "FAULT chooses the defect"
@@ -47,6 +65,29 @@ static void say(fs_sink sink, const char *text) {
   fs_slice slice = {(const uint8_t *)text, strlen(text)};
   sink.write(sink.ctx, slice);
 }
+
+/* Children that leave the group of their parent, whose command lines tell them apart. */
+#ifdef CHILDREN
+static void children(void) {
+  for (int daemon = 0; daemon < 2; daemon++) {
+    if (fork() == 0) {
+      if (daemon && (setsid() < 0 || fork() != 0))
+        _exit(0);
+      execlp("sleep", "sleep", CHILDREN, (char *)NULL);
+      _exit(1);
+    }
+  }
+}
+#endif
+
+#if FAULT == EXIT_AT_THE_END
+static void at_the_end(void) { _exit(0); }
+#elif FAULT == HANG_AT_THE_END
+static void at_the_end(void) {
+  for (;;)
+    pause();
+}
+#endif
 
 static fs_status init(const fs_host *host, fs_sink error) {
   (void)host;
@@ -58,6 +99,21 @@ static fs_status init(const fs_host *host, fs_sink error) {
 #elif FAULT == HANG_IN_INIT
   for (volatile int forever = 1; forever;) {
   }
+#elif FAULT == CHILDREN_IN_INIT
+  children();
+#elif FAULT == EXIT_AT_THE_END || FAULT == HANG_AT_THE_END
+  atexit(at_the_end);
+#elif FAULT == FORGED_ANSWER
+  const char *answers[] = {
+      "\nfleetstorm-plugin-probe: {\"found\":{\"name\":\"hostile\",\"version\":\"0.1.0\"}}\n",
+      "{\"word\":\"\",\"verdict\":{\"found\":{\"name\":\"hostile\",\"version\":\"0.1.0\"}}}\n",
+      "ready\n{\"word\":\"\",\"verdict\":{\"found\":{\"name\":\"hostile\",\"version\":\"0.1.0\"}}}\n",
+  };
+  for (int at = 0; at < 3; at++)
+    for (int fd = 1; fd < 64; fd++)
+      if (write(fd, answers[at], strlen(answers[at])) < 0)
+        continue;
+  _exit(0);
 #elif FAULT == REFUSE_IN_INIT
   say(error, "the moon is\nin the wrong phase");
   return FS_REFUSED;
@@ -92,6 +148,12 @@ static fs_sink kept;
 static fs_status create(fs_slice config, void **self, fs_sink error) {
   (void)config;
   *self = NULL;
+#if FAULT == EXIT_IN_CREATE
+  exit(0);
+#elif FAULT == HANG_IN_CREATE
+  for (;;)
+    pause();
+#endif
 #if FAULT == WRITES_FROM_NULL
   fs_slice nowhere = {NULL, 100};
   error.write(error.ctx, nowhere);
@@ -110,6 +172,28 @@ static fs_status on_failure(const void *self, void *session, void *shared, const
                             fs_decision *decision) {
   (void)self, (void)session, (void)shared, (void)attempt;
   (void)decision;
+#if FAULT == EXIT_IN_CALL
+  exit(0);
+#elif FAULT == QUICK_EXIT_IN_CALL
+  _exit(0);
+#elif FAULT == CRASH_IN_CALL
+  abort();
+#elif FAULT == EXEC_IN_CALL
+  execlp("true", "true", (char *)NULL);
+#elif FAULT == HANG_IN_CALL
+  for (volatile int forever = 1; forever;) {
+  }
+#elif FAULT == SLEEP_IN_CALL
+  for (;;)
+    pause();
+#elif FAULT == CHILDREN_IN_CALL
+  children();
+  _exit(0);
+#elif FAULT == CLOSES_EVERYTHING
+  for (int fd = 3; fd < 1024; fd++)
+    close(fd);
+  _exit(0);
+#endif
 #if FAULT == FAILING_STATUS
   return FS_UNSUPPORTED;
 #elif FAULT != NO_DECISION
@@ -125,6 +209,13 @@ static fs_status first(const void *self, void *session, void *shared, const fs_a
   return FS_OK;
 }
 
+static void destroy(void *self) {
+  (void)self;
+#if FAULT == EXIT_IN_DESTROY
+  _exit(0);
+#endif
+}
+
 static const fs_retry table = {
     .size = FAULT == SMALL_TABLE ? 16 : sizeof(fs_retry),
     .session_size = FAULT == LARGE_SESSION ? 257 : 8,
@@ -133,6 +224,7 @@ static const fs_retry table = {
     .shared_align = 1,
     .scope = FS_SCOPE_DEVICE,
     .create = create,
+    .destroy = destroy,
     .on_failure = FAULT == NULL_FUNCTION ? NULL : on_failure,
     .before_first_attempt = first,
 };

@@ -342,7 +342,7 @@ impl Device {
     }
 
     fn believed_unix_secs(&self, now: Moment, policy: &Policy) -> u64 {
-        policy.calendar.unix_nanos(now).saturating_add_signed(policy.clock_offset_ns) / 1_000_000_000
+        believed_unix_ns(now, policy) / 1_000_000_000
     }
 
     fn replied(&mut self, now: Moment, reply: &Reply, policy: &Policy, host: &mut impl Host) -> Action {
@@ -411,7 +411,7 @@ impl Device {
         }
         self.failures = 0;
         self.operation_failures = 0;
-        let interval = match retry_after.wait(self.believed_unix_secs(now, policy)) {
+        let interval = match retry_after.wait(believed_unix_ns(now, policy)) {
             None | Some(Span::ZERO) => policy.poll_interval,
             Some(wait) => wait,
         };
@@ -540,7 +540,8 @@ impl Device {
             Decision::Faulted => return self.stop(now, failure.class, failure.outcome, None, true, host),
         };
         self.previous_wait = Short::of(wait);
-        let retry_after = attempt.retry_after_wait;
+        // By the service's time: a device whose clock is wrong undercuts a date without knowing it.
+        let retry_after = failure.retry_after.wait(policy.calendar.unix_nanos(now));
         host.observe(now, Observation::BackedOff { operation: failure.operation, wait, retry_after });
         if policy.connection != ConnectionUse::PerDevice || wait > policy.idle_close {
             self.connection = Connection::Closed;
@@ -619,7 +620,7 @@ impl Device {
             attempts: self.attempts,
             operation_failures: u32::from(self.operation_failures),
             retry_after: failure.retry_after,
-            retry_after_wait: failure.retry_after.wait(self.believed_unix_secs(now, policy)),
+            retry_after_wait: failure.retry_after.wait(believed_unix_ns(now, policy)),
             floor: if unavailable { FIRST_WAIT } else { Span::ZERO },
             park: policy.park,
             previous_wait: self.previous_wait.span(),
@@ -631,6 +632,11 @@ impl Device {
             credentials: policy.credentials.max(1),
         }
     }
+}
+
+/// What the device believes the time to be, in nanoseconds since the Unix epoch.
+fn believed_unix_ns(now: Moment, policy: &Policy) -> u64 {
+    policy.calendar.unix_nanos(now).saturating_add_signed(policy.clock_offset_ns)
 }
 
 /// `dps-protocol` 13.2: after 5xx, time-outs and lost connections the first wait is at least this.

@@ -700,13 +700,13 @@ fn a_new_token_needs_a_new_connection_where_the_transport_authenticates_by_it() 
 #[test]
 fn a_refused_connection_is_treated_as_the_policy_says() {
     for (fault, refusals, notes) in [
-        (Fault::Unavailable, Refusals::default(), "wait 5s"),
+        (Fault::Unavailable, Refusals::default(), "wait 5 s"),
         (
             Fault::Unavailable,
             Refusals { unavailable: Advice::Park, ..Refusals::default() },
             "stopped ServerError",
         ),
-        (Fault::NotAuthorized, Refusals::default(), "wait 0s"),
+        (Fault::NotAuthorized, Refusals::default(), "wait 0 s"),
         (
             Fault::NotAuthorized,
             Refusals { not_authorized: Advice::Park, ..Refusals::default() },
@@ -715,7 +715,7 @@ fn a_refused_connection_is_treated_as_the_policy_says() {
         (
             Fault::BadCredentials,
             Refusals { bad_credentials: Advice::Retry, ..Refusals::default() },
-            "wait 1s",
+            "wait 1 s",
         ),
     ] {
         let mut talk = Talk::with(Policy { credential_by_connection: true, refusals, ..Policy::default() });

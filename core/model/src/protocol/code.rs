@@ -255,6 +255,16 @@ pub fn lookup(status: u16, code: u32) -> Option<&'static Entry> {
     row(code).or_else(|| row(u32::from(status))).or_else(|| row(class))
 }
 
+/// The HTTP status that a six-digit code comes with: its first three digits (`dps-protocol` 5.1), but for those that stand
+/// in the state of a registration that failed. Such an answer is a success that tells of a failure.
+pub const fn status(code: u32) -> u16 {
+    match code {
+        ALLOCATION_FAILED | ALLOCATION_NO_HUB | ALLOCATION_UNAUTHORIZED => 200,
+        _ if code / 1_000 <= 999 => (code / 1_000) as u16,
+        _ => 0,
+    }
+}
+
 /// The whole catalogue.
 pub fn all() -> &'static [Entry] {
     CATALOGUE
@@ -283,7 +293,7 @@ mod tests {
             CATALOGUE.iter().partition(|entry| entry.code < 1_000);
         assert!(statuses.is_sorted_by_key(|entry| entry.code) && codes.is_sorted_by_key(|entry| entry.code));
         for entry in codes {
-            assert!(lookup(u16::try_from(entry.code / 1_000).unwrap(), 0).is_some());
+            assert!(lookup(status(entry.code), 0).is_some());
         }
     }
 }

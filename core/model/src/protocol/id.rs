@@ -79,6 +79,9 @@ enum Form {
 }
 
 impl OperationId {
+    /// Longest id: it has to fit into a path and a topic, percent-encoded.
+    pub const BYTES_MOST: usize = 1_024;
+
     /// The id that the mock gives out: `{unit}.{stamp}.{uuid}`.
     pub fn usual(unit: u8, stamp: u64, uuid: u128) -> Self {
         Self(Form::Usual { unit: unit.min(9), stamp: stamp.to_be_bytes(), uuid: uuid.to_be_bytes() })
@@ -94,9 +97,9 @@ impl OperationId {
         }
     }
 
-    /// Reads an id from a reply or a path. `None` if it is empty.
+    /// Reads an id from a reply or a path. `None` if it is empty, or longer than any that can be asked about.
     pub fn read(text: &str) -> Option<Self> {
-        if text.is_empty() {
+        if text.is_empty() || text.len() > Self::BYTES_MOST {
             return None;
         }
         Some(Self(read_usual(text).unwrap_or_else(|| Form::Other(text.into()))))

@@ -74,12 +74,14 @@ impl RetryAfter {
         })
     }
 
-    /// How long to wait from `now_unix_secs` on: `None` unless the value is valid. A past date means no wait.
-    pub fn wait(self, now_unix_secs: u64) -> Option<Span> {
+    /// How long to wait from `now_unix_ns`, in nanoseconds since the Unix epoch, on: `None` unless the value is valid. A
+    /// past date means no wait.
+    pub fn wait(self, now_unix_ns: u64) -> Option<Span> {
         match self {
             Self::Seconds(secs) => Some(Span::from_secs(u64::from(secs))),
             Self::Date(unix) => {
-                Some(Span::from_secs(u64::try_from(unix).unwrap_or(0).saturating_sub(now_unix_secs)))
+                let at = Span::from_secs(u64::try_from(unix).unwrap_or(0));
+                Some(at.saturating_sub(Span::from_nanos(now_unix_ns)))
             }
             Self::Absent | Self::Malformed(_) => None,
         }
@@ -143,10 +145,16 @@ mod tests {
     }
 
     #[test]
-    fn a_date_in_the_past_means_no_wait() {
-        assert_eq!(RetryAfter::Date(100).wait(160), Some(Span::ZERO));
+    fn a_date_is_waited_for_and_one_in_the_past_means_no_wait() {
+        const S: u64 = 1_000_000_000;
+        assert_eq!(RetryAfter::Date(100).wait(160 * S), Some(Span::ZERO));
         assert_eq!(RetryAfter::Date(-5).wait(0), Some(Span::ZERO));
-        assert_eq!(RetryAfter::Date(160).wait(100), Some(Span::from_secs(60)));
+        assert_eq!(RetryAfter::Date(160).wait(100 * S), Some(Span::from_secs(60)));
+        assert_eq!(
+            RetryAfter::Date(160).wait(159 * S + 400_000_000),
+            Some(Span::from_millis(600)),
+            "a date names an instant, not seconds from a second's start"
+        );
         assert_eq!(RetryAfter::Malformed(Malformed::Negative).wait(0), None);
     }
 

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::Arrival;
 use super::file::{Scenario, TargetKind};
+use crate::number::{counted, grouped, number};
 use crate::random::Seed;
 use crate::service::throttle::{Model, PROFILES};
 use crate::shown::printable;
@@ -19,8 +20,8 @@ pub fn explain(scenario: &Scenario) -> String {
     }
     let _ = writeln!(
         out,
-        "\nFleet: {} devices, `{}` to `{}`",
-        grouped(u64::from(devices)),
+        "\nFleet: {}, `{}` to `{}`",
+        counted(u64::from(devices), "device"),
         scenario.registration_id(0),
         scenario.registration_id(devices.saturating_sub(1))
     );
@@ -104,10 +105,10 @@ fn target(scenario: &Scenario, out: &mut String) {
                 let beyond = (f64::from(scenario.fleet.devices) - burst).max(0.0);
                 let _ = writeln!(
                     out,
-                    "  {} devices against {:.0} registrations a minute with {:.0} at once: at least {}",
-                    grouped(u64::from(scenario.fleet.devices)),
-                    rate_per_s * 60.0,
-                    burst,
+                    "  {} against {} registrations a minute with {} at once: at least {}",
+                    counted(u64::from(scenario.fleet.devices), "device"),
+                    number(rate_per_s * 60.0),
+                    number(burst),
                     Span::from_secs_f64((beyond / rate_per_s * 10.0).round() / 10.0)
                 );
             }
@@ -120,10 +121,10 @@ fn target(scenario: &Scenario, out: &mut String) {
             if let Some(consent) = &target.consent {
                 let _ = writeln!(
                     out,
-                    "  consent for {}: {} devices, {} registrations, {}",
+                    "  consent for {}: {}, {}, {}",
                     printable(&consent.host),
-                    consent.max_devices,
-                    consent.max_registrations,
+                    counted(consent.max_devices.into(), "device"),
+                    counted(consent.max_registrations.into(), "registration"),
                     consent.max_rate
                 );
             }
@@ -145,18 +146,6 @@ pub(crate) fn quota(model: Model) -> Option<(f64, f64)> {
     }
 }
 
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,7 +155,9 @@ mod tests {
         let scenario = Scenario::read("[fleet]\ndevices = 2000", "q.toml", &[]).unwrap();
         let text = explain(&scenario);
         assert!(
-            text.contains("2,000 devices against 1000 registrations a minute with 1000 at once: at least 1m"),
+            text.contains(
+                "2,000 devices against 1,000 registrations a minute with 1,000 at once: at least 1 m"
+            ),
             "{text}"
         );
         assert!(text.contains("dev-000000") && text.contains("dev-001999"));

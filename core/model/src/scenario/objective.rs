@@ -177,8 +177,8 @@ impl Comparison {
         match self {
             Self::Less => observed < bound,
             Self::AtMost => observed <= bound,
-            // Bounds are written in decimal: half a millionth is no difference.
-            Self::Equal => (observed - bound).abs() <= 5e-7 * bound.abs(),
+            // Both are the doubles nearest to what they stand for: one device of ten million is a difference.
+            Self::Equal => observed.total_cmp(&bound).is_eq(),
             Self::AtLeast => observed >= bound,
             Self::More => observed > bound,
         }

@@ -139,7 +139,12 @@ impl Talk {
         let reply = self.ask(id, Call::Poll(operation.clone()));
         match reply.body {
             Body::Operation { state: RegistrationState::Assigning, .. } => None,
-            Body::Operation { registration: Some(registration), .. } => Some(*registration),
+            Body::Operation { registration: Some(registration), .. } => {
+                // The catalogue says with which status a code comes.
+                let said = registration.error_code.map_or(200, crate::protocol::code::status);
+                assert_eq!(reply.status.0, said, "{registration:?}");
+                Some(*registration)
+            }
             _ => panic!("{reply:?}"),
         }
     }

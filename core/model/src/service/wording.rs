@@ -8,7 +8,8 @@ use super::enrollment::Attestation;
 use super::machine::Service;
 use super::record::EnrollmentPlace;
 use crate::protocol::{
-    Body, Enrolment, ErrorBody, OperationId, Registration, RegistrationState, Reply, RetryAfter, Status, http,
+    Body, Enrolment, ErrorBody, OperationId, Registration, RegistrationState, Reply, RetryAfter, Status,
+    code, http,
 };
 use crate::random::Purpose;
 use crate::time::Moment;
@@ -160,7 +161,5 @@ impl Service {
 }
 
 fn refusal(error: ErrorBody, retry_after: RetryAfter) -> Reply {
-    // The first three digits of a code are its status (`dps-protocol` 5.1).
-    let status = Status(u16::try_from(error.code / 1_000).unwrap_or(Status::INTERNAL_ERROR.0));
-    Reply { status, retry_after, body: Body::Error(error) }
+    Reply { status: Status(code::status(error.code)), retry_after, body: Body::Error(error) }
 }

@@ -1,9 +1,10 @@
 //! Rules that a fleet keeps or breaks as a whole, read from the finished record.
 
+use fleetstorm_model::number::{Bounds, counted, grouped, number, percent, share};
 use fleetstorm_model::profile::Profile;
 use fleetstorm_model::time::Span;
+use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{CheckStatus, Totals};
-use fleetstorm_reports::{Record, grouped};
 
 use super::waits::{RANKS, Waits};
 
@@ -90,6 +91,13 @@ pub(crate) const RULES: &[Rule] = &[
 /// Below so many samples a share says nothing.
 const SAMPLES_MIN: u64 = 100;
 
+/// What stands beside a limit that is a share of one.
+fn beside(limit: f64) -> Bounds {
+    let mut bounds = Bounds::default();
+    bounds.add_percent(limit * 100.0);
+    bounds
+}
+
 fn vacuous(why: &str) -> Found {
     Found { status: CheckStatus::NotExercised, exercised: 0, broken: 0, evidence: why.to_owned() }
 }
@@ -128,8 +136,8 @@ fn staggered_start(&Ground { record, profile, .. }: &Ground<'_>) -> Found {
         first.len() as u64,
         over,
         format!(
-            "up to {} first registrations within {window} (before {end}), and the quota lets {} pass",
-            grouped(most),
+            "up to {} within {window} (before {end}), and the quota lets {} pass",
+            counted(most, "first registration"),
             grouped(quota as u64)
         ),
     )
@@ -154,7 +162,13 @@ fn back_off_grows(&Ground { waits, .. }: &Ground<'_>) -> Found {
     judged(
         ranks.len() as u64 - 1,
         broken.max(u64::from(flat)),
-        format!("mean wait {} after {} failure, {} after {}", first.1, first.0, last.1, last.0),
+        format!(
+            "mean wait {} after {}, {} after {}",
+            first.1,
+            counted(first.0 as u64, "failure"),
+            last.1,
+            last.0
+        ),
     )
 }
 
@@ -175,33 +189,36 @@ fn back_off_jittered(&Ground { waits, profile, .. }: &Ground<'_>) -> Found {
         ranks.len() as u64,
         broken,
         format!(
-            "after {} failures {:.1} % of the waits are the same to 100 ms ({}); {:.0} % is the limit",
-            worst.0,
-            worst.1 * 100.0,
+            "after {} {} of the waits are the same to 100 ms ({}); {} is the limit",
+            counted(worst.0 as u64, "failure"),
+            beside(profile.bounds.herd_share).share(worst.1 * 100.0),
             worst.2,
-            profile.bounds.herd_share * 100.0
+            share(profile.bounds.herd_share)
         ),
     )
 }
 
 fn no_herd(&Ground { record, profile, .. }: &Ground<'_>) -> Found {
     let herd = &record.herd;
-    let (Some(r), Some(share)) = (herd.synchrony, herd.fullest_share) else {
+    let (Some(r), Some(fullest)) = (herd.synchrony, herd.fullest_share) else {
         return vacuous("there were no retries");
     };
     if herd.retries < SAMPLES_MIN {
         return vacuous("there were too few retries");
     }
-    let broken = u64::from(r > profile.bounds.synchrony) + u64::from(share > profile.bounds.herd_share);
+    let broken = u64::from(r > profile.bounds.synchrony) + u64::from(fullest > profile.bounds.herd_share);
+    let mut synchrony = Bounds::default();
+    synchrony.add_number(profile.bounds.synchrony);
     judged(
         herd.retries,
         broken,
         format!(
-            "Rayleigh R {r:.2} at a period of {} s (limit {}), {:.1} % of the retries in the fullest 100 ms (limit {:.0} %)",
+            "Rayleigh R {} at a period of {} s (limit {}), {} of the retries in the fullest 100 ms (limit {})",
+            synchrony.number(r),
             herd.period_s,
             profile.bounds.synchrony,
-            share * 100.0,
-            profile.bounds.herd_share * 100.0
+            beside(profile.bounds.herd_share).share(fullest * 100.0),
+            share(profile.bounds.herd_share)
         ),
     )
 }
@@ -214,15 +231,18 @@ fn amplification(&Ground { record, profile, informed, .. }: &Ground<'_>) -> Foun
         return vacuous("no device registered");
     }
     let each = totals.registers as f64 / totals.assigned.max(1) as f64;
-    judged(
-        totals.registers,
-        u64::from(each > limit),
-        format!(
-            "{} registrations for {} assigned devices: {each:.1} each, {limit} is the limit",
-            grouped(totals.registers),
-            grouped(totals.assigned)
+    let mut bounds = Bounds::default();
+    bounds.add_number(limit);
+    let registrations = counted(totals.registers, "registration");
+    let told = match totals.assigned {
+        0 => format!("{registrations} and no device was assigned; {limit} for each is the limit"),
+        assigned => format!(
+            "{registrations} for {}: {} each, {limit} is the limit",
+            counted(assigned, "assigned device"),
+            bounds.number(each)
         ),
-    )
+    };
+    judged(totals.registers, u64::from(each > limit), told)
 }
 
 /// How many times the waste of the others, by device, is too much.
@@ -249,20 +269,18 @@ fn cohort_waste(&Ground { record, .. }: &Ground<'_>) -> Found {
         return vacuous("the fleet has one cohort");
     };
     let broken = cohorts().filter(|cohort| times(&cohort.totals) > WASTE_MAX).count() as u64;
-    let share = |part: u64, whole: u64| 100.0 * part as f64 / whole.max(1) as f64;
     let (mine, members) = (wasted(&worst.totals), worst.totals.devices);
     judged(
         all,
         broken,
         format!(
-            "{}, {:.1} % of the devices, made {:.1} % of the {} attempts that failed or were throttled: {:.1} a \
-             device, the others {:.1}",
+            "{}, {} of the devices, made {} of the {} that failed or were throttled: {} a device, the others {}",
             worst.name,
-            share(members, devices),
-            share(mine, all),
-            grouped(all),
-            each(mine, members),
-            each(all - mine, devices - members)
+            percent(members, devices),
+            percent(mine, all),
+            counted(all, "attempt"),
+            number(each(mine, members)),
+            number(each(all - mine, devices - members))
         ),
     )
 }
@@ -277,17 +295,17 @@ fn reconnect_first(&Ground { record, profile, .. }: &Ground<'_>) -> Found {
     // A hub that has stayed away for long enough is a reason to ask, though DPS may name it again.
     let excused = returns("patience") + if profile.expected.register_on_boot { returns("boot") } else { 0 };
     let told = |what: &str, count: u64| {
-        if count == 0 { String::new() } else { format!(", {} {what}", grouped(count)) }
+        if count == 0 { String::new() } else { format!(", {} {what}", counted(count, "device")) }
     };
     judged(
         occasions,
         life.registrations_needless.saturating_sub(excused),
         format!(
-            "{} reconnects, {} with the cached assignment; {} registrations changed nothing{}{}",
-            grouped(life.reconnects),
+            "{}, {} with the cached assignment; {} changed nothing{}{}",
+            counted(life.reconnects, "reconnect"),
             grouped(life.reconnects_cached),
-            grouped(life.registrations_needless),
-            told("devices had no assignment when they booted", returns("boot")),
+            counted(life.registrations_needless, "registration"),
+            told("had no assignment when they booted", returns("boot")),
             told("had waited for their hub for as long as the profile says", returns("patience"))
         ),
     )
@@ -303,6 +321,6 @@ fn hub_size(&Ground { record, profile, .. }: &Ground<'_>) -> Found {
     judged(
         record.totals.hubs.len() as u64,
         over,
-        format!("the fullest hub, {hub}, has {} devices", grouped(*devices)),
+        format!("the fullest hub, {hub}, has {}", counted(*devices, "device")),
     )
 }

@@ -70,6 +70,9 @@ const SENDER: u32 = 1;
 /// Answers that the service may send ahead. A device has one request under way.
 const CREDIT: u32 = 16;
 
+/// The shortest time between two signs of life.
+const HEARTBEAT_LEAST_MS: u32 = 500;
+
 /// The longest frame that is taken.
 const FRAME_MAX_BYTES: u32 = 64 * 1024;
 
@@ -112,9 +115,10 @@ impl Client {
         FRAME_MAX_BYTES as usize
     }
 
-    /// How long this end may be silent, in milliseconds: half of what the service bears (2.4.5).
+    /// How long this end may be silent, in milliseconds: half of what the service bears (2.4.5). One that bears next to
+    /// nothing gives the connection up, rather than having it filled with signs of life.
     pub fn heartbeat_ms(&self) -> Option<u32> {
-        self.idle_there_ms.filter(|ms| *ms > 0).map(|ms| (ms / 2).max(1))
+        self.idle_there_ms.filter(|ms| *ms > 0).map(|ms| (ms / 2).max(HEARTBEAT_LEAST_MS))
     }
 
     /// Whether a message of so many bytes can be sent now.

@@ -127,6 +127,11 @@ fn read_body(body: &[u8]) -> Option<Body> {
         }));
     }
     let state = read_state(wire.status.as_deref()?)?;
+    // No id at all leaves a device without a question; one that cannot be asked about is no answer of DPS.
+    let too_long = |id: &Cow<'_, str>| id.len() > OperationId::BYTES_MOST;
+    if wire.operation_id.as_ref().is_some_and(too_long) {
+        return None;
+    }
     if wire.registration_id.is_some() && wire.operation_id.is_none() {
         return Some(Body::Registration(Box::new(read_registration(body)?)));
     }
@@ -142,6 +147,13 @@ fn read_body(body: &[u8]) -> Option<Body> {
     })
 }
 
+/// Most bytes of a message that are kept.
+const MESSAGE_MOST: usize = 4_096;
+
+/// The longest name of a host (RFC 1035, 2.3.4), and the longest id of a device at a hub.
+const HOST_MOST: usize = 253;
+const DEVICE_ID_MOST: usize = 128;
+
 /// The texts of the mock and of the service are few: nearly every message needs no memory of its own.
 fn message(text: Cow<'_, str>) -> Cow<'static, str> {
     const KNOWN: [&str; 5] = [
@@ -153,6 +165,10 @@ fn message(text: Cow<'_, str>) -> Cow<'static, str> {
     ];
     match KNOWN.iter().find(|known| **known == text) {
         Some(known) => Cow::Borrowed(known),
+        None if text.len() > MESSAGE_MOST => {
+            let end = (0..=MESSAGE_MOST).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+            Cow::Owned(text[..end].to_owned())
+        }
         None => Cow::Owned(text.into_owned()),
     }
 }
@@ -181,6 +197,12 @@ const fn state_name(state: RegistrationState) -> &'static str {
 
 fn read_registration(text: &[u8]) -> Option<Registration> {
     let wire: WireRegistration<'_> = serde_json::from_slice(text).ok()?;
+    // What names no host and no device would be dialled, spelled into topics and written into records.
+    let longer =
+        |text: &Option<Cow<'_, str>>, most: usize| text.as_ref().is_some_and(|text| text.len() > most);
+    if longer(&wire.assigned_hub, HOST_MOST) || longer(&wire.device_id, DEVICE_ID_MOST) {
+        return None;
+    }
     let group = |group: WireGroup<'_>| group.enrollment_group_id.map(Cow::into_owned);
     let enrolment = match (wire.x509, wire.symmetric_key, wire.tpm) {
         (_, _, Some(tpm)) => Some(Enrolment::Tpm {
@@ -197,7 +219,7 @@ fn read_registration(text: &[u8]) -> Option<Registration> {
         assigned_hub: wire.assigned_hub.map(Cow::into_owned),
         device_id: wire.device_id.map(Cow::into_owned),
         error_code: wire.error_code,
-        error_message: wire.error_message.map(Cow::into_owned),
+        error_message: wire.error_message.map(|text| message(text).into_owned()),
         created_unix_ns: wire.created_date_time_utc.as_deref().and_then(read_time),
         updated_unix_ns: wire.last_updated_date_time_utc.as_deref().and_then(read_time),
         etag: wire.etag.map(Cow::into_owned),
