@@ -61,7 +61,9 @@ fn registrations_of_a_comparison_are_counted_together() {
     let compare = ["compare", "scenario.toml", "--clock", "wall"];
     let ended = consented(&bench, &mock, &compare, (6, 10, "100000/s"));
     ended.refused(15, &["max_registrations = 10", "all runs of a command"]);
-    assert_eq!(came(mock).0, 10, "{ended:?}");
+    // Of those that had left, the end of the run may have cut some off on their way.
+    let accepted = came(mock).0;
+    assert!((6..=10).contains(&accepted), "{accepted}: {ended:?}");
 }
 
 #[test]
@@ -85,7 +87,9 @@ fn the_look_before_the_run_spends_from_the_same_consent() {
     let ended = consented(&bench, &mock, &run, (6, 5, "100000/s"));
     assert_eq!(ended.code, 15, "{ended:?}");
     assert_eq!(bench.record().end, End::Ceiling { ceiling: "max_registrations = 5".into() });
-    assert_eq!(came(mock).0, 5, "three of them before the run");
+    assert_eq!(bench.record().totals.registers, 2, "three were spent before the run");
+    let accepted = came(mock).0;
+    assert!((3..=5).contains(&accepted), "{accepted}");
 }
 
 #[test]
@@ -97,8 +101,8 @@ fn polls_stand_under_the_rate() {
     assert_eq!(ended.code, 15, "{ended:?}");
     assert!(ended.stdout.contains("max_rate = 25/h"), "{}", ended.stdout);
     let (accepted, requests) = came(mock);
-    // One of the 25 was the look whether somebody is there.
-    assert_eq!((accepted, requests), (6, 24));
+    // One of the 25 was the look whether somebody is there; what was on its way at the end may have been cut off.
+    assert!(accepted <= 6 && (7..=24).contains(&requests), "{accepted} registrations, {requests} requests");
 }
 
 /// Stands before a door and counts who comes.
@@ -137,4 +141,19 @@ fn connections_over_mqtt_and_amqp_stand_under_the_rate() {
         let (came, requests) = (count.load(Ordering::SeqCst) as u64, came(mock).1);
         assert!(came > 1 && came + requests <= 12, "{transport}: {came} connections, {requests} requests");
     }
+}
+
+#[test]
+fn what_is_dialled_is_the_target_and_no_proxy() {
+    let (far, bench) = (Bench::new(), Bench::new());
+    let mock = Mock::start(&far, QUICK);
+    let (port, count) = turnstile(mock.address());
+    bench.file("scenario.toml", FLEET);
+    let mut command = bench.command();
+    for name in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy"] {
+        command.env(name, format!("http://127.0.0.1:{port}"));
+    }
+    let run = ["run", "scenario.toml", "--out", "out", "--target", &mock.url(), "--ca", mock.ca()];
+    Ended::of(&command.args(run).output().unwrap()).passed();
+    assert_eq!((bench.record().totals.assigned, count.load(Ordering::SeqCst)), (6, 0));
 }

@@ -132,7 +132,7 @@ fn a_mock_that_cannot_say_that_it_is_ready_serves_and_ends_with_an_error() {
     for (out, code) in [(full(), 1), (nobody(), 0)] {
         let bench = Bench::new();
         let listen = |door: &str| ["--set".to_owned(), format!("listen.{door}=127.0.0.1:0")];
-        let doors = ["https", "mqtt", "amqp"].map(|door| listen(door)).concat();
+        let doors = ["https", "mqtt", "amqp"].map(listen).concat();
         let mut child: Child =
             bench.command().arg("mock").args(doors).stdout(out).stderr(nobody()).spawn().unwrap();
         // Its CA is the last thing that it makes before it would say that it is ready.

@@ -179,8 +179,7 @@ impl Limits {
         if is_new && spent.devices.len() as u64 >= u64::from(*devices) {
             return Some(format!("max_devices = {devices}"));
         }
-        let registers =
-            matches!(leaving, Leaving::Request(operation) | Leaving::Along(operation) if operation != Operation::Poll);
+        let registers = matches!(leaving, Leaving::Request(operation) | Leaving::Along(operation) if operation != Operation::Poll);
         if registers && spent.registrations >= *registrations {
             return Some(format!("max_registrations = {registrations}"));
         }
@@ -258,7 +257,9 @@ mod tests {
     #[test]
     fn a_rate_below_one_is_one_in_a_longer_time() {
         for (rate, limit, window_s) in [("0.5/s", 1, 2.0), ("1.5/s", 1, 1.0), ("90/min", 90, 60.0)] {
-            let Model::SlidingWindow { limit: found, window } = window(rate.parse().unwrap()) else { panic!() };
+            let Model::SlidingWindow { limit: found, window } = window(rate.parse().unwrap()) else {
+                panic!()
+            };
             assert_eq!((found, window.as_secs_f64()), (limit, window_s), "{rate}");
         }
     }
@@ -273,8 +274,14 @@ mod tests {
         }
         let another = |device, leaving| {
             let brake = Brake::new();
-            allowance.governor(Some(&ceilings), allowance.clock, brake.clone()).permit(Moment::START, device, leaving)
-                || { assert!(matches!(brake.held(), Some(Halt::Ceiling(_)))); false }
+            allowance.governor(Some(&ceilings), allowance.clock, brake.clone()).permit(
+                Moment::START,
+                device,
+                leaving,
+            ) || {
+                assert!(matches!(brake.held(), Some(Halt::Ceiling(_))));
+                false
+            }
         };
         assert!(another(1, REGISTER) && another(2, POLL), "a device that is known, and a third one");
         assert!(!another(3, Leaving::Connection), "a fourth one is one too many");

@@ -520,7 +520,12 @@ impl Recorder {
         }
         let took = now.since(booted);
         let delay = self.pulse.as_ref().map_or(Span::ZERO, |pulse| pulse.delay_of(device));
-        self.latencies.add_delayed(Phase::TimeToAssigned, Ending::Ok, (took, took), took.saturating_sub(delay));
+        self.latencies.add_delayed(
+            Phase::TimeToAssigned,
+            Ending::Ok,
+            (took, took),
+            took.saturating_sub(delay),
+        );
         self.warm(Phase::TimeToAssigned, now, now.since(booted));
         *self.attempts.entry(u64::from(attempts)).or_default() += 1;
         let tally = self.tally(device);

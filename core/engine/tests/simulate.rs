@@ -1,5 +1,8 @@
 //! Simulated runs against closed forms, and against the same runs as real bytes.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use fleetstorm_engine::Control;
 use fleetstorm_engine::{Plan, Registry, RunError, simulate, wired};
 use fleetstorm_model::scenario::Scenario;
@@ -146,6 +149,59 @@ fn a_simulated_storm_is_like_one_of_real_bytes() {
     close("requests", simulated.totals.requests as f64, wired.totals.requests as f64);
     close("T50", secs(simulated.completion.t50_ns), secs(wired.completion.t50_ns));
     close("T99", secs(simulated.completion.t99_ns), secs(wired.completion.t99_ns));
+}
+
+/// A fleet that waits 30 s give or take a tenth draws little chance many times: what its draws have in common shows in
+/// the last devices. So the same fleet is computed another way, with another generator: only a heap and a bucket.
+#[test]
+fn a_fleet_with_small_jitter_drains_as_by_an_independent_simulation() {
+    const DEVICES: usize = 10_000;
+    const PER_MINUTE: f64 = 1_000.0;
+    const BURST: f64 = 17.0;
+
+    // PCG-XSH-RR 64/32 (O'Neill, 2014).
+    let mut state = 0x853c_49e6_748f_ea9b_u64;
+    let mut fraction = move || {
+        let old = state;
+        state = old.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(0xda3e_39cb_94b9_5bdb);
+        let bits = ((((old >> 18) ^ old) >> 27) as u32).rotate_right((old >> 59) as u32);
+        f64::from(bits) / 2f64.powi(32)
+    };
+    // Nanoseconds, because a heap wants an order.
+    let ns = |s: f64| (s * 1e9) as u64;
+    let mut heap: BinaryHeap<_> = (0..DEVICES).map(|_| Reverse(0)).collect();
+    let (mut tokens, mut filled_ns, mut requests) = (BURST, 0, 0);
+    let mut assigned_s = Vec::new();
+    while let Some(Reverse(now_ns)) = heap.pop() {
+        requests += 1;
+        tokens = BURST.min(tokens + (now_ns - filled_ns) as f64 / 1e9 * PER_MINUTE / 60.0);
+        filled_ns = now_ns;
+        if tokens >= 1.0 {
+            tokens -= 1.0;
+            // The poll that tells of the assignment comes after 2 to 3 s.
+            assigned_s.push(now_ns as f64 / 1e9 + 2.0 + fraction());
+        } else {
+            heap.push(Reverse(now_ns + ns(30.0 * (0.9 + 0.2 * fraction()))));
+        }
+    }
+    assigned_s.sort_unstable_by(f64::total_cmp);
+    let expected = |share: f64| assigned_s[(share * DEVICES as f64) as usize - 1];
+
+    let record = simulated(&format!(
+        "horizon = \"2h\"\n[fleet]\ndevices = {DEVICES}\n\
+         [[cohort]]\nretry = {{ kind = \"fixed\", base_ms = 30000, jitter = 0.1 }}\n[mock]\nassignment = {{ kind = \
+         \"constant\", delay = \"0s\" }}\nretry_after_s = -1\n[mock.throttle]\nrate = \"{PER_MINUTE}/min\"\nburst = \
+         {BURST}\n{FAST}"
+    ));
+    // What the seeds of the one and of the other are apart from each other, and as much again.
+    let close = |name: &str, found: f64, expected: f64, within: f64| {
+        let off = (found / expected - 1.0).abs();
+        assert!(off < within, "{name}: {found}, independently {expected}");
+    };
+    close("T50", secs(record.completion.t50_ns), expected(0.5), 0.01);
+    close("T90", secs(record.completion.t90_ns), expected(0.9), 0.05);
+    close("T99", secs(record.completion.t99_ns), expected(0.99), 0.015);
+    close("registrations", record.totals.registers as f64, f64::from(requests), 0.015);
 }
 
 #[test]

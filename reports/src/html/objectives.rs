@@ -42,11 +42,11 @@ fn row(objective: &Objective, at_length: bool) -> Vec<Markup> {
     };
     vec![
         html! {
-            code { (clipped(&objective.expression, 160)) }
+            code { (clipped(&objective.expression, if at_length { 160 } else { NAME_MAX })) }
             @if at_length && !objective.note.is_empty() { span.under { (clipped(&objective.note, SENTENCE_MAX)) } }
         },
         html! { span class={ "state " (class) } { span aria-hidden="true" { (sign) " " } (word) } },
-        html! { (clipped(&objective.observed, NAME_MAX)) },
+        html! { (clipped(&objective.observed, if at_length { NAME_MAX } else { NAME_MAX / 2 })) },
         html! { (margin(objective.margin)) },
         html! {
             @match objective.worst.as_ref().filter(|_| at_length) {

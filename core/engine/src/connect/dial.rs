@@ -227,7 +227,9 @@ mod tests {
 
     #[test]
     fn without_a_name_for_it_nothing_but_this_machine_is_dialled() {
-        for here in ["https://127.0.0.1:7", "https://127.8.9.1:7", "https://[::1]:7", "https://[::ffff:127.0.0.1]:7"] {
+        for here in
+            ["https://127.0.0.1:7", "https://127.8.9.1:7", "https://[::1]:7", "https://[::ffff:127.0.0.1]:7"]
+        {
             assert!(resolved(&dial(here)).unwrap().ip().is_loopback(), "{here}");
         }
         for elsewhere in [
@@ -251,7 +253,8 @@ mod tests {
         let found = |list: &[&str]| -> Vec<SocketAddr> {
             list.iter().map(|ip| SocketAddr::new(ip.parse().unwrap(), 7)).collect()
         };
-        let allowed = |dial: &Dial, list: &[&str]| dial.allow(found(list)).map(|allowed| allowed.0.ip().to_string());
+        let allowed =
+            |dial: &Dial, list: &[&str]| dial.allow(found(list)).map(|allowed| allowed.0.ip().to_string());
         let (local, named) = (dial("https://localhost:7"), dial("https://a.example:7").named());
         let elsewhere = |ip: &str| Err(Astray::Elsewhere(ip.parse().unwrap()));
         assert_eq!(allowed(&local, &["::1", "127.0.0.1"]), Ok("::1".to_owned()));

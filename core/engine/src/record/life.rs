@@ -208,10 +208,14 @@ mod tests {
         let mut shards = [Lives::new(1), Lives::new(1)];
         let online = |since, first| LifeEvent::Online { since, first, cached: !first };
         shards[0].observe(at(10), online(at(0), true), &mut latencies, |since| at(10).since(since));
-        shards[0].observe(at(40), LifeEvent::Offline { since: at(10) }, &mut latencies, |since| at(40).since(since));
+        shards[0].observe(at(40), LifeEvent::Offline { since: at(10) }, &mut latencies, |since| {
+            at(40).since(since)
+        });
         shards[0].observe(at(50), online(at(40), false), &mut latencies, |since| at(50).since(since));
         shards[1].observe(at(20), online(at(0), true), &mut latencies, |since| at(20).since(since));
-        shards[1].observe(at(30), LifeEvent::Offline { since: at(20) }, &mut latencies, |since| at(30).since(since));
+        shards[1].observe(at(30), LifeEvent::Offline { since: at(20) }, &mut latencies, |since| {
+            at(30).since(since)
+        });
         let life = Lives::merged(&[&shards[0], &shards[1]], 2, at(100));
         // 30 s and 50 s of the first, 10 s of the second, out of 200 s.
         assert!((life.online_share - 0.45).abs() < 1e-12, "{}", life.online_share);
@@ -232,7 +236,9 @@ mod tests {
             (Return::Command, true),
         ] {
             lives.observe(at(1), LifeEvent::Returned(why), &mut latencies, |since| at(1).since(since));
-            lives.observe(at(2), LifeEvent::Reassigned { why, same }, &mut latencies, |since| at(2).since(since));
+            lives.observe(at(2), LifeEvent::Reassigned { why, same }, &mut latencies, |since| {
+                at(2).since(since)
+            });
         }
         let life = Lives::merged(&[&lives], 1, at(3));
         assert_eq!((life.registrations_needless, life.moved), (2, 1));
