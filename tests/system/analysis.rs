@@ -105,7 +105,7 @@ fn a_comparison_ranks_and_a_capacity_is_found() {
 /// that is too busy to measure the service cannot say how far a forecast of it is off.
 #[test]
 fn a_measured_run_of_two_thousand_devices_calibrates_its_forecast() {
-    let fleet = "horizon = \"10m\"\n[fleet]\ndevices = 2000\narrival = { kind = \"all-at-once\", spread = \"10s\" }\n[[cohort]]\nretry = \"fixed\"\n";
+    let fleet = "horizon = \"10m\"\nobjectives = [\"assigned >= 1\"]\n[fleet]\ndevices = 2000\narrival = { kind = \"all-at-once\", spread = \"10s\" }\n[[cohort]]\nretry = \"fixed\"\n";
     let bench = Bench::new();
     let measured = bench.run(
         &format!("{fleet}[mock.throttle]\nprofile = \"dps-smooth\"\nrate = \"3000/min\"\nburst = 200\n"),

@@ -26,6 +26,8 @@ pub(crate) const USAGE: u8 = 2;
 const PREFLIGHT: u8 = 14;
 /// An objective, or a wish, cannot be met.
 const FAILED: u8 = 10;
+/// The user asked for the end.
+pub(crate) const INTERRUPTED: u8 = 130;
 /// It is nobody's fault but ours, or the disk's.
 pub(crate) const INTERNAL: u8 = 1;
 

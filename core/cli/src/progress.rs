@@ -266,6 +266,7 @@ fn short(how: Outcome) -> String {
     match how {
         Outcome::Answered { status, code: 0 } => status.0.to_string(),
         Outcome::Answered { code, .. } => code.to_string(),
+        Outcome::Unmet { status, why } => format!("{} {}", status.0, why.name()),
         Outcome::Challenged => "challenge".to_owned(),
         Outcome::Broke(fault) => fault.name().to_owned(),
     }

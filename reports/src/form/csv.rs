@@ -37,6 +37,8 @@ fn lines(record: &Record) -> Vec<Line> {
     add("run", "name", record.name.clone(), "");
     add("run", "seed", record.seed.to_string(), "");
     add("run", "verdict", crate::verdict::word(record.verdict.result).to_owned(), "");
+    add("run", "sentence", record.verdict.sentence.clone(), "");
+    add("run", "exit_code", record.verdict.exit_code.to_string(), "");
     add("run", "duration", secs(record.duration_ns), "s");
     let everyone = std::iter::once(("fleet".to_owned(), &record.totals, &record.completion));
     let cohorts = record.cohorts.iter();
@@ -48,6 +50,10 @@ fn lines(record: &Record) -> Vec<Line> {
             ("booted", totals.booted),
             ("assigned", totals.assigned),
             ("stopped", totals.stopped),
+            ("parked", totals.parked),
+            ("in_flight", totals.in_flight),
+            ("without_power", totals.without_power),
+            ("unborn", totals.unborn),
             ("connections", totals.connections),
             ("requests", totals.requests),
             ("registers", totals.registers),

@@ -102,6 +102,7 @@ impl Record {
             service_log: None,
             trace: None,
             chaos: Chaos::default(),
+            discrepancies: Vec::new(),
             verdict: Verdict { result: VerdictResult::Passed, sentence: String::new(), exit_code: 0 },
             path: String::new(),
         }
