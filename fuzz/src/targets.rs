@@ -225,7 +225,7 @@ fn scenario(bytes: &[u8]) {
 }
 
 fn mock_file(bytes: &[u8]) {
-    if let Err(problems) = read_mock(text(bytes), "mock.toml", &[]) {
+    if let Err(problems) = read_mock(std::path::Path::new(""), text(bytes), "mock.toml", &[]) {
         let _ = problems.to_string();
     }
 }
@@ -251,7 +251,7 @@ fn chaos_short(bytes: &[u8]) {
 
 fn record(bytes: &[u8]) {
     let Ok(document) = Document::read(bytes) else { return };
-    for form in [Form::Html, Form::Markdown, Form::Json, Form::Csv, Form::Junit, Form::Prometheus, Form::Text]
+    for form in [Form::Html, Form::Markdown, Form::Json, Form::Csv, Form::Junit { strict_practices: false }, Form::Prometheus, Form::Text]
     {
         let _ = form.render(&document);
     }

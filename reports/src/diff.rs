@@ -3,6 +3,7 @@
 //! One run is one sample of a run, so an interval here covers the samples within the two runs only. Whether a strategy
 //! is better is for `fleetstorm compare`, which runs many seeds.
 
+mod comment;
 mod environment;
 mod page;
 mod shift;
@@ -15,6 +16,7 @@ use crate::analysis::Outcome;
 use crate::record::{CheckStatus, End, ObjectiveStatus, VerdictResult};
 use crate::text::clipped;
 
+pub(crate) use comment::{comment, told};
 pub use environment::Changed;
 pub use shift::{Direction, Shift};
 

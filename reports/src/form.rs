@@ -12,7 +12,8 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::analysis::{Conclusion, Document};
-use crate::{html, markdown, summary};
+use crate::text::json_escaped;
+use crate::{Diff, html, markdown, summary};
 
 /// A form of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +27,10 @@ pub enum Form {
     /// Numbers by name, for a spreadsheet.
     Csv,
     /// One test case an objective and a practice, for a pipeline.
-    Junit,
+    Junit {
+        /// Whether a best practice that was broken is a failure. Else its case passes, and says it.
+        strict_practices: bool,
+    },
     /// Metrics as text, for a collector.
     Prometheus,
     /// The summary on a terminal, without colour.
@@ -37,6 +41,16 @@ pub enum Form {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FormError {
+    /// It is made of other things.
+    #[error("a {document} has no {form}: it is shown as {known}")]
+    None {
+        /// What the document is.
+        document: &'static str,
+        /// The form that was asked for.
+        form: Form,
+        /// The forms that it has.
+        known: &'static str,
+    },
     /// A writer refused it.
     #[error("the {form} cannot be written: {why}")]
     Writer {
@@ -54,7 +68,7 @@ impl fmt::Display for Form {
             Self::Markdown => "markdown",
             Self::Json => "json",
             Self::Csv => "csv",
-            Self::Junit => "junit",
+            Self::Junit { .. } => "junit",
             Self::Prometheus => "prometheus",
             Self::Text => "text",
         })
@@ -72,7 +86,7 @@ impl Form {
             "md" | "markdown" => Self::Markdown,
             "json" => Self::Json,
             "csv" => Self::Csv,
-            "xml" => Self::Junit,
+            "xml" => Self::Junit { strict_practices: false },
             "prom" => Self::Prometheus,
             "txt" => Self::Text,
             _ => return None,
@@ -94,7 +108,9 @@ impl Form {
                 String::from_utf8(bytes).map_err(|error| writer(error.to_string()))
             }
             (Document::Run(record), Self::Csv) => csv::csv(record).map_err(writer),
-            (Document::Run(record), Self::Junit) => junit::junit(record).map_err(writer),
+            (Document::Run(record), Self::Junit { strict_practices }) => {
+                junit::junit(record, strict_practices).map_err(writer)
+            }
             (Document::Run(record), Self::Prometheus) => prometheus::prometheus(record).map_err(writer),
             (Document::Comparison(found), Self::Html) => Ok(html::comparison(found)),
             (Document::Comparison(found), Self::Markdown) => Ok(words::comparison(found)),
@@ -113,8 +129,27 @@ impl Form {
             (Document::Fidelity(found), Self::Text) => Ok(found.to_string()),
             (Document::Fidelity(found), Self::Json) => json(found).map_err(writer),
             (study, Self::Csv) => csv::study(study).map_err(writer),
-            (study, Self::Junit) => study::junit(study, &concluded(study)).map_err(writer),
+            (study, Self::Junit { .. }) => study::junit(study, &concluded(study)).map_err(writer),
             (study, Self::Prometheus) => study::prometheus(study, &concluded(study)).map_err(writer),
+        }
+    }
+
+    /// A difference in this form.
+    ///
+    /// # Errors
+    /// It has no such form, or the form's writer refuses it.
+    pub fn render_diff(self, diff: &Diff) -> Result<String, FormError> {
+        let writer = |why: String| FormError::Writer { form: self, why };
+        match self {
+            Self::Html => Ok(diff.html()),
+            Self::Markdown => Ok(crate::diff::comment(diff)),
+            Self::Text => Ok(diff.to_string()),
+            Self::Json => json(diff).map_err(writer),
+            Self::Junit { .. } => junit::difference(diff).map_err(writer),
+            Self::Csv | Self::Prometheus => {
+                let known = "html, markdown, json, junit or text";
+                Err(FormError::None { document: "difference", form: self, known })
+            }
         }
     }
 }
@@ -123,8 +158,9 @@ fn concluded(study: &Document) -> Conclusion {
     study.conclusion().cloned().unwrap_or_default()
 }
 
-fn json(study: &impl Serialize) -> Result<String, String> {
-    serde_json::to_string_pretty(study).map(|text| text + "\n").map_err(|error| error.to_string())
+fn json(value: &impl Serialize) -> Result<String, String> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| error.to_string())?;
+    Ok(json_escaped(&text).into_owned() + "\n")
 }
 
 #[cfg(test)]
@@ -136,7 +172,7 @@ mod tests {
         for (name, form) in [
             ("a/report.HTML", Some(Form::Html)),
             ("x.md", Some(Form::Markdown)),
-            ("junit.xml", Some(Form::Junit)),
+            ("junit.xml", Some(Form::Junit { strict_practices: false })),
             ("node.prom", Some(Form::Prometheus)),
             ("x.png", None),
             ("html", None),

@@ -39,3 +39,4 @@ pub use markdown::markdown;
 pub use record::Record;
 pub use sentence::sentence;
 pub use summary::summary;
+pub use text::json_escaped;

@@ -214,7 +214,7 @@ fn codes(record: &Record, out: &mut String) {
 }
 
 /// Text that Markdown, its HTML and its mentions leave as it is, on one line.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     escaped_to(text, TEXT_MAX)
 }
 

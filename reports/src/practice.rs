@@ -23,8 +23,15 @@ pub(crate) fn replay(record: &Record, check: &Check) -> Option<String> {
     Some(if untold {
         format!("fleetstorm run SCENARIO --trace trace.jsonl --trace-device {name}")
     } else {
-        format!("fleetstorm explain run.json {name}")
+        let path = if record.path.is_empty() { "run.json" } else { &record.path };
+        format!("fleetstorm explain {} {name}", quoted(path))
     })
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &str) -> std::borrow::Cow<'_, str> {
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+:@%,".contains(c);
+    if path.chars().all(is_plain) { path.into() } else { format!("'{}'", path.replace('\'', "'\\''")).into() }
 }
 
 #[cfg(test)]
@@ -44,12 +51,19 @@ mod tests {
             record.trace =
                 trace.then(|| Trace { file: "t".into(), written: 1, dropped: 0, error: String::new() });
             assert!(replay(&record, &broken).unwrap().contains(command));
-            for form in [Form::Html, Form::Markdown, Form::Text, Form::Junit] {
+            let strict = Form::Junit { strict_practices: true };
+            let lenient = Form::Junit { strict_practices: false };
+            record.path = "out dir/run.json".into();
+            let command = &command.replace("run.json", "'out dir/run.json'");
+            assert!(replay(&record, &broken).unwrap().contains(command.as_str()));
+            record.path.clear();
+            let command = &command.replace("'out dir/run.json'", "run.json");
+            for form in [Form::Html, Form::Markdown, Form::Text, strict, lenient] {
                 let text = form.render(&Document::Run(Box::new(record.clone()))).unwrap();
                 assert!(text.contains(&first) && text.contains(&worst), "{form}: {text}");
                 // A terminal may break the line.
                 let unbroken = text.split_whitespace().collect::<Vec<_>>().join(" ").replace("\\_", "_");
-                assert!(unbroken.contains(command), "{form}: {text}");
+                assert!(unbroken.contains(command.as_str()), "{form}: {text}");
             }
             let csv = Form::Csv.render(&Document::Run(Box::new(record.clone()))).unwrap();
             assert!(csv.contains(&format!("practice {},worst,40,{worst}", broken.id)), "{csv}");

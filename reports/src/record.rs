@@ -121,6 +121,10 @@ pub struct Record {
     pub discrepancies: Vec<String>,
     /// The verdict and the exit code that goes with it.
     pub verdict: Verdict,
+    /// Where the record is, for the commands that pages name; empty where that is not known. No part of what is written.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub path: String,
 }
 
 /// Which clock drove the run.

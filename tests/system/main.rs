@@ -32,6 +32,7 @@ mod mqtt;
 mod mqtt_wire;
 mod packets;
 mod pkcs11;
+mod places;
 mod plugins;
 mod report;
 mod rumqttc;

@@ -100,6 +100,26 @@ pub(crate) enum Command {
     },
 }
 
+impl Command {
+    /// The scenario that the command is about.
+    pub(crate) fn scenario(&self) -> Option<PathBuf> {
+        let source = match self {
+            Self::Run(RunArguments { source, .. })
+            | Self::Forecast(ForecastArguments { source, .. })
+            | Self::Compare(CompareArguments { source, .. })
+            | Self::Capacity(CapacityArguments { source, .. })
+            | Self::Fidelity(FidelityArguments { source, .. })
+            | Self::Enroll(EnrollArguments { source, .. })
+            | Self::Chaos { command: ChaosCommand::Plan(chaos::ChaosPlanArguments { source, .. }) }
+            | Self::Scenario { command: ScenarioCommand::Check(source) | ScenarioCommand::Explain(source) } => {
+                source
+            }
+            _ => return None,
+        };
+        Some(source.scenario.clone())
+    }
+}
+
 #[derive(Subcommand)]
 pub(crate) enum ScenarioCommand {
     /// Check a scenario without running it
@@ -146,7 +166,8 @@ pub(crate) struct PluginOptions {
 #[derive(Args, Clone)]
 pub(crate) struct Changes {
     /// Replace a value of the file, such as fleet.devices=500, cohort.0.retry.cap_ms=60000 or cohort.*.park=1h; may be repeated.
-    /// The environment does the same: FLEETSTORM_FLEET__DEVICES=500 (two underscores for each dot); --set wins
+    /// The environment does the same: FLEETSTORM_FLEET__DEVICES=500 (two underscores for each dot); --set wins. Paths in the
+    /// file begin where it is, paths here in the current directory
     #[arg(long = "set", value_name = "PATH=VALUE", value_parser = assignment)]
     pub(crate) set: Vec<(String, String)>,
 }

@@ -24,7 +24,7 @@ pub(crate) fn plan(arguments: &ChaosPlanArguments) -> Result<u8, Failure> {
     if arguments.json {
         let text =
             serde_json::to_string_pretty(&schedule).map_err(|error| Failure::internal(error.to_string()))?;
-        println!("{text}");
+        println!("{}", fleetstorm_reports::json_escaped(&text));
     } else {
         print!("{schedule}");
     }
@@ -53,7 +53,8 @@ pub(crate) fn shrink(arguments: &ChaosShrinkArguments) -> Result<u8, Failure> {
         error => Failure::usage(format!("{} cannot be shrunk: {error}", path.display())),
     })?;
     let out = arguments.out.clone().unwrap_or_else(|| path.with_file_name("shrunk.toml"));
-    write_whole(&out, shrunk.scenario_toml().as_bytes()).map_err(|error| Failure::unwritable(&error))?;
+    write_whole(&out, shrunk.scenario_toml().as_bytes())
+        .map_err(|error| Failure::unwritable(&error, "--out"))?;
     print!("{shrunk}");
     println!("Scenario  {}", out.display());
     let outcome = if shrunk.interrupted { Outcome::Interrupted } else { Outcome::Passed };

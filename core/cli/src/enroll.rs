@@ -125,7 +125,7 @@ fn progress(word: &'static str) -> impl FnMut(usize, usize) {
     move |done, all| {
         if terminal {
             let end = if done == all { "\n" } else { "" };
-            eprint!("\r{word} {done} of {all}{end}");
+            crate::terminal::write_err_styled(&format!("\r{word} {done} of {all}{end}"));
             let _ = std::io::stderr().flush();
         }
     }

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use fleetstorm_engine::{MockError, ResolveError, RunError, WriteError};
-use fleetstorm_model::scenario::Problems;
+use fleetstorm_engine::{MockError, PluginError, ResolveError, RunError, WriteError};
+use fleetstorm_model::scenario::{Problems, Scenario};
 use fleetstorm_reports::analysis::Outcome;
 
 use crate::{diagnostics, terminal};
@@ -13,6 +13,8 @@ use crate::{diagnostics, terminal};
 pub(crate) enum Failure {
     /// A file has mistakes, each with its place.
     Problems(Problems),
+    /// A plugin that a scenario names cannot be used.
+    Plugin(PluginError),
     /// Another process has done the command, and said what there was to say.
     Elsewhere(u8),
     /// Anything else: a sentence and an exit code.
@@ -61,14 +63,25 @@ impl Failure {
         Self::usage(format!("the {what} {} cannot be read: {error}{hint}", path.display()))
     }
 
-    /// The directory for results cannot be used: said before the run, not after it.
-    pub(crate) fn unwritable(error: &WriteError) -> Self {
-        Self::Told { message: error.to_string(), exit_code: PREFLIGHT }
+    /// The place for results, which `option` names, cannot be used: said before the work, not after it.
+    pub(crate) fn unwritable(error: &WriteError, option: &str) -> Self {
+        Self::Told { message: format!("{error} ({option})"), exit_code: PREFLIGHT }
+    }
+
+    /// The same failure, with the place in the scenario that it is about.
+    pub(crate) fn placed(self, scenario: &Path) -> Self {
+        let Self::Plugin(error) = &self else { return self };
+        let (key, kind, parameter) = error.subject();
+        let Ok(text) = std::fs::read_to_string(scenario) else { return self };
+        let named = Scenario::plugin_path(&text, key, kind, parameter);
+        let Some(path) = named.or_else(|| Scenario::plugin_path(&text, key, kind, None)) else { return self };
+        let file = scenario.display().to_string();
+        Self::Problems(Problems::at(&file, &text, &path, error.to_string(), String::new()))
     }
 
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Problems(_) => USAGE,
+            Self::Problems(_) | Self::Plugin(_) => USAGE,
             Self::Elsewhere(code) => *code,
             Self::Told { exit_code, .. } => *exit_code,
         }
@@ -78,12 +91,20 @@ impl Failure {
     pub(crate) fn print(&self) {
         let colour = terminal::colours(&std::io::stderr());
         match self {
-            Self::Problems(problems) => eprintln!("{}", diagnostics::render(problems, colour)),
+            Self::Problems(problems) => {
+                terminal::write_err_styled(&(diagnostics::render(problems, colour) + "\n"));
+            }
             Self::Elsewhere(_) => {}
-            Self::Told { message, .. } if colour => eprintln!("\x1b[1;31merror\x1b[0m: {message}"),
-            Self::Told { message, .. } => eprintln!("error: {message}"),
+            Self::Plugin(error) => told(&error.to_string(), colour),
+            Self::Told { message, .. } => told(message, colour),
         }
     }
+}
+
+fn told(message: &str, colour: bool) {
+    let error = if colour { "\x1b[1;31merror\x1b[0m" } else { "error" };
+    let message = terminal::harmless(format_args!("{message}"));
+    terminal::write_err_styled(&format!("{error}: {message}\n"));
 }
 
 impl From<Problems> for Failure {
@@ -96,6 +117,7 @@ impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
         match error {
             RunError::Profile(problems) => Self::Problems(problems),
+            RunError::Plugin(error) => Self::Plugin(error),
             error => Self::Told { message: error.to_string(), exit_code: error.exit_code() },
         }
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use fleetstorm_model::scenario::{Consent, MockFile, Override, Scenario, read_mock};
+use fleetstorm_model::scenario::{Consent, MockFile, Override, Scenario, is_mock_path, read_mock};
 
 use crate::arguments::{Changes, ScenarioOptions};
 use crate::failure::Failure;
@@ -10,9 +10,20 @@ use crate::failure::Failure;
 /// Reads a scenario; `more` are changes that options stand for, which win over everything else.
 pub(crate) fn scenario(source: &ScenarioOptions, more: Vec<Override>) -> Result<Scenario, Failure> {
     let text = read("scenario", &source.scenario)?;
-    let mut overrides = overrides(&source.changes, &text);
+    let mut overrides = overrides(&source.changes, &text, "scenario", Scenario::is_path);
     overrides.extend(more);
-    Ok(Scenario::read(&text, &source.scenario.display().to_string(), &overrides)?)
+    let file = source.scenario.display().to_string();
+    let scenario = Scenario::read_in(directory(&source.scenario), &text, &file, &overrides)?;
+    for unused in scenario.unused() {
+        eprintln!("note: not used: {unused}");
+    }
+    Ok(scenario)
+}
+
+/// Where the relative paths of a file begin: where it is, unless it is a pipe or what a process has open.
+fn directory(file: &Path) -> &Path {
+    let is_file = file.metadata().is_ok_and(|facts| facts.is_file()) && !file.starts_with("/dev");
+    file.parent().filter(|_| is_file).unwrap_or(Path::new(""))
 }
 
 /// The consent of a scenario file.
@@ -27,8 +38,8 @@ pub(crate) fn mock(path: Option<&Path>, changes: &Changes) -> Result<MockFile, F
         Some(path) => (read("mock's file", path)?, path.display().to_string()),
         None => (String::new(), "the demo".to_owned()),
     };
-    let overrides = overrides(changes, &text);
-    Ok(read_mock(&text, &name, &overrides)?)
+    let overrides = overrides(changes, &text, "mock's file", is_mock_path);
+    Ok(read_mock(path.map_or(Path::new(""), directory), &text, &name, &overrides)?)
 }
 
 fn read(what: &str, path: &Path) -> Result<String, Failure> {
@@ -38,12 +49,29 @@ fn read(what: &str, path: &Path) -> Result<String, Failure> {
 /// Names of the environment that are not values of a file.
 const RESERVED: [&str; 1] = ["FLEETSTORM_PLUGIN_PATH"];
 
-fn overrides(changes: &Changes, text: &str) -> Vec<Override> {
+/// What the environment and the options change in a file; `is_path` says whether it has such a value.
+fn overrides(
+    changes: &Changes,
+    text: &str,
+    what: &str,
+    is_path: fn(&str, &Override) -> bool,
+) -> Vec<Override> {
     let mut environment: Vec<(String, String)> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
     environment.sort();
     let mut list = from_environment(environment, text);
+    // Others name variables as well: Kubernetes does for each of its services.
+    list.retain(|change| {
+        let is_known = is_path(text, change);
+        if !is_known {
+            eprintln!(
+                "warning: the environment variable {} names no value of a {what} and is ignored",
+                change.origin
+            );
+        }
+        is_known
+    });
     list.extend(changes.set.iter().map(|(path, value)| Override {
         origin: format!("--set {path}={value}"),
         path: path.clone(),

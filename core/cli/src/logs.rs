@@ -5,6 +5,7 @@ use fleetstorm_engine::service_log::{
 };
 use fleetstorm_model::number::{counted, grouped, nanos};
 use fleetstorm_model::protocol::code;
+use fleetstorm_model::shown::printable;
 
 use crate::arguments::record::{LogsArguments, ReconcileArguments};
 use crate::failure::Failure;
@@ -42,14 +43,11 @@ fn tell(tally: &Tally) {
     let like = &tally.like;
     let number = if like.code == 0 { u32::from(like.status) } else { like.code };
     let number = if number == 0 { "–".to_owned() } else { number.to_string() };
-    println!(
-        "\n{:>9}  {} {} {number}  {}",
-        grouped(tally.count),
-        like.operation,
-        like.result,
-        like.description
-    );
-    let ids: Vec<String> = tally.ids.iter().map(|(id, count)| format!("{id} ({count})")).collect();
+    let [operation, result, description] =
+        [&*like.operation, &*like.result, &*like.description].map(printable);
+    println!("\n{:>9}  {operation} {result} {number}  {description}", grouped(tally.count));
+    let ids: Vec<String> =
+        tally.ids.iter().map(|(id, count)| format!("{} ({count})", printable(id))).collect();
     let rest = tally.distinct_ids.saturating_sub(ids.len() as u64);
     let rest = if rest > 0 { format!(" and {rest} more") } else { String::new() };
     println!("           for {}{rest}", ids.join(", "));
@@ -82,7 +80,7 @@ fn show(both: &Reconciliation) {
         };
         println!(
             "{:<10} {number:>7} {:>10} {:>14} {:>14}",
-            side.operation,
+            printable(&side.operation),
             grouped(side.both),
             grouped(side.devices_only),
             grouped(side.service_only)
@@ -90,6 +88,7 @@ fn show(both: &Reconciliation) {
     }
     println!();
     for operation in &both.not_logged {
+        let operation = printable(operation);
         println!("the log has no line of {operation}: the service may not log it");
     }
     if !both.by_code {

@@ -55,6 +55,7 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments.command,
         // What was asked for may be the help, and that is a result.
         Err(told) => {
+            let told = with_hint(told);
             let code = u8::try_from(told.exit_code()).unwrap_or(failure::USAGE);
             let written = told.print();
             if !told.use_stderr() {
@@ -76,6 +77,7 @@ fn main() -> ExitCode {
 }
 
 fn work(command: Command) -> ExitCode {
+    let scenario = command.scenario();
     let done = match command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Mock(arguments) => mock::run(&arguments),
@@ -111,10 +113,56 @@ fn work(command: Command) -> ExitCode {
         },
     };
     let code = done.unwrap_or_else(|failure| {
+        let failure = match scenario {
+            Some(scenario) => failure.placed(&scenario),
+            None => failure,
+        };
         failure.print();
         failure.exit_code()
     });
     let code = terminal::exit_code(code);
     apart::over(code);
     ExitCode::from(code)
+}
+
+/// Options that a command lacks, as the values of a scenario that they would stand for.
+const VALUES: [(&str, &str); 10] = [
+    ("--devices", "fleet.devices"),
+    ("--arrival", "fleet.arrival"),
+    ("--horizon", "horizon"),
+    ("--seed", "seed"),
+    ("--objectives", "objectives"),
+    ("--retry", "cohort.*.retry"),
+    ("--strategy", "cohort.*.retry"),
+    ("--attestation", "cohort.*.attestation"),
+    ("--transport", "cohort.*.transport"),
+    ("--throttle", "mock.throttle.profile"),
+];
+
+/// The same error, with what to type for an option that is a value of a scenario.
+fn with_hint(mut error: clap::Error) -> clap::Error {
+    use clap::error::{ContextKind, ContextValue, ErrorKind};
+    let arguments: Vec<String> =
+        std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
+    let takes_values = ["run", "compare", "capacity", "fidelity", "chaos", "scenario", "enroll", "forecast"];
+    let (ErrorKind::UnknownArgument, Some(ContextValue::String(unknown))) =
+        (error.kind(), error.get(ContextKind::InvalidArg))
+    else {
+        return error;
+    };
+    let name = unknown.split('=').next().unwrap_or(unknown);
+    let known = VALUES.iter().find(|(option, _)| *option == name);
+    if let Some((_, path)) =
+        known.filter(|_| arguments.first().is_some_and(|first| takes_values.contains(&&**first)))
+    {
+        let at = arguments.iter().position(|argument| argument.split('=').next() == Some(name));
+        let value = at.and_then(|at| match arguments[at].split_once('=') {
+            Some((_, value)) => Some(value),
+            None => arguments.get(at + 1).map(String::as_str),
+        });
+        let value = value.filter(|value| !value.starts_with('-')).unwrap_or("VALUE");
+        let hint = format!("it is a value of the scenario: --set {path}={value}");
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
+    }
+    error
 }

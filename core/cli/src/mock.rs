@@ -40,11 +40,13 @@ pub(crate) fn run(arguments: &MockArguments) -> Result<u8, Failure> {
         limits: file.limits,
         identity,
         webhook: file.webhook,
-        log: file.log,
+        log: file.log.clone(),
+        keep_log: true,
         clock: Clock::start(),
     })?;
     let ca_file = match ca_file {
         Some(path) => {
+            leave_others(&path)?;
             write_whole(&path, mock.ca_pem().as_bytes())
                 .map_err(|error| Failure::internal(format!("{error} (set tls.ca_out to another place)")))?;
             std::path::absolute(&path).unwrap_or(path).display().to_string()
@@ -61,8 +63,20 @@ pub(crate) fn run(arguments: &MockArguments) -> Result<u8, Failure> {
         "amqp": mock.amqp_address().map(|address| address.to_string()),
         "ca": ca_file,
         "id_scope": id_scope,
+        "log": file.log.as_ref().map(|log| serde_json::json!({
+            "file": log.file,
+            "bytes_before": mock.log_bytes_before(),
+        })),
     });
     println!("{ready}");
+    if let Some(log) = file.log.filter(|_| mock.log_bytes_before() > 0) {
+        eprintln!(
+            "{}: {} bytes of an earlier mock stay, and lines are added; its registrations, and the enrollments that were \
+             made through the API, are forgotten",
+            log.file,
+            mock.log_bytes_before()
+        );
+    }
 
     interruption.wait();
     let stopped = mock.stop();
@@ -75,6 +89,8 @@ pub(crate) fn run(arguments: &MockArguments) -> Result<u8, Failure> {
         "assigned": counters.assigned,
         "failed": counters.failed,
         "errors": counters.errors,
+        // A mock holds them in memory: the next one begins without.
+        "forgotten_registrations": stopped.registrations,
         "turned_away": stopped.turned_away,
         "log": stopped.log,
     });
@@ -89,6 +105,19 @@ fn address(door: &str, text: &str) -> Result<SocketAddr, Failure> {
         .map_err(|error| unusable(format!("{error}; write an address and a port, such as 127.0.0.1:8443")))?
         .next()
         .ok_or_else(|| unusable("the name has no address".to_owned()))
+}
+
+/// Refuses a place that holds something else than a certificate.
+fn leave_others(path: &Path) -> Result<(), Failure> {
+    let is_file = path.metadata().is_ok_and(|facts| facts.is_file() && facts.len() > 0);
+    let holds = |text: &Vec<u8>| text.starts_with(b"-----BEGIN CERTIFICATE");
+    if is_file && !std::fs::read(path).is_ok_and(|text| holds(&text)) {
+        return Err(Failure::usage(format!(
+            "{} holds something else than a certificate, and is left alone: set tls.ca_out to another place",
+            path.display()
+        )));
+    }
+    Ok(())
 }
 
 /// The server's certificate, and where to write the CA if it is one of ours.

@@ -345,7 +345,7 @@ impl Pace {
 
 /// Without what a hostile name could do to a terminal.
 fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(40).collect()
+    fleetstorm_model::shown::printable(&text.chars().take(40).collect::<String>())
 }
 
 #[cfg(test)]

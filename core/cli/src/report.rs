@@ -5,29 +5,27 @@ use std::path::Path;
 use fleetstorm_engine::write_whole;
 use fleetstorm_reports::{Diff, Document, Form, Record};
 
-use crate::arguments::record::{DiffArguments, DiffFormat, FormatChoice, ReportArguments};
+use crate::arguments::record::{DiffArguments, FormatChoice, ReportArguments};
 use crate::failure::Failure;
 use crate::terminal;
 
 pub(crate) fn run(arguments: &ReportArguments) -> Result<u8, Failure> {
     let path = &arguments.record;
     let bytes = std::fs::read(path).map_err(|error| Failure::unreadable("record", path, &error))?;
-    let document =
+    let mut document =
         Document::read(&bytes).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
-    let form = match (arguments.format, &arguments.out) {
-        (Some(format), _) => form(format),
-        (None, Some(out)) => Form::of_path(out).ok_or_else(|| {
-            Failure::usage(format!(
-                "{} has an ending that stands for no form: use {}, or name one with --format",
-                out.display(),
-                Form::ENDINGS
-            ))
-        })?,
-        (None, None) => Form::Text,
+    if let Document::Run(record) = &mut document {
+        record.path = path.display().to_string();
+    }
+    let form = match form(arguments.format, arguments.out.as_deref())? {
+        Form::Junit { .. } => Form::Junit { strict_practices: arguments.strict_practices },
+        form => form,
     };
     let text = match (&document, form, &arguments.out) {
         (Document::Run(record), Form::Text, None) => {
-            fleetstorm_reports::summary(record, terminal::colours(&std::io::stdout()))
+            let summary = fleetstorm_reports::summary(record, terminal::colours(&std::io::stdout()));
+            terminal::write_out_styled(&summary);
+            return Ok(0);
         }
         _ => form.render(&document).map_err(|error| Failure::usage(error.to_string()))?,
     };
@@ -41,14 +39,8 @@ pub(crate) fn diff(arguments: &DiffArguments) -> Result<u8, Failure> {
         return Err(Failure::usage("--margin is a share such as 0.05"));
     }
     let diff = Diff::of(&base, &new, arguments.margin);
-    let text = match arguments.format {
-        DiffFormat::Text => diff.to_string(),
-        DiffFormat::Html => diff.html(),
-        DiffFormat::Json => {
-            let text = serde_json::to_string_pretty(&diff);
-            text.map_err(|error| Failure::internal(error.to_string()))? + "\n"
-        }
-    };
+    let form = form(arguments.format, arguments.out.as_deref())?;
+    let text = form.render_diff(&diff).map_err(|error| Failure::usage(error.to_string()))?;
     put(arguments.out.as_deref(), &text)?;
     Ok(if arguments.fail_on_regression { diff.outcome.exit_code() } else { 0 })
 }
@@ -66,17 +58,34 @@ fn put(out: Option<&Path>, text: &str) -> Result<(), Failure> {
 /// Reads a record, and nothing else.
 pub(crate) fn read(path: &Path) -> Result<Record, Failure> {
     let bytes = std::fs::read(path).map_err(|error| Failure::unreadable("record", path, &error))?;
-    Record::read(&bytes).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
+    let record = Record::read(&bytes);
+    let mut record = record.map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
+    record.path = path.display().to_string();
+    Ok(record)
 }
 
-const fn form(choice: FormatChoice) -> Form {
-    match choice {
+/// The form that is named, else that of the file's ending, else text.
+fn form(choice: Option<FormatChoice>, out: Option<&Path>) -> Result<Form, Failure> {
+    let choice = match (choice, out) {
+        (Some(choice), _) => choice,
+        (None, None) => return Ok(Form::Text),
+        (None, Some(out)) => {
+            return Form::of_path(out).ok_or_else(|| {
+                Failure::usage(format!(
+                    "{} has an ending that stands for no form: use {}, or name one with --format",
+                    out.display(),
+                    Form::ENDINGS
+                ))
+            });
+        }
+    };
+    Ok(match choice {
         FormatChoice::Html => Form::Html,
         FormatChoice::Markdown => Form::Markdown,
         FormatChoice::Json => Form::Json,
         FormatChoice::Csv => Form::Csv,
-        FormatChoice::Junit => Form::Junit,
+        FormatChoice::Junit => Form::Junit { strict_practices: false },
         FormatChoice::Prometheus => Form::Prometheus,
         FormatChoice::Text => Form::Text,
-    }
+    })
 }

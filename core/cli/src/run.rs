@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fleetstorm_engine::life::Trace;
-use fleetstorm_engine::{Control, Plan, RunError, broken_run, live, simulate, wired, write_whole};
+use fleetstorm_engine::{Claim, Control, Plan, RunError, broken_run, live, simulate, wired, write_together};
 use fleetstorm_model::scenario::{Override, Scenario};
 use fleetstorm_model::time::Calendar;
 use fleetstorm_reports::Record;
@@ -32,9 +32,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<u8, Failure> {
         live::claim_network(&scenario)?;
     }
     let out = arguments.out.clone().unwrap_or_else(|| default_directory(&scenario));
-    // A disk that refuses results is told before the fleet has run, not after.
-    write_whole(&out.join(".fleetstorm-probe"), b"").map_err(|error| Failure::unwritable(&error))?;
-    let _ = std::fs::remove_file(out.join(".fleetstorm-probe"));
+    let _claim = Claim::directory(&out).map_err(|error| Failure::unwritable(&error, "--out"))?;
 
     let trace = trace(arguments, &scenario)?;
     let control = Control::default();
@@ -42,10 +40,11 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<u8, Failure> {
         metrics::serve(address, scenario.fleet.devices, control.clone())?;
     }
     let (clock, shards) = (arguments.clock, arguments.shards);
-    let record =
+    let mut record =
         drive(scenario, clock, shards, &arguments.source.plugins, arguments.progress, trace, &control)?;
+    record.path = out.join(RECORD).display().to_string();
     let written = leave(&record, &out);
-    print!("{}", fleetstorm_reports::summary(&record, terminal::colours(&std::io::stdout())));
+    terminal::write_out_styled(&fleetstorm_reports::summary(&record, terminal::colours(&std::io::stdout())));
     let written = written?;
     println!("\nRecord  {}\nReport  {}", written[0].display(), written[1].display());
     if let Some(trace) = &record.trace {
@@ -67,9 +66,10 @@ fn broken(scenario: &Scenario, arguments: &RunArguments, why: String) -> Result<
         ClockChoice::Virtual => Clock::Simulated,
     };
     let out = arguments.out.clone().unwrap_or_else(|| default_directory(scenario));
-    let record = broken_run(scenario, clock, why.clone());
+    let mut record = broken_run(scenario, clock, why.clone());
+    record.path = out.join(RECORD).display().to_string();
     let written = leave(&record, &out)?;
-    print!("{}", fleetstorm_reports::summary(&record, terminal::colours(&std::io::stdout())));
+    terminal::write_out_styled(&fleetstorm_reports::summary(&record, terminal::colours(&std::io::stdout())));
     println!("\nRecord  {}\nReport  {}", written[0].display(), written[1].display());
     Failure::internal(why).print();
     Ok(record.verdict.exit_code)
@@ -229,15 +229,18 @@ async fn finish_or_insist<T>(
     }
 }
 
-/// Writes the record, then the report: the record is what cannot be made again.
+/// The record's name in its directory.
+const RECORD: &str = "run.json";
+
+/// Writes the record and the report, which never stands beside a record that it was not made of.
 fn leave(record: &Record, out: &Path) -> Result<[PathBuf; 2], Failure> {
     let bytes = record
         .write()
         .map_err(|error| Failure::internal(format!("the record cannot be written as JSON: {error}")))?;
-    let (json, html) = (out.join("run.json"), out.join("report.html"));
-    let lost = |error: fleetstorm_engine::WriteError| Failure::internal(error.to_string());
-    write_whole(&json, &bytes).map_err(lost)?;
-    write_whole(&html, fleetstorm_reports::html(record).as_bytes()).map_err(lost)?;
+    let (json, html) = (out.join(RECORD), out.join("report.html"));
+    let page = fleetstorm_reports::html(record);
+    write_together((&json, &bytes), &[(&html, page.as_bytes())])
+        .map_err(|error| Failure::internal(error.to_string()))?;
     Ok([json, html])
 }
 

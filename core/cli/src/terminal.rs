@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use fleetstorm_model::shown::is_unsettling;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 
 use crate::failure::INTERNAL;
@@ -18,12 +19,27 @@ static REFUSED: AtomicBool = AtomicBool::new(false);
 
 /// Writes a result to standard output. If it takes no more, that is told, and the command goes on.
 pub(crate) fn write_out(text: std::fmt::Arguments<'_>) {
-    written(std::io::stdout().write_fmt(text));
+    write_out_styled(&harmless(text));
+}
+
+/// As [`write_out`], of a text that has its colours, and whose names are printable.
+pub(crate) fn write_out_styled(text: &str) {
+    written(std::io::stdout().write_all(text.as_bytes()));
 }
 
 /// Writes a remark to standard error. Where it takes none there is nobody to tell.
 pub(crate) fn write_err(text: std::fmt::Arguments<'_>) {
-    let _ = std::io::stderr().write_fmt(text);
+    write_err_styled(&harmless(text));
+}
+
+/// As [`write_err`], of a text that has its colours, and whose names are printable.
+pub(crate) fn write_err_styled(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// Everything that the command writes comes by here, whoever made it up: files, devices or services.
+pub(crate) fn harmless(text: std::fmt::Arguments<'_>) -> String {
+    text.to_string().chars().map(|c| if is_unsettling(c) && !"\n\t".contains(c) { '?' } else { c }).collect()
 }
 
 /// Notes whether standard output took what was written to it. A reader that has seen enough (`fleetstorm run FILE | head`)

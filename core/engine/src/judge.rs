@@ -108,6 +108,7 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
         chaos: Chaos::default(),
         discrepancies: Vec::new(),
         verdict: Verdict { result: VerdictResult::Passed, sentence: String::new(), exit_code: 0 },
+        path: String::new(),
     };
     // Until the end of the second in which the run ended.
     let seconds = outcome.now.since(Moment::START).as_nanos().div_ceil(1_000_000_000);

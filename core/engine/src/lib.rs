@@ -57,7 +57,7 @@ pub use mock::{MockError, MockOptions, ResolveError, RunningMock, Stopped, resol
 pub use plan::Plan;
 pub use plugins::{Knowledge, PluginError, Registry};
 pub use trial::Timing;
-pub use write::{WriteError, write_whole};
+pub use write::{Claim, WriteError, write_together, write_whole};
 
 pub(crate) use mock::{file as mock_file, secret as mock_secret};
 

@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fleetstorm_model::device::{LifeEvent, Observation};
+use fleetstorm_model::shown::printable;
 use fleetstorm_model::time::Moment;
 use fleetstorm_reports::Record;
 
@@ -111,13 +112,19 @@ pub fn tell(plan: Plan, as_wired: bool, device: u32, control: &Control) -> Resul
     Ok(told(&name, &record, story.iter().map(|line| (line.at, &line.event))))
 }
 
+/// Characters of an event that are told: the name of a hub can be of any length.
+const TOLD_MAX: usize = 600;
+
 /// A life in lines that a person reads.
 fn told<'a>(name: &str, record: &Record, life: impl Iterator<Item = (Moment, &'a Event)>) -> String {
     let mut out = format!("{}\n", printable(name));
     let mut lines = 0;
     for (moment, event) in life {
         lines += 1;
-        let _ = writeln!(out, "{} {}", at(moment), printable(&event.told()));
+        let told = event.told();
+        let shown: String = told.chars().take(TOLD_MAX).collect();
+        let rest = if shown.len() < told.len() { "…" } else { "" };
+        let _ = writeln!(out, "{} {}{rest}", at(moment), printable(&shown));
     }
     if lines == 0 {
         out.push_str("it was never given power\n");
@@ -131,9 +138,4 @@ fn told<'a>(name: &str, record: &Record, life: impl Iterator<Item = (Moment, &'a
 
 fn at(moment: Moment) -> String {
     format!("{:>12.3} s ", moment.as_secs_f64())
-}
-
-/// Names of hubs come from a service, and those of devices from a file.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }

@@ -481,6 +481,7 @@ fn target(plan: &Plan) -> Result<Targeted, RunError> {
             identity,
             webhook: plan.scenario.mock.webhook.clone(),
             log: plan.scenario.mock.log.clone(),
+            keep_log: false,
             clock,
         })?;
         let dial = Dial::read(&format!("https://{}", mock.address()), None)?;

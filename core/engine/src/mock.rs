@@ -53,6 +53,8 @@ pub struct MockOptions {
     pub webhook: WebhookFile,
     /// The resource log.
     pub log: Option<LogFile>,
+    /// Whether lines are added to a resource log that is there; else it is replaced.
+    pub keep_log: bool,
     /// The clock, which agrees with the service's calendar.
     pub clock: Clock,
 }
@@ -88,6 +90,7 @@ pub struct RunningMock {
     mqtt: Option<SocketAddr>,
     amqp: Option<SocketAddr>,
     ca_pem: String,
+    log_bytes_before: u64,
     stop: watch::Sender<bool>,
     /// Asks for the books; gone once they are closed.
     close: Option<oneshot::Sender<mpsc::Sender<Stopped>>>,
@@ -136,6 +139,7 @@ impl RunningMock {
             identity,
             webhook,
             log,
+            keep_log,
             clock,
         } = options;
         let mut service = Service::new(service)?;
@@ -147,7 +151,8 @@ impl RunningMock {
             (timeline, prefix)
         });
         let webhooks = Webhooks::new(&webhook)?;
-        let log = ServiceLog::start(log.as_ref(), false)?;
+        let log = ServiceLog::start(log.as_ref(), keep_log, false)?;
+        let log_bytes_before = log.as_ref().map_or(0, ServiceLog::bytes_before);
         let ca_pem = identity.ca_pem.clone();
         let acceptor = TlsAcceptor::from(Arc::new(server_config(identity)?));
         let (stop, stopped) = watch::channel(false);
@@ -204,12 +209,26 @@ impl RunningMock {
         let Addresses { https: address, mqtt, amqp } = listening.recv().unwrap_or_else(|_| {
             Err(MockError::Thread(std::io::Error::other("it ended before it listened")))
         })?;
-        Ok(Self { address, mqtt, amqp, ca_pem, stop, close: Some(close), thread: Some(thread) })
+        Ok(Self {
+            address,
+            mqtt,
+            amqp,
+            ca_pem,
+            log_bytes_before,
+            stop,
+            close: Some(close),
+            thread: Some(thread),
+        })
     }
 
     /// Where it listens for HTTPS.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Bytes of its resource log that an earlier mock has written, and that are kept.
+    pub const fn log_bytes_before(&self) -> u64 {
+        self.log_bytes_before
     }
 
     /// Where it listens for MQTT, if it does.

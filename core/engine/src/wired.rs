@@ -81,7 +81,7 @@ pub fn run(mut plan: Plan, control: &Control) -> Result<Record, RunError> {
         service.disturb(timeline.rules(&[Layer::Service]), &plan.scenario.fleet.id_prefix);
     }
     // Virtual time outruns any disk: here the log waits for it instead of dropping lines.
-    let log = ServiceLog::start(plan.scenario.mock.log.as_ref(), true)?;
+    let log = ServiceLog::start(plan.scenario.mock.log.as_ref(), false, true)?;
 
     let local = tokio::task::LocalSet::new();
     let (shard, now, books, looked) = local.block_on(&runtime, async {

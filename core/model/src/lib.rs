@@ -15,5 +15,6 @@ pub mod protocol;
 pub mod random;
 pub mod scenario;
 pub mod service;
+pub mod shown;
 pub mod time;
 pub mod wheel;

@@ -8,6 +8,7 @@ mod arrival;
 mod compare;
 mod concise;
 mod explain;
+mod feasible;
 mod file;
 mod guardrail;
 mod hub;
@@ -16,17 +17,20 @@ mod mock;
 mod network;
 mod objective;
 mod outage;
+mod paths;
 mod read;
+mod secret;
 mod text;
 mod transport;
+mod unused;
 
 pub use alert::{Aggregation, AlertRule, MetricFile, MetricStatusFile, Operator};
 pub use arrival::Arrival;
 pub use compare::CompareFile;
 pub use explain::explain;
+pub(crate) use feasible::Question;
 pub use file::{
-    Cohort, ConnectionKind, Consent, Fleet, Plugin, Plugins, Scenario, SecretSource, Target, TargetKind,
-    TlsVersions,
+    Cohort, ConnectionKind, Consent, Fleet, Plugin, Plugins, Scenario, Target, TargetKind, TlsVersions,
 };
 pub use guardrail::{GuardrailFile, Measure, SteadyStateFile};
 pub use hub::{HubChangeFile, HubFile, HubStateFile, SweepFile, TierFile};
@@ -40,7 +44,8 @@ pub use network::{Delay, Network};
 pub use objective::{Comparison, Metric, Objective, ObjectiveError, Quantity, Timed, What};
 pub use outage::OutageFile;
 pub(crate) use read::describe;
-pub use read::{Override, Problem, Problems, read_mock, schema};
+pub use read::{Override, Problem, Problems, is_mock_path, read_mock, schema};
+pub use secret::SecretSource;
 pub use text::{Duration, Offset, Rate, UtcTime};
 pub use transport::{RefusalKind, RefusalsFile};
 

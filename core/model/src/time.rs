@@ -213,6 +213,35 @@ pub struct ParseSpanError {
     text: String,
 }
 
+/// Nanoseconds of a unit of time by its short name.
+pub(crate) fn unit_ns(unit: &str) -> Option<f64> {
+    Some(match unit {
+        "ns" => 1e0,
+        "us" | "µs" => 1e3,
+        "ms" => 1e6,
+        "s" => 1e9,
+        "m" | "min" => 60e9,
+        "h" => 3_600e9,
+        "d" => 86_400e9,
+        _ => return None,
+    })
+}
+
+/// A number without a sign whose thousands may be parted, as in 1,000.5 and 1_000; `None` for anything else, such as the
+/// decimal comma of 99,9.
+pub(crate) fn plain_number(text: &str) -> Option<f64> {
+    let (whole, decimals) = text.split_once('.').map_or((text, None), |(whole, rest)| (whole, Some(rest)));
+    let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let mut groups = whole.split([',', '_']);
+    let first = groups.next().filter(|first| is_digits(first))?;
+    let grouped: Vec<&str> = groups.collect();
+    let is_parted = grouped.iter().all(|group| group.len() == 3 && is_digits(group));
+    if !is_parted || (!grouped.is_empty() && first.len() > 3) || !decimals.is_none_or(is_digits) {
+        return None;
+    }
+    text.replace([',', '_'], "").parse().ok()
+}
+
 impl std::str::FromStr for Span {
     type Err = ParseSpanError;
 
@@ -225,22 +254,13 @@ impl std::str::FromStr for Span {
         }
         let mut total_ns = 0f64;
         while !rest.is_empty() {
-            let digits = rest.find(|c: char| !(c.is_ascii_digit() || c == '.')).ok_or_else(refuse)?;
+            let digits = rest.find(|c: char| !(c.is_ascii_digit() || ".,".contains(c))).ok_or_else(refuse)?;
             let (number, tail) = rest.split_at(digits);
-            let number: f64 = number.parse().map_err(|_| refuse())?;
+            let number = plain_number(number).ok_or_else(refuse)?;
             let tail = tail.trim_start();
             let unit_len = tail.find(|c: char| !c.is_ascii_alphabetic() && c != 'µ').unwrap_or(tail.len());
             let (unit, tail) = tail.split_at(unit_len);
-            let unit_ns = match unit {
-                "ns" => 1e0,
-                "us" | "µs" => 1e3,
-                "ms" => 1e6,
-                "s" => 1e9,
-                "m" | "min" => 60e9,
-                "h" => 3_600e9,
-                "d" => 86_400e9,
-                _ => return Err(refuse()),
-            };
+            let unit_ns = unit_ns(unit).ok_or_else(refuse)?;
             total_ns += number * unit_ns;
             rest = tail.trim_start();
         }
@@ -277,9 +297,22 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_with_the_text_in_the_message() {
-        for text in ["", "5", "-3s", "3 parsecs", "1e400s", "s", "99999999999999999999d"] {
+        for text in ["", "5", "-3s", "1,5s", "3 parsecs", "1e400s", "s", "99999999999999999999d"] {
             let error = text.parse::<Span>().unwrap_err();
             assert!(error.to_string().contains(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_spellings_of_reports_are_read() {
+        for (text, same) in [("1 m 40 s", "100s"), ("15 m", "15m"), ("1,500 ms", "1.5s")] {
+            assert_eq!(text.parse::<Span>(), same.parse(), "{text}");
+        }
+        for (text, number) in [("1,000", 1e3), ("1_000_000.5", 1_000_000.5), ("10000", 1e4), ("0.25", 0.25)] {
+            assert_eq!(plain_number(text), Some(number), "{text}");
+        }
+        for text in ["", "1,00", "99,9", ",5", "1,", "1000,000", "1.", ".5", "1.5,000", "-1", "1e3"] {
+            assert_eq!(plain_number(text), None, "{text}");
         }
     }
 

@@ -3,6 +3,7 @@
 use super::study::{self, Number, Value};
 use crate::Record;
 use crate::analysis::Document;
+use crate::text::printable;
 
 /// One number: what it belongs to, its name, its value and its unit.
 type Line = [String; 4];
@@ -38,11 +39,13 @@ fn write(lines: Vec<Line>) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|error| error.to_string())
 }
 
-/// A spreadsheet takes what begins like a formula for one (OWASP, "CSV Injection").
+/// A spreadsheet takes what begins like a formula for one (OWASP, "CSV Injection"), after spaces and quotes too, and some
+/// take the wide forms of the signs.
 fn harmless(text: String) -> String {
-    let formula = text.starts_with(['=', '+', '@', '\t', '\r'])
-        || (text.starts_with('-') && text.parse::<f64>().is_err());
-    if formula { format!("'{text}") } else { text }
+    let text = printable(&text);
+    let begins = text.trim_start_matches(|c: char| c.is_whitespace() || "?'\"".contains(c));
+    let formula = begins.starts_with(['=', '+', '@', '-', '＝', '＋', '＠', '－']);
+    if formula && text.parse::<f64>().is_err() { format!("'{text}") } else { text }
 }
 
 fn lines(record: &Record) -> Vec<Line> {
@@ -137,7 +140,7 @@ mod tests {
     #[test]
     fn a_reader_of_csv_finds_the_numbers() {
         let mut record = testing::record();
-        record.cohorts[0].name = "a, \"b\"\nc".into();
+        record.cohorts[0].name = "a, \"b\"\nc\u{1b}[2J".into();
         let text = csv(&record).unwrap();
         let mut reader = csv::Reader::from_reader(text.as_bytes());
         let rows: Vec<csv::StringRecord> = reader.records().collect::<Result<_, _>>().unwrap();
@@ -146,7 +149,7 @@ mod tests {
             row.unwrap_or_else(|| panic!("no {subject} {name}"))[2].to_owned()
         };
         assert_eq!(value("fleet", "assigned"), "997");
-        assert_eq!(value("cohort a, \"b\"\nc", "t99"), "101.25");
+        assert_eq!(value("cohort a, \"b\"?c?[2J", "t99"), "101.25");
         assert_eq!(value("fleet", "t100"), "");
         assert_eq!(value("register 429 429001", "count"), "503");
     }
@@ -154,6 +157,11 @@ mod tests {
     #[test]
     fn a_name_is_no_formula() {
         assert_eq!(harmless("=cmd()".into()), "'=cmd()");
+        for hidden in [" =cmd()", "\t=cmd()", "\r@x", "\u{1b}=cmd()", "\u{a0}+1+cmd", "＝cmd()", "\"=cmd()"]
+        {
+            assert!(harmless(hidden.into()).starts_with('\''), "{hidden}");
+        }
+        assert_eq!(harmless("=".into()), "'=");
         assert_eq!([harmless("-1.5".into()), harmless("-x".into())], ["-1.5", "'-x"]);
     }
 }

@@ -7,12 +7,12 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use crate::number::{counted, grouped};
 use crate::record::{Check, CheckStatus, Fault, FaultStatus, Objective, ObjectiveStatus, VerdictResult};
 use crate::text::clipped;
-use crate::{Record, chaos};
+use crate::{Diff, Record, chaos};
 
 const TEXT_MAX: usize = 500;
 
-/// The record as JUnit XML.
-pub(super) fn junit(record: &Record) -> Result<String, String> {
+/// The record as JUnit XML. A run that passed has no failure in it, unless practices are to be kept strictly.
+pub(super) fn junit(record: &Record, strict_practices: bool) -> Result<String, String> {
     let mut report = Report::new(clipped(&record.name, TEXT_MAX));
     report.set_time(Duration::from_nanos(record.duration_ns));
     let mut run = TestSuite::new("run");
@@ -20,7 +20,8 @@ pub(super) fn junit(record: &Record) -> Result<String, String> {
     let mut objectives = TestSuite::new("objectives");
     objectives.add_test_cases(record.objectives.iter().map(objective));
     let mut practices = TestSuite::new("best-practices");
-    practices.add_test_cases(record.practice.checks.iter().map(|check| practice(record, check)));
+    let checks = record.practice.checks.iter();
+    practices.add_test_cases(checks.map(|check| practice(record, check, strict_practices)));
     report.add_test_suites([run, objectives, practices]);
     if !record.chaos.faults.is_empty() {
         let mut faults = TestSuite::new("faults");
@@ -106,7 +107,7 @@ fn fault(fault: &Fault) -> TestCase {
     let mut case = case(&fault.name, "faults", status);
     case.set_system_out(format!(
         "{} hit {} of {}, {}",
-        fault.kind,
+        clipped(&fault.kind, TEXT_MAX),
         grouped(fault.fired),
         counted(fault.eligible, "time"),
         chaos::whom(fault)
@@ -114,20 +115,26 @@ fn fault(fault: &Fault) -> TestCase {
     case
 }
 
-fn practice(record: &Record, check: &Check) -> TestCase {
+fn practice(record: &Record, check: &Check, strict: bool) -> TestCase {
     let mut told = check.evidence.clone();
     for (which, case) in crate::practice::cases(check) {
         told.push_str(&format!("; {which}: {}", crate::practice::told(case)));
     }
     let told = clipped(&told, TEXT_MAX);
+    let mut words = format!("{}: {told}", clipped(&check.title, TEXT_MAX));
     let status = match check.status {
         CheckStatus::Passed => TestCaseStatus::success(),
         CheckStatus::Failed => {
-            let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
-            status.set_type("practice").set_message(told.clone());
             let replay = crate::practice::replay(record, check).unwrap_or_default();
-            status.set_description(clipped(format!("{} {replay}", check.advice).trim_end(), TEXT_MAX));
-            status
+            let advice = clipped(format!("{} {replay}", check.advice).trim_end(), TEXT_MAX);
+            if strict {
+                let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+                status.set_type("practice").set_message(told.clone()).set_description(advice);
+                status
+            } else {
+                words = format!("broken: {words}\n{advice}");
+                TestCaseStatus::success()
+            }
         }
         CheckStatus::NotExercised | CheckStatus::Unknown => {
             let mut status = TestCaseStatus::skipped();
@@ -136,8 +143,42 @@ fn practice(record: &Record, check: &Check) -> TestCase {
         }
     };
     let mut case = case(&check.id, "best-practices", status);
-    case.set_system_out(format!("{}: {told}", clipped(&check.title, TEXT_MAX)));
+    case.set_system_out(words);
     case
+}
+
+/// A difference as JUnit XML: it is a failure where `--fail-on-regression` is.
+pub(super) fn difference(diff: &Diff) -> Result<String, String> {
+    let failed = |told: &str| {
+        let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+        status.set_type("regression").set_message(clipped(told, TEXT_MAX));
+        status
+    };
+    let told = |name: &str, suite, told: &str, is_failure: bool| {
+        let status = if is_failure { failed(told) } else { TestCaseStatus::success() };
+        let mut case = case(name, suite, status);
+        case.set_system_out(clipped(told, TEXT_MAX));
+        case
+    };
+    let mut report = Report::new(clipped(&diff.new.name, TEXT_MAX));
+    let mut whole = TestSuite::new("difference");
+    let sides = format!("base {}, new {}", diff.base.verdict, diff.new.verdict);
+    whole.add_test_case(told("the later run is not worse", "difference", &sides, diff.is_regression()));
+    let mut numbers = TestSuite::new("numbers");
+    numbers.add_test_cases(diff.shifts.iter().map(|shift| {
+        let moved = crate::diff::told(shift);
+        told(&shift.name, "numbers", &moved, false)
+    }));
+    report.add_test_suites([whole, numbers]);
+    for (suite, list) in [("objectives", &diff.objectives), ("best-practices", &diff.practices)] {
+        let mut turned = TestSuite::new(suite);
+        turned.add_test_cases(list.iter().map(|turned| {
+            let words = format!("{} -> {}", turned.base, turned.new);
+            told(&turned.what, suite, &words, turned.worse && suite == "objectives")
+        }));
+        report.add_test_suite(turned);
+    }
+    report.to_string().map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -145,15 +186,18 @@ mod tests {
     use super::*;
     use crate::testing;
 
-    fn read(record: &Record) -> junit_parser::TestSuites {
-        let text = junit(record).unwrap();
+    fn read(record: &Record, strict: bool) -> junit_parser::TestSuites {
+        parsed(&junit(record, strict).unwrap())
+    }
+
+    fn parsed(text: &str) -> junit_parser::TestSuites {
         junit_parser::from_reader(text.as_bytes()).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
 
     #[test]
     fn another_reader_finds_a_case_for_each_objective_and_practice() {
         let record = testing::record();
-        let read = read(&record);
+        let read = read(&record, true);
         let suite = |name: &str| read.suites.iter().find(|suite| suite.name == name).unwrap();
         let objectives = suite("objectives");
         assert_eq!(objectives.cases.len(), record.objectives.len());
@@ -170,6 +214,32 @@ mod tests {
     }
 
     #[test]
+    fn a_run_that_passed_is_green_whatever_practices_it_broke_and_says_so() {
+        let mut record = testing::record();
+        record.verdict.result = VerdictResult::Passed;
+        for objective in &mut record.objectives {
+            objective.status = ObjectiveStatus::Passed;
+        }
+        assert!(record.practice.checks.iter().any(|check| check.status == CheckStatus::Failed));
+        let lenient = read(&record, false);
+        assert_eq!((lenient.failures, lenient.errors), (0, 0));
+        let text = junit(&record, false).unwrap();
+        assert!(text.contains("<system-out>broken: ") && text.contains("dev-000512"), "{text}");
+        assert_eq!(read(&record, true).failures, 1);
+    }
+
+    #[test]
+    fn a_difference_fails_where_the_later_run_is_worse() {
+        let (base, mut new) = (testing::record(), testing::record());
+        let cases = |diff: &Diff| parsed(&difference(diff).unwrap());
+        assert_eq!(cases(&Diff::of(&base, &new, 0.05)).failures, 0);
+        new.objectives[1].status = ObjectiveStatus::Failed;
+        let worse = cases(&Diff::of(&base, &new, 0.05));
+        assert_eq!(worse.failures, 2, "the whole, and the objective that turned");
+        assert!(worse.suites.iter().any(|suite| suite.name == "numbers" && !suite.cases.is_empty()));
+    }
+
+    #[test]
     fn whatever_did_not_pass_has_a_case_that_did_not() {
         use VerdictResult::{Ceiling, Failed, Interrupted, Passed, Unknown, Untrusted, Vacuous};
         let mut record = testing::record();
@@ -177,7 +247,7 @@ mod tests {
         record.objectives.clear();
         for result in [Passed, Failed, Vacuous, Unknown, Untrusted, Ceiling, Interrupted] {
             record.verdict.result = result;
-            let read = read(&record);
+            let read = read(&record, false);
             assert_eq!(read.failures + read.errors > 0, result != Passed, "{result:?}");
         }
     }
@@ -189,7 +259,7 @@ mod tests {
         record.name = "]]><x>\u{1b}&amp;".into();
         record.objectives[0].expression = "a < b && \"c\" ]]>\u{0}".into();
         record.practice.checks[0].evidence = "]]> <!--".into();
-        let read = read(&record);
+        let read = read(&record, false);
         assert_eq!(read.errors, 1);
         let objectives = read.suites.iter().find(|suite| suite.name == "objectives").unwrap();
         assert_eq!(objectives.cases[0].name, "fleetstorm.objectives::a < b && \"c\" ]]>?");

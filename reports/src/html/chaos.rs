@@ -170,7 +170,9 @@ mod tests {
         }
         assert!(page.contains("a fault is on") && page.contains("class=\"bands purple\""));
         assert!(!crate::html(&crate::testing::record()).contains("id=\"chaos\""));
-        let junit = crate::Form::Junit.render(&crate::Document::Run(Box::new(record()))).unwrap();
+        let junit = crate::Form::Junit { strict_practices: true }
+            .render(&crate::Document::Run(Box::new(record())))
+            .unwrap();
         assert!(junit.contains("name=\"faults\"") && junit.contains("the fleet locked up"), "{junit}");
     }
 }

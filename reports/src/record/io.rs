@@ -46,9 +46,10 @@ impl Record {
     /// # Errors
     /// A number is not finite, which no run records.
     pub fn write(&self) -> Result<Vec<u8>, serde_json::Error> {
-        let mut bytes = serde_json::to_vec_pretty(self)?;
-        bytes.push(b'\n');
-        Ok(bytes)
+        let text = serde_json::to_string_pretty(self)?;
+        let mut text = crate::text::json_escaped(&text).into_owned();
+        text.push('\n');
+        Ok(text.into_bytes())
     }
 
     /// The JSON Schema of `run.json`.
@@ -103,6 +104,7 @@ impl Record {
             chaos: Chaos::default(),
             discrepancies: Vec::new(),
             verdict: Verdict { result: VerdictResult::Passed, sentence: String::new(), exit_code: 0 },
+            path: String::new(),
         }
     }
 }

@@ -23,6 +23,10 @@ pub(crate) struct ReportArguments {
     /// Default: standard output
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
+
+    /// JUnit: a best practice that was broken is a failure, though the run passed
+    #[arg(long)]
+    pub(crate) strict_practices: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -31,7 +35,7 @@ pub(crate) enum FormatChoice {
     Html,
     /// A comment on a change
     Markdown,
-    /// The record itself
+    /// All of it, for a program
     Json,
     /// Numbers by name, for a spreadsheet
     Csv,
@@ -55,11 +59,12 @@ pub(crate) struct DiffArguments {
     /// The later record
     pub(crate) new: PathBuf,
 
-    /// The form
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) format: DiffFormat,
+    /// The form: html, markdown, json, junit or text
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<FormatChoice>,
 
-    /// File to write. Default: standard output
+    /// File to write; without --format its ending (.html, .md, .json, .xml, .txt) chooses the form. Default: standard
+    /// output
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
 
@@ -71,17 +76,6 @@ pub(crate) struct DiffArguments {
     /// trusted, and 11 if they have nothing to compare
     #[arg(long)]
     pub(crate) fail_on_regression: bool,
-}
-
-#[derive(Clone, Copy, Default, ValueEnum)]
-pub(crate) enum DiffFormat {
-    /// Text for a terminal
-    #[default]
-    Text,
-    /// JSON
-    Json,
-    /// A page
-    Html,
 }
 
 /// Explain a code (429, 401002, connect-timeout), or tell a device's life (run.json dev-000042).

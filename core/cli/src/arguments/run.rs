@@ -13,7 +13,7 @@ use super::{Changes, ScenarioOptions};
 /// (see `fleetstorm --help`). Ctrl-C ends the run with what there is: a record, a report and exit code 130.
 #[derive(Args)]
 pub(crate) struct RunArguments {
-    /// Directory for run.json and report.html; earlier results there are replaced. Default:
+    /// Directory for run.json and report.html, of one run at a time; earlier results there are replaced. Default:
     /// fleetstorm-out/<name of the scenario>
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
@@ -60,7 +60,8 @@ pub(crate) struct RunArguments {
     pub(crate) metrics: Option<SocketAddr>,
 
     /// Write what each watched device does to this file, a JSON object a line, for `fleetstorm explain`; devices are
-    /// watched as the report's practices are: all of up to 10,000, a sample of a larger fleet
+    /// watched as the report's practices are: all of up to 10,000, a sample of a larger fleet. An earlier trace is replaced, any
+    /// other file refused
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,
 
@@ -108,7 +109,7 @@ pub(crate) enum ProgressChoice {
 /// --target https://127.0.0.1:8443 --ca <file>`. What it counted is printed as JSON when it ends.
 ///
 /// Everything that it learns is in memory: a restart forgets registrations, twins, counters, and enrollments that were made
-/// through its API. What its file and its seed say is the same again.
+/// through its API. What its file and its seed say is the same again; its log is added to.
 #[derive(Args)]
 pub(crate) struct MockArguments {
     /// The mock's file (TOML): id_scope, [listen], [tls], [limits], [[hub]], [[enrollment]], [[enrollment_group]],

@@ -4,6 +4,7 @@ use std::fmt;
 
 use fleetstorm_model::chaos::{ChaosFile, Fault, Layer};
 use fleetstorm_model::number::{counted, share};
+use fleetstorm_model::shown::printable;
 use fleetstorm_model::time::{Moment, Span};
 use serde::Serialize;
 
@@ -91,10 +92,11 @@ pub fn schedule(plan: &Plan) -> Schedule {
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let horizon = Span::from_nanos(self.horizon_ns);
+        let scenario = printable(&self.scenario);
         if self.faults.is_empty() {
-            return writeln!(f, "{}: no faults until the run ends at {horizon}", self.scenario);
+            return writeln!(f, "{scenario}: no faults until the run ends at {horizon}");
         }
-        writeln!(f, "{}: seed {}, ends at {horizon} at the latest\n", self.scenario, self.seed)?;
+        writeln!(f, "{scenario}: seed {}, ends at {horizon} at the latest\n", self.seed)?;
         let mut rows: Vec<(u64, [String; 5])> = Vec::new();
         for entry in &self.faults {
             for (index, occurrence) in entry.occurrences.iter().take(SHOWN).enumerate() {
@@ -102,9 +104,9 @@ impl fmt::Display for Schedule {
                 let time = |ns: u64| format!("{after}{}", Span::from_nanos(ns));
                 let until = occurrence.until_ns.map_or("the end".to_owned(), time);
                 let name = if entry.occurrences.len() > 1 {
-                    format!("{} #{}", entry.name, index + 1)
+                    format!("{} #{}", printable(&entry.name), index + 1)
                 } else {
-                    entry.name.clone()
+                    printable(&entry.name)
                 };
                 let row = [time(occurrence.from_ns), until, name, entry.kind.to_owned(), entry.whom()];
                 rows.push((occurrence.from_ns, row));
@@ -122,16 +124,13 @@ impl fmt::Display for Schedule {
         }
         for entry in &self.faults {
             if let Some(devices) = entry.waits_for_assigned {
-                writeln!(
-                    f,
-                    "\n`{}` is timed from the moment of its {} with a hub.",
-                    entry.name,
-                    counted(devices, "device")
-                )?;
+                let (name, whom) = (printable(&entry.name), counted(devices, "device"));
+                writeln!(f, "\n`{name}` is timed from the moment of its {whom} with a hub.")?;
             }
             if entry.occurrences.len() > SHOWN {
                 let more = entry.occurrences.len() - SHOWN;
-                writeln!(f, "\n`{}` has {more} more occurrences; --json shows them all.", entry.name)?;
+                let name = printable(&entry.name);
+                writeln!(f, "\n`{name}` has {more} more occurrences; --json shows them all.")?;
             }
         }
         Ok(())

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
+use crate::write::is_locked;
+
 /// What stands unescaped in a path's segment.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -88,7 +90,7 @@ impl Ledger {
             std::fs::create_dir_all(directory).map_err(|error| failed(error.to_string()))?;
         }
         let file = OpenOptions::new().append(true).create_new(true).open(path);
-        let file = file.map_err(|error| failed(error.to_string()))?;
+        let file = alone(file.map_err(|error| failed(error.to_string()))?).map_err(failed)?;
         let mut ledger = Self { path: path.to_owned(), file, states: BTreeMap::new() };
         ledger.append(&Head { service: service.to_owned() })?;
         Ok(ledger)
@@ -104,6 +106,7 @@ impl Ledger {
             )));
         }
         let file = OpenOptions::new().append(true).open(path).map_err(|error| failed(error.to_string()))?;
+        let file = alone(file).map_err(failed)?;
         // A line that was cut off says nothing; the next one must not be glued to it.
         file.set_len(whole_bytes).map_err(|error| failed(error.to_string()))?;
         Ok(Self { path: path.to_owned(), file, states })
@@ -135,6 +138,14 @@ impl Ledger {
         written
             .map_err(|error| failed(format!("cannot be written: {error}; nothing more is made without it")))
     }
+}
+
+/// The file, unless another process writes to it: two would not know what the other has made.
+fn alone(file: File) -> Result<File, String> {
+    if is_locked(&file) {
+        return Err("another fleetstorm writes to it: wait until it ends".to_owned());
+    }
+    Ok(file)
 }
 
 /// The service whose enrollments a ledger lists.

@@ -16,13 +16,14 @@ use super::event::Event;
 use super::{Ear, LINES_MAX, Line, Listener, told};
 use crate::lines::{LineFile, Manner};
 use crate::plan::Plan;
+use crate::write::open_lines;
 
 /// The version of the format.
 const VERSION: u32 = 1;
 /// Events that may wait for the disk.
 const QUEUE: usize = 65_536;
-/// Longest line that is read.
-const LINE_MAX: u64 = 64 * 1024;
+/// Longest line that is read: longer than the name of a hub that an answer has room for, however it is escaped.
+const LINE_MAX: u64 = 16 << 20;
 
 /// A trace that is being written.
 pub struct Trace {
@@ -105,10 +106,11 @@ pub enum TraceError {
 
 impl Trace {
     /// Starts a trace of a run of this scenario. With `devices`, by their numbers, it is of these; else of all that are
-    /// watched event by event. A `patient` trace waits for the disk; any other one drops lines.
+    /// watched event by event. A `patient` trace waits for the disk; any other one drops lines. A trace that is there is
+    /// replaced.
     ///
     /// # Errors
-    /// The file cannot be made.
+    /// The file cannot be made, is another run's, or is no trace.
     pub fn start(
         path: &Path,
         scenario: &Scenario,
@@ -117,7 +119,8 @@ impl Trace {
         bytes_max: u64,
     ) -> Result<Self, TraceError> {
         let failed = |source| TraceError::Write { path: path.to_owned(), source };
-        let mut file = File::create(path).map_err(failed)?;
+        let is_trace = |first: &str| serde_json::from_str::<Head>(first).is_ok();
+        let (mut file, _) = open_lines(path, false, is_trace).map_err(failed)?;
         let head = Head {
             trace: VERSION,
             name: scenario.name.clone(),

@@ -46,8 +46,12 @@ impl Attestation {
         config: &str,
     ) -> Result<Self, PluginError> {
         let id = &part.id;
-        let refused =
-            |reason: String| PluginError::Refused { kind: Kind::Attestation, id: id.clone(), reason };
+        let refused = |reason: String| PluginError::Refused {
+            kind: Kind::Attestation,
+            id: id.clone(),
+            reason,
+            parameters: Vec::new(),
+        };
         let Some(create) = table.create else { return Err(refused("it cannot be made".to_owned())) };
         let mut this = std::ptr::null_mut();
         // SAFETY: the interface's `create`, with a slice, a place and a sink that outlive the call.
@@ -100,7 +104,8 @@ impl Attestation {
         random: [u64; 4],
     ) -> Result<DeviceIdentity, PluginError> {
         let (kind, id) = (Kind::Attestation, &self.used.id);
-        let refused = |reason: String| PluginError::Refused { kind, id: id.clone(), reason };
+        let refused =
+            |reason: String| PluginError::Refused { kind, id: id.clone(), reason, parameters: Vec::new() };
         let Some(make) = self.made.table.device else {
             return Err(refused("it makes no devices".to_owned()));
         };

@@ -1,6 +1,6 @@
 //! Why a library or a part cannot be used.
 
-use super::library::Kind;
+use super::library::{Kind, Part};
 
 /// A library cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -152,7 +152,7 @@ pub enum PluginError {
         known: String,
     },
     /// The plugin refuses its parameters.
-    #[error("the {kind} `{id}` refuses its parameters: {reason}")]
+    #[error("the {kind} `{id}` refuses its parameters: {reason}{}", taken(parameters))]
     Refused {
         /// What it is.
         kind: Kind,
@@ -160,6 +160,8 @@ pub enum PluginError {
         id: String,
         /// Why.
         reason: String,
+        /// The names of the parameters that it takes.
+        parameters: Vec<String>,
     },
     /// The plugin panicked.
     #[error("the {kind} `{id}` panicked")]
@@ -169,4 +171,36 @@ pub enum PluginError {
         /// Its id.
         id: String,
     },
+}
+
+impl PluginError {
+    /// The same error, with the parameters that the part takes.
+    pub(super) fn of_part(self, part: &Part) -> Self {
+        let Self::Refused { kind, id, reason, .. } = self else { return self };
+        let schema = part.schema();
+        let names = schema["properties"].as_object().into_iter().flatten();
+        // The list below has those of the guard too.
+        let reason = reason.split(", expected one of").next().unwrap_or(&reason).to_owned();
+        Self::Refused { kind, id, reason, parameters: names.map(|(name, _)| name.clone()).collect() }
+    }
+
+    /// What the error is about: its kind as a scenario has it, its id, and the parameter that is wrong.
+    pub fn subject(&self) -> (&'static str, &str, Option<&str>) {
+        let (Self::Unknown { kind, id, .. } | Self::Refused { kind, id, .. } | Self::Panicked { kind, id }) =
+            self;
+        let kind = match kind {
+            Kind::Retry => "retry",
+            Kind::Attestation => "attestation",
+        };
+        let parameter = match self {
+            // A reason begins with the parameter that it is about.
+            Self::Refused { reason, .. } => reason.split_once(':').map(|(name, _)| name),
+            Self::Unknown { .. } | Self::Panicked { .. } => None,
+        };
+        (kind, id, parameter)
+    }
+}
+
+fn taken(parameters: &[String]) -> String {
+    if parameters.is_empty() { String::new() } else { format!("; it takes {}", parameters.join(", ")) }
 }

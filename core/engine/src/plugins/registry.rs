@@ -72,7 +72,7 @@ impl Registry {
     pub fn retry(&self, id: &str, config: &str, knowledge: Knowledge) -> Result<Retry, PluginError> {
         match self.get(Kind::Retry, id) {
             Some((library, part @ Part { table: Table::Retry(table), .. })) => {
-                Retry::new(library, part, *table, config, knowledge)
+                Retry::new(library, part, *table, config, knowledge).map_err(|error| error.of_part(part))
             }
             _ => Err(self.unknown(Kind::Retry, id)),
         }
@@ -85,7 +85,7 @@ impl Registry {
     pub fn attestation(&self, id: &str, config: &str) -> Result<Attestation, PluginError> {
         match self.get(Kind::Attestation, id) {
             Some((library, part @ Part { table: Table::Attestation(table), .. })) => {
-                Attestation::new(library, part, *table, config)
+                Attestation::new(library, part, *table, config).map_err(|error| error.of_part(part))
             }
             _ => Err(self.unknown(Kind::Attestation, id)),
         }

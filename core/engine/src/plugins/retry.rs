@@ -112,7 +112,8 @@ impl Retry {
         knowledge: Knowledge,
     ) -> Result<Self, PluginError> {
         let (kind, id) = (Kind::Retry, &part.id);
-        let refused = |reason: String| PluginError::Refused { kind, id: id.clone(), reason };
+        let refused =
+            |reason: String| PluginError::Refused { kind, id: id.clone(), reason, parameters: Vec::new() };
         let (guard, own) =
             split(config, &part.own, table.flags & abi::RETRY_GUARDED != 0).map_err(refused)?;
         let (Some(create), Some(on_failure)) = (table.create, table.on_failure) else {

@@ -5,7 +5,9 @@ use super::file::{AppliesTo, ChaosFile, Peer, Start, Unit};
 use super::kind::FaultKind;
 use super::layer::Layer;
 use super::packets;
-use crate::scenario::{HubStateFile, Quantity, Scenario, TargetKind, nearest};
+use crate::scenario::{
+    Duration, HubStateFile, Measure, Objective, Quantity, Question, Scenario, TargetKind, nearest,
+};
 use crate::time::Span;
 
 /// One thing that is wrong.
@@ -54,16 +56,35 @@ fn watch(scenario: &Scenario) -> Vec<Complaint> {
             let help = "a run is looked at once a second: write 1s or more";
             refuse(format!("guardrail.{index}.for"), format!("for {}", guardrail.lasting), help);
         }
+        if guardrail.lasting > scenario.horizon {
+            let message =
+                format!("nothing lasts {}: the run ends at {}", guardrail.lasting, scenario.horizon);
+            refuse(format!("guardrail.{index}.for"), message, "write less, or a longer horizon");
+        }
+        // Connections that fail count, and send no request: more than 1 can be, and 50 is meant for percent.
+        if guardrail.measure == Measure::WrongShare && guardrail.max > 10.0 {
+            let message = format!("a share of {}", guardrail.max);
+            refuse(format!("guardrail.{index}.max"), message, "write 0.5 for 50 %");
+        }
     }
     if let Some(steady) = &scenario.steady_state {
         if steady.devices == 0 || steady.within.0 == Span::ZERO {
             let help = "write at least one device and some time";
             refuse("steady_state".to_owned(), "nothing would be seen".to_owned(), help);
         }
+        let devices = steady.devices.min(scenario.fleet.devices);
+        let question = Question { scenario, devices, horizon: steady.within.0 };
         for (index, text) in steady.expect.iter().enumerate() {
-            if let Err(error) = text.parse::<crate::scenario::Objective>() {
-                let message = format!("objective `{text}`: {}", error.message);
-                refuse(format!("steady_state.expect.{index}"), message, &error.help);
+            let wrong = match text.parse::<Objective>() {
+                Ok(objective) => question.complaint(&objective),
+                Err(error) => Some((error.message, error.help)),
+            };
+            if let Some((message, help)) = wrong {
+                refuse(
+                    format!("steady_state.expect.{index}"),
+                    format!("objective `{text}`: {message}"),
+                    &help,
+                );
             }
         }
     }
@@ -121,6 +142,18 @@ impl Checker<'_> {
                 "nothing comes back from a fault that never ends",
                 "add `duration`",
             );
+        }
+        if let (Some(within), Some(duration)) = (file.recover_within, file.duration) {
+            // A start that is an event comes at the run's start at the earliest.
+            let start = if let Start::At(at) = file.start { at.0 } else { Span::ZERO };
+            let until = Duration(start + duration.0 + within.0);
+            if until.0 > horizon {
+                self.refuse(
+                    "recover_within",
+                    format!("the fleet may take until {until}, and the run ends at {}", Duration(horizon)),
+                    "write less, or a longer horizon",
+                );
+            }
         }
         if let Some(repeat) = file.repeat {
             let Some(duration) = file.duration else {

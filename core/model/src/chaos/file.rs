@@ -142,6 +142,10 @@ impl FromStr for Start {
                 after: None,
                 cohort: None,
             }) => Ok(Self::Assigned(bound)),
+            // What is wrong with a bound is told as for an objective.
+            Err(error) if text.trim_start().starts_with("assigned") => {
+                Err(format!("`{text}` is no start: {} ({})", error.message, error.help))
+            }
             _ => Err(refuse()),
         }
     }

@@ -7,15 +7,16 @@ use super::file::{Scenario, TargetKind};
 use crate::number::{counted, grouped, number};
 use crate::random::Seed;
 use crate::service::throttle::{Model, PROFILES};
+use crate::shown::printable;
 use crate::time::{Moment, Span};
 
 /// What will happen, for a person: the fleet, its schedule, the quota's arithmetic, the objectives.
 pub fn explain(scenario: &Scenario) -> String {
     let mut out = String::new();
     let devices = scenario.fleet.devices;
-    let _ = writeln!(out, "{}", scenario.name);
+    let _ = writeln!(out, "{}", printable(&scenario.name));
     if !scenario.question.is_empty() {
-        let _ = writeln!(out, "  {}", scenario.question);
+        let _ = writeln!(out, "  {}", printable(&scenario.question));
     }
     let _ = writeln!(
         out,
@@ -29,11 +30,11 @@ pub fn explain(scenario: &Scenario) -> String {
         let _ = writeln!(
             out,
             "  {:<12} {:>9}  {} over {}, retry {}{enrolled}",
-            cohort.name,
+            printable(&cohort.name),
             grouped(u64::from(size)),
-            cohort.attestation,
+            printable(&cohort.attestation.to_string()),
             cohort.transport.name(),
-            cohort.retry
+            printable(&cohort.retry.to_string())
         );
     }
     arrivals(scenario, &mut out);
@@ -48,7 +49,7 @@ pub fn explain(scenario: &Scenario) -> String {
     } else {
         let _ = writeln!(out, "Passes if:");
         for objective in &scenario.objectives {
-            let _ = writeln!(out, "  {objective}");
+            let _ = writeln!(out, "  {}", printable(objective));
         }
     }
     if !scenario.chaos.is_empty() {
@@ -56,13 +57,14 @@ pub fn explain(scenario: &Scenario) -> String {
         for fault in &scenario.chaos {
             let until =
                 fault.duration.map_or(", until the end".to_owned(), |span| format!(", for {}", span.0));
-            let _ = writeln!(out, "  {}: {} from {}{until}", fault.label(), fault.fault.name(), fault.start);
+            let label = printable(fault.label());
+            let _ = writeln!(out, "  {label}: {} from {}{until}", fault.fault.name(), fault.start);
         }
     }
     if !scenario.alerts.is_empty() {
         let _ = writeln!(out, "Alerts, which decide nothing:");
         for alert in &scenario.alerts {
-            let _ = writeln!(out, "  {}: {alert}", alert.name);
+            let _ = writeln!(out, "  {}", printable(&format!("{}: {alert}", alert.name)));
         }
     }
     out
@@ -116,7 +118,7 @@ fn target(scenario: &Scenario, out: &mut String) {
             }
         }
         TargetKind::Endpoint => {
-            let _ = writeln!(out, "\nTarget: {}", target.address.as_deref().unwrap_or(""));
+            let _ = writeln!(out, "\nTarget: {}", printable(target.address.as_deref().unwrap_or("")));
         }
         TargetKind::Dps => {
             let _ = writeln!(out, "\nTarget: the real service. Every registration is billed.");
@@ -124,7 +126,7 @@ fn target(scenario: &Scenario, out: &mut String) {
                 let _ = writeln!(
                     out,
                     "  consent for {}: {}, {}, {}",
-                    consent.host,
+                    printable(&consent.host),
                     counted(consent.max_devices.into(), "device"),
                     counted(consent.max_registrations.into(), "registration"),
                     consent.max_rate

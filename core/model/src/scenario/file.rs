@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::text::{Duration, Offset, Rate, UtcTime};
 use super::{
-    AlertRule, Arrival, CompareFile, GuardrailFile, LifeFile, MockFile, Network, RefusalsFile,
+    AlertRule, Arrival, CompareFile, GuardrailFile, LifeFile, MockFile, Network, RefusalsFile, SecretSource,
     SteadyStateFile, Transport,
 };
 use crate::chaos::{ChaosFile, Layer};
@@ -419,16 +419,6 @@ pub enum TargetKind {
     Endpoint,
     /// Azure IoT Hub Device Provisioning Service. Every registration is billed.
     Dps,
-}
-
-/// Where a secret is. It never stands in a scenario, on a command line or in a report.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum SecretSource {
-    /// In this environment variable.
-    Env(String),
-    /// In this file.
-    File(String),
 }
 
 /// Permission to touch a target that is not on this machine.

@@ -445,7 +445,8 @@ fn everything() -> Vec<PermissionFile> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LogFile {
-    /// Where to write it; what is there is replaced.
+    /// Where to write it. A run replaces the log of an earlier one, and a mock of its own adds to it; a file of something
+    /// else is refused.
     pub file: String,
     /// Lines that may wait for the disk; more are dropped, and counted.
     #[serde(default = "queue_usual")]

@@ -25,7 +25,7 @@ use winnow::token::{take_till, take_while};
 
 use super::text::Duration;
 use crate::outcome::Fault;
-use crate::time::Span;
+use crate::time::{Span, plain_number, unit_ns};
 
 /// One objective.
 #[derive(Clone, Debug, PartialEq)]
@@ -214,7 +214,7 @@ impl std::str::FromStr for Objective {
     type Err = ObjectiveError;
 
     fn from_str(text: &str) -> Result<Self, ObjectiveError> {
-        let objective = terminated(
+        let (objective, bound) = terminated(
             objective,
             (multispace0, eof.context(expected("the end, or `within`, `after` or `for`"))),
         )
@@ -234,15 +234,15 @@ impl std::str::FromStr for Objective {
                 Some(expected) => format!("expected {expected}, found {found}"),
                 None => format!("cannot make sense of {found}"),
             };
-            ObjectiveError {
-                at: error.offset(),
-                message,
-                help:
-                    "an objective reads like `assigned >= 99.9% within 15m` or `p99(time_to_assigned) < 60s`"
-                        .into(),
-            }
+            let help = if has_decimal_comma(rest) {
+                "decimals follow a point, as in 99.9%, and commas part thousands, as in 1,000"
+            } else {
+                "an objective reads like `assigned >= 99.9% within 15m` or `p99(time_to_assigned) < 60s`"
+            };
+            ObjectiveError { at: error.offset(), message, help: help.into() }
         })?;
         objective.check(text)?;
+        objective.whole(text, bound)?;
         Ok(objective)
     }
 }
@@ -261,8 +261,9 @@ impl Objective {
             (_, Quantity::Number(_) | Quantity::Percent(_)) if timed => {
                 return refuse("a latency is compared with a time", "write a unit, such as 250ms or 60s");
             }
-            (Metric::Rate(_) | Metric::CachedReconnects, Quantity::Number(_)) => {
-                return refuse("a rate is compared with a share", "write it in percent, such as 50%");
+            (Metric::Rate(_) | Metric::CachedReconnects, Quantity::Number(number)) => {
+                let help = format!("write it in percent: `{}`", self.with(as_share(number)));
+                return refuse("a rate is compared with a share", &help);
             }
             (
                 Metric::Count(_)
@@ -304,6 +305,53 @@ impl Objective {
     }
 }
 
+impl Objective {
+    /// A fraction where devices or answers are counted: nobody can tell whether a share is meant. `bound` is as it was
+    /// written, since 1.0 is a share to some.
+    fn whole(&self, text: &str, bound: &str) -> Result<(), ObjectiveError> {
+        let Quantity::Number(number) = self.bound else { return Ok(()) };
+        if !bound.contains('.') {
+            return Ok(());
+        }
+        let count = self.with(Quantity::Number(number.ceil()));
+        let help = match self.metric {
+            Metric::Assigned | Metric::Stopped | Metric::Online => {
+                format!(
+                    "write `{}` for a share of the devices, or `{count}` for a number",
+                    self.with(as_share(number))
+                )
+            }
+            Metric::Count(what) => {
+                let share = Self { metric: Metric::Rate(what), ..self.with(as_share(number)) };
+                format!("write `{share}` for a share of the answers, or `{count}` for a number")
+            }
+            Metric::NeedlessRegisters => format!("write a whole number, such as `{count}`"),
+            _ => return Ok(()),
+        };
+        let behind = text.find(['<', '=', '>']).unwrap_or(0);
+        let at = text[behind..].find(bound).map_or(text.len(), |at| behind + at);
+        Err(ObjectiveError { at, message: format!("{bound} is a fraction without a unit"), help })
+    }
+
+    /// The same objective with another bound.
+    fn with(&self, bound: Quantity) -> Self {
+        Self { bound, ..self.clone() }
+    }
+}
+
+/// What a number would be as a share: 0.99 is 99 %, and so is 99.
+fn as_share(number: f64) -> Quantity {
+    let percent = if number <= 1.0 { number * 100.0 } else { number };
+    Quantity::Percent((percent * 1e9).round() / 1e9)
+}
+
+/// Whether a text begins with a number whose decimals follow a comma.
+fn has_decimal_comma(text: &str) -> bool {
+    let number: String =
+        text.trim_start().chars().take_while(|c| c.is_ascii_digit() || ".,".contains(*c)).collect();
+    number.contains(',') && plain_number(&number).is_none()
+}
+
 type Input<'a> = &'a str;
 type Parsed<T> = winnow::Result<T, ErrMode<ContextError>>;
 
@@ -315,20 +363,21 @@ fn word<'a>(text: &'static str) -> impl ModalParser<Input<'a>, &'a str, ContextE
     preceded(multispace0, text)
 }
 
-fn objective(input: &mut Input<'_>) -> Parsed<Objective> {
+/// An objective, and how its bound is written.
+fn objective<'a>(input: &mut Input<'a>) -> Parsed<(Objective, &'a str)> {
     let metric = preceded(multispace0, metric)
         .context(expected("a metric: assigned, stopped, p99(...), rate(...), count(...)"))
         .parse_next(input)?;
     let comparison = cut_err(preceded(multispace0, comparison))
         .context(expected("a comparison: <, <=, ==, >= or >"))
         .parse_next(input)?;
-    let bound = cut_err(preceded(multispace0, quantity))
+    let (bound, written) = cut_err(preceded(multispace0, quantity.with_taken()))
         .context(expected("a bound, such as 99.9%, 5 or 60s"))
         .parse_next(input)?;
     let within = opt(preceded(word("within"), cut_err(time))).parse_next(input)?;
     let after = opt(preceded(word("after"), cut_err(time))).parse_next(input)?;
     let cohort = opt(preceded(word("for"), cut_err(preceded(multispace0, quoted)))).parse_next(input)?;
-    Ok(Objective { metric, comparison, bound, within, after, cohort })
+    Ok((Objective { metric, comparison, bound, within, after, cohort }, written))
 }
 
 fn metric(input: &mut Input<'_>) -> Parsed<Metric> {
@@ -374,7 +423,8 @@ fn percentile(input: &mut Input<'_>) -> Parsed<f64> {
 }
 
 fn number(input: &mut Input<'_>) -> Parsed<f64> {
-    (digit1, opt(('.', digit1))).take().try_map(str::parse::<f64>).parse_next(input)
+    let digits = take_while(1.., |c: char| c.is_ascii_digit() || c == ',');
+    (digits, opt(('.', digit1))).take().verify_map(plain_number).parse_next(input)
 }
 
 fn timed(input: &mut Input<'_>) -> Parsed<Timed> {
@@ -411,7 +461,7 @@ fn comparison(input: &mut Input<'_>) -> Parsed<Comparison> {
 
 fn quantity(input: &mut Input<'_>) -> Parsed<Quantity> {
     alt((
-        terminated(number, '%').map(Quantity::Percent),
+        terminated(number, (spaces, '%')).map(Quantity::Percent),
         span.map(Quantity::Time),
         number.map(Quantity::Number),
     ))
@@ -419,10 +469,17 @@ fn quantity(input: &mut Input<'_>) -> Parsed<Quantity> {
 }
 
 fn span(input: &mut Input<'_>) -> Parsed<Span> {
-    winnow::combinator::repeat::<_, _, (), _, _>(1.., (number, alpha1))
+    let unit = alpha1.verify(|unit: &str| unit_ns(unit).is_some());
+    let pair = (preceded(multispace0, number), multispace0, unit);
+    winnow::combinator::repeat::<_, _, (), _, _>(1.., pair)
         .take()
         .try_map(str::parse::<Span>)
         .parse_next(input)
+}
+
+/// A person's spaces, and those that keep a number and its sign on one line.
+fn spaces<'a>(input: &mut Input<'a>) -> Parsed<&'a str> {
+    take_while(0.., char::is_whitespace).parse_next(input)
 }
 
 fn time(input: &mut Input<'_>) -> Parsed<Span> {
@@ -523,6 +580,23 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Objective>().unwrap().to_string(), text);
         }
+        for (spelling, text) in [
+            ("assigned >= 99 %", "assigned >= 99%"),
+            ("assigned == 99.95\u{202f}%", "assigned == 99.95%"),
+            ("assigned >= 1,000", "assigned >= 1000"),
+            ("registers_per_device <= 1.5", "registers_per_device <= 1.5"),
+            ("p99(time_to_assigned) < 1 m 40 s", "p99(time_to_assigned) < 100s"),
+            ("p99(register) < 1,500 ms", "p99(register) < 1500ms"),
+            ("assigned >= 99 % within 15 m for \"a\"", "assigned >= 99% within 15m for \"a\""),
+        ] {
+            let read = spelling.parse::<Objective>();
+            // A cohort's assignments have no times.
+            if text.contains("for") {
+                assert!(read.unwrap_err().message.contains("per second"), "{spelling}");
+            } else {
+                assert_eq!(read.unwrap().to_string(), text);
+            }
+        }
         assert_eq!(
             "  assigned>=99%within 90s ".parse::<Objective>().unwrap().within,
             Some(Span::from_secs(90))
@@ -545,6 +619,16 @@ mod tests {
             ("assigned > 5s", 13, "number"),
             ("rate(429) < 5", 13, "percent"),
             ("count(401) == 5%", 16, "%"),
+            ("assigned >= 0.99", 12, "`assigned >= 99%` for a share of the devices, or `assigned >= 1`"),
+            ("online >= 0.5 within 5m", 10, "`online >= 50% within 5m` for a share"),
+            ("stopped <= 0.07", 11, "`stopped <= 7%`"),
+            ("assigned == 1.0", 12, "`assigned == 100%`"),
+            ("assigned >= 99.5", 12, "`assigned >= 99.5%` for a share of the devices, or `assigned >= 100`"),
+            ("count(401) <= 0.5", 14, "`rate(401) <= 50%` for a share of the answers, or `count(401) <= 1`"),
+            ("needless_registers <= 0.5", 22, "whole number"),
+            ("rate(429) < 0.1", 15, "`rate(429) < 10%`"),
+            ("assigned >= 99,9%", 12, "decimals follow a point"),
+            ("assigned >= 1,00", 12, "decimals follow a point"),
             ("p99(tls) < 5s within 1m", 23, "window"),
             ("", 0, "metric"),
         ] {

@@ -2,12 +2,16 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::path::Path;
 
 use serde::de::DeserializeOwned;
 
 use super::file::{Cohort, Scenario, TargetKind};
 use super::objective::{Objective, metrics};
-use super::{AllocationFile, MetricFile, MockFile, nearest};
+use super::paths;
+use super::secret::Veiled;
+use super::text::Duration;
+use super::{AllocationFile, Listen, MetricFile, MockFile, Question, ServerTls, nearest};
 use crate::protocol::RegistrationId;
 use crate::service::throttle::PROFILES;
 use crate::time::Span;
@@ -46,6 +50,27 @@ pub struct Problems {
 }
 
 impl Problems {
+    /// What is wrong with a file, or with what replaces values of it. None of its words, nor of the text that it keeps, is a
+    /// secret that was written there.
+    pub fn new(file: &str, text: &str, overrides: &[Override], list: Vec<Problem>) -> Self {
+        let changes =
+            overrides.iter().map(|change| Veiled::of(&format!("{} = {}", change.path, change.value)));
+        let veiled = changes.fold(Veiled::of(text), Veiled::and);
+        let hidden = |problem: Problem| Problem {
+            message: veiled.hide(&problem.message),
+            help: veiled.hide(&problem.help),
+            span: problem.span,
+        };
+        let list = list.into_iter().map(hidden).collect();
+        Self { file: file.to_owned(), text: veiled.text, list }
+    }
+
+    /// One thing that is wrong at a dotted path of a file, or at the longest part of it that the file has.
+    pub fn at(file: &str, text: &str, path: &str, message: String, help: String) -> Self {
+        let span = Judge::new(text).span(path);
+        Self::new(file, text, &[], vec![Problem { message, span, help }])
+    }
+
     /// Line and column of a byte, both from 1.
     pub fn place(&self, at: usize) -> (usize, usize) {
         let before = self.text.get(..at).unwrap_or(&self.text);
@@ -82,24 +107,102 @@ pub fn schema() -> serde_json::Value {
     schemars::schema_for!(Scenario).to_value()
 }
 
-/// Reads a mock's file.
+/// Reads a mock's file, whose relative paths begin at `directory`; those of the overrides are left as they are.
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub fn read_mock(text: &str, file: &str, overrides: &[Override]) -> Result<MockFile, Problems> {
-    let mock: MockFile = read(text, file, overrides)?;
+pub fn read_mock(
+    directory: &Path,
+    text: &str,
+    file: &str,
+    overrides: &[Override],
+) -> Result<MockFile, Problems> {
+    let mock: MockFile = read(directory, text, file, overrides)?;
     let mut judge = Judge::new(text);
     judge.mock(&mock, "");
-    judge.done(mock, text, file)
+    judge.done(mock, text, file, overrides)
+}
+
+/// Whether a path names a value of a mock's file.
+pub fn is_mock_path(text: &str, change: &Override) -> bool {
+    is_path::<MockFile>(text, change)
+}
+
+fn is_path<T: DeserializeOwned>(text: &str, change: &Override) -> bool {
+    let Ok(mut table) = toml::from_str::<toml::Table>(text) else { return true };
+    if apply(&mut table, change).is_err() {
+        return false;
+    }
+    let read: Result<T, toml::de::Error> = table.try_into();
+    let Some(error) = read.err() else { return true };
+    match unknown_name(error.message()) {
+        // A name that is unknown in the value is a mistake in it.
+        Some((name, _)) => !change.path.split('.').any(|segment| segment == name),
+        // Behind what is no table there are no names.
+        None => {
+            change.value.trim_start().starts_with('{') || !error.message().starts_with("invalid type: map")
+        }
+    }
 }
 
 impl Scenario {
-    /// Reads a scenario and applies the overrides.
+    /// Reads a scenario and applies the overrides. Its relative paths begin at the current directory.
     ///
     /// # Errors
     /// Everything that is wrong with it.
     pub fn read(text: &str, file: &str, overrides: &[Override]) -> Result<Self, Problems> {
-        let mut scenario: Self = read(text, file, overrides)?;
+        Self::judged(Path::new(""), text, file, overrides, Judge::new(text))
+    }
+
+    /// Whether a path names a value of a scenario.
+    pub fn is_path(text: &str, change: &Override) -> bool {
+        is_path::<Self>(text, change)
+    }
+
+    /// The dotted path at which a text first names a plugin, or a parameter of it. `key` is `retry` or `attestation`.
+    pub fn plugin_path(text: &str, key: &str, kind: &str, parameter: Option<&str>) -> Option<String> {
+        let table: toml::Table = toml::from_str(text).ok()?;
+        let list =
+            |value: Option<&toml::Value>| value.and_then(toml::Value::as_array).cloned().unwrap_or_default();
+        let cohorts = list(table.get("cohort")).into_iter().enumerate();
+        let named = cohorts
+            .filter_map(|(index, cohort)| Some((format!("cohort.{index}.{key}"), cohort.get(key)?.clone())));
+        let compared =
+            table.get("compare").filter(|_| key == "retry").and_then(|compare| compare.get("strategies"));
+        let compared = list(compared).into_iter().enumerate();
+        let compared = compared.map(|(index, plugin)| (format!("compare.strategies.{index}"), plugin));
+        let is_it = |plugin: &toml::Value| {
+            let named = plugin.as_str().or_else(|| plugin.get("kind")?.as_str());
+            named == Some(kind) && parameter.is_none_or(|parameter| plugin.get(parameter).is_some())
+        };
+        let (path, _) = named.chain(compared).find(|(_, plugin)| is_it(plugin))?;
+        Some(parameter.map_or(path.clone(), |parameter| format!("{path}.{parameter}")))
+    }
+
+    /// Reads a scenario and applies the overrides. Its relative paths begin at `directory`; those of the overrides are left
+    /// as they are.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn read_in(
+        directory: &Path,
+        text: &str,
+        file: &str,
+        overrides: &[Override],
+    ) -> Result<Self, Problems> {
+        let mut judge = Judge::new(text);
+        judge.own_mock();
+        Self::judged(directory, text, file, overrides, judge)
+    }
+
+    fn judged(
+        directory: &Path,
+        text: &str,
+        file: &str,
+        overrides: &[Override],
+        mut judge: Judge<'_>,
+    ) -> Result<Self, Problems> {
+        let mut scenario: Self = read(directory, text, file, overrides)?;
         if scenario.name.is_empty() {
             let name = file.rsplit(['/', '\\']).next().unwrap_or(file);
             scenario.name = name.strip_suffix(".toml").unwrap_or(name).to_owned();
@@ -107,9 +210,8 @@ impl Scenario {
         if scenario.cohorts.is_empty() {
             scenario.cohorts.push(Cohort::default());
         }
-        let mut judge = Judge::new(text);
         judge.scenario(&scenario);
-        judge.done(scenario, text, file)
+        judge.done(scenario, text, file, overrides)
     }
 
     /// The scenario with every default filled in. It names secrets and never holds one.
@@ -144,15 +246,24 @@ impl Scenario {
     }
 }
 
-fn read<T: DeserializeOwned>(text: &str, file: &str, overrides: &[Override]) -> Result<T, Problems> {
-    let problems = |list| Problems { file: file.to_owned(), text: text.to_owned(), list };
+fn read<T: DeserializeOwned>(
+    directory: &Path,
+    text: &str,
+    file: &str,
+    overrides: &[Override],
+) -> Result<T, Problems> {
+    let problems = |list| Problems::new(file, text, overrides, list);
     // The file alone first: its mistakes have a place, those of overrides do not.
     let plain: T = toml::from_str(text).map_err(|error| problems(vec![describe(&error, text)]))?;
-    if overrides.is_empty() {
+    let is_here = directory.as_os_str().is_empty();
+    if overrides.is_empty() && is_here {
         return Ok(plain);
     }
     let mut table: toml::Table =
         toml::from_str(text).map_err(|error| problems(vec![describe(&error, text)]))?;
+    if !is_here {
+        paths::rebase(&mut table, directory);
+    }
     for change in overrides {
         apply(&mut table, change).map_err(|message| {
             let message = format!("{}: {message}", change.origin);
@@ -236,7 +347,44 @@ pub(crate) fn describe(error: &toml::de::Error, text: &str) -> Problem {
         let span = error.span().map(|span| narrow(span, text, &unknown));
         return Problem { message: format!("unknown {kind} `{unknown}`"), span, help };
     }
-    if message.contains("expected") && message.contains("string") {
+    // Where a list has one table, and where a table has a list.
+    let one = message.starts_with("invalid type: map, expected a sequence");
+    let at = error.span().map_or(0, |span| span.start);
+    let line = text.get(at..).unwrap_or("").lines().next().unwrap_or("").trim();
+    let several = line.starts_with("[[")
+        && message.starts_with("invalid type: map")
+        && !message.contains("expected a string")
+        || message.starts_with("invalid type: sequence, expected struct");
+    if one || several {
+        let before = text.get(..at).unwrap_or("").rsplit('\n').next().unwrap_or("");
+        let name = line.trim_matches(['[', ']']);
+        let name = if line.starts_with('[') { name } else { before.split('=').next().unwrap_or("").trim() };
+        let is_name = !name.is_empty()
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._".contains(&byte));
+        let name = if is_name { name } else { "name" };
+        if one {
+            let message = format!("`{name}` is a list, and this is one of its entries");
+            return Problem {
+                message,
+                span: error.span(),
+                help: format!("write `[[{name}]]`, once for each entry"),
+            };
+        }
+        let message = format!("there is one `{name}`, and this is a list");
+        return Problem { message, span: error.span(), help: format!("write `[{name}]`") };
+    }
+    let wants_number = ["u8", "u16", "u32", "u64", "i64", "f64", "usize"]
+        .iter()
+        .any(|number| message.ends_with(&format!("expected {number}")));
+    if message.starts_with("invalid type: string") && wants_number {
+        help = "write a number without quotes, such as 1000 or 0.5".to_owned();
+    } else if message.ends_with("expected a sequence") {
+        help = "write a list in brackets, such as [\"one\", \"two\"]".to_owned();
+    } else if message.starts_with("unexpected key or value")
+        && text.get(at..).is_some_and(|rest| rest.starts_with(','))
+    {
+        help = "thousands are written 1000 or 1_000".to_owned();
+    } else if message.contains("expected") && message.contains("string") {
         help = "values such as \"15m\" or \"50/s\" are written in quotes".to_owned();
     }
     Problem { message, span: error.span(), help }
@@ -262,6 +410,9 @@ fn narrow(span: Range<usize>, text: &str, name: &str) -> Range<usize> {
 /// Load balancers before the service cut connections that are silent for longer (`dps-protocol` 7.1).
 const KEEP_ALIVE_MAX: Span = Span::from_secs(1_740);
 
+/// Why a run's mock listens nowhere else.
+const FREE_PORTS: &str = "the mock of a run takes free ports of this machine";
+
 /// Checks across keys. Places are found by the path of the key.
 struct Judge<'a> {
     document: Option<toml::Spanned<toml::de::DeTable<'a>>>,
@@ -273,11 +424,11 @@ impl<'a> Judge<'a> {
         Self { document: toml::de::DeTable::parse(text).ok(), list: Vec::new() }
     }
 
-    fn done<T>(self, value: T, text: &str, file: &str) -> Result<T, Problems> {
+    fn done<T>(self, value: T, text: &str, file: &str, overrides: &[Override]) -> Result<T, Problems> {
         if self.list.is_empty() {
             return Ok(value);
         }
-        Err(Problems { file: file.to_owned(), text: text.to_owned(), list: self.list })
+        Err(Problems::new(file, text, overrides, self.list))
     }
 
     fn refuse(&mut self, path: &str, message: impl Into<String>, help: impl Into<String>) {
@@ -332,6 +483,7 @@ impl<'a> Judge<'a> {
         for (index, cohort) in scenario.cohorts.iter().enumerate() {
             self.cohort(index, cohort, &scenario.cohorts[..index]);
         }
+        let question = Question { scenario, devices, horizon: scenario.horizon.0 };
         for (index, text) in scenario.objectives.iter().enumerate() {
             let path = format!("objectives.{index}");
             match text.parse::<Objective>() {
@@ -349,24 +501,20 @@ impl<'a> Judge<'a> {
                     let message = format!("objective `{text}`: {}", error.message);
                     self.list.push(Problem { message, span: start, help });
                 }
-                Ok(Objective { cohort: Some(name), .. })
-                    if !scenario.cohorts.iter().any(|cohort| cohort.name == name) =>
-                {
-                    let known: Vec<&str> = scenario.cohorts.iter().map(|cohort| &*cohort.name).collect();
-                    self.refuse(
-                        &path,
-                        format!("there is no cohort `{name}`"),
-                        format!("cohorts: {}", known.join(", ")),
-                    );
+                Ok(objective) => {
+                    if let Some((message, help)) = question.complaint(&objective) {
+                        self.refuse(&path, format!("objective `{text}`: {message}"), help);
+                    }
                 }
-                Ok(_) => {}
             }
         }
         self.alerts(scenario);
         for complaint in crate::chaos::check(scenario) {
             self.refuse(&complaint.path, complaint.message, complaint.help);
         }
+        self.timetable(scenario);
         self.target(scenario);
+        self.embedded(&scenario.mock);
         self.mock(&scenario.mock, "mock.");
         if let Some(compare) = &scenario.compare {
             if let Err((key, message)) = compare.check() {
@@ -429,6 +577,23 @@ impl<'a> Judge<'a> {
         {
             self.refuse(&at(&format!("life.{key}")), message, help);
         }
+        let given = |names: &[&'static str]| {
+            names.iter().copied().find(|name| cohort.attestation.parameters.contains_key(*name))
+        };
+        let secret = match &*cohort.attestation.kind {
+            "symmetric-key" => given(&["group_keys"]).map(|name| (name, "`group_key = { env = \"NAME\" }`")),
+            "x509" => given(&["ca_key_pem", "keys_pem"])
+                .map(|name| (name, "`device_ca_file` and `device_ca_key = { file = \"path\" }`")),
+            _ => None,
+        };
+        if let Some((name, place)) = secret {
+            let message = "a secret never stands in a file: the record would hold it";
+            self.refuse(
+                &at(&format!("attestation.{name}")),
+                message,
+                format!("write {place} under [target]"),
+            );
+        }
         if cohort.transport.authenticates_connections() && cohort.attestation.kind == "tpm" {
             let transport = if cohort.transport.is_mqtt() { "MQTT" } else { "AMQP here" };
             self.refuse(
@@ -437,6 +602,72 @@ impl<'a> Judge<'a> {
                 "set `transport = \"https\"`",
             );
         }
+    }
+
+    /// What is planned for a time after the run would never be seen.
+    fn timetable(&mut self, scenario: &Scenario) {
+        let horizon = scenario.horizon;
+        let mut planned: Vec<(String, Duration)> = Vec::new();
+        for (index, outage) in scenario.mock.outages.iter().enumerate() {
+            planned.push((format!("mock.outage.{index}.at"), outage.at));
+        }
+        for (index, hub) in scenario.mock.hubs.iter().enumerate() {
+            let states = hub.states.iter().enumerate();
+            planned
+                .extend(states.map(|(nth, change)| (format!("mock.hub.{index}.states.{nth}.at"), change.at)));
+            let sweeps = hub.reprovision.iter().enumerate();
+            planned.extend(
+                sweeps.map(|(nth, sweep)| (format!("mock.hub.{index}.reprovision.{nth}.at"), sweep.at)),
+            );
+        }
+        for (index, cohort) in scenario.cohorts.iter().enumerate() {
+            let cuts = cohort.life.iter().flat_map(|life| &life.power_cuts).enumerate();
+            planned
+                .extend(cuts.map(|(nth, cut)| (format!("cohort.{index}.life.power_cuts.{nth}.at"), cut.at)));
+        }
+        for (path, at) in planned.into_iter().filter(|(_, at)| *at >= horizon) {
+            let message = format!("it begins at {at}, and the run ends at {horizon}");
+            self.refuse(&path, message, "let it begin earlier, or set a longer horizon");
+        }
+    }
+
+    /// What only a mock in a process of its own can do.
+    fn embedded(&mut self, mock: &MockFile) {
+        let names = ServerTls { names: mock.tls.names.clone(), ..ServerTls::default() };
+        if mock.listen != Listen::default() {
+            self.not_embedded("listen", FREE_PORTS);
+        }
+        if mock.tls != names {
+            self.not_embedded(
+                "tls",
+                "the mock of a run has a certificate of its own, which its devices trust",
+            );
+        }
+    }
+
+    /// Who writes a file says the usual ports only if they are meant; a record has them filled in.
+    fn own_mock(&mut self) {
+        let is_said = self.document.as_ref().is_some_and(|document| {
+            let mock = document.get_ref().iter().find(|(key, _)| key.get_ref() == "mock");
+            match mock.map(|(_, mock)| mock.get_ref()) {
+                Some(toml::de::DeValue::Table(mock)) => mock.iter().any(|(key, _)| key.get_ref() == "listen"),
+                _ => false,
+            }
+        });
+        if is_said {
+            self.not_embedded("listen", FREE_PORTS);
+        }
+    }
+
+    fn not_embedded(&mut self, key: &str, what: &str) {
+        if self.list.iter().any(|problem| problem.message == what) {
+            return;
+        }
+        let help = format!(
+            "leave [mock.{key}] out; or write it as [{key}] in a mock's file, start `fleetstorm mock --config FILE`, \
+             and run against it with --target"
+        );
+        self.refuse(&format!("mock.{key}"), what, help);
     }
 
     fn alerts(&mut self, scenario: &Scenario) {

@@ -89,11 +89,131 @@ fn wrong_values_are_named_with_their_place() {
             "[compare]\nstrategies = [\"none\"]\n[[compare.throttle]]\nprofile = \"x\"",
             "no throttle profile `x`",
         ),
+        (
+            "horizon = \"5m\"\nobjectives = [\"assigned >= 9% within 10m\"]",
+            "2:15: objective `assigned >= 9% within 10m`: `within 10m` is past the run, which ends at 5m",
+        ),
+        ("objectives = [\"rate(429) < 9% after 15m\"]", "nothing comes after 15m"),
+        ("objectives = [\"rate(429) < 9% within 1m after 2m\"]", "within 1m and after 2m"),
+        ("objectives = [\"online >= 9%\"]", "no device goes to its hub (give a cohort a `life`)"),
+        ("objectives = [\"p99(connack) < 1s\"]", "no cohort speaks MQTT"),
+        ("objectives = [\"p99(sasl) < 1s\"]\n[[cohort]]\ntransport = \"mqtt\"", "no cohort speaks AMQP"),
+        ("objectives = [\"p99(lookup) < 1s\"]\n[[cohort]]\ntransport = \"mqtt\"", "no cohort speaks HTTPS"),
+        ("objectives = [\"count(999) == 0\"]", "no HTTP status 999"),
+        ("objectives = [\"assigned >= 101%\"]", "cannot hold in any run (a share is 0% to 100%)"),
+        ("objectives = [\"assigned >= 101\"]", "cannot hold in any run (the fleet has 100 devices)"),
+        ("objectives = [\"count(500) >= 0\"]", "holds whatever happens"),
+        (
+            "horizon = \"5m\"\n[[chaos]]\nfault = { kind = \"net.refused\" }\nstart = \"2m\"\nduration = \"1m\"\nrecover_within = \"3m\"",
+            "6:18: the fleet may take until 6m, and the run ends at 5m",
+        ),
+        (
+            "[[chaos]]\nfault = { kind = \"net.refused\" }\nstart = \"assigned >= 0.3\"",
+            "`assigned >= 30%` for a share",
+        ),
+        ("[[guardrail]]\nmeasure = \"requests\"\nmax = 5\nfor = \"1h\"", "4:7: nothing lasts 1h"),
+        ("[[guardrail]]\nmeasure = \"wrong-share\"\nmax = 50", "3:7: a share of 50 (write 0.5 for 50 %)"),
+        (
+            "[steady_state]\nwithin = \"1m\"\nexpect = [\"assigned == 100% within 2m\"]",
+            "3:11: objective `assigned == 100% within 2m`: `within 2m` is past the run",
+        ),
+        (
+            "[[mock.outage]]\nat = \"1h\"\nfor = \"1m\"\nstatus = 500",
+            "2:6: it begins at 1h, and the run ends at 15m",
+        ),
+        ("[[cohort]]\nlife = { power_cuts = [{ at = \"1h\", off = \"1s\" }] }", "it begins at 1h"),
+        ("[mock.listen]\nhttps = \"127.0.0.1:1\"", "takes free ports"),
+        (
+            "[[cohort]]\nattestation = { kind = \"symmetric-key\", group_keys = [\"AAAA\"] }",
+            "2:60: a secret never stands in a file",
+        ),
+        ("[mock.tls]\ncertificate = \"a.pem\"\nkey = \"a.key\"", "a certificate of its own"),
         ("[network]\nhops = 1", "did you mean `hop`?"),
         ("x = [", "1:6"),
     ] {
         let problem = problem(text);
         assert!(problem.contains(words), "{text}\n{problem}");
+    }
+}
+
+#[test]
+fn lists_and_tables_are_told_apart() {
+    let text = problem("seed = 1\n[cohort]\nname = \"a\"");
+    assert!(text.contains("a.toml:2:1: `cohort` is a list") && text.contains("write `[[cohort]]`"), "{text}");
+    let text = problem("chaos = { fault = 5 }");
+    assert!(text.contains("write `[[chaos]]`"), "{text}");
+    let text = problem("[mock.hub]\nhost = \"a\"");
+    assert!(text.contains("write `[[mock.hub]]`"), "{text}");
+    for (text, words) in [
+        ("objectives = \"assigned >= 99%\"", "write a list in brackets"),
+        ("[[cohort]]\nshare = \"50%\"", "write a number without quotes"),
+        ("[fleet]\ndevices = 1,000", "1_000"),
+        ("[[objectives]]\nx = 1", "expected a string"),
+    ] {
+        assert!(problem(text).contains(words), "{text}\n{}", problem(text));
+    }
+    let text = problem("[[fleet]]\ndevices = 5");
+    assert!(text.contains("write `[fleet]`"), "{text}");
+}
+
+#[test]
+fn the_usual_ports_are_no_wish_in_a_record_and_one_in_a_file() {
+    let text = "[mock.listen]\nhttps = \"127.0.0.1:8443\"";
+    let problems = Scenario::read_in(Path::new("dir"), text, "dir/a.toml", &[]).unwrap_err();
+    assert!(problems.to_string().contains("takes free ports") && problems.list.len() == 1, "{problems}");
+    Scenario::read(text, "run.json", &[]).unwrap();
+}
+
+#[test]
+fn a_secret_written_in_place_is_never_repeated() {
+    const KEY: &str = "c2VjcmV0LXNlY3JldC1zZWNyZXQ5";
+    for text in [
+        format!("[target]\ngroup_key = \"{KEY}\""),
+        format!("[target]\ngroup_keyy = \"{KEY}\""),
+        format!("[target]\ngroup_key = {{ valu = \"{KEY}\" }}"),
+        format!("[target]\ngroup_key = {KEY}"),
+        format!("[target]\ngroup_key = \"{KEY}"),
+        format!("[target]\ngroup_key = [\"{KEY}\"]"),
+        format!("[target]\nkind = \"{KEY}\""),
+        format!("[[mock.enrollment_group]]\nid = \"g\"\nprimary_key = '{KEY}'"),
+        format!("[[mock.access_policy]]\nname = \"g\"\nprimary_key = \"{KEY}\""),
+        format!("horizon = 5\n[target]\ngroup_key = \"{KEY}\""),
+    ] {
+        let problems = read_scenario(&text, &[]).unwrap_err();
+        assert!(!format!("{problems:?} {problems}").contains(KEY), "{text}\n{problems:?}");
+    }
+    for (path, value) in [
+        ("target.group_key", KEY.to_owned()),
+        ("target.group_key", format!("\"{KEY}\"")),
+        ("target.group_kye", KEY.to_owned()),
+        ("fleet.devices", KEY.to_owned()),
+        ("mock.enrollment_group", format!("[{{ id = \"g\", primary_key = \"{KEY}\" }}]")),
+    ] {
+        let problems = read_scenario("", &[(path, &value)]).unwrap_err();
+        assert!(!format!("{problems:?} {problems}").contains(KEY), "{path}\n{problems:?}");
+    }
+    let told = problem("[target]\ngroup_key = \"hunter22\"");
+    assert!(told.contains("{ env = \"NAME\" }") && told.contains("{ file = \"path\" }"), "{told}");
+    assert!(told.starts_with("dir/a.toml:2:13") && !told.contains("hunter22"), "{told}");
+}
+
+#[test]
+fn only_paths_of_a_scenario_are_known() {
+    let knows = |path: &str, value: &str| {
+        let change = Override { origin: String::new(), path: path.to_owned(), value: value.to_owned() };
+        Scenario::is_path("[[cohort]]\nname = \"a\"", &change)
+    };
+    for (path, value) in [
+        ("fleet.devices", "5"),
+        ("fleet.devices", "many"),
+        ("cohort.0.retry.base_ms", "5"),
+        ("fleet.arrival", "{ kind = \"x\", y = 1 }"),
+    ] {
+        assert!(knows(path, value), "{path}");
+    }
+    for path in ["port", "service_host", "port_8443_tcp", "fleet.devises", "fleet.devices.x", "cohort.7.name"]
+    {
+        assert!(!knows(path, "tcp://10.0.0.1:8443"), "{path}");
     }
 }
 
@@ -179,6 +299,6 @@ proptest! {
     fn any_text_reads_without_a_panic(text in "\\PC{0,80}", lines in "((seed|name|\\[fleet\\]|\\[\\[cohort\\]\\]|devices|=|\"|5|[a-z]|\\n| ){0,30})") {
         let _ = read_scenario(&text, &[]);
         let _ = read_scenario(&lines, &[(&text, &lines)]);
-        let _ = read_mock(&lines, "m", &[]);
+        let _ = read_mock(Path::new(""), &lines, "m", &[]);
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::time::Span;
+use crate::time::{Span, plain_number};
 
 /// A length of time such as `250ms`, `3s`, `15m` or `1h30m`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -121,7 +121,8 @@ impl FromStr for Rate {
         let refuse =
             || format!("`{text}` is not a rate: write a number and a unit, such as 50/s, 1000/min or 3600/h");
         let (count, unit) = text.split_once('/').ok_or_else(refuse)?;
-        let count: f64 = count.trim().replace(['_', ','], "").parse().map_err(|_| refuse())?;
+        let count = count.trim();
+        let count = plain_number(count).or_else(|| count.parse().ok()).ok_or_else(refuse)?;
         let per_secs = match unit.trim() {
             "s" | "sec" | "second" => 1.0,
             "m" | "min" | "minute" => 60.0,
@@ -186,7 +187,7 @@ mod tests {
     fn rates_and_offsets_read() {
         assert_eq!("1,000/min".parse::<Rate>().unwrap().per_second(), 1_000.0 / 60.0);
         assert_eq!("-2h".parse::<Offset>().unwrap().ns, -7_200_000_000_000);
-        for wrong in ["5", "x/s", "5/fortnight", "-1/s", "inf/s"] {
+        for wrong in ["5", "x/s", "5/fortnight", "-1/s", "inf/s", "1,5/s", "1,00/s"] {
             assert!(wrong.parse::<Rate>().is_err(), "{wrong}");
         }
     }
