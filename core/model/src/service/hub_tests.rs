@@ -152,14 +152,16 @@ fn an_unlinked_hub_knows_nobody_and_dps_moves_its_devices() {
 fn a_command_reaches_each_device_at_its_own_moment() {
     let sweep = Sweep { at: SOON, over: Span::from_secs(100) };
     let service = service(|config| config.hubs[0].commands.push(sweep));
-    let when = |share: f64| {
-        let key = (share * (1u128 << 64) as f64) as u64;
-        service
-            .hub_event(Moment::START, &standing(key, 0))
-            .map(|(at, event)| (at.since(SOON).as_millis(), event))
+    let quarter = |key: &u64| {
+        let (at, event) = service.hub_event(Moment::START, &standing(*key, 0)).expect("a command");
+        assert_eq!(event, HubEvent::Command);
+        at.since(SOON).as_millis() / 25_000
     };
-    assert_eq!(when(0.0), Some((0, HubEvent::Command)));
-    assert_eq!(when(0.25), Some((25_000, HubEvent::Command)));
+    for each in 0..4 {
+        let devices = (0..1_000).filter(|key| quarter(key) == each).count();
+        // Five standard deviations of a quarter of 1,000 are 68.
+        assert!(devices.abs_diff(250) < 69, "{devices} in quarter {each}");
+    }
     let after = SOON + Span::from_secs(200);
     assert_eq!(service.hub_event(after, &standing(7, 0)), None, "once");
 }
