@@ -251,8 +251,15 @@ fn chaos_short(bytes: &[u8]) {
 
 fn record(bytes: &[u8]) {
     let Ok(document) = Document::read(bytes) else { return };
-    for form in [Form::Html, Form::Markdown, Form::Json, Form::Csv, Form::Junit { strict_practices: false }, Form::Prometheus, Form::Text]
-    {
+    for form in [
+        Form::Html,
+        Form::Markdown,
+        Form::Json,
+        Form::Csv,
+        Form::Junit { strict_practices: false },
+        Form::Prometheus,
+        Form::Text,
+    ] {
         let _ = form.render(&document);
     }
 }

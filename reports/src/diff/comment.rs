@@ -26,7 +26,8 @@ pub(crate) fn comment(diff: &Diff) -> String {
     let known = diff.shifts.iter().filter(|shift| shift.verdict != Direction::Unknown);
     let _ = writeln!(out, "\n| Number | Base | New | Change | Verdict |\n|---|--:|--:|--:|---|");
     for shift in known.take(ROWS_MAX) {
-        let [base, new] = [shift.base, shift.new].map(|value| shown(value, &shift.unit, &shift.name));
+        let base = shown(shift.base, shift.base_least, shift);
+        let new = shown(shift.new, shift.new_least, shift);
         let (name, verdict) = (escaped(&shift.name), word(shift.verdict));
         let _ = writeln!(out, "| {name} | {base} | {new} | {} | {verdict} |", change(shift));
     }
@@ -61,7 +62,8 @@ fn table<'a>(out: &mut String, title: &str, rows: impl Iterator<Item = [&'a Stri
 
 /// A number in one line.
 pub(crate) fn told(shift: &Shift) -> String {
-    let [base, new] = [shift.base, shift.new].map(|value| shown(value, &shift.unit, &shift.name));
+    let base = shown(shift.base, shift.base_least, shift);
+    let new = shown(shift.new, shift.new_least, shift);
     format!("{base} -> {new} {} {}", change(shift), word(shift.verdict))
 }
 
