@@ -4,8 +4,11 @@ use crate::number::{counted, grouped, nanos};
 use crate::record::{Exercised, Fault, FaultStatus, FaultWindow, Residue};
 
 /// What became of a fleet under a fault, in a word.
-pub(crate) const fn word(status: FaultStatus) -> &'static str {
-    match status {
+pub(crate) const fn word(fault: &Fault) -> &'static str {
+    match fault.status {
+        // Nobody met it, or not all that met it got through.
+        FaultStatus::Passed if fault.fired == 0 => "no hit",
+        FaultStatus::Passed if fault.stopped > 0 => "over",
         FaultStatus::Passed => "survived",
         FaultStatus::Failed => "failed",
         FaultStatus::Vacuous => "vacuous",
@@ -31,14 +34,16 @@ pub(crate) fn whom(fault: &Fault) -> String {
 
 /// A fault and what came of it, in one sentence. A text of the record's own may stand in it.
 pub(crate) fn sentence(fault: &Fault) -> String {
-    let after = |of| worst(fault, of).map_or("never".to_owned(), |ns| format!("after {}", nanos(ns)));
-    let mut told = format!(
-        "{} on {}; felt {}, back {}",
-        counted(fault.fired, "hit"),
-        whom(fault),
-        after(|window| window.detected_after_ns),
-        after(|window| window.recovered_after_ns)
-    );
+    let felt = worst(fault, |window| window.detected_after_ns);
+    let felt = felt.map_or("not felt".to_owned(), |ns| format!("felt after {}", nanos(ns)));
+    let still_on = fault.windows.iter().any(|window| window.until_ns.is_none());
+    let back = match worst(fault, |window| window.recovered_after_ns) {
+        _ if fault.windows.is_empty() => "never on".to_owned(),
+        _ if still_on => "on to the end of the run".to_owned(),
+        Some(ns) => format!("back after {}", nanos(ns)),
+        None => "not seen to come back".to_owned(),
+    };
+    let mut told = format!("{} on {}; {felt}, {back}", counted(fault.fired, "hit"), whom(fault));
     if !fault.exercised.is_empty() {
         told.push_str("; exercised ");
         told.push_str(&exercised(fault));
@@ -93,6 +98,8 @@ mod tests {
             fired: 1_234,
             min_fired: 1,
             devices: 345,
+            stopped: 0,
+            unfinished: 0,
             first_ns: None,
             last_ns: None,
             windows,
@@ -116,8 +123,8 @@ mod tests {
         let told = sentence(&chaos.faults[0]);
         assert!(
             told.starts_with(
-                "1,234 hits on 345 devices; felt after 2 s, back never; exercised retry-after-floor (broken 3 of 40 \
-                 times); the fleet"
+                "1,234 hits on 345 devices; felt after 2 s, not seen to come back; exercised retry-after-floor \
+                 (broken 3 of 40 times); the fleet"
             ),
             "{told}"
         );

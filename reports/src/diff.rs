@@ -11,7 +11,9 @@ mod words;
 use serde::Serialize;
 
 use crate::Record;
-use crate::record::{CheckStatus, ObjectiveStatus};
+use crate::analysis::Outcome;
+use crate::record::{CheckStatus, End, ObjectiveStatus, VerdictResult};
+use crate::text::clipped;
 
 pub use environment::Changed;
 pub use shift::{Direction, Shift};
@@ -25,6 +27,10 @@ pub struct Diff {
     pub new: Side,
     /// The share of the base below which a change does not matter.
     pub margin: f64,
+    /// What came of it: a regression, none, or that it cannot be told.
+    pub outcome: Outcome,
+    /// What keeps the two from being compared as they stand, one thing a line.
+    pub notes: Vec<String>,
     /// What was run differently: the first place to look for a reason.
     pub environment: Vec<Changed>,
     /// The numbers of both.
@@ -82,15 +88,35 @@ impl Diff {
             verdict: crate::verdict::word(record.verdict.result).to_owned(),
             sentence: record.verdict.sentence.clone(),
         };
-        Self {
+        let mut diff = Self {
             base: side(base),
             new: side(new),
             margin,
+            outcome: Outcome::Passed,
+            notes: notes(base, new),
             environment: environment::changes(base, new),
             shifts: shift::shifts(base, new, margin),
             objectives: objectives(base, new),
             practices: practices(base, new),
             codes: codes(base, new),
+        };
+        let known = |shift: &Shift| !matches!(shift.verdict, Direction::Unknown | Direction::NotJudged);
+        diff.outcome = match () {
+            () if [base, new].into_iter().any(|run| doubt(run).is_some()) => Outcome::Undecided,
+            () if diff.is_regression() => Outcome::Regression,
+            () if !diff.shifts.iter().any(known) => Outcome::NoData,
+            () => Outcome::Passed,
+        };
+        diff
+    }
+
+    /// What came of it, in a sentence.
+    pub(crate) fn told(&self) -> &'static str {
+        match self.outcome {
+            Outcome::Regression => "The later run is worse.",
+            Outcome::NoData => "There is nothing to compare.",
+            Outcome::Passed => "The later run is not worse.",
+            _ => "Whether the later run is worse cannot be told.",
         }
     }
 
@@ -104,6 +130,45 @@ impl Diff {
     pub fn html(&self) -> String {
         page::page(self)
     }
+}
+
+/// Why a run says little about what it was to show.
+fn doubt(run: &Record) -> Option<&'static str> {
+    match run.verdict.result {
+        VerdictResult::Interrupted | VerdictResult::Ceiling => Some("did not come to its end"),
+        VerdictResult::Untrusted => Some("is not to be trusted"),
+        _ if matches!(run.end, End::Broken { .. }) || run.totals.plugin_faults > 0 => Some("broke"),
+        _ => None,
+    }
+}
+
+fn notes(base: &Record, new: &Record) -> Vec<String> {
+    let mut notes = Vec::new();
+    for (name, run) in [("earlier", base), ("later", new)] {
+        notes.extend(doubt(run).map(|why| format!("The {name} run {why}.")));
+    }
+    let horizon = |run: &Record| {
+        let line = run.scenario.lines().map(str::trim).find(|line| line.starts_with("horizon ="))?;
+        Some(line.split_once('=')?.1.trim().trim_matches('"').to_owned())
+    };
+    if let (Some(base), Some(new)) = (horizon(base), horizon(new))
+        && base != new
+    {
+        let (base, new) = (clipped(&base, 12), clipped(&new, 12));
+        notes.push(format!(
+            "The horizons differ: {base} and {new}. What is not reached is only known up to them."
+        ));
+    }
+    if base.devices != new.devices {
+        notes.push(format!("The fleets differ: {} and {} devices.", base.devices, new.devices));
+    }
+    if base.clock != new.clock {
+        notes.push("The clocks differ: latencies in virtual time are the model's.".to_owned());
+    }
+    if environment::scenarios_differ(base, new) {
+        notes.push("The scenarios differ: what moved may come of that (see below).".to_owned());
+    }
+    notes
 }
 
 fn objectives(base: &Record, new: &Record) -> Vec<Turned> {
@@ -196,6 +261,30 @@ mod tests {
         assert_eq!((diff.objectives.len(), diff.objectives[0].worse), (1, true));
         assert!(diff.is_regression());
         assert!(!Diff::of(&new, &base, 0.05).is_regression(), "the other way round it is a repair");
+    }
+
+    #[test]
+    fn unequal_runs_are_told_and_doubtful_ones_decide_nothing() {
+        let (base, mut new) = (testing::record(), testing::record());
+        new.scenario.push_str("\n[x]\ny = 1\n");
+        new.devices = 2_000;
+        let mut base = base;
+        (base.scenario, new.scenario) =
+            (format!("horizon = \"5m\"\n{}", base.scenario), format!("horizon = \"10m\"\n{}", new.scenario));
+        let diff = Diff::of(&base, &new, 0.05);
+        for words in ["The horizons differ: 5m and 10m", "1000 and 2000 devices", "The scenarios differ"] {
+            assert!(diff.notes.iter().any(|note| note.contains(words)), "{words}: {:?}", diff.notes);
+            assert!(diff.to_string().contains(words) && diff.html().contains(words), "{words}: {diff}");
+        }
+        let mut cut = testing::record();
+        cut.verdict.result = VerdictResult::Interrupted;
+        for (base, new) in [(&base, &cut), (&cut, &base)] {
+            let diff = Diff::of(base, new, 0.05);
+            assert_eq!(diff.outcome, Outcome::Undecided);
+            assert!(diff.to_string().contains("cannot be told"), "{diff}");
+        }
+        let nothing = Record::empty();
+        assert_eq!(Diff::of(&nothing, &nothing, 0.05).outcome, Outcome::NoData);
     }
 
     #[test]

@@ -3,12 +3,15 @@
 mod csv;
 mod junit;
 mod prometheus;
+mod study;
 mod words;
 
 use std::fmt;
 use std::path::Path;
 
-use crate::analysis::Document;
+use serde::Serialize;
+
+use crate::analysis::{Conclusion, Document};
 use crate::{html, markdown, summary};
 
 /// A form of a document.
@@ -34,14 +37,6 @@ pub enum Form {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FormError {
-    /// It is made of other things.
-    #[error("a {document} has no {form}: it is shown as html, markdown or text")]
-    None {
-        /// What the document is.
-        document: &'static str,
-        /// The form that was asked for.
-        form: Form,
-    },
     /// A writer refused it.
     #[error("the {form} cannot be written: {why}")]
     Writer {
@@ -101,16 +96,35 @@ impl Form {
             (Document::Run(record), Self::Csv) => csv::csv(record).map_err(writer),
             (Document::Run(record), Self::Junit) => junit::junit(record).map_err(writer),
             (Document::Run(record), Self::Prometheus) => prometheus::prometheus(record).map_err(writer),
-            (Document::Comparison(comparison), Self::Html) => Ok(html::comparison(comparison)),
-            (Document::Comparison(comparison), Self::Markdown) => Ok(words::comparison(comparison)),
-            (Document::Comparison(comparison), Self::Text) => Ok(comparison.to_string()),
-            (Document::Capacity(capacity), Self::Html) => Ok(html::capacity(capacity)),
-            (Document::Capacity(capacity), Self::Markdown) => Ok(words::capacity(capacity)),
-            (Document::Capacity(capacity), Self::Text) => Ok(capacity.to_string()),
-            (Document::Comparison(_), form) => Err(FormError::None { document: "comparison", form }),
-            (Document::Capacity(_), form) => Err(FormError::None { document: "capacity search", form }),
+            (Document::Comparison(found), Self::Html) => Ok(html::comparison(found)),
+            (Document::Comparison(found), Self::Markdown) => Ok(words::comparison(found)),
+            (Document::Comparison(found), Self::Text) => Ok(found.to_string()),
+            (Document::Comparison(found), Self::Json) => json(found).map_err(writer),
+            (Document::Capacity(found), Self::Html) => Ok(html::capacity(found)),
+            (Document::Capacity(found), Self::Markdown) => Ok(words::capacity(found)),
+            (Document::Capacity(found), Self::Text) => Ok(found.to_string()),
+            (Document::Capacity(found), Self::Json) => json(found).map_err(writer),
+            (Document::Rollout(found), Self::Html) => Ok(html::rollout(found)),
+            (Document::Rollout(found), Self::Markdown) => Ok(words::rollout(found)),
+            (Document::Rollout(found), Self::Text) => Ok(found.to_string()),
+            (Document::Rollout(found), Self::Json) => json(found).map_err(writer),
+            (Document::Fidelity(found), Self::Html) => Ok(html::fidelity(found)),
+            (Document::Fidelity(found), Self::Markdown) => Ok(words::fidelity(found)),
+            (Document::Fidelity(found), Self::Text) => Ok(found.to_string()),
+            (Document::Fidelity(found), Self::Json) => json(found).map_err(writer),
+            (study, Self::Csv) => csv::study(study).map_err(writer),
+            (study, Self::Junit) => study::junit(study, &concluded(study)).map_err(writer),
+            (study, Self::Prometheus) => study::prometheus(study, &concluded(study)).map_err(writer),
         }
     }
+}
+
+fn concluded(study: &Document) -> Conclusion {
+    study.conclusion().cloned().unwrap_or_default()
+}
+
+fn json(study: &impl Serialize) -> Result<String, String> {
+    serde_json::to_string_pretty(study).map(|text| text + "\n").map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

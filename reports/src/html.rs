@@ -11,6 +11,7 @@ mod chaos;
 mod cohorts;
 mod comparison;
 mod completion;
+mod fidelity;
 mod flow;
 mod heat;
 mod journeys;
@@ -26,6 +27,7 @@ mod part;
 mod practice;
 mod reproduce;
 mod retries;
+mod rollout;
 #[cfg(test)]
 mod tests;
 mod verdict;
@@ -36,16 +38,17 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest as _, Sha256};
 
 use crate::Record;
-use crate::analysis::{Capacity, Comparison};
+use crate::analysis::{Capacity, Comparison, Conclusion, Fidelity, Rollout};
 use crate::text::clipped;
 use part::NAME_MAX;
 
 pub(crate) use capacity::sentence as capacity_sentence;
-pub(crate) use comparison::{ranked, sentence as comparison_sentence};
+pub(crate) use comparison::{method_lines as comparison_method, ranked, sentence as comparison_sentence};
 pub(crate) use objectives::margin;
 pub(crate) use outcomes::{explained, short, succeeded};
 pub(crate) use part::{Column, Section, table};
 pub(crate) use practice::{status, tally};
+pub(crate) use rollout::sentence as rollout_sentence;
 
 const STYLE: &str = include_str!("html/style.css");
 
@@ -98,6 +101,34 @@ pub(crate) fn comparison(found: &Comparison) -> String {
 pub(crate) fn capacity(found: &Capacity) -> String {
     let footer = html! { p { "Made from the result of " code { "fleetstorm capacity --json" } "." } };
     document("Capacity – Fleetstorm", &capacity::card(found), &capacity::sections(found), &footer)
+}
+
+/// A plan of a rollout as a page of the same kind.
+pub(crate) fn rollout(found: &Rollout) -> String {
+    let footer = html! { p { "Made from the result of " code { "fleetstorm plan --json" } "." } };
+    document("Rollout – Fleetstorm", &rollout::card(found), &rollout::sections(found), &footer)
+}
+
+/// How far a forecast is off, as a page of the same kind.
+pub(crate) fn fidelity(found: &Fidelity) -> String {
+    let footer = html! { p { "Made from the result of " code { "fleetstorm fidelity --json" } "." } };
+    document("Fidelity – Fleetstorm", &fidelity::card(found), &fidelity::sections(found), &footer)
+}
+
+/// What a page says first of a study that is not whole, or did not find what was asked for.
+fn notice(conclusion: &Conclusion) -> Markup {
+    html! {
+        @if let Some(notice) = conclusion.notice() { p { strong { (clipped(&notice, part::SENTENCE_MAX * 2)) } } }
+    }
+}
+
+/// The colour of a study's card.
+const fn tone(conclusion: &Conclusion) -> &'static str {
+    match conclusion.outcome {
+        crate::analysis::Outcome::Passed => "good",
+        crate::analysis::Outcome::Failed | crate::analysis::Outcome::NoData => "bad",
+        _ => "warn",
+    }
 }
 
 /// A page: its head, the contents, the card that says it all, the sections.

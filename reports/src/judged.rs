@@ -28,6 +28,7 @@ pub(crate) fn objectives(record: &Record, most: usize) -> (Vec<&Objective>, usiz
     failures_first(&record.objectives, most, |objective| match objective.status {
         ObjectiveStatus::Failed => 0,
         ObjectiveStatus::NoData => 1,
+        ObjectiveStatus::Undecided => 2,
         ObjectiveStatus::Passed => HELD,
     })
 }
@@ -76,6 +77,8 @@ mod tests {
             fired: 1,
             min_fired: 1,
             devices: 1,
+            stopped: 0,
+            unfinished: 0,
             first_ns: None,
             last_ns: None,
             windows: Vec::new(),

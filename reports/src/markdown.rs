@@ -61,6 +61,7 @@ pub fn markdown(record: &Record) -> String {
 fn objectives(record: &Record, out: &mut String) {
     let (objectives, left) = judged::objectives(record, HELD_MAX);
     if objectives.is_empty() {
+        let _ = writeln!(out, "❔ No objective: {}.\n", verdict::NO_OBJECTIVE);
         return;
     }
     out.push_str("| | Objective | Observed | Margin |\n|---|---|--:|--:|\n");
@@ -68,7 +69,7 @@ fn objectives(record: &Record, out: &mut String) {
         let sign = match objective.status {
             ObjectiveStatus::Passed => "✅",
             ObjectiveStatus::Failed => "❌",
-            ObjectiveStatus::NoData => "❔",
+            ObjectiveStatus::NoData | ObjectiveStatus::Undecided => "❔",
         };
         let note = if objective.note.is_empty() {
             String::new()
@@ -93,7 +94,7 @@ fn objectives(record: &Record, out: &mut String) {
 fn chaos(record: &Record, out: &mut String) {
     let (told, left) = judged::faults(record, HELD_MAX);
     for &fault in &told {
-        let (name, word) = (escaped(&fault.name), chaos::word(fault.status));
+        let (name, word) = (escaped(&fault.name), chaos::word(fault));
         let _ = writeln!(out, "- Fault **{name}** {word}: {}", escaped(&chaos::sentence(fault)));
     }
     if left > 0 {

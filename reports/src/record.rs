@@ -3,6 +3,7 @@
 //! Times are nanoseconds unless the name says otherwise, counted from the start of the run. Maps are ordered, so
 //! the same run always gives the same bytes.
 
+mod accounts;
 mod audit;
 mod chaos;
 mod coarse;
@@ -115,6 +116,9 @@ pub struct Record {
     /// Faults and what came of them.
     #[serde(default, skip_serializing_if = "Chaos::is_empty")]
     pub chaos: Chaos,
+    /// Counts that do not add up, as they must: an internal error, and no other number is to be believed. Empty where all do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub discrepancies: Vec<String>,
     /// The verdict and the exit code that goes with it.
     pub verdict: Verdict,
 }
@@ -161,7 +165,7 @@ pub struct Plugin {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "how", rename_all = "kebab-case")]
 pub enum End {
-    /// Every device was settled: assigned, parked or given up.
+    /// No device had anything left to do before the horizon: each had its hub, had given up, or slept until later.
     Settled,
     /// The horizon came first.
     Horizon,
@@ -182,6 +186,19 @@ pub enum End {
         /// What it said.
         what: String,
     },
+}
+
+impl End {
+    /// How the run ended, if that was before its time: what had not come by then is undecided.
+    pub const fn cut_short(&self) -> Option<&'static str> {
+        match self {
+            Self::Settled | Self::Horizon => None,
+            Self::Guardrail { .. } => Some("was aborted by a guardrail"),
+            Self::Interrupted => Some("was interrupted"),
+            Self::Ceiling { .. } => Some("was stopped by a ceiling"),
+            Self::Broken { .. } => Some("broke off"),
+        }
+    }
 }
 
 /// A cohort's outcome.
@@ -215,10 +232,31 @@ pub struct Totals {
     pub assigned: u64,
     /// Devices that stopped without a hub (parked or given up).
     pub stopped: u64,
+    /// Of these, devices that would have tried again later.
+    #[serde(default)]
+    pub parked: u64,
+    /// Devices that were on their way at the end.
+    #[serde(default)]
+    pub in_flight: u64,
+    /// Devices that had booted and were without power at the end.
+    #[serde(default)]
+    pub without_power: u64,
+    /// Devices that never booted: their time had not come, or all places of `fleet.max_concurrent` were taken.
+    #[serde(default)]
+    pub unborn: u64,
+    /// Times that a device was given a hub.
+    #[serde(default)]
+    pub assignments: u64,
     /// Connections that were tried.
     pub connections: u64,
     /// Requests sent.
     pub requests: u64,
+    /// Of these, requests that could not leave because the peer had closed the idle connection: each was sent again.
+    #[serde(default)]
+    pub unsent: u64,
+    /// Of these, requests whose end nobody saw: their device lost its power, or the run ended.
+    #[serde(default)]
+    pub unanswered: u64,
     /// Register and status-lookup requests sent: what the registration quota counts.
     pub registers: u64,
     /// Register requests sent: what is billed.
@@ -231,9 +269,16 @@ pub struct Totals {
     pub tokens_renewed: u64,
     /// Devices whose plugin failed.
     pub plugin_faults: u64,
+    /// Failures of devices without an attempt that failed: the service kept assigning for too long, a challenge could not be
+    /// answered, or a strategy did not let its device begin.
+    #[serde(default)]
+    pub faltered: u64,
     /// Waits that strategies chose after failures.
     #[serde(default)]
     pub back_offs: u64,
+    /// Times that a device stopped after a failure, for good or to try again much later.
+    #[serde(default)]
+    pub stops: u64,
     /// Those waits together: device time lost in back-off.
     #[serde(default)]
     pub backed_off_ns: u64,
@@ -307,7 +352,8 @@ pub struct Code {
     /// Six-digit service code; 0 where there was none.
     pub code: u32,
     /// Transport error (a `Fault` in kebab case); empty where an answer came, `challenge` where the answer was a 401 that
-    /// challenged a TPM.
+    /// challenged a TPM. Where a 2xx without a code is a failure, why: `protocol` for an answer that cannot be read,
+    /// `disabled`, `assignment-failed` or `not-found`.
     pub fault: String,
     /// How often.
     pub count: u64,
@@ -330,7 +376,7 @@ impl Code {
 
     /// Whether nothing went wrong. A registration that failed under a 200 carries a code.
     pub fn succeeded(&self) -> bool {
-        (200..300).contains(&self.status) && self.code == 0 || self.is_challenge()
+        (200..300).contains(&self.status) && self.code == 0 && self.fault.is_empty() || self.is_challenge()
     }
 }
 
@@ -495,6 +541,8 @@ pub enum ObjectiveStatus {
     Failed,
     /// Nothing was recorded that it could be judged by: a failure of its own kind.
     NoData,
+    /// The run ended before its time had come.
+    Undecided,
 }
 
 /// Whether the generator kept up.
@@ -629,9 +677,10 @@ pub enum VerdictResult {
     Passed,
     /// An objective failed.
     Failed,
-    /// An objective had no data, or a fault never fired.
+    /// There was no objective, an objective had no data, or a fault never fired.
     Vacuous,
-    /// Nothing failed, and not all could be judged: a guardrail ended the run, or the run ended before a fleet came back.
+    /// Nothing failed, and not all could be judged: a guardrail ended the run, devices never got their turn, or the run ended
+    /// before a fleet came back.
     Unknown,
     /// The generator could not keep up: the numbers say little about the target.
     Untrusted,

@@ -4,6 +4,7 @@ use crate::Record;
 use crate::judged;
 use crate::number::{counted, grouped};
 use crate::record::{CheckStatus, End, FaultStatus, ObjectiveStatus};
+use crate::verdict::NO_OBJECTIVE;
 
 /// What happened, in one sentence that stands alone in a review or a chat.
 pub fn sentence(record: &Record) -> String {
@@ -21,16 +22,33 @@ pub fn sentence(record: &Record) -> String {
         let most = totals.stopped_by.iter().max_by_key(|(_, devices)| **devices);
         let by = most.map_or(String::new(), |(class, _)| format!(" ({class})"));
         parts.push(format!("{} stopped{by}", grouped(totals.stopped)));
+        if totals.parked > 0 && record.end != End::Interrupted {
+            parts.push(format!("{} of these would try again after the end", grouped(totals.parked)));
+        }
+    }
+    for (devices, what) in [
+        (totals.in_flight, "still on their way"),
+        (totals.without_power, "without power"),
+        (totals.unborn, "never got their turn"),
+    ] {
+        if devices > 0 {
+            parts.push(format!("{} {what}", grouped(devices)));
+        }
     }
     let (held, all) = (
         record.objectives.iter().filter(|objective| objective.status == ObjectiveStatus::Passed).count(),
         record.objectives.len(),
     );
     match (held, all) {
-        (_, 0) => {}
+        (_, 0) => parts.push(NO_OBJECTIVE.to_owned()),
         (1, 1) => parts.push("the objective held".to_owned()),
         _ if held == all => parts.push(format!("all {all} objectives held")),
         _ => parts.push(format!("{held} of {all} objectives held")),
+    }
+    let open = record.objectives.iter().filter(|objective| objective.status == ObjectiveStatus::Undecided);
+    match open.count() {
+        0 => {}
+        open => parts.push(format!("{open} undecided")),
     }
     if totals.assigned > 0 {
         let each = bounds.ratio(totals.registers, totals.booted);
@@ -73,6 +91,9 @@ pub fn sentence(record: &Record) -> String {
     if let Some(residue) = record.chaos.residue.as_ref().filter(|residue| !residue.clean) {
         let what = if residue.unknown { "residue was not looked for" } else { "something stayed behind" };
         parts.push(format!("{what}: {}", residue.note));
+    }
+    if let Some(discrepancy) = record.discrepancies.first() {
+        parts.push(format!("the record contradicts itself, which is a fault of this tool: {discrepancy}"));
     }
     if let Some(why) = record.audit.as_ref().and_then(|audit| audit.untrusted.first()) {
         parts.push(format!("not to be trusted: {why}"));

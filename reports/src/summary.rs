@@ -71,7 +71,7 @@ fn chaos(record: &Record, paint: Paint, out: &mut String) {
     }
     let _ = writeln!(out, "\n{}", paint.bold("Faults"));
     for fault in told {
-        let word = format!("{:<8}", chaos::word(fault.status));
+        let word = format!("{:<8}", chaos::word(fault));
         let word = if fault.status == FaultStatus::Passed { paint.good(&word) } else { paint.bad(&word) };
         let _ = writeln!(out, "  {word}  {}", clipped(&fault.name, 66));
         for line in wrapped(&printable(&chaos::sentence(fault)), 66) {
@@ -109,10 +109,11 @@ fn practices(record: &Record, paint: Paint, out: &mut String) {
 }
 
 fn objectives(record: &Record, paint: Paint, out: &mut String) {
+    let _ = writeln!(out, "\n{}", paint.bold("Objectives"));
     if record.objectives.is_empty() {
+        let _ = writeln!(out, "  {}  {}", paint.bad("none"), verdict::NO_OBJECTIVE);
         return;
     }
-    let _ = writeln!(out, "\n{}", paint.bold("Objectives"));
     let longest = record.objectives.iter().map(|objective| objective.expression.chars().count()).max();
     let width = longest.unwrap_or(0).clamp(30, 52);
     for objective in judged::objectives(record, usize::MAX).0 {
@@ -120,6 +121,7 @@ fn objectives(record: &Record, paint: Paint, out: &mut String) {
             ObjectiveStatus::Passed => paint.good("ok  "),
             ObjectiveStatus::Failed => paint.bad("FAIL"),
             ObjectiveStatus::NoData => paint.bad("none"),
+            ObjectiveStatus::Undecided => paint.bad("open"),
         };
         let _ = writeln!(
             out,

@@ -21,10 +21,12 @@ pub(crate) fn meaning(result: VerdictResult) -> &'static str {
         VerdictResult::Passed => "Every objective held.",
         VerdictResult::Failed => "At least one objective did not hold.",
         VerdictResult::Vacuous => {
-            "An objective had nothing to be judged by, or a fault hit less often than it had to: neither passes."
+            "There was no objective, or one had nothing to be judged by, or a fault hit less often than it had to: none of \
+             these passes."
         }
         VerdictResult::Unknown => {
-            "Nothing failed, and not all could be judged: see what is said of the faults."
+            "Nothing failed, and not all could be judged: devices never got their turn, or it was not seen what becomes of \
+             the fleet after a fault."
         }
         VerdictResult::Untrusted => {
             "The machine that played the fleet could not keep up: the numbers say little about the target."
@@ -36,11 +38,15 @@ pub(crate) fn meaning(result: VerdictResult) -> &'static str {
     }
 }
 
+/// What is to be said of a run without an objective.
+pub(crate) const NO_OBJECTIVE: &str = "nothing was judged: the scenario has no objective";
+
 /// Whether an objective held, in lower case.
 pub(crate) const fn held(status: ObjectiveStatus) -> &'static str {
     match status {
         ObjectiveStatus::Passed => "held",
         ObjectiveStatus::Failed => "failed",
         ObjectiveStatus::NoData => "no data",
+        ObjectiveStatus::Undecided => "undecided",
     }
 }

@@ -288,6 +288,24 @@ def use_up(directory):
         expect(wire.recv(4096).split()[1], b"400")
 
 
+# The key of the policy that owns the demo, as the README gives it.
+OWNER = "6darlZrQpKzmTig66yQGR1wYXc8PGo3BOp3RASkMypg="
+
+
+def operator_cases(directory):
+    def run(place):
+        with mock(directory, '{ profile = "unlimited", polls_per_10s = 0 }'):
+            registered = register("python", place, directory, "mqtt")
+            expect(registered.get("status") or registered, "assigned")
+            command = [place / "venv/bin/python", HERE / "python/enrollments.py", HOST, OWNER, directory / "ca.pem",
+                       "key-python-mqtt"]
+            environment = {**os.environ, "REQUESTS_CA_BUNDLE": str(directory / "ca.pem")}
+            done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=120, env=environment)
+            if done.returncode != 0:
+                raise AssertionError(done.stderr.strip()[-500:])
+    yield "python enrollment API", "python", run
+
+
 def throttled_cases(directory):
     for client, transports in CLIENTS.items():
         for transport in transports:
@@ -433,7 +451,7 @@ def main():
                  concurrent.futures.ThreadPoolExecutor(len(visits)) as pool:
                 for done in pool.map(lambda visit: [tally.run(*case) for case in visit], visits):
                     del done
-        for case in [*throttled_cases(directory), *foreign_cases(directory)]:
+        for case in [*operator_cases(directory), *throttled_cases(directory), *foreign_cases(directory)]:
             if tally.wants(case[0]):
                 tally.run(*case)
     return tally.close()

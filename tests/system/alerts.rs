@@ -70,7 +70,7 @@ fn attestations_are_counted_by_the_protocol_that_they_came_by() {
     };
     let transports = ["https", "mqtt", "mqtt-ws", "amqp", "amqp-ws"];
     let scenario = format!(
-        "horizon = \"60s\"\n{}\n{}",
+        "horizon = \"60s\"\nobjectives = [\"assigned == 100%\"]\n{}\n{}",
         r#"
             [[alert]]
             name = "web sockets"

@@ -7,6 +7,7 @@ use crate::harness::{Bench, Ended};
 
 const TINY: &str = r#"
     horizon = "20s"
+    objectives = ["assigned == 100%"]
     [fleet]
     devices = 60
     arrival = { kind = "all-at-once", spread = "1ms" }

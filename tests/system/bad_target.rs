@@ -78,9 +78,15 @@ fn asked(stream: &mut rustls::StreamOwned<rustls::ServerConnection, TcpStream>) 
     matches!(stream.read(&mut buffer), Ok(1..))
 }
 
+/// Checks that the fleet failed; on a busy machine the run may say that it cannot be trusted, which is right of it.
+#[track_caller]
+fn failed(ended: &Ended) {
+    assert!([10, 12].contains(&ended.code), "{ended:?}");
+}
+
 #[track_caller]
 fn all_met(bench: &Bench, ended: &Ended, fault: &str) {
-    assert_eq!(ended.code, 10, "{ended:?}");
+    failed(ended);
     let record = bench.record();
     let codes: Vec<_> = record.codes.iter().map(|code| (&*code.fault, code.devices)).collect();
     assert_eq!(codes, [(fault, 5)]);
@@ -156,7 +162,7 @@ fn a_page_instead_of_an_answer_is_no_assignment() {
         }
     });
     let ended = run(&bench, address);
-    assert_eq!(ended.code, 10, "{ended:?}");
+    failed(&ended);
     assert_eq!(bench.record().totals.stopped_by.keys().collect::<Vec<_>>(), ["protocol"]);
 }
 
@@ -229,7 +235,7 @@ fn answers_of_absurd_length_cost_their_device() {
         let bench = Bench::new();
         let address = serve(&bench, "127.0.0.1", (2020, 2040), manner);
         let ended = run(&bench, address);
-        assert_eq!(ended.code, 10, "{ended:?}");
+        failed(&ended);
         let record = bench.record();
         assert_eq!((record.totals.booted, record.totals.assigned), (5, 0));
         assert!(!matches!(record.end, fleetstorm_reports::record::End::Broken { .. }), "{:?}", record.end);

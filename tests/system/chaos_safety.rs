@@ -10,6 +10,7 @@ use crate::harness::{Bench, Ended, Mock, signal};
 
 const FLEET: &str = r#"
     horizon = "5m"
+    objectives = ["assigned == 100%"]
     [fleet]
     devices = 30
     arrival = { kind = "constant", rate = "10/s" }

@@ -120,6 +120,13 @@ impl Api {
     }
 }
 
+/// The public part of an endorsement key, as a device of Microsoft's SDK for Node sends it.
+const ENDORSEMENT_KEY: &str = "AToAAQALAAMAsgAgg3GXZ0SEs/gakMyNRqXXJP1S124GUgtk8qHaGzMUaaoABgCAAEMAEAgAAAAAAAEAwd1/m9+iZcSdQSlqe7G7\
+    5aDzZj1CasFvBqcKFm6eZbhDgLL5ALhLIwmw2OxpXrJ2EoAe3Wg5VP5FFs/YNOBfjdOoUJay+W6rT9WtSZemRwq/IIlJhS9Lf9Mp\
+    qbqieyWLHCbvrdTHgkQO8XOiGVl6V/WJRIBUqo3Gyf4ZTuLpnGWrz045TkRO5dvjV0AxSTgUqvQli2q0mhP7XO54aw3LDVKGQd8d\
+    sYH4LliLvqWwxkrKU85HqszIhnfD+H2prPYkmfPStCq8Za6afU/LV98AcTlluqb08ZdS2KSuZ/cvI4JetM9oOSOIc+I0YeK9YhXW\
+    PHvFZqZ/61UJWf2Plqkd3w==";
+
 /// Attestations of either kind of enrollment.
 fn attestations(of_group: bool) -> Vec<Value> {
     let key = rcgen::KeyPair::generate().unwrap();
@@ -133,7 +140,7 @@ fn attestations(of_group: bool) -> Vec<Value> {
         list.push(json!({ "type": "x509", "x509": { "signingCertificates": both } }));
     } else {
         list.push(json!({ "type": "x509", "x509": { "clientCertificates": both } }));
-        list.push(json!({ "type": "tpm", "tpm": { "endorsementKey": "QUJD", "storageRootKey": "QUJD" } }));
+        list.push(json!({ "type": "tpm", "tpm": { "endorsementKey": ENDORSEMENT_KEY } }));
     }
     list
 }

@@ -207,7 +207,7 @@ fn devices_chain_to_a_ca_that_an_enrollment_refers_to_by_name_by_every_clock() {
     bench.file("other.pem", &other.0);
     let scenario = |referred: &str| {
         format!(
-            "horizon = \"20s\"\n[target]\ndevice_ca_file = \"factory.pem\"\ndevice_ca_key = {{ file = \"factory.key\" }}\n\
+            "horizon = \"20s\"\nobjectives = [\"assigned == 100%\"]\n[target]\ndevice_ca_file = \"factory.pem\"\ndevice_ca_key = {{ file = \"factory.key\" }}\n\
              [fleet]\ndevices = 12\n[[cohort]]\nattestation = \"x509\"\n\
              [mock]\nretry_after_s = 1\nassignment = {{ kind = \"constant\", delay = \"200ms\" }}\n\
              [[mock.certificate]]\nname = \"Factory\"\nfile = \"factory.pem\"\n\

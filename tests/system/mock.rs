@@ -12,7 +12,7 @@ fn a_mock_without_a_file_plays_the_documented_demo() {
     assert_ne!(mock.mqtt(), mock.address());
     assert!(std::fs::read_to_string(mock.ca()).unwrap().starts_with("-----BEGIN CERTIFICATE-----"));
     let (stopped, code) = mock.interrupt();
-    assert_eq!((code, &stopped["requests"]), (0, &serde_json::json!(0)));
+    assert_eq!((code, &stopped["requests"]), (130, &serde_json::json!(0)));
 }
 
 #[test]

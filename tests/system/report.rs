@@ -2,7 +2,8 @@
 
 use crate::harness::Bench;
 
-const SCENARIO: &str = "[fleet]\ndevices = 40\n[mock]\nretry_after_s = 1\n";
+const SCENARIO: &str =
+    "objectives = [\"assigned == 100%\"]\n[fleet]\ndevices = 40\n[mock]\nretry_after_s = 1\n";
 
 #[test]
 fn a_record_fits_its_published_schema() {
@@ -64,7 +65,7 @@ fn a_later_run_that_is_worse_is_a_regression() {
     let throttled = |rate: &str, out: &str| {
         bench.file(
             "s.toml",
-            &format!("[fleet]\ndevices = 300\n[mock]\nretry_after_s = 1\n[mock.throttle]\nrate = \"{rate}\"\nburst = 20\n"),
+            &format!("objectives = [\"assigned == 100%\"]\n[fleet]\ndevices = 300\n[mock]\nretry_after_s = 1\n[mock.throttle]\nrate = \"{rate}\"\nburst = 20\n"),
         );
         let ended =
             bench.fleetstorm(&["run", "s.toml", "--clock", "virtual", "--out", out, "--progress", "none"]);
@@ -97,8 +98,7 @@ fn a_code_and_a_life_are_explained() {
     let code = bench.fleetstorm(&["explain", "401002"]);
     assert!(code.code == 0 && code.stdout.contains("Invalid certificate"), "{code:?}");
     bench.fleetstorm(&["explain", "4711"]).refused(2, &["no code that is known"]);
-    let scenario =
-        "[fleet]\ndevices = 120\n[mock]\nretry_after_s = 1\n[mock.throttle]\nrate = \"20/s\"\nburst = 5\n";
+    let scenario = "objectives = [\"assigned == 100%\"]\n[fleet]\ndevices = 120\n[mock]\nretry_after_s = 1\n[mock.throttle]\nrate = \"20/s\"\nburst = 5\n";
     for clock in ["wired", "virtual"] {
         bench.run(scenario, &["--clock", clock]);
         let record = bench.record();
@@ -138,8 +138,7 @@ fn flow_adds_up(record: &fleetstorm_reports::Record) {
 #[test]
 fn lives_of_a_run_by_the_wall_clock_are_told_from_its_trace() {
     let bench = Bench::new();
-    let scenario =
-        "[fleet]\ndevices = 40\n[mock]\nretry_after_s = 1\n[mock.throttle]\nrate = \"20/s\"\nburst = 5\n";
+    let scenario = "objectives = [\"assigned == 100%\"]\n[fleet]\ndevices = 40\n[mock]\nretry_after_s = 1\n[mock.throttle]\nrate = \"20/s\"\nburst = 5\n";
     bench.run(scenario, &[]).passed();
     let first = bench.record().journeys[0].name.clone();
     bench
@@ -184,8 +183,7 @@ fn lives_of_a_run_by_the_wall_clock_are_told_from_its_trace() {
 #[test]
 fn a_trace_tells_what_running_again_tells_and_changes_no_record() {
     let bench = Bench::new();
-    let scenario =
-        "[fleet]\ndevices = 60\n[mock]\nretry_after_s = 1\n[mock.throttle]\nrate = \"20/s\"\nburst = 5\n";
+    let scenario = "objectives = [\"assigned == 100%\"]\n[fleet]\ndevices = 60\n[mock]\nretry_after_s = 1\n[mock.throttle]\nrate = \"20/s\"\nburst = 5\n";
     for clock in ["wired", "virtual"] {
         bench.run(scenario, &["--clock", clock]);
         let plain = bench.record();

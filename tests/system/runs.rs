@@ -178,7 +178,7 @@ fn the_fleet_registers_at_a_mock_in_another_process() {
     let dns = bench.record().phases.into_iter().find(|phase| phase.phase == "dns").unwrap();
     assert_eq!((dns.outcome.as_str(), dns.service.count), ("ok", 200));
     let (stopped, code) = mock.interrupt();
-    assert_eq!((code, &stopped["event"]), (0, &serde_json::json!("stopped")));
+    assert_eq!((code, &stopped["event"]), (130, &serde_json::json!("stopped")));
     assert_eq!(stopped["accepted"], 800);
 }
 

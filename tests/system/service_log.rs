@@ -6,6 +6,7 @@ use crate::harness::Bench;
 
 const SCENARIO: &str = r#"
     horizon = "5m"
+    objectives = ["assigned == 100% for \"good\""]
     [fleet]
     devices = 300
     [[cohort]]

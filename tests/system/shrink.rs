@@ -57,7 +57,7 @@ fn of_five_faults_the_one_that_breaks_an_objective_is_left() {
     assert_eq!(ended.code, 0, "{ended:?}");
     assert!(ended.stdout.contains("with 1 of 5 faults"), "{}", ended.stdout);
     assert!(ended.stdout.contains("the fault `net.reset`"), "{}", ended.stdout);
-    assert!(ended.stderr.contains("run 1: all of it: fails still"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("run 1 of at most 500: all of it: fails still"), "{}", ended.stderr);
 
     let text = std::fs::read_to_string(bench.path("out/shrunk.toml")).unwrap();
     let small = Scenario::read(&text, "shrunk.toml", &[]).unwrap_or_else(|problems| panic!("{problems}"));
@@ -111,6 +111,7 @@ fn few_runs_or_an_interruption_leave_the_smallest_so_far() {
     let ended = bench.fleetstorm(&["chaos", "shrink", "out/run.json", "--runs", "4", "--quiet"]);
     assert_eq!((ended.code, &*ended.stderr), (0, ""), "{ended:?}");
     assert!(ended.stdout.contains("4 runs, and not all was tried"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("PARTIAL"), "{}", ended.stdout);
 
     let larger = FIVE.replace("devices = 400", "devices = 40000");
     assert_eq!(bench.run(&larger, &["--clock", "virtual"]).code, 10);
@@ -135,4 +136,5 @@ fn few_runs_or_an_interruption_leave_the_smallest_so_far() {
     let text = std::fs::read_to_string(bench.path("best.toml")).unwrap();
     assert!(Scenario::read(&text, "best.toml", &[]).is_ok(), "{text}");
     assert!(ended.stdout.contains("not all was tried"), "{}", ended.stdout);
+    assert!(ended.stdout.starts_with("PARTIAL: interrupted") && text.contains("# Partial"), "{ended:?}");
 }

@@ -92,7 +92,10 @@ fn a_transport_that_there_is_not_is_named_with_those_that_there_are() {
     let bench = Bench::new();
     let ended = bench.run("", &["--transport", "coap"]);
     ended.refused(2, &["--transport", "unknown value `coap`", "amqp-ws"]);
-    let ended = bench.run("horizon = \"60s\"", &["--transport", "amqp", "--clock", "wired"]);
+    let ended = bench.run(
+        "horizon = \"60s\"\nobjectives = [\"assigned == 100%\"]",
+        &["--transport", "amqp", "--clock", "wired"],
+    );
     assert_eq!(ended.code, 0, "{ended:?}");
     assert!(
         bench.record().phases.iter().any(|phase| phase.phase == "sasl"),

@@ -4,10 +4,11 @@ use std::fmt::Display as Shown;
 use std::path::Path;
 
 use fleetstorm_engine::capacity::{self, Search};
-use fleetstorm_engine::rollout::{self, Tried, Wish};
+use fleetstorm_engine::fidelity::ByChance;
+use fleetstorm_engine::rollout::{self, Wish};
 use fleetstorm_engine::{Control, Timing, compare as tournament, fidelity as accuracy, live, write_whole};
 use fleetstorm_model::scenario::Scenario;
-use fleetstorm_reports::analysis::Vary;
+use fleetstorm_reports::analysis::{Conclusion, Fidelity, Outcome, Tried, Vary};
 use serde::Serialize;
 
 use crate::arguments::analysis::{
@@ -16,7 +17,7 @@ use crate::arguments::analysis::{
 };
 use crate::arguments::run::{ClockChoice, ProgressChoice, RunArguments};
 use crate::failure::Failure;
-use crate::progress::Display;
+use crate::progress::StudyDisplay;
 use crate::report::read;
 use crate::run::{drive, supervise};
 use crate::{files, plugin, run};
@@ -49,10 +50,10 @@ pub(crate) fn compare(arguments: &CompareArguments) -> Result<u8, Failure> {
     let scenario = files::scenario(&arguments.source, Vec::new())?;
     let registry = plugin::registry(&arguments.source.plugins, &scenario.plugins.load)?;
     let timing = arguments.clock.timing();
-    let found = watched(&scenario, timing, move |scenario, control| {
+    let found = watched("comparing", arguments.progress, &scenario, timing, move |scenario, control| {
         tournament::run(scenario, &registry, timing, control)
     })?;
-    told(&found, arguments.json.as_deref())
+    told(&found, &found.conclusion, arguments.json.as_deref())
 }
 
 pub(crate) fn capacity(arguments: &CapacityArguments) -> Result<u8, Failure> {
@@ -76,41 +77,54 @@ pub(crate) fn capacity(arguments: &CapacityArguments) -> Result<u8, Failure> {
         repeats: arguments.repeats,
         timing: arguments.clock.timing(),
     };
-    let found = watched(&scenario, search.timing, move |scenario, control| {
+    let (what, timing) = ("searching", search.timing);
+    let found = watched(what, arguments.progress, &scenario, timing, move |scenario, control| {
         capacity::search(scenario, &registry, search, control)
     })?;
-    told(&found, arguments.json.as_deref())
+    told(&found, &found.conclusion, arguments.json.as_deref())
 }
 
 pub(crate) fn fidelity(arguments: &FidelityArguments) -> Result<u8, Failure> {
     let scenario = files::scenario(&arguments.source, Vec::new())?;
+    let plugins = &arguments.source.plugins;
     let once = |clock, scenario: Scenario| {
-        drive(
-            scenario,
-            clock,
-            None,
-            &arguments.source.plugins,
-            ProgressChoice::Auto,
-            None,
-            &Control::default(),
-        )
+        drive(scenario, clock, None, plugins, arguments.progress, None, &Control::default())
     };
     let measured = match &arguments.measured {
         Some(path) => read(path)?,
-        None => once(ClockChoice::Wall, scenario.clone())?,
+        None => {
+            let measured = once(ClockChoice::Wall, scenario.clone())?;
+            if Outcome::from(measured.verdict.result).is_partial() {
+                let outcome = measured.verdict.result.into();
+                let why = "The run that was to be measured did not come to its end, so there is nothing to compare.";
+                let conclusion = Conclusion { outcome, why: why.to_owned(), runs: 0, runs_max: 0 };
+                let found = Fidelity { conclusion, ..Fidelity::default() };
+                return told(&found, &found.conclusion, arguments.json.as_deref());
+            }
+            measured
+        }
     };
     let forecast = once(ClockChoice::Virtual, scenario.clone())?;
-    let registry = plugin::registry(&arguments.source.plugins, &scenario.plugins.load)?;
+    let registry = plugin::registry(plugins, &scenario.plugins.load)?;
     let seeds = arguments.seeds;
-    let by_chance = watched(&scenario, Timing::Virtual, move |scenario, control| {
-        accuracy::by_chance(scenario, &registry, seeds, control)
-    })?;
-    told(&accuracy::compare(&measured, &forecast, &by_chance), arguments.json.as_deref())
+    let by_chance = match Outcome::from(forecast.verdict.result).is_partial() {
+        true => ByChance::default(),
+        false => watched(
+            "other seeds",
+            arguments.progress,
+            &scenario,
+            Timing::Virtual,
+            move |scenario, control| accuracy::by_chance(scenario, &registry, seeds, control),
+        )?,
+    };
+    let found = accuracy::compare(&measured, &forecast, &by_chance);
+    told(&found, &found.conclusion, arguments.json.as_deref())
 }
 
 pub(crate) fn calibrate(arguments: &CalibrateArguments) -> Result<u8, Failure> {
-    print!("{}", accuracy::calibrate(&read(&arguments.record)?));
-    Ok(0)
+    let found = accuracy::calibrate(&read(&arguments.record)?);
+    print!("{found}");
+    Ok(found.conclusion.outcome.exit_code())
 }
 
 pub(crate) fn rollout(arguments: &RolloutArguments) -> Result<u8, Failure> {
@@ -121,33 +135,34 @@ pub(crate) fn rollout(arguments: &RolloutArguments) -> Result<u8, Failure> {
         within: arguments.within.0,
         quota_per_minute,
         interval: arguments.interval.0,
+        spread: arguments.spread.unwrap_or(arguments.interval).0,
+        load: arguments.load,
     };
     let mut plan = rollout::plan(wish).map_err(|impossible| Failure::failed(impossible.to_string()))?;
-    let scenario = plan.scenario_toml(quota_per_minute, &arguments.strategy);
+    plan.transport.clone_from(&arguments.transport);
+    let scenario = rollout::scenario_toml(&plan, quota_per_minute, &arguments.strategy);
     let share = Scenario::read(&scenario, "plan", &[])?;
-    let record = drive(
-        share,
-        ClockChoice::Virtual,
-        None,
-        &arguments.plugins,
-        ProgressChoice::Auto,
-        None,
-        &Control::default(),
-    )?;
-    plan.tried = Some(Tried::of(&record, &arguments.strategy));
+    let (clock, control) = (ClockChoice::Virtual, Control::default());
+    let record = drive(share, clock, None, &arguments.plugins, arguments.progress, None, &control)?;
+    plan.conclude(Tried::of(&record, &arguments.strategy));
     let write = |path: Option<&Path>, text: &dyn Fn() -> String| match path {
         Some(path) => {
             write_whole(path, text().as_bytes()).map_err(|error| Failure::internal(error.to_string()))
         }
         None => Ok(()),
     };
-    write(arguments.schedule.as_deref(), &|| plan.schedule_csv())?;
+    // Nobody shall roll out by a schedule that was seen to miss.
+    if plan.conclusion.outcome == Outcome::Passed {
+        write(arguments.schedule.as_deref(), &|| rollout::schedule_csv(&plan))?;
+    }
     write(arguments.scenario.as_deref(), &|| scenario.clone())?;
-    told(&plan, arguments.json.as_deref())
+    told(&plan, &plan.conclusion, arguments.json.as_deref())
 }
 
 /// Works on a thread of its own, so that Ctrl-C is heard.
 fn watched<T: Send + 'static>(
+    what: &str,
+    progress: ProgressChoice,
     scenario: &Scenario,
     timing: Timing,
     work: impl FnOnce(&Scenario, &Control) -> Result<T, fleetstorm_engine::RunError> + Send + 'static,
@@ -155,18 +170,22 @@ fn watched<T: Send + 'static>(
     if timing == Timing::Wall {
         live::claim_network(scenario)?;
     }
-    let display = Display::new(ProgressChoice::Auto, scenario);
+    let display = StudyDisplay::new(progress, what, &scenario.name);
     let (control, scenario) = (Control::default(), scenario.clone());
     supervise(display, &control, move |control| work(&scenario, control))
 }
 
-/// Prints a result, and writes it as JSON where that is wanted.
-fn told(result: &(impl Shown + Serialize), json: Option<&Path>) -> Result<u8, Failure> {
+/// Prints a result, writes it as JSON where that is wanted, and ends as it concludes.
+fn told(
+    result: &(impl Shown + Serialize),
+    conclusion: &Conclusion,
+    json: Option<&Path>,
+) -> Result<u8, Failure> {
     println!("{}", result.to_string().trim_end());
     if let Some(path) = json {
         let text =
             serde_json::to_string_pretty(result).map_err(|error| Failure::internal(error.to_string()))?;
         write_whole(path, text.as_bytes()).map_err(|error| Failure::internal(error.to_string()))?;
     }
-    Ok(0)
+    Ok(conclusion.outcome.exit_code())
 }

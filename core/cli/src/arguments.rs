@@ -48,7 +48,7 @@ Examples:
 
 Exit codes:
   0 passed   1 internal error   2 usage or invalid scenario   10 an objective failed
-  11 an objective had no data, or a fault never hit
+  11 there was no objective, one had no data, or a fault never hit
   12 the run is untrusted (the generator was the limit) or not all of it could be judged
   13 worse than the baseline (diff --fail-on-regression)
   14 target unreachable or preflight failed   15 a safety ceiling was hit   130 interrupted";

@@ -6,6 +6,7 @@ use fleetstorm_engine::{Control, Plan, write_whole};
 use fleetstorm_model::chaos::parse_short;
 use fleetstorm_model::scenario::{Problem, Problems, Scenario};
 use fleetstorm_model::time::Calendar;
+use fleetstorm_reports::analysis::Outcome;
 
 use crate::arguments::chaos::{ChaosPlanArguments, ChaosShrinkArguments};
 use crate::arguments::run::ProgressChoice;
@@ -30,9 +31,6 @@ pub(crate) fn plan(arguments: &ChaosPlanArguments) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// Interrupted, and what there is was written.
-const INTERRUPTED: u8 = 130;
-
 pub(crate) fn shrink(arguments: &ChaosShrinkArguments) -> Result<u8, Failure> {
     let path = &arguments.record;
     let record = read(path)?;
@@ -51,13 +49,15 @@ pub(crate) fn shrink(arguments: &ChaosShrinkArguments) -> Result<u8, Failure> {
     })?;
     let shrunk = found.map_err(|error| match error {
         ShrinkError::Run(error) => error.into(),
+        error @ ShrinkError::Interrupted => Failure::ended(Outcome::Interrupted, error.to_string()),
         error => Failure::usage(format!("{} cannot be shrunk: {error}", path.display())),
     })?;
     let out = arguments.out.clone().unwrap_or_else(|| path.with_file_name("shrunk.toml"));
     write_whole(&out, shrunk.scenario_toml().as_bytes()).map_err(|error| Failure::unwritable(&error))?;
     print!("{shrunk}");
     println!("Scenario  {}", out.display());
-    Ok(if control.is_interrupted() { INTERRUPTED } else { 0 })
+    let outcome = if shrunk.interrupted { Outcome::Interrupted } else { Outcome::Passed };
+    Ok(outcome.exit_code())
 }
 
 /// Adds faults in their short form to a scenario, which is then checked as if they stood in its file.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use fleetstorm_engine::{MockError, ResolveError, RunError, WriteError};
 use fleetstorm_model::scenario::Problems;
+use fleetstorm_reports::analysis::Outcome;
 
 use crate::{diagnostics, terminal};
 
@@ -22,8 +23,8 @@ pub(crate) enum Failure {
 pub(crate) const USAGE: u8 = 2;
 /// The world is not ready for it.
 const PREFLIGHT: u8 = 14;
-/// An objective, or a wish, cannot be met.
-const FAILED: u8 = 10;
+/// The user asked for the end.
+pub(crate) const INTERRUPTED: u8 = 130;
 /// It is nobody's fault but ours, or the disk's.
 pub(crate) const INTERNAL: u8 = 1;
 
@@ -34,7 +35,12 @@ impl Failure {
 
     /// What was asked for does not hold.
     pub(crate) fn failed(message: impl Into<String>) -> Self {
-        Self::Told { message: message.into(), exit_code: FAILED }
+        Self::ended(Outcome::Failed, message)
+    }
+
+    /// The work ended before there was anything to show.
+    pub(crate) fn ended(outcome: Outcome, message: impl Into<String>) -> Self {
+        Self::Told { message: message.into(), exit_code: outcome.exit_code() }
     }
 
     pub(crate) fn internal(message: impl Into<String>) -> Self {

@@ -3,12 +3,12 @@
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 
-use fleetstorm_engine::identity::{FleetIdentity, ServerIdentity};
+use fleetstorm_engine::identity::{FleetIdentity, ServerIdentity, ServerKeys};
 use fleetstorm_engine::{Clock, MockOptions, RunError, RunningMock, live, resolve, write_whole};
 use fleetstorm_model::scenario::ServerTls;
 
 use crate::arguments::run::MockArguments;
-use crate::failure::Failure;
+use crate::failure::{Failure, INTERRUPTED};
 use crate::{files, run};
 
 /// Where the throw-away CA is written if the file does not say.
@@ -37,6 +37,7 @@ pub(crate) fn run(arguments: &MockArguments) -> Result<u8, Failure> {
         mqtt,
         amqp,
         refusals: file.mqtt,
+        limits: file.limits,
         identity,
         webhook: file.webhook,
         log: file.log,
@@ -74,10 +75,12 @@ pub(crate) fn run(arguments: &MockArguments) -> Result<u8, Failure> {
         "assigned": counters.assigned,
         "failed": counters.failed,
         "errors": counters.errors,
+        "turned_away": stopped.turned_away,
         "log": stopped.log,
     });
     println!("{stopped}");
-    Ok(0)
+    // It ends in no other way.
+    Ok(INTERRUPTED)
 }
 
 fn address(door: &str, text: &str) -> Result<SocketAddr, Failure> {
@@ -101,11 +104,25 @@ fn server_identity(tls: &ServerTls, hubs: Vec<String>) -> Result<(ServerIdentity
                 .map_err(RunError::from)?;
             Ok((identity, None))
         }
-        (None, None) => {
-            let identity =
-                ServerIdentity::throw_away(&[tls.names.clone(), hubs].concat()).map_err(RunError::from)?;
+        (None, key) => {
+            let keys = match key.as_deref() {
+                None => ServerKeys::Both,
+                Some("ecdsa") => ServerKeys::Ecdsa,
+                Some("rsa") => ServerKeys::Rsa,
+                Some(key) => {
+                    let why = format!(
+                        "tls.key = \"{key}\": a key in a file needs its tls.certificate; \"rsa\" or \"ecdsa\" says \
+                         what a throw-away certificate is of"
+                    );
+                    return Err(Failure::usage(why));
+                }
+            };
+            let names = [tls.names.clone(), hubs].concat();
+            let identity = ServerIdentity::throw_away(&names, keys).map_err(RunError::from)?;
+            // A device that needs the RSA key shall not wait for it, and making it takes a while.
+            identity.make_ready();
             Ok((identity, Some(ca_out.unwrap_or_else(|| PathBuf::from(CA_FILE)))))
         }
-        _ => Err(Failure::usage("tls.certificate and tls.key go together: give both or neither")),
+        (Some(_), None) => Err(Failure::usage("tls.certificate needs tls.key, the file with its key")),
     }
 }

@@ -1,22 +1,28 @@
 //! Progress on standard error: a live display, plain lines or JSON.
 
+mod study;
+
 use std::collections::VecDeque;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use fleetstorm_engine::{Clock, Snapshot};
+use fleetstorm_engine::{Clock, Control, Snapshot};
 use fleetstorm_model::number::{counted as of_number, grouped};
 use fleetstorm_model::outcome::Outcome;
 use fleetstorm_model::scenario::Scenario;
 use fleetstorm_model::time::Span;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+pub(crate) use study::StudyDisplay;
+
 use crate::arguments::run::ProgressChoice;
+use crate::run::Watch;
 use crate::terminal::QuietKeys;
 
 /// Shows a run while it lives.
 pub(crate) struct Display {
     form: Form,
+    name: String,
     devices: u64,
     clock: Clock,
     pace: Pace,
@@ -57,14 +63,18 @@ impl Display {
             ProgressChoice::Json => Form::Json,
             ProgressChoice::None => Form::Silent,
         };
-        if matches!(form, Form::Plain) {
-            eprintln!("{}: preparing {}", printable(&scenario.name), of_number(devices, "device"));
+        Self {
+            form,
+            name: printable(&scenario.name),
+            devices,
+            clock: Clock::start(),
+            pace: Pace::default(),
+            last: None,
         }
-        Self { form, devices, clock: Clock::start(), pace: Pace::default(), last: None }
     }
 
     /// Shows the numbers of this moment; call it often.
-    pub(crate) fn show(&mut self, now: &Snapshot) {
+    fn show(&mut self, now: &Snapshot) {
         let at = self.clock.now().since(fleetstorm_model::time::Moment::START);
         self.pace.add(at, now);
         let due = |every: Span| self.last.is_none_or(|last| at.saturating_sub(last) >= every);
@@ -92,25 +102,8 @@ impl Display {
         }
     }
 
-    /// A remark between the numbers.
-    pub(crate) fn note(&self, text: &str) {
-        match &self.form {
-            Form::Live { all, .. } => {
-                let _ = all.println(text);
-            }
-            Form::Plain => eprintln!("{text}"),
-            Form::Json => eprintln!("{}", serde_json::json!({ "event": "note", "text": text })),
-            Form::Silent => {}
-        }
-    }
-
-    /// Leaves everything where it is, and the terminal as it was.
-    pub(crate) fn abandon(&mut self) {
-        self.form = Form::Silent;
-    }
-
     /// Clears the display or writes a last line.
-    pub(crate) fn finish(mut self, last: Option<&Snapshot>) {
+    fn close(mut self, last: Option<&Snapshot>) {
         let at = self.clock.now().since(fleetstorm_model::time::Moment::START);
         if let Some(now) = last {
             self.pace.add(at, now);
@@ -154,6 +147,39 @@ impl Display {
                 "count": count,
             })).collect::<Vec<_>>(),
         })
+    }
+}
+
+impl Watch for Display {
+    fn begin(&self) {
+        if matches!(self.form, Form::Plain) {
+            eprintln!("{}: preparing {}", self.name, of_number(self.devices, "device"));
+        }
+    }
+
+    fn look(&mut self, control: &Control) {
+        if let Some(snapshot) = control.snapshot() {
+            self.show(&snapshot);
+        }
+    }
+
+    fn note(&self, text: &str) {
+        match &self.form {
+            Form::Live { all, .. } => {
+                let _ = all.println(text);
+            }
+            Form::Plain => eprintln!("{text}"),
+            Form::Json => eprintln!("{}", serde_json::json!({ "event": "note", "text": text })),
+            Form::Silent => {}
+        }
+    }
+
+    fn abandon(&mut self) {
+        self.form = Form::Silent;
+    }
+
+    fn finish(self, control: &Control) {
+        self.close(control.snapshot().as_ref());
     }
 }
 
@@ -266,6 +292,7 @@ fn short(how: Outcome) -> String {
     match how {
         Outcome::Answered { status, code: 0 } => status.0.to_string(),
         Outcome::Answered { code, .. } => code.to_string(),
+        Outcome::Unmet { status, why } => format!("{} {}", status.0, why.name()),
         Outcome::Challenged => "challenge".to_owned(),
         Outcome::Broke(fault) => fault.name().to_owned(),
     }

@@ -9,9 +9,6 @@ use crate::arguments::record::{DiffArguments, DiffFormat, FormatChoice, ReportAr
 use crate::failure::Failure;
 use crate::terminal;
 
-/// A later run is worse than the one before.
-const REGRESSION: u8 = 13;
-
 pub(crate) fn run(arguments: &ReportArguments) -> Result<u8, Failure> {
     let path = &arguments.record;
     let bytes = std::fs::read(path).map_err(|error| Failure::unreadable("record", path, &error))?;
@@ -53,7 +50,7 @@ pub(crate) fn diff(arguments: &DiffArguments) -> Result<u8, Failure> {
         }
     };
     put(arguments.out.as_deref(), &text)?;
-    Ok(if arguments.fail_on_regression && diff.is_regression() { REGRESSION } else { 0 })
+    Ok(if arguments.fail_on_regression { diff.outcome.exit_code() } else { 0 })
 }
 
 fn put(out: Option<&Path>, text: &str) -> Result<(), Failure> {

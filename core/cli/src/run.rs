@@ -156,15 +156,30 @@ pub(crate) fn drive(
     })
 }
 
+/// Somebody who shows how far work is.
+pub(crate) trait Watch {
+    /// Says that it begins: from now on an interruption is heard.
+    fn begin(&self);
+    /// Shows the numbers of this moment; it is called often.
+    fn look(&mut self, control: &Control);
+    /// A remark between the numbers.
+    fn note(&self, text: &str);
+    /// Leaves everything where it is, and the terminal as it was.
+    fn abandon(&mut self);
+    /// Clears what is shown, or writes a last line.
+    fn finish(self, control: &Control);
+}
+
 /// Does `work` on a thread of its own while this one shows progress and listens for Ctrl-C.
 pub(crate) fn supervise<T: Send + 'static>(
-    mut display: Display,
+    mut display: impl Watch,
     control: &Control,
     work: impl FnOnce(&Control) -> Result<T, RunError> + Send + 'static,
 ) -> Result<T, Failure> {
     let (done, mut finished) = oneshot::channel();
     let runtime = runtime()?;
     let mut signals = runtime.block_on(async { Signals::new() })?;
+    display.begin();
     let worker = {
         let control = control.clone();
         std::thread::Builder::new()
@@ -191,15 +206,11 @@ pub(crate) fn supervise<T: Send + 'static>(
                     apart::over(130);
                     std::process::exit(130);
                 }
-                _ = tick.tick() => {
-                    if let Some(snapshot) = control.snapshot() {
-                        display.show(&snapshot);
-                    }
-                }
+                _ = tick.tick() => display.look(control),
             }
         }
     });
-    display.finish(control.snapshot().as_ref());
+    display.finish(control);
     let crashed = || Failure::from(RunError::Driver("the run ended without a result".to_owned()));
     let done = result.map_err(|_| crashed())??;
     worker.join().map_err(|_| crashed())?;
@@ -256,10 +267,21 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .map_err(|error| Failure::internal(format!("the event loop cannot start: {error}")))
 }
 
-/// The two ways in which a process is asked to end.
+/// The ways in which a process is asked to end.
 pub(crate) struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
+    /// The terminal went away; absent where that is not to end the process, as under `nohup`.
+    hangup: Option<tokio::signal::unix::Signal>,
+}
+
+/// Whether whoever started this process wants it to outlive its terminal: SIGHUP is ignored.
+fn outlives_terminal() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // SIGHUP is signal 1, the lowest bit.
+    ignored.is_some_and(|mask| mask & 1 == 1)
 }
 
 impl Signals {
@@ -268,13 +290,25 @@ impl Signals {
             signal(kind)
                 .map_err(|error| Failure::internal(format!("signals cannot be listened for: {error}")))
         };
-        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+        let hangup = (!outlives_terminal()).then(|| listen(SignalKind::hangup())).transpose()?;
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            hangup,
+        })
     }
 
     pub(crate) async fn next(&mut self) {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            _ = hangup => {}
         }
     }
 }

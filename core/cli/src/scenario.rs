@@ -14,6 +14,7 @@ use crate::{files, plugin};
 pub(crate) fn check(source: &ScenarioOptions) -> Result<u8, Failure> {
     let scenario = files::scenario(source, Vec::new())?;
     let devices = counted(scenario.fleet.devices.into(), "device");
+    let no_objective = scenario.objectives.is_empty();
     let objectives = counted(scenario.objectives.len() as u64, "objective");
     // Plugins and the files that the scenario names are part of whether it can run.
     let registry = plugin::registry(&source.plugins, &scenario.plugins.load)?;
@@ -24,6 +25,9 @@ pub(crate) fn check(source: &ScenarioOptions) -> Result<u8, Failure> {
         Err(error) => return Err(error.into()),
     }
     println!("{}: ok ({devices}, {objectives})", source.scenario.display());
+    if no_objective {
+        println!("  but it has no objective: a run judges nothing, and ends with exit code 11");
+    }
     if let Err(RunError::Resolve(missing)) = fits {
         println!("  but not ready to run here: {missing}");
     }

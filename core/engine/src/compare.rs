@@ -3,21 +3,21 @@
 //! Every strategy runs against every throttle with the same seeds: the same boots, the same network, the same
 //! assignment times. So runs of a seed are pairs, and what differs between them is the strategy.
 
+mod judge;
 mod metrics;
-mod pairs;
+
+use std::sync::{Mutex, PoisonError};
 
 use fleetstorm_model::scenario::{CompareFile, Scenario, ThrottleFile};
-use fleetstorm_reports::analysis::{Against, Comparison, Effect, Finding, Metrics, Standing};
+use fleetstorm_reports::analysis::{
+    Against, Comparison, Conclusion, Metrics, Outcome, Standing, seeds_needed,
+};
+use fleetstorm_reports::record::VerdictResult;
 
 use crate::control::Control;
-use crate::statistics::{a12, holm, median, paired_difference, sign_flip_p};
+use crate::statistics::median;
 use crate::trial::{self, Timing, run_jobs};
 use crate::{Registry, RunError};
-
-/// The numbers that are tested, and that span the Pareto front.
-const TESTED: [&str; 3] = ["t99_s", "amplification", "retry_peak"];
-/// Adjusted p-values below this are taken for a difference.
-const SIGNIFICANT: f64 = 0.05;
 
 /// Runs a scenario's `[compare]`: in virtual time on all cores, by the wall clock one run after the other.
 ///
@@ -45,22 +45,45 @@ pub fn run(
             })
         })
         .collect();
-    let results = run_jobs(&jobs, timing, control, |job| {
+    let all = jobs.len() as u64;
+    control.tell(|progress| progress.of = all);
+    let leaders = Mutex::new(Leaders::of(&throttles, file));
+    let done = run_jobs(&jobs, timing, control, |job| {
         let scenario_of_job = job.scenario(scenario, file, &throttles);
         let (record, herd) = trial::run_in_detail(scenario_of_job, registry, timing, control)?;
-        Ok(metrics::of(&record, herd.as_ref(), scenario.horizon.0))
+        let metrics = metrics::of(&record, herd.as_ref(), scenario.horizon.0);
+        let mut leaders = leaders.lock().unwrap_or_else(PoisonError::into_inner);
+        leaders.add(job, &metrics);
+        control.tell(|progress| progress.known = leaders.known());
+        Ok((metrics, record.verdict.result == VerdictResult::Untrusted))
     })?;
 
     let width = throttles.len() * file.strategies.len();
-    let finished = results.iter().take_while(|result| result.is_some()).count() / width;
+    let finished = done.results.iter().take_while(|result| result.is_some()).count() / width;
     let runs = |throttle: usize, strategy: usize| -> Vec<Metrics> {
         let place = throttle * file.strategies.len() + strategy;
-        (0..finished).filter_map(|seed| results[seed * width + place].clone()).collect()
+        let of_seed = |seed: usize| Some(done.results[seed * width + place].as_ref()?.0.clone());
+        (0..finished).filter_map(of_seed).collect()
     };
-    let horizon_s = scenario.horizon.0.as_secs_f64();
     let against = |(index, throttle): (usize, &ThrottleFile)| {
         let runs = (0..file.strategies.len()).map(|strategy| runs(index, strategy)).collect();
-        judge(throttle_name(throttle), file, runs, horizon_s)
+        standings(throttle_name(throttle), file, runs)
+    };
+    let mut against: Vec<Against> = match finished {
+        0 => Vec::new(),
+        _ => throttles.iter().enumerate().map(against).collect(),
+    };
+    let horizon_s = scenario.horizon.0.as_secs_f64();
+    // Whoever stops when it suits them finds a difference anywhere: what was cut short is not tested.
+    let stopped = match done.stopped {
+        None => judge::judge(&mut against, file.margin, horizon_s, control)?,
+        stopped => stopped,
+    };
+    let whole: Vec<&(Metrics, bool)> = done.results.iter().flatten().collect();
+    let untrusted = whole.iter().filter(|(_, untrusted)| *untrusted).count();
+    let (outcome, why) = match stopped {
+        Some(outcome) => (outcome, left_over(finished, file)),
+        None => conclusion(&against, finished, untrusted),
     };
     Ok(Comparison {
         name: scenario.name.clone(),
@@ -68,9 +91,88 @@ pub fn run(
         seeds: u32::try_from(finished).unwrap_or(u32::MAX),
         baseline: file.strategies.first().map(ToString::to_string).unwrap_or_default(),
         margin: file.margin,
-        partial: finished < file.seeds as usize,
-        throttles: throttles.iter().enumerate().map(against).collect(),
+        partial: outcome.is_partial(),
+        conclusion: Conclusion { outcome, why, runs: whole.len() as u64, runs_max: all },
+        horizon_s: Some(horizon_s),
+        throttles: against,
     })
+}
+
+fn left_over(finished: usize, file: &CompareFile) -> String {
+    match finished {
+        0 => "No seed was done with all strategies, so there is nothing to compare.".to_owned(),
+        _ => format!(
+            "Only the {finished} whole seeds of {} count; the numbers are their medians, and no difference is judged.",
+            file.seeds
+        ),
+    }
+}
+
+/// What a comparison that was made as a whole says, in the order of the verdicts of runs.
+fn conclusion(against: &[Against], seeds: usize, untrusted: usize) -> (Outcome, String) {
+    if untrusted > 0 {
+        let why = format!(
+            "in {untrusted} runs the generator could not keep up: the numbers say little about the target."
+        );
+        return (Outcome::Untrusted, why);
+    }
+    let without = against.iter().filter(|against| against.recommended().is_none());
+    let without: Vec<&str> = without.map(|against| &*against.throttle).collect();
+    if !without.is_empty() {
+        let why = format!(
+            "no strategy brought the whole fleet to its hub in every run against {}: none is recommended.",
+            without.join(", ")
+        );
+        return (Outcome::Failed, why);
+    }
+    let tests = against.iter().map(Against::tests).max().unwrap_or(0);
+    if tests == 0 {
+        return (Outcome::NoData, "there is one strategy only, so nothing is compared.".to_owned());
+    }
+    let needed = seeds_needed(tests);
+    if (seeds as u64) < u64::from(needed) {
+        let why = format!(
+            "{seeds} seeds are too few for any difference to be called clear, however large it is: {tests} differences are \
+             tested, which takes {needed}; set seeds = {needed} under [compare]."
+        );
+        return (Outcome::Undecided, why);
+    }
+    (Outcome::Passed, String::new())
+}
+
+/// Who is fastest so far, for whoever watches.
+struct Leaders {
+    throttles: Vec<String>,
+    strategies: Vec<String>,
+    /// By throttle and strategy: the T99 of each run, infinite where the fleet did not come in.
+    t99_s: Vec<Vec<Vec<f64>>>,
+}
+
+impl Leaders {
+    fn of(throttles: &[ThrottleFile], file: &CompareFile) -> Self {
+        Self {
+            throttles: throttles.iter().map(throttle_name).collect(),
+            strategies: file.strategies.iter().map(ToString::to_string).collect(),
+            t99_s: vec![vec![Vec::new(); file.strategies.len()]; throttles.len()],
+        }
+    }
+
+    fn add(&mut self, job: Job, run: &Metrics) {
+        let t99_s = run.t99_s.filter(|_| run.t100_s.is_some()).unwrap_or(f64::INFINITY);
+        self.t99_s[job.throttle][job.strategy].push(t99_s);
+    }
+
+    fn known(&self) -> String {
+        let lead = |(throttle, times): (&String, &Vec<Vec<f64>>)| {
+            let middles = times.iter().zip(&self.strategies);
+            let middles = middles.filter_map(|(times, name)| Some((median(times)?, name)));
+            let whole = middles.filter(|(t99_s, _)| t99_s.is_finite());
+            let (t99_s, name) = whole.min_by(|a, b| a.0.total_cmp(&b.0))?;
+            Some(format!("{throttle}: {name} {t99_s:.0} s"))
+        };
+        let leads: Vec<String> = self.throttles.iter().zip(&self.t99_s).filter_map(lead).collect();
+        if leads.is_empty() { String::new() } else { format!("fastest so far: {}", leads.join(", ")) }
+    }
 }
 
 /// One run.
@@ -108,56 +210,25 @@ fn throttle_name(throttle: &ThrottleFile) -> String {
     name
 }
 
-fn judge(throttle: String, file: &CompareFile, runs: Vec<Vec<Metrics>>, horizon_s: f64) -> Against {
-    let medians: Vec<Metrics> = runs.iter().map(|runs| middle(runs)).collect();
-    let mut effects: Vec<Vec<Effect>> = vec![Vec::new(); runs.len()];
-    if let Some((baseline, others)) = runs.split_first() {
-        for metric in TESTED {
-            let values = |runs: &[Metrics]| -> Vec<f64> {
-                runs.iter().map(|run| tested(run, metric).unwrap_or(horizon_s)).collect()
-            };
-            let base = values(baseline);
-            let margin = file.margin * median(&base).unwrap_or(0.0).abs();
-            let differences: Vec<Vec<f64>> = others
-                .iter()
-                .map(|runs| values(runs).iter().zip(&base).map(|(own, base)| own - base).collect())
-                .collect();
-            let p: Vec<f64> = differences.iter().map(|differences| sign_flip_p(differences, 1)).collect();
-            for (at, (p, differences)) in holm(&p).into_iter().zip(&differences).enumerate() {
-                let Some(difference) = paired_difference(differences, 1) else { continue };
-                let verdict = match (difference.is_clear(margin) && p < SIGNIFICANT, difference.median < 0.0)
-                {
-                    (false, _) => Finding::NoClearDifference,
-                    (true, true) => Finding::Better,
-                    (true, false) => Finding::Worse,
-                };
-                let a12 = a12(&values(&others[at]), &base).unwrap_or(0.5);
-                effects[at + 1].push(Effect { metric: metric.to_owned(), difference, a12, p, verdict });
-            }
-        }
+/// The medians of all strategies against one throttle; nothing is judged yet.
+fn standings(throttle: String, file: &CompareFile, runs: Vec<Vec<Metrics>>) -> Against {
+    let strategies = file.strategies.iter().zip(runs).map(|(strategy, runs)| Standing {
+        strategy: strategy.to_string(),
+        unreached: runs.iter().map(|run| u32::from(run.t99_s.is_none())).sum(),
+        pareto: false,
+        median: middle(&runs),
+        effects: Vec::new(),
+        runs,
+    });
+    let mut against = Against { throttle, strategies: strategies.collect(), pairs: Vec::new() };
+    // A strategy under which devices gave up costs little: it is on no front.
+    let whole = against.strategies.iter().filter(|standing| standing.is_whole());
+    let whole: Vec<Metrics> = whole.map(|standing| standing.median.clone()).collect();
+    for standing in &mut against.strategies {
+        standing.pareto =
+            standing.is_whole() && !whole.iter().any(|other| judge::dominates(other, &standing.median));
     }
-    let pairs = pairs::pairs(&runs, file.margin, horizon_s);
-    let strategies = file
-        .strategies
-        .iter()
-        .zip(runs)
-        .zip(effects)
-        .enumerate()
-        .map(|(index, ((strategy, runs), effects))| Standing {
-            strategy: strategy.to_string(),
-            unreached: runs.iter().map(|run| u32::from(run.t99_s.is_none())).sum(),
-            pareto: !medians.iter().any(|other| dominates(other, &medians[index])),
-            median: medians[index].clone(),
-            effects,
-            runs,
-        })
-        .collect();
-    Against { throttle, strategies, pairs }
-}
-
-/// A tested number. Without a single hub there is no amplification either: no run is worse.
-fn tested(run: &Metrics, metric: &str) -> Option<f64> {
-    Metrics::FIELDS.iter().find(|(name, _)| *name == metric).and_then(|(_, field)| field(run))
+    against
 }
 
 /// The median of each number; a number that a run lacks counts as the largest.
@@ -187,59 +258,5 @@ fn middle(runs: &[Metrics]) -> Metrics {
         wait_max_s: wait_max,
         fairness,
         cohort_gap: gap,
-    }
-}
-
-/// Whether `a` is at least as good as `b` in every tested number and better in one.
-fn dominates(a: &Metrics, b: &Metrics) -> bool {
-    let value = |run, metric| tested(run, metric).unwrap_or(f64::INFINITY);
-    let pairs = TESTED.map(|metric| (value(a, metric), value(b, metric)));
-    pairs.iter().all(|(a, b)| a <= b) && pairs.iter().any(|(a, b)| a < b)
-}
-
-#[cfg(test)]
-mod tests {
-    use fleetstorm_model::scenario::Plugin;
-
-    use super::*;
-
-    fn run(t99_s: f64, amplification: f64, retry_peak: f64) -> Metrics {
-        Metrics {
-            t99_s: (t99_s < 1_000.0).then_some(t99_s),
-            amplification: Some(amplification),
-            retry_peak: Some(retry_peak),
-            ..Metrics::default()
-        }
-    }
-
-    fn judged(others: &[&dyn Fn(f64) -> Metrics]) -> Against {
-        let base = |noise: f64| run(100.0 + noise, 2.0 + noise / 100.0, 1.0);
-        let file = CompareFile {
-            strategies: (0..=others.len()).map(|n| Plugin::named(&format!("s{n}"))).collect(),
-            ..CompareFile::default()
-        };
-        let noise = |n: u32| f64::from(n * 7 % 20);
-        let mut runs = vec![(0..20).map(|n| base(noise(n))).collect::<Vec<_>>()];
-        runs.extend(others.iter().map(|other| (0..20).map(|n| other(noise(n))).collect()));
-        judge("t".into(), &file, runs, 1_000.0)
-    }
-
-    #[test]
-    fn a_real_difference_is_found_and_noise_is_not() {
-        let against = judged(&[
-            &|noise| run(80.0 + noise, 2.0 + noise / 100.0, 1.0),
-            &|noise| run(119.0 - noise, 2.0, 1.0),
-            &|noise| run(103.0 + noise, 2.0, 1.0),
-            &|_| run(5_000.0, 9.0, 3.0),
-        ]);
-        let t99 = |index: usize| against.strategies[index].effects[0].clone();
-        assert_eq!((t99(1).verdict, t99(1).difference.median), (Finding::Better, -20.0));
-        assert_eq!(t99(2).verdict, Finding::NoClearDifference, "{:?}", t99(2));
-        assert_eq!(t99(3).verdict, Finding::NoClearDifference, "clear, and within 5 %: {:?}", t99(3));
-        assert_eq!((t99(4).verdict, t99(4).a12), (Finding::Worse, 1.0));
-        assert_eq!((against.strategies[4].unreached, against.strategies[4].median.t99_s), (20, None));
-        assert!(against.strategies[0].effects.is_empty());
-        let front: Vec<bool> = against.strategies.iter().map(|standing| standing.pareto).collect();
-        assert_eq!(front, [false, true, true, false, false]);
     }
 }

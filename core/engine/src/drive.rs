@@ -157,7 +157,7 @@ pub(crate) async fn drive_all<C: Connect + 'static>(
             place = first(&mut held), if !held.is_empty() => {
                 let Some((local, member, _)) = held.pop_front() else { continue };
                 let boot = shard.clock.now();
-                shard.recorder.borrow_mut().held(boot.since(member.arrival));
+                shard.recorder.borrow_mut().held(local, boot.since(member.arrival));
                 tasks.spawn_local(one(Rc::clone(&shard), local, member, places.clone(), place, boot));
             }
             Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
@@ -198,7 +198,7 @@ async fn one<C: Connect + 'static>(
             Box::pin(powered(&shard, chaos, local, &member, places, place, boot)).await;
         }
         _ => {
-            Driven::new(&shard, local, &member, place).run(boot).await;
+            Driven::new(&shard, local, &member, places, place).run(boot).await;
         }
     }
 }
@@ -223,7 +223,7 @@ async fn powered<C: Connect>(
         // A device whose firmware will crash is not at rest, wherever it stands.
         let restless = crash.map(|_| rest.held());
         let mut crashed = pin!(shard.alarms.at(crash.unwrap_or(Moment::FAR)));
-        let mut driven = Driven::new(shard, local, member, place.take());
+        let mut driven = Driven::new(shard, local, member, places.clone(), place.take());
         driven.wire.connections = connections;
         let back = tokio::select! {
             biased;
@@ -260,7 +260,7 @@ async fn powered<C: Connect>(
             place = Place::of(Rc::clone(places)).await;
             if !free {
                 let asked = std::mem::replace(&mut boot, shard.clock.now());
-                shard.recorder.borrow_mut().held(boot.since(asked));
+                shard.recorder.borrow_mut().held(local, boot.since(asked));
                 socket.skip(chaos);
             }
         }
@@ -293,7 +293,10 @@ struct Driven<'a, C: Connect> {
     is_copy: bool,
     device: Device,
     life: Option<Box<Life>>,
-    /// A device that lives on gives it to another one when it has come to its hub.
+    /// What the place is one of, where a scenario limits how many there are.
+    places: Option<Rc<Semaphore>>,
+    /// A device that parks gives it to another one, and so does one that lives on when it has come to its hub or waits to
+    /// try it again.
     place: Option<Place>,
     wire: Wire<C::Stream>,
     around: Around<'a, C>,
@@ -349,6 +352,8 @@ enum Event {
     Broke(Fault),
     Answered,
     Alarm,
+    /// A device that has parked was held back until this moment, and goes on.
+    Resume(Moment),
     /// The hub let the device in.
     Welcome,
     HubBroke(Fault),
@@ -357,7 +362,13 @@ enum Event {
 }
 
 impl<'a, C: Connect> Driven<'a, C> {
-    fn new(shard: &'a Shard<C>, local: usize, member: &'a Member, place: Option<Place>) -> Self {
+    fn new(
+        shard: &'a Shard<C>,
+        local: usize,
+        member: &'a Member,
+        places: Option<Rc<Semaphore>>,
+        place: Option<Place>,
+    ) -> Self {
         let cohort = &shard.cohorts[usize::from(member.cohort)];
         let caller = Caller::new(
             &cohort.carrier,
@@ -370,6 +381,7 @@ impl<'a, C: Connect> Driven<'a, C> {
             is_copy: false,
             device: Device::new(),
             life: cohort.life.as_ref().map(|_| Box::new(Life::new())),
+            places,
             place,
             wire: Wire {
                 link: None,
@@ -425,6 +437,9 @@ impl<'a, C: Connect> Driven<'a, C> {
                     Box::pin(self.stay()).await
                 }
                 LifeAction::Sleep => {
+                    if self.life.as_ref().is_some_and(|life| life.waits_for_hub()) {
+                        self.place = None;
+                    }
                     self.wire.hang_up();
                     self.wait().await
                 }
@@ -436,6 +451,7 @@ impl<'a, C: Connect> Driven<'a, C> {
                 Event::Broke(fault) => self.step(LifeInput::Dps(Input::Broke(*fault))),
                 Event::Answered => self.step(LifeInput::Dps(Input::Answered)),
                 Event::Alarm => self.step(LifeInput::Alarm),
+                Event::Resume(intended) => self.step(LifeInput::Dps(Input::Resume { intended: *intended })),
                 Event::Welcome => self.step(LifeInput::Welcome),
                 Event::HubBroke(fault) => self.step(LifeInput::HubBroke(*fault)),
                 Event::Command => self.step(LifeInput::Command),
@@ -719,7 +735,10 @@ impl<'a, C: Connect> Driven<'a, C> {
         let shard = self.around.shard;
         let at = self.alarm().unwrap_or(Moment::FAR);
         let registering = self.life.as_ref().is_none_or(|life| life.is_registering());
-        let parked = registering && self.device.is_settled();
+        let parked = registering && self.device.is_parked();
+        if parked {
+            self.place = None;
+        }
         if let Some(link) = &mut self.wire.link {
             let closed = {
                 let mut alarm = pin!(shard.alarms.at(at));
@@ -740,12 +759,30 @@ impl<'a, C: Connect> Driven<'a, C> {
             shard.alarms.at(at).await;
         }
         let now = shard.clock.now();
-        let mut recorder = shard.recorder.borrow_mut();
-        if parked {
-            recorder.woke(self.around.local, now);
+        shard.recorder.borrow_mut().lagged(self.around.local, now.since(at));
+        // The alarm of a device that lives on may be for its power rather than for its registration.
+        if parked && self.device.alarm().is_some_and(|wakes| wakes <= now) {
+            return self.wake(now).await;
         }
-        recorder.lagged(self.around.local, now.since(at));
         Event::Alarm
+    }
+
+    /// Takes a place again after parking, when there is one.
+    async fn wake(&mut self, asked: Moment) -> Event {
+        let shard = self.around.shard;
+        let mut event = Event::Alarm;
+        if let Some(places) = self.places.clone() {
+            let free = places.available_permits() > 0;
+            // Boxed, so that devices which never park do not carry this.
+            self.place = Box::pin(Place::of(places)).await;
+            if !free {
+                let now = shard.clock.now();
+                shard.recorder.borrow_mut().held(self.around.local, now.since(asked));
+                event = Event::Resume(now);
+            }
+        }
+        shard.recorder.borrow_mut().woke(self.around.local, shard.clock.now());
+        event
     }
 }
 

@@ -1,23 +1,26 @@
 //! What a request proves, judged with real cryptography.
 //!
-//! Tokens are verified over their literal text; chains are walked from the leaf to a certificate that an enrollment
-//! trusts, every signature and every date on the way. All input is hostile: nothing here may panic or take long.
+//! Tokens are verified over their literal text; chains are judged as RFC 5280 says (`path`). All input is hostile:
+//! nothing here may panic or take long.
+
+mod path;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::net::IpAddr;
+use std::rc::Rc;
 
 use aws_lc_rs::{digest, hmac};
 use fleetstorm_model::protocol::Transport;
 use fleetstorm_model::protocol::http::read_tpm;
 use fleetstorm_model::protocol::sas::SasToken;
 use fleetstorm_model::service::certificate::{CertificateInfo, Certificates};
-use fleetstorm_model::service::enrollment::{CaCertificate, SymmetricKey};
+use fleetstorm_model::service::enrollment::{CaCertificate, SymmetricKey, TrustedCas};
 use fleetstorm_model::service::{Certificate, Evidence, Resource, Token, TpmKeys};
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// Longest chain that is walked; devices present a leaf and an intermediate or two.
-const CHAIN_MAX: usize = 8;
+use crate::serve::{Place, Stage};
+use path::Ways;
 
 /// Who is at the other end of a connection. Kept for as long as the connection is, so that a device's polls do not
 /// repeat the work of its registration.
@@ -25,11 +28,13 @@ const CHAIN_MAX: usize = 8;
 pub(crate) struct Peer {
     chain: Vec<CertificateDer<'static>>,
     address: Option<IpAddr>,
+    /// Its place in the house, where there are places.
+    place: Option<Rc<Place>>,
     /// What the connection speaks by now: an HTTPS one may be upgraded.
     transport: Cell<Transport>,
     leaf: OnceCell<Option<Certificate>>,
-    /// The last verdict on a chain: the CA's digest and how deep the leaf lies beneath it.
-    judged: RefCell<Option<(Vec<u8>, Option<u8>)>>,
+    /// The last verdict on the chain.
+    judged: RefCell<Option<Ways>>,
     /// The last token whose signature was good, with the key it was good for.
     verified: RefCell<Option<(String, Vec<u8>)>>,
     checks: Cell<u64>,
@@ -46,6 +51,25 @@ impl Peer {
         Self { address: Some(address), ..self }
     }
 
+    /// The same peer, with its place in the house.
+    pub(crate) fn with_place(self, place: Rc<Place>) -> Self {
+        Self { place: Some(place), ..self }
+    }
+
+    /// It has asked for something.
+    pub(crate) fn heard(&self) {
+        if let Some(place) = &self.place {
+            place.rise(Stage::Heard);
+        }
+    }
+
+    /// It has proved who it is.
+    pub(crate) fn proved(&self) {
+        if let Some(place) = &self.place {
+            place.rise(Stage::Proven);
+        }
+    }
+
     /// Says what the connection speaks from now on.
     pub(crate) fn speaks(&self, transport: Transport) {
         self.transport.set(transport);
@@ -57,34 +81,6 @@ impl Peer {
 
     fn leaf(&self) -> Option<&Certificate> {
         self.leaf.get_or_init(|| facts(self.chain.first()?)).as_ref()
-    }
-
-    /// How many certificates lie between the leaf and `ca`.
-    fn depth(&self, ca: &CaCertificate, unix_secs: u64) -> Option<u8> {
-        let (_, ca) = X509Certificate::from_der(&ca.0).ok()?;
-        let now = x509_parser::time::ASN1Time::from_timestamp(i64::try_from(unix_secs).ok()?).ok()?;
-        if !ca.validity().is_valid_at(now) {
-            return None;
-        }
-        let mut held = X509Certificate::from_der(self.chain.first()?).ok()?.1;
-        for depth in 0..CHAIN_MAX {
-            if !held.validity().is_valid_at(now) {
-                return None;
-            }
-            if held.issuer() == ca.subject() && held.verify_signature(Some(ca.public_key())).is_ok() {
-                return u8::try_from(depth).ok();
-            }
-            let next = X509Certificate::from_der(self.chain.get(depth + 1)?).ok()?.1;
-            let linked = held.issuer() == next.subject()
-                && next.is_ca()
-                && held.verify_signature(Some(next.public_key())).is_ok();
-            // The trusted certificate itself may end the presented chain.
-            if !linked {
-                return None;
-            }
-            held = next;
-        }
-        None
     }
 }
 
@@ -122,12 +118,16 @@ pub(crate) fn certificate_info(der: &[u8]) -> Option<CertificateInfo> {
     })
 }
 
-/// Certificates by real cryptography.
+/// Certificates and keys of TPMs by real cryptography.
 pub(crate) struct RealCertificates;
 
 impl Certificates for RealCertificates {
     fn read(&self, der: &[u8]) -> Option<CertificateInfo> {
         certificate_info(der)
+    }
+
+    fn is_tpm_key(&self, public: &[u8]) -> bool {
+        fleetstorm_tpm::check(public).is_ok()
     }
 }
 
@@ -202,16 +202,12 @@ impl Evidence for Presented<'_> {
         self.peer.leaf()
     }
 
-    fn signed_by(&self, ca: &CaCertificate, unix_secs: u64) -> Option<u8> {
-        let id = digest::digest(&digest::SHA256, &ca.0);
-        if let Some((judged, depth)) = &*self.peer.judged.borrow()
-            && judged == id.as_ref()
-        {
-            return *depth;
+    fn signed_by(&self, ca: &CaCertificate, trusted: &TrustedCas, unix_secs: u64) -> Option<u8> {
+        let mut judged = self.peer.judged.borrow_mut();
+        if !judged.as_ref().is_some_and(|ways| ways.stand(trusted, unix_secs)) {
+            *judged = Some(Ways::of(&self.peer.chain, trusted, unix_secs));
         }
-        let depth = self.peer.depth(ca, unix_secs);
-        *self.peer.judged.borrow_mut() = Some((id.as_ref().to_vec(), depth));
-        depth
+        judged.as_ref()?.depth(&ca.der)
     }
 
     fn tpm(&self) -> Option<TpmKeys> {
@@ -233,67 +229,23 @@ impl Evidence for Presented<'_> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair};
 
     use super::*;
 
-    /// A certificate named `name`, issued by `issuer` or by itself.
-    fn certificate(name: &str, ca: bool, issuer: Option<&Made>) -> Made {
+    const NOW: u64 = 1_767_225_600;
+
+    fn made(name: &str) -> CertificateDer<'static> {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
         params.not_before = rcgen::date_time_ymd(2025, 1, 1);
-        params.not_after = rcgen::date_time_ymd(2027, 1, 1);
-        if ca {
-            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        }
-        let key = KeyPair::generate().unwrap();
-        let der = match issuer {
-            Some(made) => {
-                params.signed_by(&key, &Issuer::from_params(&made.params, &made.key)).unwrap().der().clone()
-            }
-            None => params.self_signed(&key).unwrap().der().clone(),
-        };
-        Made { params, key, der }
-    }
-
-    struct Made {
-        params: CertificateParams,
-        key: KeyPair,
-        der: CertificateDer<'static>,
-    }
-
-    const NOW: u64 = 1_767_225_600;
-
-    fn depth(chain: &[&Made], ca: &Made) -> Option<u8> {
-        let peer = Peer::new(chain.iter().map(|made| made.der.clone()).collect());
-        Presented::new(&peer, None).signed_by(&CaCertificate(ca.der.to_vec()), NOW)
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().clone()
     }
 
     #[test]
-    fn chains_are_walked_to_the_trusted_certificate() {
-        let root = certificate("root", true, None);
-        let intermediate = certificate("intermediate", true, Some(&root));
-        let leaf = certificate("dev-1", false, Some(&intermediate));
-        let direct = certificate("dev-2", false, Some(&root));
-        assert_eq!(depth(&[&direct], &root), Some(0));
-        assert_eq!(depth(&[&leaf, &intermediate], &root), Some(1));
-        assert_eq!(depth(&[&leaf, &intermediate], &intermediate), Some(0), "the nearest signer");
-        assert_eq!(depth(&[&leaf], &root), None, "a gap");
-        let stranger = certificate("root", true, None);
-        assert_eq!(depth(&[&direct], &stranger), None, "the same name with another key");
-        let no_ca = certificate("impostor", false, Some(&root));
-        let issued_by_it = certificate("dev-3", false, Some(&no_ca));
-        assert_eq!(depth(&[&issued_by_it, &no_ca], &root), None, "a leaf that issues");
-    }
-
-    #[test]
-    fn dates_hold_for_the_whole_way() {
-        let root = certificate("root", true, None);
-        let leaf = certificate("dev-1", false, Some(&root));
-        let peer = Peer::new(vec![leaf.der.clone()]);
-        let ca = CaCertificate(root.der.to_vec());
-        assert_eq!(peer.depth(&ca, NOW), Some(0));
-        assert_eq!(peer.depth(&ca, 1_900_000_000), None);
+    fn a_leaf_is_told_by_its_name_and_its_dates() {
+        let peer = Peer::new(vec![made("dev-1")]);
         let facts = peer.leaf().unwrap();
         assert_eq!(facts.common_name, "dev-1");
         assert_eq!(facts.not_before_unix_secs, 1_735_689_600);
@@ -318,16 +270,21 @@ mod tests {
     proptest! {
         #[test]
         fn hostile_certificates_are_refused_without_a_panic(at in 0..300usize, byte: u8, cut in 0..400usize, noise: Vec<u8>) {
-            let root = certificate("root", true, None);
-            let mut der = certificate("dev", false, Some(&root)).der.to_vec();
+            let root = made("root");
+            let mut der = made("dev").to_vec();
             let length = der.len();
             der[at % length] = byte;
             der.truncate(cut.max(1));
             for der in [der, noise] {
-                let peer = Peer::new(vec![CertificateDer::from(der)]);
-                let presented = Presented::new(&peer, None);
-                presented.certificate();
-                presented.signed_by(&CaCertificate(root.der.to_vec()), NOW);
+                let ca = CaCertificate::verified(&*root);
+                // The trusted one can be as bad as the one that is judged.
+                for (chain, trusted) in [(vec![der.clone()], root.to_vec()), (vec![root.to_vec()], der)] {
+                    let trusted = TrustedCas { version: 1, certificates: vec![trusted.into()] };
+                    let peer = Peer::new(chain.into_iter().map(CertificateDer::from).collect());
+                    let presented = Presented::new(&peer, None);
+                    presented.certificate();
+                    presented.signed_by(&ca, &trusted, NOW);
+                }
             }
         }
     }

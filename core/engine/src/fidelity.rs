@@ -6,35 +6,14 @@ use std::fmt;
 use fleetstorm_model::scenario::{Delay, Duration, Network, Scenario};
 use fleetstorm_model::time::Span;
 use fleetstorm_reports::Record;
-use fleetstorm_reports::record::{Distribution, VerdictResult};
+use fleetstorm_reports::analysis::{Conclusion, Fidelity, Outcome};
+use fleetstorm_reports::record::Distribution;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::control::Control;
 use crate::trial::{self, Timing, run_jobs};
 use crate::{Registry, RunError};
-
-/// How a forecast compares with what was measured.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Fidelity {
-    /// Forecast divided by measurement: T50, T90, T99 and attempts per device; absent where either has none.
-    pub ratios: BTreeMap<&'static str, Option<f64>>,
-    /// The least and the largest of these ratios over forecasts with other seeds: what chance alone makes of them.
-    /// Absent without such forecasts, and where one of them has none.
-    pub chance: BTreeMap<&'static str, Option<[f64; 2]>>,
-    /// The largest distance between the two curves of assigned devices, as a share of the fleet (as Kolmogorov and
-    /// Smirnov measure it).
-    pub curve_distance: f64,
-    /// Endings of attempts by operation, status, code and fault: measured, forecast.
-    pub codes: BTreeMap<String, (u64, u64)>,
-    /// The largest relative error among the ratios; absent if one of them is. Smaller is better.
-    pub score: Option<f64>,
-    /// Whether the measured run could be trusted: one whose generator fell behind says little about the service.
-    pub trusted: bool,
-    /// The largest part of an error that chance does not explain: how far 1 lies outside of `chance`. Absent if one of
-    /// them is.
-    pub unexplained: Option<f64>,
-}
 
 /// The numbers by which a forecast is judged.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -63,6 +42,15 @@ impl Yardsticks {
     }
 }
 
+/// Forecasts with other seeds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ByChance {
+    /// Those that were made.
+    pub found: Vec<Yardsticks>,
+    /// What ended them, if not all were made.
+    pub stopped: Option<Outcome>,
+}
+
 /// Forecasts a scenario with the `seeds` seeds that follow its own, on all cores. An interruption leaves fewer.
 ///
 /// # Errors
@@ -72,20 +60,46 @@ pub fn by_chance(
     registry: &Registry,
     seeds: u32,
     control: &Control,
-) -> Result<Vec<Yardsticks>, RunError> {
+) -> Result<ByChance, RunError> {
+    control.tell(|progress| progress.of = u64::from(seeds));
     let seeds: Vec<u64> = (1..=u64::from(seeds)).collect();
-    let found = run_jobs(&seeds, Timing::Virtual, control, |seed| {
+    let done = run_jobs(&seeds, Timing::Virtual, control, |seed| {
         let scenario = Scenario { seed: scenario.seed.wrapping_add(seed), ..scenario.clone() };
         trial::run(scenario, registry, Timing::Virtual, control).map(|record| Yardsticks::of(&record))
     })?;
-    Ok(found.into_iter().flatten().collect())
+    Ok(ByChance { found: done.results.into_iter().flatten().collect(), stopped: done.stopped })
+}
+
+/// What a forecast is worth beside a measurement: a run that was cut short has no T99 to compare with.
+fn conclude(measured: &Record, forecast: &Record, by_chance: &ByChance, has_score: bool) -> Conclusion {
+    let of = |record: &Record| Outcome::from(record.verdict.result);
+    let runs = 2 + by_chance.found.len() as u64;
+    let (outcome, why) = match (of(measured), of(forecast), by_chance.stopped) {
+        (_, _, Some(stopped)) => (stopped, "Forecasts with other seeds are missing.".to_owned()),
+        (_, forecast, _) if forecast.is_partial() => {
+            (forecast, "The forecast did not come to its end.".to_owned())
+        }
+        (measured, ..) if measured.is_partial() => (
+            Outcome::Undecided,
+            format!("the measured run is partial ({}): it did not come to its end.", measured.word()),
+        ),
+        (Outcome::Untrusted, ..) => (
+            Outcome::Untrusted,
+            "the measured run is not to be trusted, and so this is not either.".to_owned(),
+        ),
+        _ if !has_score => {
+            (Outcome::NoData, "a share of the fleet was not reached, so there is no score.".to_owned())
+        }
+        _ => (Outcome::Passed, String::new()),
+    };
+    Conclusion { outcome, why, runs, runs_max: 0 }
 }
 
 /// Compares a forecast with a measured run of the same scenario, and with forecasts by other seeds.
-pub fn compare(measured: &Record, forecast: &Record, by_chance: &[Yardsticks]) -> Fidelity {
+pub fn compare(measured: &Record, forecast: &Record, by_chance: &ByChance) -> Fidelity {
     let own = Yardsticks::of(measured);
     let ratios = Yardsticks::of(forecast).over(own);
-    let others: Vec<[Option<f64>; 4]> = by_chance.iter().map(|other| other.over(own)).collect();
+    let others: Vec<[Option<f64>; 4]> = by_chance.found.iter().map(|other| other.over(own)).collect();
     let chance: [Option<[f64; 2]>; 4] = std::array::from_fn(|at| {
         let all: Option<Vec<f64>> = others.iter().map(|ratios| ratios[at]).collect();
         let all = all?;
@@ -106,13 +120,16 @@ pub fn compare(measured: &Record, forecast: &Record, by_chance: &[Yardsticks]) -
             *if forecast { &mut counts.1 } else { &mut counts.0 } += code.count;
         }
     }
+    let score = largest(errors);
+    let named = || NAMES.into_iter().map(str::to_owned);
     Fidelity {
+        conclusion: conclude(measured, forecast, by_chance, score.is_some()),
         curve_distance: curve_distance(measured, forecast),
-        score: largest(errors),
-        trusted: measured.verdict.result != VerdictResult::Untrusted,
+        score,
+        trusted: Outcome::from(measured.verdict.result) != Outcome::Untrusted,
         unexplained: largest(beyond.collect()),
-        ratios: NAMES.into_iter().zip(ratios).collect(),
-        chance: NAMES.into_iter().zip(chance).collect(),
+        ratios: named().zip(ratios).collect(),
+        chance: named().zip(chance).collect(),
         codes,
     }
 }
@@ -138,39 +155,6 @@ fn curve_distance(a: &Record, b: &Record) -> f64 {
         .fold(0.0, f64::max)
 }
 
-impl fmt::Display for Fidelity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.score {
-            Some(score) => writeln!(f, "The forecast is off by {:.1} % at most.", score * 100.0)?,
-            None => writeln!(f, "There is no score: a share of the fleet was not reached.")?,
-        }
-        writeln!(f, "  (the largest relative error of T50, T90, T99 and attempts per device)")?;
-        match self.unexplained {
-            Some(0.0) => writeln!(f, "  All of it lies within what other seeds of the scenario make.")?,
-            Some(beyond) => writeln!(f, "  Chance does not explain {:.1} % of it.", beyond * 100.0)?,
-            None => {}
-        }
-        if !self.trusted {
-            writeln!(f, "  The measured run is not to be trusted, and so this is not either.")?;
-        }
-        for (name, ratio) in &self.ratios {
-            match ratio {
-                Some(ratio) => write!(f, "  {name:<10} {ratio:.3} of what was measured")?,
-                None => write!(f, "  {name:<10} not reached")?,
-            }
-            match self.chance.get(name).copied().flatten() {
-                Some([low, high]) => writeln!(f, "; {low:.3} to {high:.3} by other seeds")?,
-                None => writeln!(f)?,
-            }
-        }
-        writeln!(f, "  curves     {:.1} % of the fleet apart at most", self.curve_distance * 100.0)?;
-        for (name, (measured, forecast)) in &self.codes {
-            writeln!(f, "  {name:<24} {measured:>10} measured {forecast:>10} forecast")?;
-        }
-        Ok(())
-    }
-}
-
 /// What a measured run says about the numbers of a forecast.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Calibration {
@@ -183,6 +167,8 @@ pub struct Calibration {
     pub burst: Option<f64>,
     /// What the data cannot say, and why.
     pub unidentified: Vec<String>,
+    /// What the whole of it is worth.
+    pub conclusion: Conclusion,
 }
 
 /// Points of a measured distribution.
@@ -225,7 +211,24 @@ pub fn calibrate(record: &Record) -> Calibration {
         )),
     }
     let (rate_per_s, burst) = fitted.unzip();
-    Calibration { network: Network { connect, hop, service }, rate_per_s, burst, unidentified }
+    let seen = |phases: &[&str], outcomes: &[&str]| merged(record, phases, outcomes).is_some();
+    let measured = Outcome::from(record.verdict.result);
+    let (outcome, why) = match measured {
+        _ if !seen(&["connect"], &["ok"]) && !seen(&["register", "poll", "lookup"], &["ok", "throttled"]) => {
+            (Outcome::NoData, "nothing was measured, so these are the defaults.".to_owned())
+        }
+        partial if partial.is_partial() => (
+            Outcome::Undecided,
+            format!("the measured run is partial ({}): it did not come to its end.", partial.word()),
+        ),
+        Outcome::Untrusted => (
+            Outcome::Untrusted,
+            "the measured run is not to be trusted, and so this is not either.".to_owned(),
+        ),
+        _ => (Outcome::Passed, String::new()),
+    };
+    let conclusion = Conclusion { outcome, why, runs: 1, runs_max: 1 };
+    Calibration { network: Network { connect, hop, service }, rate_per_s, burst, unidentified, conclusion }
 }
 
 fn merged(record: &Record, phases: &[&str], outcomes: &[&str]) -> Option<Histogram<u64>> {
@@ -298,6 +301,9 @@ fn throttle(record: &Record) -> Option<(f64, f64)> {
 impl fmt::Display for Calibration {
     /// As TOML that a scenario can take, with what could not be identified as comments.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(notice) = self.conclusion.notice() {
+            writeln!(f, "# {notice}")?;
+        }
         for line in &self.unidentified {
             writeln!(f, "# not identified: {line}")?;
         }
@@ -312,6 +318,8 @@ impl fmt::Display for Calibration {
 
 #[cfg(test)]
 mod tests {
+    use fleetstorm_reports::record::VerdictResult;
+
     use super::*;
 
     #[test]
@@ -324,20 +332,49 @@ mod tests {
             record
         };
         let measured = run(Some(400), 50);
-        let others = |t99_ns: [u64; 3], requests| t99_ns.map(|at| Yardsticks::of(&run(Some(at), requests)));
+        let others = |t99_ns: [u64; 3], requests| ByChance {
+            found: t99_ns.map(|at| Yardsticks::of(&run(Some(at), requests))).into(),
+            stopped: None,
+        };
         let found = compare(&measured, &run(Some(350), 50), &others([300, 380, 500], 50));
         assert_eq!((found.score, found.unexplained), (Some(0.125), Some(0.0)), "{found}");
         assert_eq!(found.chance["t99"], Some([0.75, 1.25]));
         assert!(found.to_string().contains("0.750 to 1.250 by other seeds"), "{found}");
+        assert_eq!(found.conclusion.outcome, Outcome::Passed);
 
         let biased = compare(&measured, &run(Some(350), 50), &others([300, 320, 380], 40));
         assert!((biased.unexplained.unwrap() - 0.2).abs() < 1e-9, "attempts are 40 of 50: {biased}");
         assert!(biased.to_string().contains("does not explain 20.0 %"), "{biased}");
-        assert_eq!(compare(&measured, &measured, &[]).unexplained, None);
+        let alone = ByChance::default();
+        assert_eq!(compare(&measured, &measured, &alone).unexplained, None);
         let mut late = measured.clone();
         late.verdict.result = VerdictResult::Untrusted;
-        assert!(compare(&late, &measured, &[]).to_string().contains("not to be trusted"));
-        assert!(compare(&measured, &late, &[]).trusted);
-        assert_eq!(compare(&measured, &run(None, 50), &others([300, 320, 380], 50)).score, None);
+        let untrusted = compare(&late, &measured, &alone);
+        assert!(untrusted.to_string().contains("not to be trusted"));
+        assert_eq!(untrusted.conclusion.outcome, Outcome::Untrusted);
+        assert!(compare(&measured, &late, &alone).trusted);
+        let unreached = compare(&measured, &run(None, 50), &others([300, 320, 380], 50));
+        assert_eq!((unreached.score, unreached.conclusion.outcome), (None, Outcome::NoData));
+    }
+
+    #[test]
+    fn what_was_interrupted_is_partial() {
+        let mut measured = Record { devices: 10, ..Record::empty() };
+        let stopped = ByChance { stopped: Some(Outcome::Interrupted), ..ByChance::default() };
+        let found = compare(&measured, &measured, &stopped);
+        assert_eq!(found.conclusion.outcome, Outcome::Interrupted);
+        assert!(found.to_string().starts_with("PARTIAL"), "{found}");
+        measured.verdict.result = VerdictResult::Interrupted;
+        let found = compare(&Record::empty(), &measured, &ByChance::default());
+        assert_eq!(found.conclusion.outcome, Outcome::Interrupted);
+        let found = compare(&measured, &Record::empty(), &ByChance::default());
+        assert_eq!(
+            found.conclusion.outcome,
+            Outcome::Undecided,
+            "it was not this command that was interrupted"
+        );
+        assert!(found.to_string().contains("partial"), "{found}");
+        assert_eq!(calibrate(&measured).conclusion.outcome, Outcome::NoData);
+        assert!(calibrate(&measured).to_string().starts_with("# NO DATA"));
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use fleetstorm_model::outcome::{Fault, Outcome};
+use fleetstorm_model::outcome::{ErrorClass, Fault, Outcome};
 use fleetstorm_model::protocol::Status;
 
 /// The gauges of one shard.
@@ -48,6 +48,7 @@ fn key(outcome: Outcome) -> u64 {
         Outcome::Answered { status, code } => 1 << 48 | u64::from(status.0) << 32 | u64::from(code),
         Outcome::Challenged => 2 << 48,
         Outcome::Broke(fault) => 3 << 48 | fault as u64,
+        Outcome::Unmet { status, why } => 4 << 48 | u64::from(status.0) << 32 | why as u64,
     }
 }
 
@@ -56,6 +57,10 @@ fn outcome(key: u64) -> Option<Outcome> {
         1 => Some(Outcome::Answered { status: Status((key >> 32) as u16), code: key as u32 }),
         2 => Some(Outcome::Challenged),
         3 => Some(Outcome::Broke(*Fault::ALL.get((key & 0xFFFF) as usize)?)),
+        4 => {
+            let why = *ErrorClass::ALL.get((key & 0xFFFF) as usize)?;
+            Some(Outcome::Unmet { status: Status((key >> 32) as u16), why })
+        }
         _ => None,
     }
 }
@@ -193,8 +198,9 @@ mod tests {
     fn every_outcome_has_a_number_of_its_own() {
         let answered = |status, code| Outcome::Answered { status: Status(status), code };
         let faults = Fault::ALL.map(Outcome::Broke);
+        let unmet = ErrorClass::ALL.map(|why| Outcome::Unmet { status: Status(200), why });
         let all = [answered(429, 429_001), answered(429, 0), answered(0, 0), Outcome::Challenged];
-        for how in all.into_iter().chain(faults) {
+        for how in all.into_iter().chain(faults).chain(unmet) {
             assert_eq!(outcome(key(how)), Some(how));
         }
         assert_eq!((outcome(0), outcome(u64::MAX)), (None, None));

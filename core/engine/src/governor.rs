@@ -85,6 +85,11 @@ impl Brake {
         self.0.borrow().clone()
     }
 
+    /// Whether nobody else holds this brake.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.0.sender_count() == 1
+    }
+
     /// Returns once the brake is pulled.
     pub(crate) async fn pulled(&self) {
         let _ = self.0.subscribe().wait_for(Option::is_some).await;

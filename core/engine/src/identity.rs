@@ -4,6 +4,7 @@
 //! other. They protect nothing: whoever has the seed has the keys.
 
 use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::agreement::{ECDH_P256, PrivateKey};
 use aws_lc_rs::hmac;
@@ -15,7 +16,8 @@ use rcgen::{
     BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
     IsCa, Issuer, KeyPair, KeyUsagePurpose, SerialNumber,
 };
-use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::sign::CertifiedKey;
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
@@ -103,14 +105,27 @@ impl FleetIdentity {
     }
 }
 
+/// What a server's throw-away certificate is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerKeys {
+    /// ECDSA, and RSA for clients that have no suites with ECDSA. Their CA is of ECDSA.
+    Both,
+    /// ECDSA, the CA as well.
+    Ecdsa,
+    /// RSA, the CA as well: for clients that know nothing else.
+    Rsa,
+}
+
 /// A server's certificate and key, and the CA that vouches for it.
 pub struct ServerIdentity {
     /// The CA's certificate, PEM.
     pub ca_pem: String,
     /// The server's chain, leaf first.
-    pub(crate) chain: Vec<rustls::pki_types::CertificateDer<'static>>,
+    pub(crate) chain: Vec<CertificateDer<'static>>,
     /// The server's key.
-    pub(crate) key: rustls::pki_types::PrivateKeyDer<'static>,
+    pub(crate) key: PrivateKeyDer<'static>,
+    /// The other one for clients that this one is not for.
+    pub(crate) rsa: Option<Arc<LateRsa>>,
 }
 
 impl ServerIdentity {
@@ -118,18 +133,28 @@ impl ServerIdentity {
     ///
     /// # Errors
     /// A name is no DNS name.
-    pub fn throw_away(more: &[String]) -> Result<Self, IdentityError> {
-        Self::with_validity(more, -1, 3_650)
+    pub fn throw_away(more: &[String], keys: ServerKeys) -> Result<Self, IdentityError> {
+        Self::with_validity(more, keys, -1, 3_650)
     }
 
     /// The same, valid from and for so many days from now.
     ///
     /// # Errors
     /// A name is no DNS name.
-    pub fn with_validity(more: &[String], from_days: i64, to_days: i64) -> Result<Self, IdentityError> {
+    pub fn with_validity(
+        more: &[String],
+        keys: ServerKeys,
+        from_days: i64,
+        to_days: i64,
+    ) -> Result<Self, IdentityError> {
         let failed = failed("the mock's server certificate");
-        let ca_key = KeyPair::generate().map_err(|error| failed(error.to_string()))?;
-        let ca = authority("Fleetstorm throw-away CA", ca_key)?;
+        let make = || match keys {
+            ServerKeys::Both | ServerKeys::Ecdsa => {
+                KeyPair::generate().map_err(|error| failed(error.to_string()))
+            }
+            ServerKeys::Rsa => rsa_key(),
+        };
+        let ca = authority("Fleetstorm throw-away CA", make()?)?;
         let mut names: Vec<String> =
             ["localhost", "127.0.0.1", "::1", "global.azure-devices-provisioning.net"]
                 .map(String::from)
@@ -147,14 +172,19 @@ impl ServerIdentity {
         let now = now();
         params.not_before = now + time::Duration::days(from_days);
         params.not_after = now + time::Duration::days(to_days);
-        let key = KeyPair::generate().map_err(|error| failed(error.to_string()))?;
-        let issuer = Issuer::from_params(&ca.params, &ca.key);
-        let leaf = params.signed_by(&key, &issuer).map_err(|error| failed(error.to_string()))?;
-        Ok(Self {
-            ca_pem: ca.certificate.pem(),
-            chain: vec![leaf.der().clone()],
-            key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
-        })
+        let key = make()?;
+        let leaf = ca.issue(&params, &key)?;
+        let ca_pem = ca.certificate.pem();
+        let rsa = (keys == ServerKeys::Both).then(|| Arc::new(LateRsa { ca, params, made: OnceLock::new() }));
+        Ok(Self { ca_pem, chain: vec![leaf], key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(), rsa })
+    }
+
+    /// Begins to make, beside everything else, what would otherwise be made when the first client needs it.
+    pub fn make_ready(&self) {
+        if let Some(rsa) = self.rsa.clone() {
+            // Without the thread it is made when it is needed.
+            let _ = std::thread::Builder::new().name("rsa".to_owned()).spawn(move || rsa.get());
+        }
     }
 
     /// A certificate and key of the user's own, PEM. `ca_pem` is what clients shall trust.
@@ -163,13 +193,52 @@ impl ServerIdentity {
     /// One of them is not PEM.
     pub fn from_pem(certificate_pem: &[u8], key_pem: &[u8], ca_pem: String) -> Result<Self, IdentityError> {
         use rustls::pki_types::pem::PemObject;
-        let chain: Result<Vec<_>, _> =
-            rustls::pki_types::CertificateDer::pem_slice_iter(certificate_pem).collect();
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate_pem).collect();
         let chain = chain.map_err(|error| failed("sense of the server's certificate")(error.to_string()))?;
-        let key = rustls::pki_types::PrivateKeyDer::from_pem_slice(key_pem)
+        let key = PrivateKeyDer::from_pem_slice(key_pem)
             .map_err(|_| failed("sense of the server's key")("it is no private key in PEM".into()))?;
-        Ok(Self { ca_pem, chain, key })
+        Ok(Self { ca_pem, chain, key, rsa: None })
     }
+}
+
+impl Authority {
+    fn issue(
+        &self,
+        params: &CertificateParams,
+        key: &KeyPair,
+    ) -> Result<CertificateDer<'static>, IdentityError> {
+        let leaf = params.signed_by(key, &Issuer::from_params(&self.params, &self.key));
+        let leaf = leaf.map_err(|error| failed("the mock's server certificate")(error.to_string()))?;
+        Ok(leaf.der().clone())
+    }
+}
+
+/// A certificate of RSA that is made once somebody needs it: a key takes some hundred milliseconds, and few do.
+pub(crate) struct LateRsa {
+    ca: Authority,
+    params: CertificateParams,
+    made: OnceLock<Option<Arc<CertifiedKey>>>,
+}
+
+impl LateRsa {
+    /// The certificate and its key.
+    pub(crate) fn get(&self) -> Option<Arc<CertifiedKey>> {
+        self.made.get_or_init(|| self.make().ok()).clone()
+    }
+
+    fn make(&self) -> Result<Arc<CertifiedKey>, IdentityError> {
+        let key = rsa_key()?;
+        let leaf = self.ca.issue(&self.params, &key)?;
+        let der = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+        let signing = rustls::crypto::aws_lc_rs::sign::any_supported_type(&der)
+            .map_err(|error| failed("the mock's server key")(error.to_string()))?;
+        Ok(Arc::new(CertifiedKey::new(vec![leaf], signing)))
+    }
+}
+
+fn rsa_key() -> Result<KeyPair, IdentityError> {
+    KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048)
+        .map_err(|error| failed("an RSA key")(error.to_string()))
 }
 
 #[allow(

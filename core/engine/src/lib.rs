@@ -50,7 +50,7 @@ mod write;
 
 pub use clock::Clock;
 pub use connect::AddressError;
-pub use control::Control;
+pub use control::{Control, Progress};
 pub use gauges::Snapshot;
 pub use judge::broken_run;
 pub use mock::{MockError, MockOptions, ResolveError, RunningMock, Stopped, resolve};

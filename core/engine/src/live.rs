@@ -29,7 +29,7 @@ use crate::drive::{Cohort, HubNames, Member, Shard, drive_all};
 use crate::exchange::Carrier;
 use crate::gauges::{Gauges, Snapshot};
 use crate::governor::{Brake, Ceilings, Governor, Halt, Leaving};
-use crate::identity::ServerIdentity;
+use crate::identity::{ServerIdentity, ServerKeys};
 use crate::mock::{MockOptions, RunningMock, endorsement_key, enrol, resolve};
 use crate::plan::Plan;
 use crate::record::{Findings, Recorder, Rest};
@@ -106,7 +106,11 @@ fn run_here(
         netem.begin(timeline)?;
     }
     let gauges: Vec<Arc<Gauges>> = (0..shards).map(|_| Arc::default()).collect();
-    let rest = Rest::new(u64::from(plan.scenario.fleet.devices), control.brake.clone());
+    let rest = Rest::new(
+        u64::from(plan.scenario.fleet.devices),
+        control.brake.clone(),
+        Moment::START + plan.scenario.horizon.0,
+    );
     let clock = mock.as_ref().map_or_else(Clock::start, |(_, clock)| *clock);
     // A mock that was started before the identities were made has an older clock: boots count from here.
     let offset = clock.now().since(Moment::START);
@@ -131,6 +135,7 @@ fn run_here(
                 rest.clone(),
             )
             .with_lives(plan.living())
+            .with_faults(plan.chaos.as_ref(), members.iter().map(|member| member.index))
             .with_pulse()
             .watching(plan.watch(members.iter().map(|member| member.index)));
             let work = ShardWork {
@@ -277,7 +282,7 @@ fn visit(
     for member in &mut members {
         member.arrival = from;
     }
-    let rest = Rest::new(members.len() as u64, brake.clone());
+    let rest = Rest::new(members.len() as u64, brake.clone(), from + patience);
     let recorder = Recorder::new(plan.membership.clone(), plan.cohorts.len(), Arc::default(), rest);
     let work = ShardWork {
         plan,
@@ -458,7 +463,7 @@ fn target(plan: &Plan) -> Result<Targeted, RunError> {
             enrol(plan, &mut service, endorsement_key)?;
         }
         let names = [plan.scenario.mock.tls.names.clone(), plan.hubs()].concat();
-        let identity = ServerIdentity::throw_away(&names)?;
+        let identity = ServerIdentity::throw_away(&names, ServerKeys::Both)?;
         let free = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
         let clock = Clock::start();
         let spoken = |transport| plan.scenario.cohorts.iter().any(|cohort| cohort.transport == transport);
@@ -472,6 +477,7 @@ fn target(plan: &Plan) -> Result<Targeted, RunError> {
             mqtt: plan.scenario.cohorts.iter().any(needs_mqtt).then_some(free),
             amqp: spoken(Transport::Amqp).then_some(free),
             refusals: plan.scenario.mock.mqtt,
+            limits: plan.scenario.mock.limits,
             identity,
             webhook: plan.scenario.mock.webhook.clone(),
             log: plan.scenario.mock.log.clone(),

@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 
 use fleetstorm_model::chaos::Rules;
 use fleetstorm_model::protocol::Transport;
-use fleetstorm_model::scenario::{LogFile, MqttFile, WebhookFile};
+use fleetstorm_model::scenario::{LimitsFile, LogFile, MqttFile, WebhookFile};
 use fleetstorm_model::service::metrics::Metrics;
 use fleetstorm_model::service::{Config, ConfigError, Counters, Service};
 use fleetstorm_reports::record::ServiceLog as ServiceLogSummary;
@@ -24,7 +24,7 @@ use crate::clock::Clock;
 use crate::evidence::Peer;
 use crate::identity::ServerIdentity;
 use crate::serve::{
-    Admitted, House, ServiceLog, Webhooks, serve_amqp, serve_http, serve_mqtt, server_config,
+    House, Place, ServiceLog, Stage, Webhooks, serve_amqp, serve_http, serve_mqtt, server_config,
 };
 
 pub use resolve::{ResolveError, resolve};
@@ -45,6 +45,8 @@ pub struct MockOptions {
     pub amqp: Option<SocketAddr>,
     /// How the MQTT door refuses connections.
     pub refusals: MqttFile,
+    /// What clients may cost.
+    pub limits: LimitsFile,
     /// The server's certificate.
     pub identity: ServerIdentity,
     /// What webhooks of custom allocations may be asked.
@@ -101,6 +103,8 @@ pub struct Stopped {
     pub registrations: u64,
     /// What Azure Monitor would have counted, by the mock's clock.
     pub metrics: Metrics,
+    /// Connections that had to make room, or found none.
+    pub turned_away: u64,
     /// What became of its resource log, if it had one.
     pub log: Option<ServiceLogSummary>,
 }
@@ -111,7 +115,7 @@ impl Stopped {
         let (counters, metrics) = (service.counters().clone(), service.metrics().clone());
         let registrations = service.registrations() as u64;
         drop(service);
-        Self { counters, registrations, metrics, log: house.finish_log() }
+        Self { counters, registrations, metrics, turned_away: house.turned_away(), log: house.finish_log() }
     }
 }
 
@@ -121,9 +125,22 @@ impl RunningMock {
     /// # Errors
     /// It cannot listen, or its configuration is contradictory.
     pub fn start(options: MockOptions) -> Result<Self, MockError> {
-        let MockOptions { service, faults, https, mqtt, amqp, refusals, identity, webhook, log, clock } =
-            options;
+        let MockOptions {
+            service,
+            faults,
+            https,
+            mqtt,
+            amqp,
+            refusals,
+            limits,
+            identity,
+            webhook,
+            log,
+            clock,
+        } = options;
         let mut service = Service::new(service)?;
+        // A mock that runs out of descriptors shuts devices out.
+        crate::audit::raise_descriptor_limit();
         let armed = faults.map(|(rules, prefix)| {
             let timeline = Arc::clone(rules.timeline());
             service.disturb(rules, &prefix);
@@ -146,8 +163,8 @@ impl RunningMock {
                         return Stopped::default();
                     }
                 };
-                let house =
-                    House::new(service, clock, std::time::Duration::ZERO, refusals, Some(webhooks), log);
+                let none = std::time::Duration::ZERO;
+                let house = House::new(service, clock, none, (refusals, limits.into()), Some(webhooks), log);
                 if let Some((timeline, prefix)) = &armed {
                     house.arm(timeline, prefix);
                 }
@@ -306,22 +323,54 @@ impl Entrance {
             while connections.try_join_next().is_some() {}
             let Ok((stream, from)) = accepted else {
                 // Out of descriptors: some connection has to end first.
+                self.house.make_room();
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;
                 continue;
             };
-            let Some(admitted) = self.house.admit() else { continue };
+            let Some(place) = self.house.admit(from.ip()) else { continue };
             let _ = stream.set_nodelay(true);
-            connections.spawn_local(self.clone().serve(stream, from.ip(), admitted));
+            let (visit, place) = (self.clone(), Rc::new(place));
+            connections.spawn_local(async move {
+                tokio::select! {
+                    biased;
+                    () = place.sent_away() => {}
+                    () = visit.serve(stream, from.ip(), &place) => {}
+                }
+            });
         }
     }
 
-    async fn serve(self, stream: TcpStream, from: IpAddr, _admitted: Admitted) {
-        let Self { house, acceptor, door } = self;
-        let handshake = Box::pin(tokio::time::timeout(house.limits.handshake, acceptor.accept(stream)));
+    async fn serve(self, stream: TcpStream, from: IpAddr, place: &Rc<Place>) {
+        let limits = self.house.limits;
+        // Before its first byte a connection has no TLS to keep.
+        if !matches!(tokio::time::timeout(limits.first_byte, stream.readable()).await, Ok(Ok(()))) {
+            return;
+        }
+        place.rise(Stage::Greeting);
+        let handshake = Box::pin(tokio::time::timeout(limits.handshake, self.acceptor.accept(stream)));
         let Ok(Ok(stream)) = handshake.await else { return };
+        let dallied = async {
+            tokio::time::sleep(limits.connect).await;
+            if place.stage() >= Stage::Heard {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = self.speak(stream, from, place) => {}
+            () = dallied => {}
+        }
+    }
+
+    async fn speak(
+        self,
+        stream: tokio_rustls::server::TlsStream<TcpStream>,
+        from: IpAddr,
+        place: &Rc<Place>,
+    ) {
+        let Self { house, door, .. } = self;
         let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
         let chain = chain.iter().map(|certificate| CertificateDer::from(certificate.to_vec())).collect();
-        let peer = Peer::new(chain).at(from);
+        let peer = Peer::new(chain).at(from).with_place(Rc::clone(place));
         peer.speaks(match door {
             Door::Https => Transport::Https,
             Door::Mqtt => Transport::Mqtt,

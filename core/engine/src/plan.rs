@@ -29,7 +29,8 @@ const STRANGER: u64 = 0x5374_7261_6e67_6572;
 pub struct Plan {
     pub(crate) scenario: Scenario,
     pub(crate) profile: Profile,
-    pub(crate) fleet: FleetIdentity,
+    /// Who its devices are. Plans that belong together share it: the CA's signature is not the same twice.
+    pub(crate) fleet: Arc<FleetIdentity>,
     pub(crate) cohorts: Vec<PlannedCohort>,
     /// When each device boots, by its number.
     pub(crate) arrivals: Vec<Moment>,
@@ -67,7 +68,17 @@ impl Plan {
     ///
     /// # Errors
     /// Something that the scenario names cannot be used.
-    pub fn new(mut scenario: Scenario, registry: &Registry, calendar: Calendar) -> Result<Self, RunError> {
+    pub fn new(scenario: Scenario, registry: &Registry, calendar: Calendar) -> Result<Self, RunError> {
+        let fleet = FleetIdentity::from_seed(scenario.fleet.identity_seed)?;
+        Self::of(scenario, registry, calendar, &Arc::new(fleet))
+    }
+
+    fn of(
+        mut scenario: Scenario,
+        registry: &Registry,
+        calendar: Calendar,
+        fleet: &Arc<FleetIdentity>,
+    ) -> Result<Self, RunError> {
         if let Arrival::Trace { file, instants } = &mut scenario.fleet.arrival {
             let text = std::fs::read_to_string(&*file)
                 .map_err(|error| ResolveError::new(&*file, format!("the trace cannot be read: {error}")))?;
@@ -78,7 +89,6 @@ impl Plan {
         }
         let profile = profile(&scenario.profile)?;
         let seed = Seed(scenario.seed);
-        let fleet = FleetIdentity::from_seed(scenario.fleet.identity_seed)?;
         let knowledge = if scenario.fleet.informed { knowledge(&scenario) } else { Knowledge::default() };
         let mut cohorts = Vec::new();
         let mut scopes = Scopes::default();
@@ -86,7 +96,7 @@ impl Plan {
             let parameters = Value::Object(cohort.retry.parameters.clone()).to_string();
             let mut retry = registry.retry(&cohort.retry.kind, &parameters, knowledge)?;
             retry.join(&mut scopes);
-            let parameters = identity_parameters(&scenario, cohort, &fleet, calendar)?;
+            let parameters = identity_parameters(&scenario, cohort, fleet, calendar)?;
             let attestation = registry.attestation(&cohort.attestation.kind, &parameters)?;
             let certificates = attestation.presents_certificates();
             let proof = Proof::of(&cohort.attestation.kind, &parameters);
@@ -100,7 +110,7 @@ impl Plan {
         let arrivals = scenario.fleet.arrival.schedule(scenario.fleet.devices, seed);
         let membership = membership(&scenario.cohort_sizes(), seed);
         let id_scope = id_scope(&scenario)?.into();
-        let small = |small: Scenario| Self::new(small, registry, calendar).map(Box::new);
+        let small = |small: Scenario| Self::of(small, registry, calendar, fleet).map(Box::new);
         let steady = crate::chaos::steady::scenario(&scenario).map(small).transpose()?;
         let mut canaries = crate::chaos::canary::scenario(&scenario).map(small).transpose()?;
         let mut everybody = membership.clone();
@@ -116,7 +126,7 @@ impl Plan {
         Ok(Self {
             scenario,
             profile,
-            fleet,
+            fleet: Arc::clone(fleet),
             cohorts,
             arrivals,
             membership,

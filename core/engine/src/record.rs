@@ -14,6 +14,7 @@ mod life;
 mod matrix;
 mod pulse;
 mod series;
+mod struck;
 mod summary;
 mod watch;
 
@@ -21,6 +22,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use fleetstorm_model::chaos::Timeline as Faults;
 use fleetstorm_model::device::{LifeEvent, Observation};
 use fleetstorm_model::outcome::{ErrorClass, Fault, Outcome};
 use fleetstorm_model::protocol::{Operation, Status};
@@ -37,6 +39,8 @@ use life::Lives;
 use pulse::Pulse;
 pub(crate) use pulse::{BEAT, Health};
 use series::Timeline;
+use struck::Struck;
+pub(crate) use struck::StruckDevices;
 pub(crate) use summary::Findings;
 pub(crate) use watch::Watch;
 
@@ -87,7 +91,7 @@ struct Seen {
     passed: Passed,
     cohort: u16,
     standing: Standing,
-    /// [`WATCHED`], [`REGISTERED`] and [`OWES`].
+    /// [`WATCHED`] and those below it.
     flags: u8,
 }
 
@@ -95,8 +99,16 @@ struct Seen {
 const WATCHED: u8 = 1;
 /// It has sent a register request.
 const REGISTERED: u8 = 2;
+/// It has sent a request that has not ended.
+const ASKING: u8 = 4;
+/// It has stopped, and will try again some time.
+const PARKED: u8 = 8;
+/// It has stopped, and keeps the run from ending: it will try again before the horizon.
+const SLEEPS: u8 = 16;
+/// It has been held back by `max_concurrent`.
+const HELD: u8 = 32;
 /// It chose a wait shorter than its `Retry-After`, and has not come back yet.
-const OWES: u8 = 4;
+const OWES: u8 = 64;
 
 /// The recorder of one shard.
 pub(crate) struct Recorder {
@@ -112,6 +124,8 @@ pub(crate) struct Recorder {
     heats: Option<Heats>,
     retries: Retries,
     watch: Watch,
+    /// What became of devices that faults hit, where there are faults.
+    struck: Option<Box<Struck>>,
     /// Attempts of assigned devices: attempts to devices.
     attempts: BTreeMap<u64, u64>,
     retry_after: RetryAfterUse,
@@ -133,16 +147,21 @@ pub(crate) struct Recorder {
 }
 
 /// Counts the devices of a run that are not at rest, and ends the run with the last one.
+///
+/// A device is at rest when it has nothing left to do in this run: it has its hub and does not live on, has given up for
+/// good, or sleeps until after the end.
 #[derive(Clone)]
 pub(crate) struct Rest {
     restless: Arc<AtomicU64>,
     brake: Brake,
+    /// When the run ends at the latest.
+    end: Moment,
 }
 
 impl Rest {
-    /// A run of `devices`, none of which has booted.
-    pub(crate) fn new(devices: u64, brake: Brake) -> Self {
-        Self { restless: Arc::new(AtomicU64::new(devices)), brake }
+    /// A run of `devices`, none of which has booted, that ends at `end` at the latest.
+    pub(crate) fn new(devices: u64, brake: Brake, end: Moment) -> Self {
+        Self { restless: Arc::new(AtomicU64::new(devices)), brake, end }
     }
 
     /// Whether every device is at rest.
@@ -230,6 +249,7 @@ impl Recorder {
             heats: Some(Heats::default()),
             retries: Retries::default(),
             watch: Watch::nobody(),
+            struck: None,
             attempts: BTreeMap::new(),
             retry_after: RetryAfterUse::default(),
             pulse: None,
@@ -251,6 +271,17 @@ impl Recorder {
         if living.contains(&true) {
             self.lives = Some((living, Box::new(Lives::new(self.devices.len()))));
         }
+        self
+    }
+
+    /// Also tells what became of the devices that each fault of a timeline hit; `members` are the shard's, by their
+    /// numbers, in the order of their local indices.
+    pub(crate) fn with_faults(
+        mut self,
+        timeline: Option<&Arc<Faults>>,
+        members: impl Iterator<Item = u32>,
+    ) -> Self {
+        self.struck = timeline.map(|timeline| Box::new(Struck::new(timeline, members)));
         self
     }
 
@@ -339,6 +370,7 @@ impl Recorder {
         if self.is_watched(device) {
             self.watch.powered_off(device);
         }
+        self.abandoned(device);
         self.devices[device].flags &= !OWES;
         let standing = &mut self.devices[device].standing;
         let had_hub = matches!(standing, Standing::Again | Standing::Assigned | Standing::Dark(true));
@@ -352,14 +384,39 @@ impl Recorder {
             }
             Standing::Assigned => {
                 self.gauges.lost_hub();
-                self.rest.woke();
+                // One that lives on was not at rest.
+                if !self.lives_on(device) {
+                    self.rest.woke();
+                }
             }
-            Standing::Stopped(_) => {
-                self.gauges.woken();
-                self.rest.woke();
-            }
+            Standing::Stopped(_) => self.roused(device),
             Standing::Off | Standing::Dark(_) => {}
         }
+    }
+
+    /// A device that has stopped is not at rest any more.
+    fn roused(&mut self, device: usize) {
+        self.gauges.woken();
+        let flags = &mut self.devices[device].flags;
+        if *flags & SLEEPS == 0 {
+            self.rest.woke();
+        }
+        *flags &= !(SLEEPS | PARKED);
+    }
+
+    /// Nobody will see how the request ends that a device has sent, if it has.
+    fn abandoned(&mut self, device: usize) {
+        if self.has_ended(device) {
+            self.tally(device).totals.unanswered += 1;
+        }
+    }
+
+    /// A device waits for no answer any more; whether it did.
+    fn has_ended(&mut self, device: usize) -> bool {
+        let flags = &mut self.devices[device].flags;
+        let asked = *flags & ASKING != 0;
+        *flags &= !ASKING;
+        asked
     }
 
     /// How late the driver acted on a device's alarm.
@@ -370,9 +427,11 @@ impl Recorder {
         }
     }
 
-    /// A device booted later than the plan says, because `max_concurrent` others were on their way.
-    pub(crate) fn held(&mut self, span: Span) {
-        self.held_back += 1;
+    /// A device booted, or went on after parking, later than it would have, because `max_concurrent` others were on their way.
+    pub(crate) fn held(&mut self, device: usize, span: Span) {
+        let flags = &mut self.devices[device].flags;
+        self.held_back += u64::from(*flags & HELD == 0);
+        *flags |= HELD;
         self.held_back_longest = self.held_back_longest.max(span);
     }
 
@@ -409,9 +468,15 @@ impl Recorder {
                 self.connected(device, now, intended, started, fault);
             }
             Observation::Sent { operation, intended } => self.sent(device, now, operation, intended),
-            Observation::Ended { operation, intended, started, outcome, .. } => {
-                self.ended(device, now, operation, (intended, started), outcome);
+            Observation::Ended { operation, intended, started, outcome, assigned, .. } => {
+                let passage = Passage::of(operation, outcome, assigned);
+                self.ended(device, now, operation, (intended, started), outcome, passage);
             }
+            Observation::Unsent { .. } => {
+                self.has_ended(device);
+                self.tally(device).totals.unsent += 1;
+            }
+            Observation::Faltered => self.tally(device).totals.faltered += 1,
             Observation::BackedOff { wait, retry_after, .. } => {
                 self.backed_off(device, now, wait, retry_after);
             }
@@ -420,10 +485,12 @@ impl Recorder {
                 let hub = registration.assigned_hub.as_deref();
                 self.assigned(device, now, booted, attempts, hub);
             }
-            Observation::Stopped { class, faulted, .. } => {
+            Observation::Stopped { class, faulted, rearm_after, .. } => {
                 self.passed(device, Passage::Stopped);
-                self.tally(device).totals.plugin_faults += u64::from(faulted);
-                self.settle(device, now, Standing::Stopped(class));
+                let totals = &mut self.tally(device).totals;
+                totals.plugin_faults += u64::from(faulted);
+                totals.stops += 1;
+                self.stopped(device, now, class, rearm_after);
             }
         }
     }
@@ -454,6 +521,7 @@ impl Recorder {
     fn sent(&mut self, device: usize, now: Moment, operation: Operation, intended: Moment) {
         self.came_back(device, now);
         let seen = &mut self.devices[device];
+        seen.flags |= ASKING;
         let totals = &mut self.cohorts[usize::from(seen.cohort)].totals;
         totals.requests += 1;
         totals.billable += u64::from(operation == Operation::Register);
@@ -510,6 +578,7 @@ impl Recorder {
     }
 
     fn assigned(&mut self, device: usize, now: Moment, booted: Moment, attempts: u32, hub: Option<&str>) {
+        self.tally(device).totals.assignments += 1;
         let again = self.devices[device].standing == Standing::Again;
         if again {
             self.gauges.assigned(self.devices[device].cohort);
@@ -545,10 +614,12 @@ impl Recorder {
         operation: Operation,
         (intended, started): (Moment, Moment),
         outcome: Outcome,
+        passage: Passage,
     ) {
+        self.has_ended(device);
         let key = Key { operation: Some(operation), outcome };
         self.codes.count(&mut self.devices[device].met, now, key);
-        self.passed(device, Passage::of(operation, outcome));
+        self.passed(device, passage);
         let ending = self.ending(device, now, outcome);
         let service = now.since(started);
         let undelayed = service.saturating_sub(self.delay(device, started, now));
@@ -569,7 +640,7 @@ impl Recorder {
                 self.timeline.at(now).accepted += 1;
                 Ending::Ok
             }
-            Outcome::Answered { .. } => {
+            Outcome::Answered { .. } | Outcome::Unmet { .. } => {
                 self.tally(device).totals.failed += 1;
                 self.timeline.at(now).failed += 1;
                 self.gauges.failed(outcome);
@@ -593,13 +664,36 @@ impl Recorder {
         self.gauges.failed(Outcome::Broke(fault));
     }
 
+    /// A device stopped; it is at rest unless it has something left to do before the run ends.
+    fn stopped(&mut self, device: usize, now: Moment, class: ErrorClass, rearm_after: Option<Span>) {
+        // The power of a device that lives on may fail meanwhile, and bring it back before its time.
+        let sleeps = rearm_after.is_some_and(|after| now + after < self.rest.end || self.lives_on(device));
+        let flags = &mut self.devices[device].flags;
+        *flags &= !(PARKED | SLEEPS);
+        *flags |= if rearm_after.is_some() { PARKED } else { 0 } | if sleeps { SLEEPS } else { 0 };
+        self.settle(device, now, Standing::Stopped(class));
+    }
+
     fn settle(&mut self, device: usize, now: Moment, standing: Standing) {
         if std::mem::replace(&mut self.devices[device].standing, standing).is_on_its_way() {
             self.timeline.at(now).left += 1;
-            self.last_settled = self.last_settled.max(now);
             self.gauges.settled();
             // A device that lives on is never at rest once it has its hub.
-            if standing != Standing::Assigned || !self.lives_on(device) {
+            let restless = match standing {
+                Standing::Assigned => self.lives_on(device),
+                _ => self.devices[device].flags & SLEEPS != 0,
+            };
+            if standing == Standing::Assigned || !restless {
+                self.last_settled = self.last_settled.max(now);
+            }
+            let parked = self.devices[device].flags & PARKED != 0 && standing != Standing::Assigned;
+            if let Some(struck) = &mut self.struck
+                && !restless
+                && !parked
+            {
+                struck.came_back(device, now);
+            }
+            if !restless {
                 self.rest.settled();
             }
         }
@@ -608,6 +702,11 @@ impl Recorder {
     fn lives_on(&self, device: usize) -> bool {
         let cohort = usize::from(self.devices[device].cohort);
         self.lives.as_ref().is_some_and(|(living, _)| living.get(cohort) == Some(&true))
+    }
+
+    /// Whether a device that lives on is connected to its hub.
+    fn is_online(&self, device: usize) -> bool {
+        self.lives.as_ref().is_some_and(|(_, lives)| lives.is_online(device))
     }
 
     /// Whether a device that lives on had a hub before this one.
@@ -628,8 +727,14 @@ impl Recorder {
 
     /// What device number `device` of this shard noticed after it had its hub.
     pub(crate) fn lived(&mut self, device: usize, now: Moment, event: LifeEvent) {
+        if let (LifeEvent::Online { .. }, Some(struck)) = (event, &mut self.struck) {
+            struck.came_back(device, now);
+        }
         match event {
-            LifeEvent::PowerLost => self.woke(device, now),
+            LifeEvent::PowerLost => {
+                self.abandoned(device);
+                self.woke(device, now);
+            }
             LifeEvent::Returned(_) if self.devices[device].standing == Standing::Assigned => {
                 self.gauges.woken();
                 self.booted(device, now);
@@ -640,6 +745,7 @@ impl Recorder {
             self.watch.lived(device, now, event);
         }
         if let Some((_, lives)) = &mut self.lives {
+            lives.note(device, event);
             let pulse = self.pulse.as_deref();
             lives.observe(now, event, &mut self.latencies, |since| {
                 let delay = pulse.map_or(Span::ZERO, |pulse| pulse.delay(since, now));
@@ -681,8 +787,7 @@ impl Recorder {
     /// A parked device woke up again.
     pub(crate) fn woke(&mut self, device: usize, now: Moment) {
         if matches!(self.devices[device].standing, Standing::Stopped(_)) {
-            self.gauges.woken();
-            self.rest.woke();
+            self.roused(device);
             self.booted(device, now);
         }
     }
@@ -708,13 +813,5 @@ fn count_hub(hubs: &mut BTreeMap<String, u64>, hub: &str) {
             let name = if hubs.len() < HUBS_MAX { hub } else { "others" };
             *hubs.entry(name.chars().take(253).collect()).or_default() += 1;
         }
-    }
-}
-
-/// The name of an error class in records, as serde spells it.
-pub(crate) fn class_name(class: ErrorClass) -> String {
-    match serde_json::to_value(class) {
-        Ok(serde_json::Value::String(name)) => name,
-        _ => String::new(),
     }
 }

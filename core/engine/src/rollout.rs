@@ -1,10 +1,10 @@
 //! How fast a fleet may be rolled out: the inverse of a forecast, by the documented limits alone.
 
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 
+use fleetstorm_model::scenario::{Arrival, Duration};
 use fleetstorm_model::time::Span;
-use fleetstorm_reports::Record;
-use serde::Serialize;
+use fleetstorm_reports::analysis::{Conclusion, Rollout};
 
 /// The documented limits (`dps-protocol` 11.1 and 11.3).
 const INSTANCES_MAX: u32 = 10;
@@ -14,9 +14,6 @@ const HUB_DEVICES_MAX: u32 = 1_000_000;
 /// New connections a second of a hub of S1 units: the higher of the two.
 const HUB_CONNECTS_PER_S: f64 = 100.0;
 const UNIT_CONNECTS_PER_S: f64 = 12.0;
-/// Share of the quota that a plan uses: at the quota itself every jitter meets 429.
-const LOAD: f64 = 0.9;
-
 /// What is to be rolled out.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Wish {
@@ -28,61 +25,10 @@ pub struct Wish {
     pub quota_per_minute: f64,
     /// From one batch to the next.
     pub interval: Span,
-}
-
-/// A staggered schedule and what it takes.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Rollout {
-    /// Devices.
-    pub devices: u32,
-    /// DPS instances.
-    pub instances: u32,
-    /// Devices that boot in each interval, over all instances.
-    pub batch: u32,
-    /// From one batch to the next, in seconds; a batch is spread over it.
-    pub interval_s: f64,
-    /// Batches.
-    pub batches: u32,
-    /// From the first slot to the end of the last one, in seconds: the smallest window with these instances.
-    pub window_s: f64,
-    /// S1 hubs behind the instances.
-    pub hubs: u32,
-    /// S1 units of each hub.
-    pub units: u32,
-    /// Registrations billed if nobody is throttled: one a device.
-    pub billed: u32,
-    /// The arithmetic, one step a line.
-    pub because: Vec<String>,
-    /// What came of it in virtual time, if it was tried.
-    pub tried: Option<Tried>,
-}
-
-/// A run of one instance's share of a plan.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Tried {
-    /// The retry strategy.
-    pub strategy: String,
-    /// Devices of the share.
-    pub devices: u64,
-    /// Those that had their hub in the end.
-    pub assigned: u64,
-    /// When 99 % of them had it, in seconds.
-    pub t99_s: Option<f64>,
-    /// Registrations a device: 1 if nobody was throttled.
-    pub registers_per_device: f64,
-}
-
-impl Tried {
-    /// What a record of the plan's scenario says.
-    pub fn of(record: &Record, strategy: &str) -> Self {
-        Self {
-            strategy: strategy.to_owned(),
-            devices: record.devices,
-            assigned: record.totals.assigned,
-            t99_s: record.completion.t99_ns.map(|ns| ns as f64 / 1e9),
-            registers_per_device: record.totals.registers as f64 / record.devices.max(1) as f64,
-        }
-    }
+    /// Over how long the devices of a batch boot, one after the other.
+    pub spread: Span,
+    /// Share of the quota that is planned with: at the quota itself every jitter meets 429.
+    pub load: f64,
 }
 
 /// Why a wish cannot be had.
@@ -96,20 +42,29 @@ pub struct Impossible(String);
 /// The limits do not allow it, with the arithmetic.
 pub fn plan(wish: Wish) -> Result<Rollout, Impossible> {
     let impossible = |why: String| Err(Impossible(why));
-    let Wish { devices, within, quota_per_minute, interval } = wish;
+    let Wish { devices, within, quota_per_minute, interval, spread, load } = wish;
     if devices == 0 || !(quota_per_minute > 0.0 && quota_per_minute.is_finite()) {
         return impossible("there must be devices, and a quota above 0".to_owned());
+    }
+    if !(load > 0.0 && load <= 1.0) {
+        return impossible(format!("a load of {load} is no share of the quota: it is above 0 and at most 1"));
     }
     if interval == Span::ZERO || interval > within {
         return impossible(format!("an interval of {interval} does not fit into {within}"));
     }
-    let share = LOAD * quota_per_minute / 60.0 * interval.as_secs_f64();
+    if spread > interval {
+        return impossible(format!(
+            "a batch that is spread over {spread} is not over when the next one starts after {interval}"
+        ));
+    }
     // Rounding must not turn 900 into 899.
-    let batch_each = (share * (1.0 + 1e-12)).floor();
+    let share = |load: f64| load * quota_per_minute / 60.0 * interval.as_secs_f64() * (1.0 + 1e-12);
+    let batch_each = share(load).floor();
+    let planned = format!("{} % of {quota_per_minute}/min", trimmed(load * 100.0));
     if batch_each < 1.0 {
         return impossible(format!(
-            "{:.0} % of {quota_per_minute}/min are {share:.2} devices in {interval}: take a longer interval",
-            LOAD * 100.0
+            "{planned} are {:.2} devices in {interval}: take a longer interval",
+            share(load)
         ));
     }
     let slots = (within.as_secs_f64() / interval.as_secs_f64() * (1.0 + 1e-12)).floor();
@@ -117,47 +72,75 @@ pub fn plan(wish: Wish) -> Result<Rollout, Impossible> {
     let for_records = devices.div_ceil(RECORDS_MAX);
     let mut because = vec![
         format!(
-            "{:.0} % of {quota_per_minute}/min are {batch_each} devices each {interval} and instance",
-            LOAD * 100.0
+            "{planned} are {batch_each} devices each {interval} and instance (the share is a choice: --load)"
         ),
         format!(
             "{within} are {slots} intervals: {devices} / ({batch_each} x {slots}) = {for_time} instances for the time"
         ),
         format!("{devices} records at {RECORDS_MAX} an instance: {for_records} instances for the records"),
     ];
+    if for_records > INSTANCES_MAX {
+        return impossible(format!(
+            "{}; a subscription has {INSTANCES_MAX} instances, which hold {} records: the fleet does not fit, however long \
+             it may take",
+            because.join("; "),
+            u64::from(RECORDS_MAX) * u64::from(INSTANCES_MAX)
+        ));
+    }
     let needed = for_time.max(f64::from(for_records));
     if needed > f64::from(INSTANCES_MAX) {
-        return impossible(format!(
+        // The batches with all instances, each but the last of which takes an interval.
+        let takes = |batch_each: f64| {
+            let batches = (f64::from(devices) / (batch_each * f64::from(INSTANCES_MAX))).ceil();
+            Span::from_secs_f64(batches * interval.as_secs_f64())
+        };
+        let mut why = format!(
             "{}; a subscription has {INSTANCES_MAX} instances: with all of them the fleet takes {}",
             because.join("; "),
-            Span::from_secs_f64(
-                (f64::from(devices) / (batch_each * f64::from(INSTANCES_MAX))).ceil()
-                    * interval.as_secs_f64()
-            )
-        ));
+            takes(batch_each)
+        );
+        let at_full = takes(share(1.0).floor());
+        if load < 1.0 {
+            let _ = write!(why, " at this load, and {at_full} at the full quota");
+            let fits =
+                |load: &f64| share(*load).floor() * slots * f64::from(INSTANCES_MAX) >= f64::from(devices);
+            if let Some(enough) = (1..=100).map(|percent| f64::from(percent) / 100.0).find(fits) {
+                let _ = write!(why, ", which does fit: plan with --load {}", trimmed(enough));
+            }
+        }
+        return impossible(why);
     }
     let instances = needed as u32;
     let batch = (batch_each * f64::from(instances)).min(f64::from(devices)) as u32;
-    let batches = devices.div_ceil(batch);
-    let per_s = f64::from(batch) / interval.as_secs_f64();
+    // An instance takes its part of each batch: a part more or less for some of them.
+    let batches = devices.div_ceil(instances).div_ceil(batch.div_ceil(instances));
+    let per_s = f64::from(batch) / spread.as_secs_f64().max(1.0);
     let (hubs, units) = hubs(devices, per_s, instances, &mut because)?;
-    because.push(format!(
-        "{batches} batches of {batch}: the window is {}",
-        Span::from_secs_f64(f64::from(batches) * interval.as_secs_f64())
-    ));
+    let window_s = f64::from(batches) * interval.as_secs_f64();
+    because.push(format!("{batches} batches of {batch}: the window is {}", Span::from_secs_f64(window_s)));
     Ok(Rollout {
         devices,
         instances,
         batch,
         interval_s: interval.as_secs_f64(),
+        spread_s: spread.as_secs_f64(),
         batches,
-        window_s: f64::from(batches) * interval.as_secs_f64(),
+        window_s,
         hubs,
         units,
         billed: devices,
+        load,
+        transport: String::new(),
         because,
         tried: None,
+        conclusion: Conclusion::default(),
     })
+}
+
+/// A number without zeros behind its point.
+fn trimmed(number: f64) -> String {
+    let text = format!("{number:.2}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// Hubs and S1 units that take the devices and their connections.
@@ -182,64 +165,60 @@ fn hubs(
     Ok((hubs, units))
 }
 
-impl Rollout {
-    /// The schedule as CSV: device, seconds from the start, instance. Devices of a batch are spread evenly over its
-    /// interval, and the instances take turns.
-    pub fn schedule_csv(&self) -> String {
-        let mut csv = String::from("device,t_s,instance\n");
-        for device in 0..self.devices {
-            let at_s = f64::from(device) * self.interval_s / f64::from(self.batch);
-            let _ = writeln!(csv, "{device},{at_s:.3},{}", device % self.instances);
-        }
-        csv
-    }
+/// The share of the fleet that the first instance takes, and of each batch: no other one takes more.
+fn share(plan: &Rollout) -> (u32, u32) {
+    (plan.devices.div_ceil(plan.instances), plan.batch.div_ceil(plan.instances))
+}
 
-    /// A scenario of one instance and its share of the fleet, which reproduces the schedule. `strategy` is the devices'
-    /// retry strategy: its name, or a TOML table.
-    pub fn scenario_toml(&self, quota_per_minute: f64, strategy: &str) -> String {
-        let strategy = strategy.trim();
-        let strategy = if strategy.starts_with('{') { strategy.to_owned() } else { format!("{strategy:?}") };
-        let devices = self.devices.div_ceil(self.instances);
-        let rate = f64::from(self.batch) / f64::from(self.instances) / self.interval_s * 60.0;
-        format!(
-            "# One of {} DPS instances and its share of {} devices: does the planned stagger keep below the quota?\n\n\
-             horizon = \"{}s\"\nobjectives = [\"assigned == 100%\", \"registers_per_device <= 1\"]\n\n[fleet]\ndevices = {devices}\n\
-             arrival = {{ kind = \"constant\", rate = \"{rate}/min\" }}\n\n[[cohort]]\nretry = {strategy}\n\n[mock.throttle]\nprofile = \"dps-smooth\"\n\
-             rate = \"{quota_per_minute}/min\"\n",
-            self.instances,
-            self.devices,
-            self.window_s as u64 + 600,
-        )
+/// When the devices of one instance boot.
+fn arrival(plan: &Rollout) -> Arrival {
+    Arrival::Batches {
+        size: share(plan).1,
+        interval: Duration(Span::from_secs_f64(plan.interval_s)),
+        spread: Duration(Span::from_secs_f64(plan.spread_s)),
+        even: true,
     }
 }
 
-impl fmt::Display for Rollout {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{} devices in {}: {} DPS instance(s), batches of {} each {}, {} S1 hub(s) of {} unit(s), {} registrations billed",
-            self.devices,
-            Span::from_secs_f64(self.window_s),
-            self.instances,
-            self.batch,
-            Span::from_secs_f64(self.interval_s),
-            self.hubs,
-            self.units,
-            self.billed
-        )?;
-        self.because.iter().try_for_each(|step| writeln!(f, "  {step}"))?;
-        let Some(tried) = &self.tried else { return Ok(()) };
-        write!(
-            f,
-            "Tried in virtual time with {}: {} of {} devices assigned, {:.2} registrations a device",
-            tried.strategy, tried.assigned, tried.devices, tried.registers_per_device
-        )?;
-        match tried.t99_s {
-            Some(t99_s) => writeln!(f, ", 99 % of them within {}", Span::from_secs_f64(t99_s.ceil())),
-            None => writeln!(f),
-        }
+/// The schedule as CSV: device, seconds from the start, instance. The instances take turns, and each runs the very
+/// schedule that is tried.
+pub fn schedule_csv(plan: &Rollout) -> String {
+    let (devices, _) = share(plan);
+    let instants = arrival(plan).schedule(devices, fleetstorm_model::random::Seed(0));
+    let mut csv = String::from("device,t_s,instance\n");
+    for device in 0..plan.devices {
+        let at_s = instants[(device / plan.instances) as usize].as_secs_f64();
+        let _ = writeln!(csv, "{device},{at_s:.3},{}", device % plan.instances);
     }
+    csv
 }
+
+/// A scenario of one instance and its share of the fleet, which is the schedule. `strategy` is the devices' retry
+/// strategy: its name, or a TOML table.
+pub fn scenario_toml(plan: &Rollout, quota_per_minute: f64, strategy: &str) -> String {
+    let strategy = strategy.trim();
+    let strategy = if strategy.starts_with('{') { strategy.to_owned() } else { format!("{strategy:?}") };
+    let (devices, size) = share(plan);
+    let duration = |secs: f64| match secs.fract() == 0.0 {
+        true => format!("{secs:.0}s"),
+        false => format!("{:.0}us", secs * 1e6),
+    };
+    let (interval, spread) = (duration(plan.interval_s), duration(plan.spread_s));
+    format!(
+        "# One of {} DPS instances and its share of {} devices: does the planned stagger keep below the quota?\n\n\
+         horizon = \"{}s\"\nobjectives = [\"assigned == 100%\", \"registers_per_device <= {REGISTERS_MAX}\"]\n\n[fleet]\n\
+         devices = {devices}\narrival = {{ kind = \"batches\", size = {size}, interval = \"{interval}\", spread = \"{spread}\", \
+         even = true }}\n\n[[cohort]]\ntransport = {:?}\nretry = {strategy}\n\n[mock.throttle]\nprofile = \"dps-smooth\"\n\
+         rate = \"{quota_per_minute}/min\"\n",
+        plan.instances,
+        plan.devices,
+        plan.window_s as u64 + 600,
+        plan.transport,
+    )
+}
+
+/// Registrations a device that a plan promises at most: nobody is throttled.
+const REGISTERS_MAX: u32 = 1;
 
 #[cfg(test)]
 mod tests {
@@ -253,6 +232,8 @@ mod tests {
             within: Span::from_secs(within_s),
             quota_per_minute: 1_000.0,
             interval: Span::from_secs(60),
+            spread: Span::from_secs(60),
+            load: 0.9,
         }
     }
 
@@ -276,12 +257,29 @@ mod tests {
     fn what_cannot_be_is_told_with_its_arithmetic() {
         let why = plan(wish(1_000_000, 1_800)).unwrap_err().to_string();
         assert!(why.contains("= 38 instances for the time") && why.contains("1 h 52 m"), "{why}");
+        assert!(why.contains("1 h 40 m at the full quota") && !why.contains("does fit"), "{why}");
+        // Ten instances at the full quota are done in 1 h 40 min: the load is a choice, and the way out is named.
+        let near = wish(1_000_000, 111 * 60);
+        let why = plan(near).unwrap_err().to_string();
+        assert!(why.contains("90 % of 1000/min") && why.contains("plan with --load 0.91"), "{why}");
+        assert_eq!(plan(Wish { load: 0.91, ..near }).unwrap().instances, 10);
+        let full = plan(Wish { load: 1.0, ..wish(1_000_000, 100 * 60) }).unwrap();
+        assert_eq!((full.instances, full.batches, full.window_s), (10, 100, 6_000.0));
+        assert!(plan(Wish { load: 1.0, ..wish(1_000_000, 99 * 60) }).is_err());
+        // Records that do not fit do not fit in any time.
+        let why = plan(wish(10_000_001, 400 * 86_400)).unwrap_err().to_string();
+        assert!(why.contains("does not fit, however long") && !why.contains("the fleet takes"), "{why}");
+        assert_eq!(plan(wish(10_000_000, 400 * 86_400)).unwrap().instances, 10);
         for hopeless in [
             wish(0, 60),
             wish(5, 10),
             Wish { quota_per_minute: 0.0, ..wish(5, 60) },
             Wish { quota_per_minute: f64::NAN, ..wish(5, 60) },
             Wish { quota_per_minute: 0.5, ..wish(5, 600) },
+            Wish { load: 0.0, ..wish(5, 600) },
+            Wish { load: 1.01, ..wish(5, 600) },
+            Wish { load: f64::NAN, ..wish(5, 600) },
+            Wish { spread: Span::from_secs(61), ..wish(5, 600) },
         ] {
             assert!(plan(hopeless).is_err(), "{hopeless:?}");
         }
@@ -289,12 +287,26 @@ mod tests {
 
     #[test]
     fn the_schedule_and_the_scenario_are_the_plan() {
-        let rollout = plan(wish(2_000, 600)).unwrap();
-        let csv = rollout.schedule_csv();
-        assert_eq!(csv.lines().count(), 2_001);
-        assert_eq!(csv.lines().nth(901), Some("900,60.000,0"));
-        let scenario = Scenario::read(&rollout.scenario_toml(1_000.0, "slots"), "plan.toml", &[]).unwrap();
-        let arrivals = scenario.fleet.arrival.schedule(2_000, fleetstorm_model::random::Seed(1));
-        assert!((arrivals[900].as_secs_f64() - 60.0).abs() < 1e-6);
+        let two_each = Wish { spread: Span::from_secs(6), ..wish(27_001, 1_800) };
+        for (wish, transport) in [(wish(2_000, 600), "https"), (two_each, "mqtt-ws")] {
+            let mut rollout = plan(wish).unwrap();
+            rollout.transport = transport.to_owned();
+            let text = scenario_toml(&rollout, 1_000.0, "slots");
+            let scenario = Scenario::read(&text, "plan.toml", &[]).unwrap_or_else(|why| panic!("{why}"));
+            assert_eq!(scenario.cohorts[0].transport.name(), transport);
+            assert_eq!(scenario.fleet.arrival, arrival(&rollout));
+            let csv = schedule_csv(&rollout);
+            assert_eq!(csv.lines().count() as u32, wish.devices + 1);
+            // What one instance runs is what the schedule says of it, worked out by hand.
+            let own = csv.lines().skip(1).filter(|line| line.ends_with(",0"));
+            let size = f64::from(rollout.batch / rollout.instances);
+            for (n, line) in own.enumerate() {
+                let at_s: f64 = line.split(',').nth(1).unwrap().parse().unwrap();
+                let (batch, place) = ((n as f64 / size).floor(), n as f64 % size);
+                let expected = batch * 60.0 + place / size * wish.spread.as_secs_f64();
+                assert!((at_s - expected).abs() < 2e-3, "{line}: {expected}");
+            }
+            assert!(rollout.to_string().contains("spread evenly over"), "{rollout}");
+        }
     }
 }

@@ -12,6 +12,7 @@ mod hub;
 mod log;
 mod mqtt;
 mod operators;
+mod porch;
 mod sessions;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -19,11 +20,11 @@ mod tls;
 mod upgrade;
 pub(crate) mod webhooks;
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use fleetstorm_model::scenario::MqttFile;
+use fleetstorm_model::scenario::{LimitsFile, MqttFile};
 use fleetstorm_model::service::Service;
 use fleetstorm_model::service::log::{Entry, What, write_entry};
 use fleetstorm_model::time::{Moment, Span};
@@ -31,12 +32,14 @@ use fleetstorm_reports::record::ServiceLog as LogSummary;
 
 use crate::clock::Clock;
 use crate::evidence::Peer;
+use porch::Porch;
 use sessions::Sessions;
 
 pub(crate) use amqp::serve_amqp;
 pub(crate) use http::serve_http;
 pub(crate) use log::ServiceLog;
 pub(crate) use mqtt::serve_mqtt;
+pub(crate) use porch::{Place, Stage};
 pub(crate) use tls::server_config;
 pub(crate) use webhooks::Webhooks;
 
@@ -57,7 +60,7 @@ pub(crate) struct House {
     /// Faults of the protocol, if there are any.
     faults: OnceCell<faults::DoorFaults>,
     /// Connections at all doors.
-    connections: Cell<usize>,
+    porch: RefCell<Porch>,
 }
 
 impl House {
@@ -65,32 +68,22 @@ impl House {
         service: Service,
         clock: Clock,
         latency: Duration,
-        mqtt: MqttFile,
+        (mqtt, limits): (MqttFile, Limits),
         webhooks: Option<Webhooks>,
         log: Option<ServiceLog>,
     ) -> Rc<Self> {
         Rc::new(Self {
             service: service.into(),
             clock,
-            limits: Limits::default(),
+            limits,
             latency,
             mqtt,
             sessions: Sessions::default(),
             webhooks,
             log: log.into(),
             faults: OnceCell::new(),
-            connections: Cell::default(),
+            porch: RefCell::default(),
         })
-    }
-
-    /// A place for one more connection, unless the house is full.
-    pub(crate) fn admit(self: &Rc<Self>) -> Option<Admitted> {
-        let connections = self.connections.get();
-        if connections >= self.limits.connections {
-            return None;
-        }
-        self.connections.set(connections + 1);
-        Some(Admitted(Rc::clone(self)))
     }
 
     /// Logs a request, if there is a log.
@@ -125,40 +118,37 @@ struct Visit<'a> {
     api_version: Option<&'a str>,
 }
 
-/// A connection's place, given back when dropped.
-pub(crate) struct Admitted(Rc<House>);
-
-impl Drop for Admitted {
-    fn drop(&mut self) {
-        self.0.connections.set(self.0.connections.get().saturating_sub(1));
-    }
-}
-
 /// What a client may cost, so that a hostile one cannot stop the others.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
+    /// Time for the first byte of a connection: until then it costs next to nothing.
+    pub(crate) first_byte: Duration,
     /// Time for the TLS handshake.
     pub(crate) handshake: Duration,
-    /// Time for an MQTT client's CONNECT and for the opening of an AMQP connection, from the connection's start.
+    /// Time for the first request of a connection, an MQTT client's CONNECT or the opening of an AMQP connection.
     pub(crate) connect: Duration,
-    /// Time for a request's head, from the connection's start or the last answer; this is the idle time-out too, of
-    /// AMQP as well.
+    /// Time for a request's head, from the last answer; this is the idle time-out too, of AMQP as well, and over MQTT of
+    /// clients that have proved nothing.
     pub(crate) head: Duration,
     /// Time for a request's body, and for a client to take an answer.
     pub(crate) body: Duration,
-    /// Connections at once, at all doors; more are closed at once.
+    /// Connections at once, at all doors.
     pub(crate) connections: usize,
+    /// Connections from one address that have proved nothing.
+    pub(crate) unproven_per_address: Option<usize>,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
+impl From<LimitsFile> for Limits {
+    fn from(file: LimitsFile) -> Self {
         Self {
-            handshake: Duration::from_secs(30),
-            connect: Duration::from_secs(30),
-            // DPS's own idle time-out is not documented; devices keep connections over waits of minutes.
-            head: Duration::from_secs(300),
+            first_byte: file.first_byte.0.into(),
+            handshake: file.handshake.0.into(),
+            connect: file.request.0.into(),
+            head: file.idle.0.into(),
             body: Duration::from_secs(30),
-            connections: 19_500,
+            // None at all would let nobody in.
+            connections: (file.connections as usize).max(1),
+            unproven_per_address: file.unproven_per_address.map(|most| most as usize),
         }
     }
 }

@@ -15,7 +15,6 @@ use fleetstorm_reports::record::{CheckStatus, Clock, FaultStatus, ObjectiveStatu
 
 use self::search::{ddmin, least};
 use self::values::{KEYS, NUMBERS};
-use crate::trial::interruptible;
 use crate::{Control, Plan, Registry, RunError, simulate, wired};
 
 /// What is wrong with a run, and must stay so.
@@ -44,6 +43,8 @@ pub struct Shrunk {
     pub runs: u32,
     /// Whether the search came to its end; otherwise it was interrupted, or had no runs left.
     pub complete: bool,
+    /// Whether it was interrupted.
+    pub interrupted: bool,
     /// Whether it still fails with no fault at all.
     pub without_faults: bool,
     /// Faults and devices of the run that was cut down.
@@ -82,6 +83,9 @@ pub enum ShrinkError {
          run the scenario again and shrink that"
     )]
     NotAgain(String),
+    /// There is nothing to leave yet.
+    #[error("it was interrupted before the failed run was made again, so nothing is left")]
+    Interrupted,
     /// The scenario in the record cannot be read, or the run cannot be made.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -134,7 +138,11 @@ pub fn shrink(
     let whole = trials.best.clone();
     if !trials.fails(&whole, "all of it")? {
         let again = trials.failing.to_string();
-        return if trials.stopped { Err(interrupted()) } else { Err(ShrinkError::NotAgain(again)) };
+        return if trials.stopped {
+            Err(ShrinkError::Interrupted)
+        } else {
+            Err(ShrinkError::NotAgain(again))
+        };
     }
     trials.drop_faults();
     trials.simplify_faults();
@@ -146,13 +154,10 @@ pub fn shrink(
         steps: trials.steps,
         runs: trials.runs,
         complete: !trials.stopped,
+        interrupted: trials.stopped && control.is_interrupted(),
         before,
         clock: trials.clock,
     })
-}
-
-fn interrupted() -> ShrinkError {
-    RunError::Driver("it was interrupted before it had made the failed run again".to_owned()).into()
 }
 
 /// Everything that failed in a run, what decides about its verdict first.
@@ -220,17 +225,19 @@ impl Trials<'_> {
         }
         (self.left, self.runs) = (self.left - 1, self.runs + 1);
         let plan = Plan::new(scenario.clone(), self.registry, Calendar::VIRTUAL)?;
-        let record = interruptible(self.control, |own| match self.clock {
-            Clock::Wired => wired::run(plan, own),
-            Clock::Simulated | Clock::Live => simulate::run(plan, own),
-        })?;
+        let own = self.control.stage();
+        let record = match self.clock {
+            Clock::Wired => wired::run(plan, &own),
+            Clock::Simulated | Clock::Live => simulate::run(plan, &own),
+        }?;
         if self.control.brake.held().is_some() {
             self.stopped = true;
             return Ok(false);
         }
         let fails = failures(&record).contains(&self.failing);
         let result = if fails { "fails still" } else { "does not fail" };
-        (self.tell)(&format!("run {}: {what}: {result}", self.runs));
+        let most = self.runs + self.left;
+        (self.tell)(&format!("run {} of at most {most}: {what}: {result}", self.runs));
         Ok(fails)
     }
 

@@ -11,10 +11,11 @@ mod faults;
 mod herd;
 mod living;
 mod parcel;
+mod places;
 mod truth;
 
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -48,6 +49,7 @@ use crate::{RunError, judge};
 use around::Around;
 use faults::Faults;
 use parcel::{Parcel, Shelf};
+use places::Places;
 use truth::Truth;
 
 /// Memory that one device takes, all included (`benches/simulate.rs` measures it).
@@ -132,7 +134,7 @@ fn simulate(
     let guards = Guards::new(&plan.scenario.guardrails).map(|guards| (guards, Arc::clone(&gauges)));
     // A device that is ahead of the others may be the last on its way before one of them wakes: the brake is this
     // driver's to pull.
-    let rest = Rest::new(u64::from(devices), Brake::new());
+    let rest = Rest::new(u64::from(devices), Brake::new(), horizon);
     let cohorts: Vec<Cohort> = plan
         .cohorts
         .iter()
@@ -166,6 +168,7 @@ fn simulate(
                 recorder: Recorder::new(membership, cohorts.len(), gauges, rest.clone())
                     .with_lives(plan.living())
                     .with_windows(keep == Keep::Story)
+                    .with_faults(plan.chaos.as_ref(), 0..devices)
                     .watching(watch),
                 sessions,
                 seed: Seed(plan.scenario.seed),
@@ -178,8 +181,7 @@ fn simulate(
         service,
         shelf: Shelf::default(),
         ghosts: BTreeMap::new(),
-        places: plan.scenario.fleet.max_concurrent,
-        queue: VecDeque::new(),
+        places: plan.scenario.fleet.max_concurrent.map(|limit| Places::new(limit, devices)),
         // What looks at all devices, rather than at each, must meet them in the order of time.
         foresight: if guards.is_some()
             || plan.chaos.as_ref().is_some_and(|timeline| timeline.meets_in_order())
@@ -192,6 +194,7 @@ fn simulate(
         furthest: Moment::START,
         herd: (keep == Keep::Fates).then(|| Herd::of(devices)),
         guards,
+        grace: if keep == Keep::Story { GRACE } else { 0 },
     };
     match catch_unwind(AssertUnwindSafe(|| simulation.drive(horizon, &rest, control))) {
         Ok(driven) => driven?,
@@ -306,6 +309,11 @@ fn preflight(plan: &Plan) -> Result<(), RunError> {
 
 /// How far ahead of the others a device may live. An interrupted run goes on to where the furthest one stands.
 const FORESIGHT: Span = Span::from_secs(60);
+/// Events within which an interrupted run gets there. A fleet that is too large for that ends where it stands: whoever
+/// interrupts does not wait. Of a run that is only a part of something, an interruption leaves nothing anyway.
+const GRACE: u64 = 1 << 18;
+/// Events between two looks at the brake.
+const LOOK_EVERY: u64 = 4_096;
 /// How many things may happen to a device at once: two round trips.
 const STRIDE: u32 = 8;
 
@@ -354,10 +362,8 @@ struct Simulation<'a> {
     shelf: Shelf,
     /// By when they reach the service, device and attempt.
     ghosts: BTreeMap<(Moment, u32, u32), Ghost>,
-    /// How many more devices may be on their way at once.
-    places: Option<u32>,
-    /// Devices that wait for a place, and when they should have booted.
-    queue: VecDeque<(u32, Moment)>,
+    /// Where a scenario limits how many devices are on their way at once.
+    places: Option<Places>,
     foresight: Span,
     /// Devices live alone no further than this; whatever changes all of them at an instant must not lie before it.
     frontier: Moment,
@@ -366,6 +372,8 @@ struct Simulation<'a> {
     herd: Option<Herd>,
     /// What aborts the run, and the counts that it looks at.
     guards: Option<(Guards, Arc<Gauges>)>,
+    /// Events that an interrupted run may still take.
+    grace: u64,
 }
 
 /// When something happens to a device, and what; nothing more if its life is over.
@@ -438,6 +446,7 @@ impl Simulation<'_> {
         let patience = 64 * self.cells.len() as u64 + 10_000;
         let (mut events, mut stood) = (0u64, 0u64);
         let mut end = horizon;
+        let mut last_event = None;
         let mut held = self.expects_outages();
         if held {
             rest.hold();
@@ -448,9 +457,13 @@ impl Simulation<'_> {
                 rest.release();
             }
             events += 1;
-            if events.is_multiple_of(4_096) && end == horizon && control.brake.held().is_some() {
+            if events.is_multiple_of(LOOK_EVERY) && control.brake.held().is_some() {
                 // Some devices are ahead of others: the run ends where all of them stand.
-                end = self.furthest.max(self.now);
+                end = end.min(self.furthest.max(self.now));
+                if events >= *last_event.get_or_insert(events + self.grace) {
+                    self.now = end;
+                    break;
+                }
             }
             let cut = self.world.parts.faults.as_ref().and_then(|faults| faults.next_cut());
             self.frontier = end.min(self.now + self.foresight).min(cut.unwrap_or(Moment::FAR));
@@ -506,14 +519,20 @@ impl Simulation<'_> {
         Ok(())
     }
 
-    /// Boots devices that wait for a place, as far as there are places.
+    /// Lets devices go on that wait for a place, as far as there are places.
     fn call(&mut self) {
-        while self.places.is_some_and(|places| places > 0)
-            && let Some((next, intended)) = self.queue.pop_front()
-        {
-            self.world.parts.recorder.held(self.now.since(intended));
-            let due = self.boot(next, self.now);
-            self.follow(next, due);
+        while let Some(next) = self.places.as_mut().and_then(Places::next) {
+            let (device, now) = (next.device, self.now);
+            // One that has lost its power meanwhile asks again when it boots.
+            if next.wakes && !self.is_due_to_wake(device, now) {
+                continue;
+            }
+            self.world.parts.recorder.held(device as usize, now.since(next.asked));
+            let due = match next.wakes {
+                true => self.wake(device, now, Input::Resume { intended: now }),
+                false => self.boot(device, now),
+            };
+            self.follow(device, due);
         }
     }
 
@@ -587,13 +606,8 @@ impl Simulation<'_> {
     fn happen(&mut self, device: u32, now: Moment, parcel: Parcel) -> Due {
         match parcel {
             Parcel::Boot => self.boot(device, now),
-            Parcel::Time => {
-                if self.is_settled(device) {
-                    self.world.parts.recorder.woke(device as usize, now);
-                    self.note(device, now, Fate::Unfinished);
-                }
-                self.step(device, now, Input::Alarm)
-            }
+            Parcel::Time if self.is_due_to_wake(device, now) => self.wake(device, now, Input::Alarm),
+            Parcel::Time => self.step(device, now, Input::Alarm),
             Parcel::Connection => {
                 if let Some(faults) = &mut self.world.parts.faults {
                     faults.connected(now, device);
@@ -637,12 +651,10 @@ impl Simulation<'_> {
         if let Some(faults) = &mut self.world.parts.faults {
             faults.has_power(device);
         }
-        if let Some(places) = &mut self.places {
-            if *places == 0 {
-                self.queue.push_back((device, now));
-                return None;
-            }
-            *places -= 1;
+        if let Some(places) = &mut self.places
+            && !places.ask(device, now, false)
+        {
+            return None;
         }
         let Parts { recorder, faults, .. } = &mut self.world.parts;
         recorder.booted(device as usize, now);
@@ -650,6 +662,18 @@ impl Simulation<'_> {
             faults.booted(now, device, &recorder.rest());
         }
         self.step(device, now, Input::Boot { intended: now })
+    }
+
+    /// A parked device goes on, if there is a place for it.
+    fn wake(&mut self, device: u32, now: Moment, input: Input<'_>) -> Due {
+        if let Some(places) = &mut self.places
+            && !places.ask(device, now, true)
+        {
+            return None;
+        }
+        self.world.parts.recorder.woke(device as usize, now);
+        self.note(device, now, Fate::Unfinished);
+        self.step(device, now, input)
     }
 
     /// Gives a device an input and says what its wish leads to.
@@ -710,8 +734,9 @@ impl Simulation<'_> {
                 self.step(device, now, answered)
             }
             Action::Wait { .. } => {
-                if cell.device.is_settled() {
+                if cell.device.is_parked() {
                     self.note(device, now, Fate::Stopped);
+                    self.free_place(device);
                 }
                 self.alarm(device)
             }
@@ -732,11 +757,11 @@ impl Simulation<'_> {
         Some((at, Parcel::Time))
     }
 
-    /// Whether a device sleeps off a failure, or is done.
-    fn is_settled(&self, device: u32) -> bool {
-        let cell = &self.cells[device as usize];
+    /// Whether a device has slept off a failure.
+    fn is_due_to_wake(&self, device: u32, now: Moment) -> bool {
+        let own = &self.cells[device as usize].device;
         let registering = self.lives.get(device as usize).is_none_or(Life::is_registering);
-        registering && cell.device.is_settled()
+        registering && own.is_parked() && own.alarm().is_some_and(|at| at <= now)
     }
 
     /// Sends something on its way to a device or from it, unless the device runs out of patience first.
@@ -859,7 +884,6 @@ impl Simulation<'_> {
     fn lose_power(&mut self, device: u32, now: Moment, back: Moment) {
         let parts = &mut self.world.parts;
         let cell = &mut self.cells[device as usize];
-        let on_its_way = cell.device.alarm().is_some();
         self.shelf.unpack(device, cell.parcel);
         (cell.device, cell.parcel) = (Device::new(), Parcel::Boot);
         let session_bytes = self.world.cohorts[usize::from(cell.cohort)].session_bytes;
@@ -869,23 +893,18 @@ impl Simulation<'_> {
             faults.lost_power(device, back, &parts.recorder.rest());
         }
         self.note(device, now, Fate::Unfinished);
-        if on_its_way {
-            self.free_place();
-        }
+        self.free_place(device);
     }
 
     fn finish(&mut self, device: u32, now: Moment) {
         let standing = self.world.parts.recorder.is_assigned(device as usize);
         self.note(device, now, if standing { Fate::Assigned } else { Fate::Stopped });
-        // A device that lives on gave its place back when it came to its hub.
-        if !self.lives.get(device as usize).is_some_and(Life::has_been_online) {
-            self.free_place();
-        }
+        self.free_place(device);
     }
 
-    fn free_place(&mut self) {
+    fn free_place(&mut self, device: u32) {
         if let Some(places) = &mut self.places {
-            *places += 1;
+            places.free(device);
         }
     }
 

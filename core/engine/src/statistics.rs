@@ -8,7 +8,8 @@ mod paired;
 mod shape;
 mod survival;
 
-pub use paired::{a12, holm, paired_difference, sign_flip_p};
+pub(crate) use paired::sign_flip_while;
+pub use paired::{a12, bootstrap_interval, holm, paired_difference, sign_flip_p};
 pub use shape::{jain, rayleigh_r};
 pub use survival::{Ending, Step, cumulative_incidence, kaplan_meier, restricted_mean};
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use fleetstorm_model::chaos::{Layer, Timeline};
 use fleetstorm_model::outcome::Fault;
 use fleetstorm_model::random::Seed;
-use fleetstorm_model::scenario::{TargetKind, Transport};
+use fleetstorm_model::scenario::{MqttFile, TargetKind, Transport};
 use fleetstorm_model::service::Service;
 use fleetstorm_model::time::{Moment, Span};
 use fleetstorm_reports::Record;
@@ -33,7 +33,7 @@ use crate::mock::{MockError, endorsement_key, enrol, resolve};
 use crate::plan::Plan;
 use crate::plugins::DeviceIdentity;
 use crate::record::{ConnectTimes, Findings, Recorder, Rest};
-use crate::serve::{House, ServiceLog, serve_amqp, serve_http, serve_mqtt};
+use crate::serve::{House, Limits, ServiceLog, serve_amqp, serve_http, serve_mqtt};
 use crate::{RunError, judge};
 
 /// What it takes to connect, and what a request takes. Some time must pass, or a strategy that never waits would
@@ -64,14 +64,18 @@ pub fn run(mut plan: Plan, control: &Control) -> Result<Record, RunError> {
         .map_err(driver)?;
     let members = plan.members(0, 1)?;
     let brake = control.brake.clone();
-    let rest = Rest::new(u64::from(plan.scenario.fleet.devices), brake.clone());
+    let horizon = Moment::START + plan.scenario.horizon.0;
+    let rest = Rest::new(u64::from(plan.scenario.fleet.devices), brake.clone(), horizon);
+    let numbers: Vec<u32> = members.iter().map(|member| member.index).collect();
     let cohort = members.iter().map(|member| member.cohort).collect();
     let watch = plan.watch(members.iter().map(|member| member.index));
     let gauges: Arc<Gauges> = Arc::default();
     let guards = Guards::new(&plan.scenario.guardrails).map(|guards| (guards, Arc::clone(&gauges)));
     control.show(vec![Arc::clone(&gauges)]);
-    let recorder =
-        Recorder::new(cohort, plan.cohorts.len(), gauges, rest).with_lives(plan.living()).watching(watch);
+    let recorder = Recorder::new(cohort, plan.cohorts.len(), gauges, rest)
+        .with_lives(plan.living())
+        .with_faults(plan.chaos.as_ref(), numbers.into_iter())
+        .watching(watch);
     let mut service = service(&plan)?;
     if let Some(timeline) = &plan.chaos {
         service.disturb(timeline.rules(&[Layer::Service]), &plan.scenario.fleet.id_prefix);
@@ -82,13 +86,12 @@ pub fn run(mut plan: Plan, control: &Control) -> Result<Record, RunError> {
     let local = tokio::task::LocalSet::new();
     let (shard, now, books, looked) = local.block_on(&runtime, async {
         let clock = Clock::start();
-        let house = House::new(service, clock, HOP, plan.scenario.mock.mqtt, None, log);
+        let house = House::new(service, clock, HOP, doors(&plan), None, log);
         if let Some(timeline) = &plan.chaos {
             house.arm(timeline, &plan.scenario.fleet.id_prefix);
         }
         let alarms = Alarms::of_tokio(clock);
         let shard = shard(&plan, plan.chaos.as_ref(), &house, &alarms, recorder, &brake);
-        let horizon = Moment::START + plan.scenario.horizon.0;
         let limit = plan.scenario.fleet.max_concurrent.map(|limit| limit as usize);
         tokio::select! {
             biased;
@@ -199,7 +202,7 @@ async fn residue(
     control: &Control,
 ) -> Result<Option<Residue>, RunError> {
     let from = house.clock.now() + canary::rest(canaries.quota(), canaries.scenario.fleet.devices);
-    let twin = House::new(service(canaries)?, house.clock, HOP, house.mqtt, None, None);
+    let twin = House::new(service(canaries)?, house.clock, HOP, (house.mqtt, house.limits), None, None);
     let before = visit(canaries, None, &twin, alarms, (from, canaries.scenario.horizon.0), control).await?;
     let from = from.max(house.clock.now());
     let after = visit(canaries, timeline, house, alarms, (from, before.limit()), control).await?;
@@ -221,7 +224,7 @@ async fn visit(
         member.arrival = from;
     }
     let recorder = |membership: &[u16]| {
-        let rest = Rest::new(membership.len() as u64, brake.clone());
+        let rest = Rest::new(membership.len() as u64, brake.clone(), from + patience);
         Recorder::new(membership.to_vec(), plan.cohorts.len(), Arc::default(), rest)
     };
     let shard = shard(plan, timeline, house, alarms, recorder(&plan.membership), &brake);
@@ -300,6 +303,11 @@ impl Pipes {
     }
 }
 
+/// What the scenario says of the doors.
+fn doors(plan: &Plan) -> (MqttFile, Limits) {
+    (plan.scenario.mock.mqtt, plan.scenario.mock.limits.into())
+}
+
 #[cfg(test)]
 mod tests {
     use fleetstorm_model::scenario::Scenario;
@@ -327,7 +335,7 @@ mod tests {
                 let mut service = service(&plan).unwrap();
                 service.disturb(timeline.rules(&[Layer::Service]), "dev-");
                 let clock = Clock::start();
-                let house = House::new(service, clock, HOP, plan.scenario.mock.mqtt, None, None);
+                let house = House::new(service, clock, HOP, doors(&plan), None, None);
                 house.arm(&timeline, "dev-");
                 let (alarms, control) = (Alarms::of_tokio(clock), Control::default());
                 let look = async || {

@@ -1,11 +1,13 @@
 //! Searches with known answers, and a forecast of what was measured.
 
 use fleetstorm_engine::capacity::{self, Search};
+use fleetstorm_engine::fidelity::ByChance;
 use fleetstorm_engine::{Control, Timing};
 use fleetstorm_engine::{Plan, Registry, RunError, fidelity, simulate, wired};
 use fleetstorm_model::scenario::Scenario;
 use fleetstorm_model::time::Calendar;
-use fleetstorm_reports::analysis::Vary;
+use fleetstorm_reports::analysis::{Outcome, Vary};
+use fleetstorm_reports::{Document, Form};
 
 fn registry() -> Registry {
     Registry::new(&[&fleetstorm_plugin_retry::ENTRY, &fleetstorm_plugin_symmetric_key::ENTRY])
@@ -37,9 +39,68 @@ fn the_largest_fleet_is_the_burst() {
     let none = Search { low: 60.0, high: 70.0, ..search };
     let found = capacity::search(&scenario(BURST), &registry(), none, &Control::default()).expect("it runs");
     assert_eq!((found.holds, found.breaks, found.probes.len()), (None, Some(60.0), 1));
+    assert_eq!((found.conclusion.outcome.exit_code(), found.headroom), (10, None));
     let all = Search { high: 20.0, ..search };
     let found = capacity::search(&scenario(BURST), &registry(), all, &Control::default()).expect("it runs");
     assert_eq!((found.holds, found.breaks), (Some(20.0), None));
+    assert_eq!(found.conclusion.outcome, Outcome::Passed);
+    assert!(found.to_string().contains("where they break is not known"), "{found}");
+    assert!(u64::from(found.probes.iter().map(|probe| probe.runs).sum::<u32>()) <= found.conclusion.runs_max);
+}
+
+#[test]
+fn a_search_that_was_interrupted_is_partial_in_every_form() {
+    let search = Search {
+        vary: Vary::Devices,
+        low: 1.0,
+        high: 5_000.0,
+        precision: 1e-3,
+        repeats: 5,
+        timing: Timing::Virtual,
+    };
+    let control = Control::default();
+    control.interrupt();
+    let found = capacity::search(&scenario(BURST), &registry(), search, &control).expect("a partial result");
+    assert_eq!((found.conclusion.outcome.exit_code(), found.headroom, found.holds), (130, None, None));
+    assert!(!found.to_string().contains("do not hold"), "nothing is known: {found}");
+    let document = Document::Capacity(found);
+    for form in [Form::Text, Form::Markdown, Form::Html, Form::Json, Form::Junit, Form::Csv, Form::Prometheus]
+    {
+        let text = form.render(&document).expect("it has every form").to_lowercase();
+        assert!(text.contains("partial"), "{form}: {text}");
+    }
+}
+
+/// A run that has no data neither holds nor breaks.
+#[test]
+fn runs_without_a_verdict_decide_nothing() {
+    let text = BURST.replace("assigned == 100%", "p99(lookup) < 1s");
+    let search = Search {
+        vary: Vary::Devices,
+        low: 1.0,
+        high: 50.0,
+        precision: 0.5,
+        repeats: 5,
+        timing: Timing::Virtual,
+    };
+    let found =
+        capacity::search(&scenario(&text), &registry(), search, &Control::default()).expect("it runs");
+    assert_eq!((found.holds, found.breaks, found.undecided), (None, None, Some(1.0)), "{found}");
+    assert_eq!(found.conclusion.outcome.exit_code(), 11);
+}
+
+/// An interrupted simulation ends long before its fleet is done, whatever its size.
+#[test]
+fn an_interruption_reaches_into_a_run() {
+    let text = "horizon = \"10h\"\n[fleet]\ndevices = 20000\n[[cohort]]\nretry = { kind = \"fixed\", base_ms = 1000, \
+                retry_after = \"ignore\" }\n[mock.throttle]\nrate = \"1/h\"\nburst = 1\n";
+    let plan = Plan::new(scenario(text), &registry(), Calendar::VIRTUAL).expect("the plan is sound");
+    let control = Control::default();
+    control.interrupt();
+    let record = simulate::run(plan, &control).expect("it ends");
+    assert_eq!(record.verdict.exit_code, 130);
+    // The whole of it would take 20,000 requests a second for ten hours.
+    assert!(record.totals.requests < 1_000_000, "{}", record.totals.requests);
 }
 
 /// Slots of 600 a minute and no retry need a quota of 600.
@@ -97,11 +158,11 @@ fn a_calibrated_forecast_is_within_five_percent() {
     assert_eq!(printed.network, calibration.network);
     forecast.network = printed.network;
     let forecast = simulate::run(plan(forecast), &Control::default()).expect("the run ends");
-    let found = fidelity::compare(&measured, &forecast, &[]);
+    let found = fidelity::compare(&measured, &forecast, &ByChance::default());
     assert!(found.score.expect("all devices are through") < 0.05, "{found}");
     assert!(found.curve_distance < 0.05, "{found}");
 
-    let itself = fidelity::compare(&measured, &measured, &[]);
+    let itself = fidelity::compare(&measured, &measured, &ByChance::default());
     assert_eq!((itself.score, itself.curve_distance), (Some(0.0), 0.0));
     let idle = fidelity::calibrate(
         &simulate::run(plan(scenario("[fleet]\ndevices = 5\n")), &Control::default()).unwrap(),

@@ -42,7 +42,7 @@ fn ends(record: &Record) -> BTreeSet<(String, u16, u32, String, u64)> {
 /// 40 devices without haste, whose strategy waits 10 s after every failure.
 fn fleet(transport: &str, chaos: &str) -> String {
     format!(
-        "horizon = \"10m\"\n[fleet]\ndevices = 40\narrival = {{ kind = \"constant\", rate = \"4/s\" }}\n\
+        "horizon = \"10m\"\nobjectives = [\"assigned == 100%\"]\n[fleet]\ndevices = 40\narrival = {{ kind = \"constant\", rate = \"4/s\" }}\n\
          [[cohort]]\ntransport = \"{transport}\"\nconnect_timeout = \"3s\"\nrequest_timeout = \"3s\"\npark = \"20s\"\n\
          poll_interval = \"1s\"\npoll_jitter = \"0s\"\nretry = {{ kind = \"fixed\", base_ms = 10000 }}\n\
          [mock]\nassignment = {{ kind = \"constant\", delay = \"500ms\" }}\nretry_after_s = 1\n\
@@ -277,7 +277,7 @@ fn places_are_given_in_the_order_in_which_they_are_asked_for() {
     let at_once = |record: &Record| record.series.in_flight.iter().copied().max();
     assert!(at_once(&simulated) <= Some(3) && at_once(&wired) <= Some(3), "{:?}", at_once(&wired));
     assert_eq!(simulated.held_back.devices, wired.held_back.devices);
-    assert!(wired.held_back.devices > 40, "most of them waited twice: {:?}", wired.held_back);
+    assert_eq!(wired.held_back.devices, 40, "most of them waited twice, and are counted once");
 }
 
 #[test]
@@ -397,13 +397,13 @@ fn a_run_whose_steady_state_does_not_hold_does_not_start() {
     assert!(error.to_string().contains("p99(register)"), "{error}");
 }
 
-/// A herd that was throttled for a while drains as fast as the quota lets it; one that never backs off, against a
+/// A herd that was throttled for a while has drained in the time that the quota needs for it; one that never backs off, against a
 /// service that lets rejected requests pay, does not.
 #[test]
 fn a_fleet_that_comes_back_is_told_from_one_that_locks_up() {
     let text = |retry: &str, throttle: &str| {
         format!(
-            "horizon = \"30m\"\n[fleet]\ndevices = 1500\narrival = {{ kind = \"all-at-once\", spread = \"10s\" }}\n\
+            "horizon = \"30m\"\nobjectives = [\"assigned == 100%\"]\n[fleet]\ndevices = 1500\narrival = {{ kind = \"all-at-once\", spread = \"10s\" }}\n\
              [[cohort]]\nretry = {retry}\n[mock.throttle]\n{throttle}\n\
              [[chaos]]\nfault = {{ kind = \"service.throttle\" }}\nstart = \"5s\"\nduration = \"60s\"\n"
         )
@@ -411,7 +411,8 @@ fn a_fleet_that_comes_back_is_told_from_one_that_locks_up() {
     let calm = "profile = \"dps-doc\"\nburst = 100";
     let record = simulated(&text("{ kind = \"full-jitter\", base_ms = 1000, cap_ms = 30000 }", calm));
     let window = &record.chaos.faults[0].windows[0];
-    assert!(window.recovered_after_ns.is_some_and(|ns| ns <= 40_000_000_000), "{window:?}");
+    let back_s = window.recovered_after_ns.map(|ns| ns / 1_000_000_000);
+    assert!(back_s.is_some_and(|s| (60..180).contains(&s)), "1,400 devices at 1,000 a minute: {window:?}");
     assert!(window.detected_after_ns.is_some_and(|ns| ns <= 1_000_000_000), "{window:?}");
     assert_eq!((window.locked_up, record.verdict.exit_code), (false, 0), "{}", record.verdict.sentence);
 

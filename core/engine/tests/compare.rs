@@ -4,7 +4,8 @@ use fleetstorm_engine::compare;
 use fleetstorm_engine::{Control, Timing};
 use fleetstorm_engine::{Registry, RunError};
 use fleetstorm_model::scenario::Scenario;
-use fleetstorm_reports::analysis::{Finding, Metrics};
+use fleetstorm_reports::analysis::{Finding, Metrics, Outcome};
+use fleetstorm_reports::{Document, Form};
 
 fn registry() -> Registry {
     Registry::new(&[&fleetstorm_plugin_retry::ENTRY, &fleetstorm_plugin_symmetric_key::ENTRY])
@@ -14,7 +15,7 @@ fn scenario(text: &str) -> Scenario {
     Scenario::read(text, "compare.toml", &[]).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
-const TEXT: &str = "horizon = \"10m\"\n[fleet]\ndevices = 120\n[compare]\nseeds = 8\nstrategies = [\"full-jitter\", \
+const TEXT: &str = "horizon = \"10m\"\n[fleet]\ndevices = 120\n[compare]\nseeds = 10\nstrategies = [\"full-jitter\", \
                     { kind = \"full-jitter\", cap_ms = 120000 }, { kind = \"fixed\", base_ms = 1000, retry_after = \
                     \"ignore\" }, \"none\"]\n[[compare.throttle]]\nprofile = \"dps-doc\"\nrate = \"120/min\"\nburst = 10\n\
                     [[compare.throttle]]\nprofile = \"unlimited\"\n";
@@ -23,19 +24,26 @@ const TEXT: &str = "horizon = \"10m\"\n[fleet]\ndevices = 120\n[compare]\nseeds 
 fn strategies_are_told_apart_and_equals_are_not() {
     let found =
         compare::run(&scenario(TEXT), &registry(), Timing::Virtual, &Control::default()).expect("it runs");
-    assert_eq!((found.seeds, found.partial, found.throttles.len()), (8, false, 2));
+    assert_eq!((found.seeds, found.partial, found.throttles.len()), (10, false, 2));
     let throttled = &found.throttles[0].strategies;
     // The same strategy spelled twice meets the same chance and does the same.
     assert_eq!(throttled[0].runs, throttled[1].runs);
-    assert!(
-        throttled[1].effects.iter().all(|effect| {
-            effect.difference.median == 0.0 && effect.verdict == Finding::NoClearDifference
-        })
-    );
+    assert!(throttled[1].effects.iter().all(|effect| {
+        effect.difference.median == Some(0.0) && effect.verdict == Finding::NoClearDifference
+    }));
     let amplification = throttled[2].effects.iter().find(|effect| effect.metric == "amplification").unwrap();
     assert_eq!(amplification.verdict, Finding::Worse, "knocking every second costs more: {amplification:?}");
-    assert_eq!((throttled[3].unreached, throttled[3].median.t99_s), (8, None), "most give up");
+    assert_eq!((throttled[3].unreached, throttled[3].median.t99_s), (10, None), "most give up");
     assert!(throttled[3].median.given_up.unwrap() > 0.8);
+    // It costs least and is of no use: neither on the front nor recommended.
+    assert!(!throttled[3].pareto && found.throttles[0].recommended().unwrap().strategy != "none");
+    let late = &throttled[3].effects[0];
+    assert_eq!(
+        (late.verdict, late.difference.median),
+        (Finding::Worse, None),
+        "later than 10 minutes: {late:?}"
+    );
+    assert_eq!(found.conclusion.outcome, Outcome::Passed);
     let free = &found.throttles[1].strategies;
     assert!(free.iter().all(|standing| standing.median.amplification == Some(1.0)));
     // The same weather: without a throttle no strategy ever acts, so every run of a seed is the same.
@@ -50,7 +58,12 @@ fn strategies_are_told_apart_and_equals_are_not() {
     let median = json["throttles"][0]["strategies"][0]["median"].as_object().unwrap();
     assert!(Metrics::FIELDS.iter().all(|(name, _)| median.contains_key(*name)), "{median:?}");
     let text = found.to_string();
-    assert!(text.contains("T99 not reached in 8 of 8") && text.contains("baseline full-jitter"), "{text}");
+    assert!(
+        text.contains("T99 reached in 0 of 10")
+            && text.contains("≥600")
+            && text.contains("baseline full-jitter"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -62,8 +75,14 @@ fn nothing_to_compare_and_interruptions_are_told() {
     control.interrupt();
     let found =
         compare::run(&scenario(TEXT), &registry(), Timing::Virtual, &control).expect("a partial result");
-    assert!(found.partial && found.seeds == 0);
-    assert!(found.to_string().contains("PARTIAL"));
+    assert!(found.partial && found.seeds == 0 && found.throttles.is_empty());
+    assert_eq!(found.conclusion.outcome.exit_code(), 130);
+    let document = Document::Comparison(found);
+    for form in [Form::Text, Form::Markdown, Form::Html, Form::Json, Form::Junit, Form::Csv, Form::Prometheus]
+    {
+        let text = form.render(&document).expect("it has every form").to_lowercase();
+        assert!(text.contains("partial"), "{form}: {text}");
+    }
 }
 
 #[test]

@@ -46,6 +46,11 @@ pub enum Input<'a> {
     Answered,
     /// The moment of [`Device::alarm`] has come.
     Alarm,
+    /// The alarm of a parked device has come before, and it was held back until `intended`: it goes on now.
+    Resume {
+        /// When it could have gone on; the driver may be late.
+        intended: Moment,
+    },
 }
 
 /// What a device wants next. The driver does it and reports back with an [`Input`].
@@ -309,6 +314,15 @@ pub enum Observation<'a> {
         /// When the device should have sent it.
         intended: Moment,
     },
+    /// The peer had closed the idle connection before the request could leave: it is sent again on a new one, and nothing
+    /// has failed.
+    Unsent {
+        /// Which call.
+        operation: Operation,
+    },
+    /// The device fails by itself, without an attempt that did: the service has kept assigning past its patience, its
+    /// attestation does not answer a challenge, or its strategy does not let it begin.
+    Faltered,
     /// A request ended.
     Ended {
         /// Which call.
@@ -319,6 +333,8 @@ pub enum Observation<'a> {
         started: Moment,
         /// How it ended.
         outcome: Outcome,
+        /// Whether it brings the device its hub.
+        assigned: bool,
         /// `Retry-After` as the answer had it.
         retry_after: RetryAfter,
     },

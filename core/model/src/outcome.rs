@@ -108,6 +108,13 @@ pub enum Outcome {
     },
     /// 401 with a challenge for the device's TPM, which takes it up. Nothing has failed.
     Challenged,
+    /// 2xx without a code that is no success all the same: what the body says, or that it says nothing that can be read.
+    Unmet {
+        /// The status of the request.
+        status: Status,
+        /// Why it brings the device no further.
+        why: ErrorClass,
+    },
     /// No usable answer came.
     Broke(Fault),
 }
@@ -144,4 +151,57 @@ pub enum ErrorClass {
     Disabled,
     /// The service kept assigning past the device's patience.
     AssignmentTimeout,
+}
+
+impl ErrorClass {
+    /// Every class, in the order of the enum.
+    pub const ALL: [Self; 14] = [
+        Self::Throttled,
+        Self::ServerError,
+        Self::Unreachable,
+        Self::Tls,
+        Self::OutcomeUnknown,
+        Self::Protocol,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::Conflict,
+        Self::ClientBug,
+        Self::AssignmentFailed,
+        Self::Disabled,
+        Self::AssignmentTimeout,
+    ];
+
+    /// The name used in records and reports, as serde spells it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Throttled => "throttled",
+            Self::ServerError => "server-error",
+            Self::Unreachable => "unreachable",
+            Self::Tls => "tls",
+            Self::OutcomeUnknown => "outcome-unknown",
+            Self::Protocol => "protocol",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::NotFound => "not-found",
+            Self::Conflict => "conflict",
+            Self::ClientBug => "client-bug",
+            Self::AssignmentFailed => "assignment-failed",
+            Self::Disabled => "disabled",
+            Self::AssignmentTimeout => "assignment-timeout",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_class_has_the_name_that_serde_gives_it_and_stands_at_its_place() {
+        for (place, class) in ErrorClass::ALL.into_iter().enumerate() {
+            assert_eq!(serde_json::to_value(class).unwrap(), class.name());
+            assert_eq!(class as usize, place);
+        }
+    }
 }

@@ -33,8 +33,8 @@ pub use hub::{HubChangeFile, HubFile, HubStateFile, SweepFile, TierFile};
 pub use life::{LifeFile, PowerCutFile};
 pub use mock::{
     AccessPolicyFile, AllocationFile, AssignmentFile, CertificateFile, EnrollmentFile, EnrollmentGroupFile,
-    InitialTwinFile, Listen, LogFile, MockFile, MqttFile, OverlapFile, PermissionFile, RegionFile,
-    ReprovisionFile, RetryAfterFile, ServerTls, ThrottleFile, WebhookFile,
+    InitialTwinFile, LimitsFile, Listen, LogFile, MockFile, MqttFile, OverlapFile, PermissionFile,
+    RegionFile, ReprovisionFile, RetryAfterFile, ServerTls, ThrottleFile, WebhookFile,
 };
 pub use network::{Delay, Network};
 pub use objective::{Comparison, Metric, Objective, ObjectiveError, Quantity, Timed, What};

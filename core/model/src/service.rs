@@ -42,7 +42,7 @@ pub use placement::{WebhookCall, WebhookReply, WebhookTicket};
 pub use tpm::TpmKeys;
 
 use crate::protocol::{OperationId, Transport};
-use enrollment::{CaCertificate, SymmetricKey};
+use enrollment::{CaCertificate, SymmetricKey, TrustedCas};
 
 /// A request as a door understood it. What the door could not understand is part of the value, because the
 /// service, not the door, decides which mistake is named first.
@@ -115,9 +115,9 @@ pub trait Evidence {
     /// The leaf certificate that the client proved possession of in the TLS handshake.
     fn certificate(&self) -> Option<&Certificate>;
 
-    /// How many certificates lie between the leaf and `ca` in the presented chain (0: `ca` signed the leaf), if
-    /// every signature and date on that way holds at `unix_secs`.
-    fn signed_by(&self, ca: &CaCertificate, unix_secs: u64) -> Option<u8>;
+    /// How many certificates lie between the leaf and `ca` (0: `ca` signed the leaf) on a way from the leaf, by what the
+    /// device presented, to one of `trusted`; `None` if there is no such way that holds at `unix_secs`.
+    fn signed_by(&self, ca: &CaCertificate, trusted: &TrustedCas, unix_secs: u64) -> Option<u8>;
 
     /// The keys of the TPM that the request names, if it does. Naming proves nothing.
     fn tpm(&self) -> Option<TpmKeys> {

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::{Conclusion, Outcome};
+
 /// What is varied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -34,10 +36,17 @@ pub struct Capacity {
     pub holds: Option<f64>,
     /// The nearest value with which they did not: with `holds`, the knee. Absent if all did.
     pub breaks: Option<f64>,
-    /// How far the scenario's own value is from `holds`, as a share of it; negative if it does not hold.
+    /// The nearest value of which the runs do not tell whether they hold; absent if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undecided: Option<f64>,
+    /// How far the scenario's own value is from `holds`, as a share of it; negative if it does not hold. Absent where the
+    /// search did not come to its end.
     pub headroom: Option<f64>,
-    /// Whether it was interrupted.
+    /// Whether the search ended before its end.
     pub partial: bool,
+    /// How it ended.
+    #[serde(default)]
+    pub conclusion: Conclusion,
     /// Every probe, in order.
     pub probes: Vec<Probe>,
 }
@@ -51,8 +60,25 @@ pub struct Probe {
     pub runs: u32,
     /// Runs in which every objective held.
     pub passed: u32,
-    /// Whether that is at least nine in ten.
+    /// Runs in which one failed.
+    #[serde(default)]
+    pub broke: u32,
+    /// Whether every objective held in at least nine of ten.
     pub holds: bool,
+    /// What keeps the probe from being judged: runs without data, or that cannot be trusted; absent where it is judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undecided: Option<Outcome>,
     /// An objective that failed, and what was observed.
     pub failed: Option<(String, String)>,
+}
+
+impl Probe {
+    /// `holds`, `breaks`, or that it cannot be told.
+    pub const fn word(&self) -> &'static str {
+        match (self.holds, self.undecided) {
+            (true, _) => "holds",
+            (false, Some(_)) => "undecided",
+            (false, None) => "breaks",
+        }
+    }
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Conclusion;
+
 /// A finished comparison.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
@@ -15,8 +17,15 @@ pub struct Comparison {
     pub baseline: String,
     /// The share of the baseline's value below which a difference does not matter.
     pub margin: f64,
-    /// Whether it was interrupted: then only the first seeds are there.
+    /// Whether it ended before all runs were made: then only the first seeds are there, and no difference is judged.
     pub partial: bool,
+    /// How it ended.
+    #[serde(default)]
+    pub conclusion: Conclusion,
+    /// Where every run ends at the latest: a time that was not reached is at least this. Absent in results of earlier
+    /// versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub horizon_s: Option<f64>,
     /// One entry a throttle.
     pub throttles: Vec<Against>,
 }
@@ -33,6 +42,32 @@ pub struct Against {
     pub pairs: Vec<Pair>,
 }
 
+/// Adjusted p-values below this are taken for a difference.
+pub const SIGNIFICANT: f64 = 0.05;
+
+impl Against {
+    /// The fastest strategy among those that brought the whole fleet to its hub in every run; none where no strategy
+    /// did.
+    pub fn recommended(&self) -> Option<&Standing> {
+        let key = |standing: &Standing| standing.median.t99_s.unwrap_or(f64::INFINITY);
+        let whole = self.strategies.iter().filter(|standing| standing.is_whole());
+        whole.min_by(|a, b| key(a).total_cmp(&key(b)))
+    }
+
+    /// How many differences are tested against this throttle: the family over which p-values are adjusted.
+    pub fn tests(&self) -> usize {
+        let effects: usize = self.strategies.iter().map(|standing| standing.effects.len()).sum();
+        // The pairs of the baseline are the effects in T99.
+        effects + self.pairs.iter().filter(|pair| pair.one != 0).count()
+    }
+}
+
+/// The fewest seeds with which any of so many differences can be called clear: the randomisation test over n pairs of
+/// runs knows no p below 2 in 2^n, and Holm multiplies the least p of `tests` by their number.
+pub fn seeds_needed(tests: usize) -> u32 {
+    (1..64).find(|seeds| tests as f64 * 2f64.powi(1 - seeds) < SIGNIFICANT).unwrap_or(64) as u32
+}
+
 /// How one strategy did against one throttle.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Standing {
@@ -42,15 +77,22 @@ pub struct Standing {
     pub median: Metrics,
     /// Runs in which less than 99 % of the devices got their hub before the horizon.
     pub unreached: u32,
-    /// Whether no other strategy is at least as good in T99, amplification and retry peak and better in one.
+    /// Whether it brought the whole fleet in, and no other that did is at least as good in T99, amplification and retry
+    /// peak and better in one.
     pub pareto: bool,
-    /// Against the baseline; empty for the baseline itself.
+    /// Against the baseline; empty for the baseline itself, and where nothing was judged.
     pub effects: Vec<Effect>,
     /// Every run, by seed.
     pub runs: Vec<Metrics>,
 }
 
 impl Standing {
+    /// Whether every device of every run got its hub: nobody gave up, and the fleet was done before the horizon.
+    pub fn is_whole(&self) -> bool {
+        let whole = |run: &Metrics| run.t100_s.is_some() && run.given_up.is_none_or(|share| share <= 0.0);
+        !self.runs.is_empty() && self.runs.iter().all(whole)
+    }
+
     /// How its headline differs from the baseline's; the baseline has none.
     pub(crate) fn t99_effect(&self) -> Option<&Effect> {
         self.effects.iter().find(|effect| effect.metric == "t99_s")
@@ -62,12 +104,12 @@ impl Standing {
 pub struct Effect {
     /// The number, as [`Metrics::FIELDS`] names it.
     pub metric: String,
-    /// The median of the paired differences with a 95 % bootstrap interval. A T99 that was not reached counts as the
-    /// horizon, so that the difference is at least this.
+    /// The median of the paired differences with a 95 % bootstrap interval: bounds where a time was not reached.
     pub difference: Difference,
     /// The probability that a run of this strategy has the larger number (Vargha and Delaney).
     pub a12: f64,
-    /// The p-value of the randomisation test for pairs, adjusted over the strategies after Holm.
+    /// The p-value of the randomisation test for pairs, in which a T99 that was not reached counts as the horizon,
+    /// adjusted after Holm over all differences that are tested against the throttle ([`Against::tests`]).
     pub p: f64,
     /// What follows.
     pub verdict: Finding,
@@ -83,6 +125,8 @@ pub enum Finding {
     Worse,
     /// The interval spans the margin, or the test does not reject equality.
     NoClearDifference,
+    /// It cannot be told: times were not reached, so that only bounds are known, or the seeds are too few for any claim.
+    Undecided,
 }
 
 /// Two strategies and which of them was faster.
@@ -94,27 +138,56 @@ pub struct Pair {
     pub other: usize,
     /// The median of the paired differences in T99, one less the other, with a 95 % bootstrap interval, in seconds.
     pub difference: Difference,
-    /// The p-value of the randomisation test for pairs, adjusted over all pairs after Holm.
+    /// The p-value, adjusted as [`Effect::p`].
     pub p: f64,
     /// How the one did beside the other.
     pub verdict: Finding,
 }
 
-/// The median of paired differences and where it may lie.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+/// The median of paired differences and where it may lie. What is absent has no bound: a time that was not reached is
+/// only known to be at least the horizon.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Difference {
-    /// The median.
-    pub median: f64,
+    /// The median, where it is known exactly.
+    pub median: Option<f64>,
+    /// The median is at least this.
+    pub at_least: Option<f64>,
+    /// The median is at most this.
+    pub at_most: Option<f64>,
     /// Lower end of the 95 % confidence interval.
-    pub low: f64,
+    pub low: Option<f64>,
     /// Upper end of it.
-    pub high: f64,
+    pub high: Option<f64>,
 }
 
 impl Difference {
     /// Whether the interval excludes zero and no end of it lies within `margin` of it.
     pub fn is_clear(&self, margin: f64) -> bool {
-        self.low > margin || self.high < -margin
+        self.low.is_some_and(|low| low > margin) || self.high.is_some_and(|high| high < -margin)
+    }
+
+    /// Whether nothing of it is a mere bound.
+    pub fn is_exact(&self) -> bool {
+        self.median.is_some() && self.low.is_some() && self.high.is_some()
+    }
+
+    /// The median, written by `number`: `≥` and `≤` where it is a bound.
+    pub fn told(&self, number: impl Fn(f64) -> String) -> String {
+        match (self.median, self.at_least, self.at_most) {
+            (Some(median), ..) => number(median),
+            (None, Some(least), Some(most)) => format!("{} to {}", number(least), number(most)),
+            (None, Some(least), None) => format!("≥ {}", number(least)),
+            (None, None, Some(most)) => format!("≤ {}", number(most)),
+            (None, None, None) => "unknown".to_owned(),
+        }
+    }
+
+    /// The interval, written by `number`; an end that is not known is open.
+    pub fn interval(&self, number: impl Fn(f64) -> String) -> String {
+        let low = self.low.map_or("(…".to_owned(), |low| format!("[{}", number(low)));
+        let high = self.high.map_or("…)".to_owned(), |high| format!("{}]", number(high)));
+        format!("{low}, {high}")
     }
 }
 

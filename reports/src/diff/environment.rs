@@ -94,6 +94,11 @@ fn scenario(base: &str, new: &str) -> Vec<Changed> {
     gone.chain(come).take(LINES_MAX).collect()
 }
 
+/// Whether two runs had different scenarios, whatever their seeds.
+pub(super) fn scenarios_differ(base: &Record, new: &Record) -> bool {
+    lines(&base.scenario) != lines(&new.scenario)
+}
+
 fn lines(text: &str) -> BTreeSet<String> {
     let mut table = "";
     let mut lines = BTreeSet::new();

@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::words::{NOTE, change, shown, word};
 use super::{Diff, Direction, Turned};
+use crate::analysis::Outcome;
 use crate::html::{Column, Section, document, table};
 use crate::number::grouped;
 use crate::text::clipped;
@@ -23,18 +24,20 @@ pub(super) fn page(diff: &Diff) -> String {
 
 fn card(diff: &Diff) -> Markup {
     let count = |direction| diff.shifts.iter().filter(|shift| shift.verdict == direction).count();
-    let (tone, told) = match diff.is_regression() {
-        true => ("bad", "The later run is worse."),
-        false => ("good", "The later run is not worse."),
+    let tone = match diff.outcome {
+        Outcome::Passed => "good",
+        Outcome::Regression => "bad",
+        _ => "warn",
     };
     html! {
         header class={ "verdict " (tone) } #verdict {
             p.eyebrow { "Fleetstorm difference" }
             h1 { (clipped(&diff.new.name, NAME_MAX)) }
             p.sentence {
-                (told) " " (count(Direction::Better)) " numbers are better, " (count(Direction::Worse)) " worse, "
+                (diff.told()) " " (count(Direction::Better)) " numbers are better, " (count(Direction::Worse)) " worse, "
                 (count(Direction::Same)) " the same."
             }
+            @for note in &diff.notes { p { strong { (clipped(note, TEXT_MAX)) } } }
             @for (which, side) in [("Base", &diff.base), ("New", &diff.new)] {
                 p { strong { (which) ": " } (clipped(&side.verdict, NAME_MAX)) ". " (clipped(&side.sentence, TEXT_MAX)) }
             }
@@ -71,17 +74,20 @@ fn numbers(diff: &Diff) -> Section {
         let class = match shift.verdict {
             Direction::Better => "state good",
             Direction::Worse => "state bad",
-            Direction::Same | Direction::Unknown => "state",
+            Direction::Same | Direction::NotJudged | Direction::Unknown => "state",
         };
         let interval =
             shift.interval.map_or("–".to_owned(), |[low, high]| format!("{low:+.3} to {high:+.3} s"));
         vec![
             html! { (shift.name) },
-            html! { (shown(shift.base, &shift.unit, &shift.name)) },
-            html! { (shown(shift.new, &shift.unit, &shift.name)) },
+            html! { (shown(shift.base, shift.base_least, shift)) },
+            html! { (shown(shift.new, shift.new_least, shift)) },
             html! { (change(shift)) },
             html! { (interval) },
-            html! { span class=(class) { (word(shift.verdict)) } },
+            html! {
+                span class=(class) { (word(shift.verdict)) }
+                @if !shift.why.is_empty() { span.under { (shift.why) } }
+            },
         ]
     });
     let body = html! {

@@ -6,13 +6,17 @@ use super::{Diff, Direction, Shift, Turned};
 use crate::number::{self, nanos};
 use crate::text::clipped;
 
-/// A number of a shift as people write it.
-pub(super) fn shown(value: Option<f64>, unit: &str, name: &str) -> String {
-    match value {
-        None => "–".to_owned(),
-        Some(value) if unit == "s" => nanos((value.max(0.0) * 1e9) as u64),
-        Some(value) if name.starts_with("share") => number::share(value),
-        Some(value) => number::number(value),
+/// A number of a shift as people write it; `≥` where it is a bound.
+pub(super) fn shown(value: Option<f64>, least: Option<f64>, shift: &Shift) -> String {
+    let told = |value: f64| match &*shift.unit {
+        "s" => nanos((value.max(0.0) * 1e9).round() as u64),
+        _ if shift.name.starts_with("share") => number::share(value),
+        _ => number::number(value),
+    };
+    match (value, least) {
+        (Some(value), _) => told(value),
+        (None, Some(least)) => format!("≥ {}", told(least)),
+        (None, None) => "never".to_owned(),
     }
 }
 
@@ -26,6 +30,7 @@ pub(super) const fn word(direction: Direction) -> &'static str {
         Direction::Better => "better",
         Direction::Worse => "worse",
         Direction::Same => "same",
+        Direction::NotJudged => "not judged",
         Direction::Unknown => "–",
     }
 }
@@ -34,6 +39,8 @@ impl fmt::Display for Diff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "base  {}: {}", clipped(&self.base.name, 40), self.base.verdict)?;
         writeln!(f, "new   {}: {}", clipped(&self.new.name, 40), self.new.verdict)?;
+        writeln!(f, "{}", self.told())?;
+        self.notes.iter().try_for_each(|note| writeln!(f, "! {}", clipped(note, 80)))?;
         writeln!(f, "\nRun differently")?;
         if self.environment.is_empty() {
             writeln!(f, "  nothing: the same scenario, seed, plugins and machine")?;
@@ -48,8 +55,8 @@ impl fmt::Display for Diff {
         }
         writeln!(f, "\n{:<26}{:>12}{:>12}{:>12}  verdict", "Number", "base", "new", "change")?;
         for shift in self.shifts.iter().filter(|shift| shift.verdict != Direction::Unknown) {
-            let (base, new) =
-                (shown(shift.base, &shift.unit, &shift.name), shown(shift.new, &shift.unit, &shift.name));
+            let base = shown(shift.base, shift.base_least, shift);
+            let new = shown(shift.new, shift.new_least, shift);
             writeln!(
                 f,
                 "  {:<24}{base:>12}{new:>12}{:>12}  {}",
@@ -57,6 +64,16 @@ impl fmt::Display for Diff {
                 change(shift),
                 word(shift.verdict)
             )?;
+        }
+        let mut whys: Vec<&str> =
+            self.shifts.iter().map(|shift| shift.why).filter(|why| !why.is_empty()).collect();
+        whys.sort_unstable();
+        whys.dedup();
+        for why in whys {
+            let names = self.shifts.iter().filter(|shift| shift.why == why);
+            let names: Vec<&str> = names.map(|shift| &*shift.name).collect();
+            writeln!(f, "not judged, {why}:")?;
+            names.chunks(3).try_for_each(|names| writeln!(f, "  {}", names.join(", ")))?;
         }
         turned(f, "Objectives that turned", &self.objectives)?;
         turned(f, "Best practices that turned", &self.practices)?;

@@ -1,19 +1,38 @@
 //! A record as numbers by name, one a line: what a spreadsheet or a script reads without knowing JSON.
 
+use super::study::{self, Number, Value};
 use crate::Record;
+use crate::analysis::Document;
 
 /// One number: what it belongs to, its name, its value and its unit.
 type Line = [String; 4];
 
 /// The record as CSV (RFC 4180) with a header line.
 pub(super) fn csv(record: &Record) -> Result<String, String> {
+    write(lines(record))
+}
+
+/// A study as CSV of the same columns.
+pub(super) fn study(document: &Document) -> Result<String, String> {
+    let lines = study::numbers(document).into_iter().map(|Number { subject, name, value }| {
+        let value = match value {
+            Value::Number(value) => value.map(|value| value.to_string()).unwrap_or_default(),
+            Value::Word(word) => word,
+        };
+        let unit = if name.ends_with("_s") { "s" } else { "" };
+        [subject, name, value, unit.to_owned()]
+    });
+    write(lines.collect())
+}
+
+fn write(lines: Vec<Line>) -> Result<String, String> {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    let write = |writer: &mut csv::Writer<Vec<u8>>, line: &[String]| {
+    let put = |writer: &mut csv::Writer<Vec<u8>>, line: &[String]| {
         writer.write_record(line).map_err(|error| error.to_string())
     };
-    write(&mut writer, &["subject", "name", "value", "unit"].map(str::to_owned))?;
-    for line in lines(record) {
-        write(&mut writer, &line.map(harmless))?;
+    put(&mut writer, &["subject", "name", "value", "unit"].map(str::to_owned))?;
+    for line in lines {
+        put(&mut writer, &line.map(harmless))?;
     }
     let bytes = writer.into_inner().map_err(|error| error.to_string())?;
     String::from_utf8(bytes).map_err(|error| error.to_string())
@@ -34,6 +53,8 @@ fn lines(record: &Record) -> Vec<Line> {
     add("run", "name", record.name.clone(), "");
     add("run", "seed", record.seed.to_string(), "");
     add("run", "verdict", crate::verdict::word(record.verdict.result).to_owned(), "");
+    add("run", "sentence", record.verdict.sentence.clone(), "");
+    add("run", "exit_code", record.verdict.exit_code.to_string(), "");
     add("run", "duration", secs(record.duration_ns), "s");
     let everyone = std::iter::once(("fleet".to_owned(), &record.totals, &record.completion));
     let cohorts = record.cohorts.iter();
@@ -45,6 +66,10 @@ fn lines(record: &Record) -> Vec<Line> {
             ("booted", totals.booted),
             ("assigned", totals.assigned),
             ("stopped", totals.stopped),
+            ("parked", totals.parked),
+            ("in_flight", totals.in_flight),
+            ("without_power", totals.without_power),
+            ("unborn", totals.unborn),
             ("connections", totals.connections),
             ("requests", totals.requests),
             ("registers", totals.registers),

@@ -47,7 +47,9 @@ fn verdict(record: &Record) -> TestCase {
     let sentence = clipped(&record.verdict.sentence, TEXT_MAX);
     let status = match record.verdict.result {
         VerdictResult::Passed => TestCaseStatus::success(),
-        VerdictResult::Failed | VerdictResult::Vacuous if is_told_by_another_case(record) => {
+        VerdictResult::Failed | VerdictResult::Vacuous
+            if is_told_by_another_case(record) && record.verdict.exit_code != 1 =>
+        {
             TestCaseStatus::success()
         }
         VerdictResult::Failed | VerdictResult::Vacuous => {
@@ -75,6 +77,11 @@ fn objective(objective: &Objective) -> TestCase {
         ObjectiveStatus::Passed => TestCaseStatus::success(),
         ObjectiveStatus::Failed | ObjectiveStatus::NoData => {
             let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+            status.set_type(crate::verdict::held(objective.status)).set_message(clipped(&observed, TEXT_MAX));
+            status
+        }
+        ObjectiveStatus::Undecided => {
+            let mut status = TestCaseStatus::skipped();
             status.set_type(crate::verdict::held(objective.status)).set_message(clipped(&observed, TEXT_MAX));
             status
         }

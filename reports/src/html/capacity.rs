@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::part::{Column, Fact, NAME_MAX, SENTENCE_MAX, Section, facts, table, text};
-use crate::analysis::{Capacity, Probe};
+use crate::analysis::{Capacity, Outcome, Probe};
 use crate::chart::{Axis, Chart, Ink, Layer, Mark, Room, Shape, bar};
 use crate::number::grouped;
 use crate::text::clipped;
@@ -18,26 +18,39 @@ fn value(value: f64) -> String {
 /// What was found, in one sentence.
 pub(crate) fn sentence(capacity: &Capacity) -> String {
     let unit = capacity.vary.unit();
-    match (capacity.holds, capacity.breaks) {
+    let so_far = if capacity.conclusion.is_partial() || capacity.partial { "So far the" } else { "The" };
+    let mut told = match (capacity.holds, capacity.breaks) {
         (Some(holds), Some(breaks)) => {
-            format!("The objectives hold at {} {unit} and break at {}.", value(holds), value(breaks))
+            format!("{so_far} objectives hold at {} {unit} and break at {}", value(holds), value(breaks))
         }
-        (Some(holds), None) => {
-            format!("The objectives hold at {} {unit}, where the search ended.", value(holds))
-        }
-        (None, _) => "The objectives do not hold anywhere in the search.".to_owned(),
+        (Some(holds), None) => format!("{so_far} objectives hold at {} {unit}", value(holds)),
+        (None, Some(breaks)) => format!("{so_far} objectives break at {} {unit}", value(breaks)),
+        (None, None) => "Nothing is known of where the objectives hold".to_owned(),
+    };
+    if let Some(undecided) = capacity.undecided {
+        told.push_str(&format!("; at {} it cannot be told", value(undecided)));
     }
+    match (capacity.conclusion.outcome, capacity.holds, capacity.breaks) {
+        (Outcome::Passed, Some(_), None) => {
+            told.push_str(", the end of the search: where they break is not known")
+        }
+        (Outcome::Failed | Outcome::Passed, None, Some(_)) => {
+            told.push_str(", the easiest value of the search")
+        }
+        _ => {}
+    }
+    told + "."
 }
 
 /// The card at the top.
 pub(super) fn card(capacity: &Capacity) -> Markup {
-    let tone = if capacity.holds.is_some() { "good" } else { "bad" };
     let shown = |number: Option<f64>| number.map_or("–".to_owned(), value);
     let headroom = capacity.headroom.filter(|share| share.is_finite());
     html! {
-        header class={ "verdict " (tone) } #verdict {
+        header class={ "verdict " (super::tone(&capacity.conclusion)) } #verdict {
             p.eyebrow { "Fleetstorm capacity" }
             h1 { "Capacity in " (capacity.vary.unit()) }
+            (super::notice(&capacity.conclusion))
             p.sentence { (sentence(capacity)) }
             (facts(&[
                 Fact::new("Holds at", shown(capacity.holds), capacity.vary.unit()),
@@ -46,7 +59,6 @@ pub(super) fn card(capacity: &Capacity) -> Markup {
                     "of the scenario as it stands"),
                 Fact::new("Probes", capacity.probes.len().to_string(), "by bisection on a logarithmic scale"),
             ]))
-            @if capacity.partial { p { "Interrupted before the search was done." } }
         }
     }
 }
@@ -110,7 +122,11 @@ fn trace(capacity: &Capacity) -> Markup {
         Column::Words("What failed"),
     ];
     let rows = capacity.probes.iter().take(PROBES_MAX).enumerate().map(|(index, probe)| {
-        let (class, word) = if probe.holds { ("good", "✓ holds") } else { ("bad", "✕ breaks") };
+        let (class, word) = match (probe.holds, probe.undecided) {
+            (true, _) => ("good", "✓ holds"),
+            (false, None) => ("bad", "✕ breaks"),
+            (false, Some(_)) => ("", "? undecided"),
+        };
         vec![
             text(&(index + 1).to_string()),
             text(&value(probe.value)),

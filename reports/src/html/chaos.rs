@@ -34,8 +34,9 @@ pub(super) fn section(record: &Record) -> Option<Section> {
         @if !found.faults.is_empty() {
             (table("Faults and what came of them", &columns, shown.into_iter().map(row)))
             (more(count, count + left, "faults that the fleet survived"))
-            p.note { "Felt: a larger share of the attempts went wrong than before. Back: as many devices came to rest as \
-                the quota lets through, for a minute, or none was waiting. The worst occurrence is told; the charts of the \
+            p.note { "Felt: a larger share of the attempts went wrong than before. Back: as many devices had come to rest as \
+                were waiting when the fault ended and, after its last occurrence, the last one that it hit. A fault that was on \
+                to the end, or whose end the run did not see, is unknown. The worst occurrence is told; the charts of the \
                 load show when each fault was on. Exercised: the checks of the audit that devices met after the fault had hit \
                 them, until they came to rest." }
         }
@@ -75,7 +76,7 @@ fn row(fault: &Fault) -> Vec<Markup> {
             }
             @if !fault.note.is_empty() { span.under { (clipped(&fault.note, SENTENCE_MAX)) } }
         },
-        html! { span class={ "state " (class) } { span aria-hidden="true" { (sign) " " } (chaos::word(fault.status)) } },
+        html! { span class={ "state " (class) } { span aria-hidden="true" { (sign) " " } (chaos::word(fault)) } },
         html! { (when(&fault.windows)) },
         html! { (grouped(fault.fired)) " of " (grouped(fault.eligible)) },
         html! { (chaos::devices(fault).unwrap_or("–".to_owned())) },
@@ -134,6 +135,8 @@ mod tests {
                 fired: 1_234,
                 min_fired: 1,
                 devices: 900,
+                stopped: 0,
+                unfinished: 0,
                 first_ns: Some(30_000_000_000),
                 last_ns: Some(59_000_000_000),
                 windows: vec![window],

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::part::{Column, Fact, NAME_MAX, SENTENCE_MAX, Section, facts, seconds, table, text};
-use crate::analysis::{Against, Comparison, Effect, Finding, Standing};
+use crate::analysis::{Against, Comparison, Effect, Finding, SIGNIFICANT, Standing, seeds_needed};
 use crate::chart::{Axis, Chart, Ink, Layer, Mark, Room, Shape};
 use crate::number::{grouped, number, percent};
 use crate::text::clipped;
@@ -16,40 +16,59 @@ const STRATEGIES_MAX: usize = 24;
 pub(super) fn card(comparison: &Comparison) -> Markup {
     let strategies = comparison.throttles.first().map_or(0, |against| against.strategies.len());
     html! {
-        header.verdict.good #verdict {
+        header class={ "verdict " (super::tone(&comparison.conclusion)) } #verdict {
             p.eyebrow { "Fleetstorm comparison" }
             h1 { (clipped(&comparison.name, NAME_MAX)) }
-            p.sentence { (sentence(comparison)) }
+            (super::notice(&comparison.conclusion))
+            @if comparison.seeds > 0 { p.sentence { (sentence(comparison)) } }
             (facts(&[
                 Fact::new("Strategies", strategies.to_string(), "the first one is the baseline"),
                 Fact::new("Throttles", comparison.throttles.len().to_string(), "each with the same seeds"),
                 Fact::new("Seeds", comparison.seeds.to_string(), "a run is the replicate"),
                 Fact::new("Devices", grouped(comparison.devices), "in each run"),
             ]))
-            @if comparison.partial {
-                p { "Interrupted: only whole seeds count." }
-            }
         }
     }
 }
 
-/// Who leads against each throttle.
+/// What is recommended against each throttle: the fastest of the strategies that brought the whole fleet in.
 pub(crate) fn sentence(comparison: &Comparison) -> String {
     let lead = |against: &Against| {
-        let fastest = ranked(against).into_iter().find(|standing| standing.median.t99_s.is_some())?;
-        Some(format!(
-            "against {} {} is fastest (99 % after {}, {:.1} registrations a success)",
-            clipped(&against.throttle, NAME_MAX),
-            clipped(&fastest.strategy, NAME_MAX),
-            seconds(fastest.median.t99_s?),
-            fastest.median.amplification.unwrap_or_default()
-        ))
+        let throttle = clipped(&against.throttle, NAME_MAX);
+        let Some(best) = against.recommended() else {
+            return format!("against {throttle} no strategy brought the whole fleet to its hub in every run");
+        };
+        let t99 = best.median.t99_s.map_or("–".to_owned(), seconds);
+        let calls = best.median.amplification.unwrap_or_default();
+        let name = clipped(&best.strategy, NAME_MAX);
+        let like = match not_told_apart(against, best) {
+            0 => String::new(),
+            others => format!(", not clearly faster than {others} of the others"),
+        };
+        format!(
+            "against {throttle} {name} is the fastest that brought the whole fleet in (99 % after {t99}, {calls:.1} \
+             registrations a success{like})"
+        )
     };
-    let leads: Vec<String> = comparison.throttles.iter().take(THROTTLES_MAX).filter_map(lead).collect();
-    if leads.is_empty() {
-        return "No strategy got 99 % of the fleet to its hub.".to_owned();
-    }
+    let leads: Vec<String> = comparison.throttles.iter().take(THROTTLES_MAX).map(lead).collect();
     format!("Of medians over {} seeds: {}.", comparison.seeds, leads.join("; "))
+}
+
+/// How many strategies that brought the whole fleet in as well are not clearly slower.
+fn not_told_apart(against: &Against, best: &Standing) -> usize {
+    let place =
+        |standing: &Standing| against.strategies.iter().position(|other| std::ptr::eq(other, standing));
+    let Some(best) = place(best) else { return 0 };
+    let slower = |other: usize| {
+        against.pairs.iter().any(|pair| match (pair.one, pair.other) {
+            places if places == (best, other) => pair.verdict == Finding::Better,
+            places if places == (other, best) => pair.verdict == Finding::Worse,
+            _ => false,
+        })
+    };
+    let others =
+        against.strategies.iter().enumerate().filter(|(at, standing)| *at != best && standing.is_whole());
+    others.filter(|(at, _)| !slower(*at)).count()
 }
 
 pub(super) fn sections(comparison: &Comparison) -> Vec<Section> {
@@ -70,32 +89,32 @@ pub(super) fn sections(comparison: &Comparison) -> Vec<Section> {
         .map(|(against, id)| Section {
             id,
             title: clipped(&against.throttle, NAME_MAX).into(),
-            body: body(against, id, comparison.seeds.into()),
+            body: body(against, id, comparison),
         })
         .collect();
     all.push(Section { id: "method", title: "Method".into(), body: method(comparison) });
     all
 }
 
-/// By T99, those that were not reached last.
+/// Those that brought the whole fleet in by T99, then the others, those that did not reach it last.
 pub(crate) fn ranked(against: &Against) -> Vec<&Standing> {
     let mut ranked: Vec<&Standing> = against.strategies.iter().take(STRATEGIES_MAX).collect();
     let key = |standing: &Standing| standing.median.t99_s.unwrap_or(f64::INFINITY);
-    ranked.sort_by(|a, b| key(a).total_cmp(&key(b)));
+    ranked.sort_by(|a, b| b.is_whole().cmp(&a.is_whole()).then(key(a).total_cmp(&key(b))));
     ranked
 }
 
-fn body(against: &Against, id: &str, seeds: u64) -> Markup {
+fn body(against: &Against, id: &str, comparison: &Comparison) -> Markup {
     html! {
-        (ranking(against))
-        @if let Some(why) = too_few(seeds, against.pairs.len()) { p.note { (why) } }
+        (ranking(against, comparison.horizon_s))
+        @if let Some(why) = too_few(comparison.seeds, against.tests()) { p.note { (why) } }
         div.pair { (scatter(against, id)) (matrix(against)) }
         h3 { "Completion of each strategy" }
         div.pair { @for (place, standing) in ranked(against).into_iter().enumerate() { (curve(against, standing, id, place)) } }
     }
 }
 
-fn ranking(against: &Against) -> Markup {
+fn ranking(against: &Against, horizon_s: Option<f64>) -> Markup {
     let columns = [
         Column::Words("Strategy"),
         Column::Number("99 % after"),
@@ -108,6 +127,19 @@ fn ranking(against: &Against) -> Markup {
         Column::Words("Front"),
     ];
     let shown = |value: Option<f64>, of: fn(f64) -> String| value.map_or("–".to_owned(), of);
+    let time = |value: Option<f64>| match (value, horizon_s) {
+        (Some(value), _) => seconds(value),
+        (None, Some(horizon_s)) => format!("≥ {}", seconds(horizon_s)),
+        (None, None) => "–".to_owned(),
+    };
+    let baseline = against.strategies.first();
+    let unjudged = |standing: &Standing| {
+        text(if baseline.is_some_and(|base| std::ptr::eq(base, standing)) {
+            "baseline"
+        } else {
+            "not judged"
+        })
+    };
     let rows = ranked(against).into_iter().map(|standing| {
         vec![
             html! {
@@ -116,9 +148,9 @@ fn ranking(against: &Against) -> Markup {
                     span.under { "99 % not reached in " (standing.unreached) " of " (standing.runs.len()) " runs" }
                 }
             },
-            text(&shown(standing.median.t99_s, seconds)),
-            standing.t99_effect().map_or_else(|| text("baseline"), change),
-            text(&shown(standing.median.t50_s, seconds)),
+            text(&time(standing.median.t99_s)),
+            standing.t99_effect().map_or_else(|| unjudged(standing), change),
+            text(&time(standing.median.t50_s)),
             text(&shown(standing.median.efficiency, |value| format!("{value:.2}"))),
             text(&shown(standing.median.amplification, |value| format!("{value:.2}"))),
             text(&shown(standing.median.retry_peak, number)),
@@ -128,8 +160,9 @@ fn ranking(against: &Against) -> Markup {
     });
     html! {
         (table("Strategies by the time until 99 % of the fleet had a hub", &columns, rows))
-        p.note { "★ marks the Pareto front: no other strategy is at least as good in all of 99 % after, registers a \
-            success and retry peak, and better in one." }
+        p.note { "★ marks the Pareto front of the strategies that brought the whole fleet in: no other of them is at least \
+            as good in all of 99 % after, registers a success and retry peak, and better in one. ≥ is a bound: the time \
+            was not reached before the horizon." }
     }
 }
 
@@ -138,6 +171,7 @@ const fn word(finding: Finding) -> (&'static str, &'static str) {
         Finding::Better => ("better", "better"),
         Finding::Worse => ("worse", "worse"),
         Finding::NoClearDifference => ("", "no clear difference"),
+        Finding::Undecided => ("", "cannot be told"),
     }
 }
 
@@ -145,15 +179,9 @@ fn change(effect: &Effect) -> Markup {
     let (class, word) = word(effect.verdict);
     html! {
         span class=(class) { (word) }
-        span.under { (interval(effect.difference.median, effect.difference.low, effect.difference.high)) }
+        @let told = |value: f64| format!("{value:+.1}");
+        span.under { (effect.difference.told(told)) " s " (effect.difference.interval(told)) }
     }
-}
-
-fn interval(median: f64, low: f64, high: f64) -> String {
-    if ![median, low, high].into_iter().all(f64::is_finite) {
-        return "–".to_owned();
-    }
-    format!("{median:+.1} s [{low:+.1}, {high:+.1}]")
 }
 
 /// Time against calls: what lies to the left of and below all others is best.
@@ -215,18 +243,15 @@ fn calls_axis(values: impl Iterator<Item = f64>) -> Axis {
     }
 }
 
-/// Why no difference can be clear, however large: a randomisation test over n pairs knows no p below 2 in 2^n, and
-/// Holm multiplies the least of them by the number of pairs of strategies.
-fn too_few(seeds: u64, pairs: usize) -> Option<String> {
-    let least = |seeds: u64| pairs as f64 * 2f64.powf(1.0 - seeds as f64);
-    if pairs == 0 || least(seeds) <= 0.05 {
-        return None;
-    }
-    let enough = (1..=64).find(|seeds| least(*seeds) <= 0.05)?;
-    Some(format!(
-        "{seeds} seeds are too few for any difference to be called clear, however large it is: the test over {pairs} \
-         pairs of strategies needs {enough}; set seeds = {enough} under [compare]."
-    ))
+/// Why no difference can be clear, however large.
+pub(crate) fn too_few(seeds: u32, tests: usize) -> Option<String> {
+    let enough = seeds_needed(tests);
+    (tests > 0 && seeds < enough).then(|| {
+        format!(
+            "{seeds} seeds are too few for any difference to be called clear, however large it is: the test of {tests} \
+             differences needs {enough}; set seeds = {enough} under [compare]."
+        )
+    })
 }
 
 /// Every strategy against every other one.
@@ -251,8 +276,9 @@ fn matrix(against: &Against) -> Markup {
     html! {
         div {
             (table("Which strategy reached 99 % faster than which", &columns, rows))
-            p.note { "✓ clearly faster than the strategy of that number, ✕ clearly slower, = no clear difference \
-                (randomisation test for pairs, Holm-adjusted over all pairs). The small number is the adjusted p." }
+            p.note { "✓ clearly faster than the strategy of that number, ✕ clearly slower, = no clear difference, \
+                ? cannot be told (randomisation test for pairs, Holm-adjusted over everything that is tested against this \
+                throttle). The small number is the adjusted p." }
         }
     }
 }
@@ -268,6 +294,7 @@ fn cell(against: &Against, one: usize, other: usize) -> Markup {
         Finding::Better => ("better", "✓", "faster"),
         Finding::Worse => ("worse", "✕", "slower"),
         Finding::NoClearDifference => ("", "=", "no clear difference"),
+        Finding::Undecided => ("", "?", "cannot be told"),
     };
     html! {
         span class=(class) aria-label=(word) { (sign) }
@@ -279,7 +306,7 @@ const fn opposite(finding: Finding) -> Finding {
     match finding {
         Finding::Better => Finding::Worse,
         Finding::Worse => Finding::Better,
-        Finding::NoClearDifference => Finding::NoClearDifference,
+        same @ (Finding::NoClearDifference | Finding::Undecided) => same,
     }
 }
 
@@ -320,16 +347,37 @@ fn curve(against: &Against, standing: &Standing, id: &str, place: usize) -> Mark
     chart.figure("", &table("Medians", &[Column::Number("Share"), Column::Number("After")], rows))
 }
 
+/// What the numbers of a comparison mean, one thing a line.
+pub(crate) fn method_lines(comparison: &Comparison) -> Vec<String> {
+    let mut lines = vec![
+        "A star marks the Pareto front of T99, amplification and retry peak, among the strategies that brought the whole \
+         fleet in. Only these are recommended."
+            .to_owned(),
+        format!(
+            "Differences are medians of paired runs with a 95 % bootstrap interval. One counts if its interval lies beyond \
+             {:.0} % of the baseline and the randomisation test rejects equality (p below {SIGNIFICANT}); else it is a tie (=).",
+            comparison.margin * 100.0
+        ),
+        "p is adjusted after Holm over everything that is tested against one throttle: every strategy in T99, amplification \
+         and retry peak, and every pair in T99. So any wrong claim against one throttle has a chance of 5 % at most; several \
+         throttles are several such tables."
+            .to_owned(),
+        "A time that was not reached is at least the horizon (≥), and so are differences from it bounds. Where a bound does \
+         not decide, nothing is claimed (?)."
+            .to_owned(),
+        "Numbers are the model's, medians over the runs.".to_owned(),
+    ];
+    let tests = comparison.throttles.iter().map(Against::tests).max().unwrap_or(0);
+    lines.extend(too_few(comparison.seeds, tests));
+    lines
+}
+
 fn method(comparison: &Comparison) -> Markup {
     html! {
         ul.methods {
-            li { "Every strategy ran against every throttle with the same seeds, in virtual time: the same boots, network \
-                and assignment times. Runs of a seed are pairs, and what differs is the strategy. Latencies are the \
-                model's." }
-            li { "Differences are medians of paired runs with a 95 % bootstrap interval. A difference counts if its \
-                interval lies beyond " (format!("{:.0}", comparison.margin * 100.0)) " % of the baseline and the \
-                randomisation test, adjusted after Holm, rejects equality. Else it is a tie." }
-            li { "A run that did not reach 99 % counts as the horizon, so that its true difference is at least as large." }
+            li { "Every strategy ran against every throttle with the same seeds: the same boots, network and assignment \
+                times. Runs of a seed are pairs, and what differs is the strategy." }
+            @for line in method_lines(comparison) { li { (line) } }
             li { "The baseline is " (clipped(&comparison.baseline, SENTENCE_MAX)) "." }
         }
     }
@@ -345,5 +393,10 @@ mod tests {
         assert!(too_few(5, 6).unwrap().contains("needs 8"));
         assert!(too_few(1, 1).unwrap().contains("needs 6"));
         assert_eq!(too_few(1, 0), None);
+        // By trial: the least p of n pairs, times the tests, below 0.05.
+        for tests in 1..200usize {
+            let enough = (1..).find(|n| 2.0 / f64::from(1 << n) * (tests as f64) < 0.05).unwrap();
+            assert_eq!(seeds_needed(tests), enough, "{tests}");
+        }
     }
 }

@@ -6,13 +6,15 @@ use super::part::{Column, NAME_MAX, SENTENCE_MAX, Section, more, nanos, table};
 use crate::number::grouped;
 use crate::record::{Objective, ObjectiveStatus};
 use crate::text::clipped;
+use crate::verdict::NO_OBJECTIVE;
 use crate::{Record, judged};
 
 const SHOWN_MAX: usize = 40;
 
 pub(super) fn section(record: &Record) -> Option<Section> {
     if record.objectives.is_empty() {
-        return None;
+        let body = html! { p { "None: " (NO_OBJECTIVE) ". Such a run cannot pass." } };
+        return Some(Section { id: "objectives", title: "Objectives".into(), body });
     }
     let columns = [
         Column::Words("Objective"),
@@ -39,14 +41,15 @@ fn row(objective: &Objective, at_length: bool) -> Vec<Markup> {
         ObjectiveStatus::Passed => ("good", "✓", "held"),
         ObjectiveStatus::Failed => ("bad", "✕", "failed"),
         ObjectiveStatus::NoData => ("bad", "✕", "no data"),
+        ObjectiveStatus::Undecided => ("warn", "!", "undecided"),
     };
     vec![
         html! {
-            code { (clipped(&objective.expression, 160)) }
+            code { (clipped(&objective.expression, if at_length { 160 } else { NAME_MAX })) }
             @if at_length && !objective.note.is_empty() { span.under { (clipped(&objective.note, SENTENCE_MAX)) } }
         },
         html! { span class={ "state " (class) } { span aria-hidden="true" { (sign) " " } (word) } },
-        html! { (clipped(&objective.observed, NAME_MAX)) },
+        html! { (clipped(&objective.observed, if at_length { NAME_MAX } else { NAME_MAX / 2 })) },
         html! { (margin(objective.margin)) },
         html! {
             @match objective.worst.as_ref().filter(|_| at_length) {

@@ -220,9 +220,7 @@ fn sections_without_data_are_left_out() {
     }
     let empty = page(&Record::empty()).values("id");
     assert!(empty.iter().any(|id| id == "verdict") && empty.iter().any(|id| id == "method"));
-    assert!(
-        !empty.iter().any(|id| id == "objectives" || id == "completion" || id == "audit" || id == "load")
-    );
+    assert!(!empty.iter().any(|id| id == "completion" || id == "audit" || id == "load"));
 }
 
 #[test]

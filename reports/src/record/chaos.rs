@@ -45,6 +45,13 @@ pub struct Fault {
     pub min_fired: u64,
     /// Devices that it hit; 0 where it hit packets, which carry no device's name.
     pub devices: u64,
+    /// Of these, devices that have given up for good.
+    #[serde(default)]
+    pub stopped: u64,
+    /// Of these, devices that had not come back when the run ended: they slept off a failure, were on their way, without
+    /// power or away from their hub.
+    #[serde(default)]
+    pub unfinished: u64,
     /// First hit.
     pub first_ns: Option<u64>,
     /// Last hit.
@@ -80,8 +87,8 @@ pub struct FaultWindow {
     pub until_ns: Option<u64>,
     /// From its beginning until more attempts went wrong than before; absent if that was never seen.
     pub detected_after_ns: Option<u64>,
-    /// From its end until the fleet drained as fast as the quota lets it, or had drained; absent if that was never
-    /// seen.
+    /// From its end until as many devices had come to rest as were waiting then and, after the last occurrence, until the
+    /// last device that it hit had its hub or had given up; absent if that was never seen.
     pub recovered_after_ns: Option<u64>,
     /// For five minutes after its end devices were waiting and fewer than half of those that the quota allows came
     /// through.
@@ -92,13 +99,13 @@ pub struct FaultWindow {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FaultStatus {
-    /// It hit, and the fleet came back in time.
+    /// It hit, and the fleet came back in time, or all its devices have their hubs although it is still on.
     Passed,
     /// The fleet did not come back, or not in time.
     Failed,
     /// It hit less often than it had to: the run says nothing about it.
     Vacuous,
-    /// The run ended before it could be seen whether the fleet came back.
+    /// The run ended, or was interrupted, before it could be seen whether the fleet comes back, or no device booted.
     Unknown,
 }
 

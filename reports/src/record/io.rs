@@ -101,6 +101,7 @@ impl Record {
             service_log: None,
             trace: None,
             chaos: Chaos::default(),
+            discrepancies: Vec::new(),
             verdict: Verdict { result: VerdictResult::Passed, sentence: String::new(), exit_code: 0 },
         }
     }

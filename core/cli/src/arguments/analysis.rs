@@ -39,6 +39,8 @@ pub(crate) struct ForecastArguments {
 ///
 /// Runs a scenario's [compare]: every strategy against every throttle model with the same seeds, in virtual time on all
 /// cores or by the wall clock one after the other. The run is the replicate; differences come with intervals, and a tie is called a tie.
+/// The exit code is 0 if every question was decided, 10 if no strategy brings the whole fleet in against some throttle,
+/// 12 if the seeds are too few to decide anything, and 130 if it was interrupted: what there is is then marked partial.
 #[derive(Args)]
 pub(crate) struct CompareArguments {
     /// Which clock drives the runs
@@ -49,11 +51,18 @@ pub(crate) struct CompareArguments {
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 
+    /// How progress is shown on standard error
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) progress: ProgressChoice,
+
     #[command(flatten)]
     pub(crate) source: ScenarioOptions,
 }
 
 /// Search the largest fleet or rate, or the smallest quota, with which the objectives hold.
+///
+/// The exit code is 0 if it was found, 10 if the objectives hold nowhere in the search, 11 or 12 if runs without a
+/// verdict keep it from being told, and 130 if it was interrupted: what there is is then marked partial.
 #[derive(Args)]
 pub(crate) struct CapacityArguments {
     /// What is varied
@@ -87,6 +96,10 @@ pub(crate) struct CapacityArguments {
     /// Also write the result as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+
+    /// How progress is shown on standard error
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) progress: ProgressChoice,
 
     #[command(flatten)]
     pub(crate) source: ScenarioOptions,
@@ -123,7 +136,8 @@ pub(crate) enum VaryChoice {
 
 /// Plan a rollout: batches, window, DPS instances and hub units that a fleet needs.
 ///
-/// Says what the documented limits allow, with the arithmetic, or that it is impossible and why (exit code 10).
+/// Says what the documented limits allow, with the arithmetic, or that it is impossible and why (exit code 10). What is
+/// printed is then tried in virtual time, batch for batch: if that misses, it is no plan, and the exit code is the trial's.
 #[derive(Args)]
 pub(crate) struct RolloutArguments {
     /// Devices of the fleet
@@ -142,6 +156,19 @@ pub(crate) struct RolloutArguments {
     #[arg(long, value_name = "TIME", default_value = "1m")]
     pub(crate) interval: Duration,
 
+    /// Over how long the devices of a batch boot, evenly one after the other; 0s for all of them at once. Default: the
+    /// whole interval
+    #[arg(long, value_name = "TIME")]
+    pub(crate) spread: Option<Duration>,
+
+    /// Share of the quota to plan with: what is left takes up jitter, and devices that come again
+    #[arg(long, value_name = "SHARE", default_value_t = 0.9)]
+    pub(crate) load: f64,
+
+    /// Transport of the devices: https, mqtt, mqtt-ws, amqp or amqp-ws
+    #[arg(long, value_name = "TRANSPORT", default_value = "https")]
+    pub(crate) transport: String,
+
     /// Retry strategy of the devices, with which the plan is tried in virtual time: a name, or a table such as
     /// '{ kind = "full-jitter", cap_ms = 60000 }'
     #[arg(long, value_name = "STRATEGY", default_value = "full-jitter")]
@@ -158,6 +185,10 @@ pub(crate) struct RolloutArguments {
     /// Also write the result as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+
+    /// How progress is shown on standard error
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) progress: ProgressChoice,
 
     #[command(flatten)]
     pub(crate) plugins: PluginOptions,
@@ -177,6 +208,10 @@ pub(crate) struct FidelityArguments {
     /// Also write the result as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+
+    /// How progress is shown on standard error
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) progress: ProgressChoice,
 
     #[command(flatten)]
     pub(crate) source: ScenarioOptions,

@@ -7,12 +7,12 @@ use fleetstorm_engine::service_log::{Reading, Zone};
 
 use super::PluginOptions;
 
-/// Render a record (run.json) again, or the result of compare or capacity.
+/// Render a record (run.json) again, or the result of compare, capacity, plan or fidelity.
 ///
 /// The form is that of --format, else that of the ending of --out, else the text of the terminal.
 #[derive(Args)]
 pub(crate) struct ReportArguments {
-    /// The record: run.json, or what `compare --json` or `capacity --json` wrote
+    /// The record: run.json, or what --json of compare, capacity, plan or fidelity wrote
     pub(crate) record: PathBuf,
 
     /// The form
@@ -67,7 +67,8 @@ pub(crate) struct DiffArguments {
     #[arg(long, value_name = "SHARE", default_value_t = 0.05)]
     pub(crate) margin: f64,
 
-    /// End with exit code 13 if the later run is worse
+    /// End with exit code 13 if the later run is worse, 12 if one of the two did not come to its end or is not to be
+    /// trusted, and 11 if they have nothing to compare
     #[arg(long)]
     pub(crate) fail_on_regression: bool,
 }

@@ -106,10 +106,13 @@ pub(crate) enum ProgressChoice {
 /// "amqp":"127.0.0.1:5671","ca":"<file>",...}. Without a configuration it plays a demo: id scope 0ne00F1EE75, hubs demo-hub-1 and demo-hub-2, the symmetric-key group
 /// `demo-keys` and the X.509 group `demo-certificates`. A fleet knows the demo's keys: `fleetstorm run SCENARIO
 /// --target https://127.0.0.1:8443 --ca <file>`. What it counted is printed as JSON when it ends.
+///
+/// Everything that it learns is in memory: a restart forgets registrations, twins, counters, and enrollments that were made
+/// through its API. What its file and its seed say is the same again.
 #[derive(Args)]
 pub(crate) struct MockArguments {
-    /// The mock's file (TOML): id_scope, [listen], [tls], [[hub]], [[enrollment]], [[enrollment_group]], [throttle],
-    /// [assignment]
+    /// The mock's file (TOML): id_scope, [listen], [tls], [limits], [[hub]], [[enrollment]], [[enrollment_group]],
+    /// [[certificate]], [throttle], [assignment]
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 

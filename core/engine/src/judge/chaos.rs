@@ -1,22 +1,25 @@
 //! What came of each fault: whether it hit, when it was felt, and whether the fleet came back.
 //!
-//! Judged on the seconds of the record alone. A fault is felt when a larger share of the attempts goes wrong than in
-//! the half minute before it. The fleet has come back when as many devices come to rest as the quota lets through, or
-//! as are waiting; it has locked up if for five minutes devices ask and fewer than half of those come through.
+//! A fault is felt when a larger share of the attempts goes wrong than in the half minute before it. The fleet has come
+//! back when as many devices have come to rest as were waiting at the fault's end and, after its last occurrence, when
+//! the last of those that it hit has its hub or has given up. It has locked up if for five minutes devices ask and fewer
+//! than half of those that the quota allows come through. What was not seen to its end is unknown, and does not pass.
 
 use fleetstorm_model::chaos::{Fault as Rule, FaultKind, Timeline, Window};
 use fleetstorm_model::time::{Moment, Span};
-use fleetstorm_reports::Record;
-use fleetstorm_reports::record::{Fault, FaultStatus, FaultWindow};
+use fleetstorm_reports::record::{Fault, FaultStatus, FaultWindow, Totals};
+use fleetstorm_reports::{Record, grouped};
+
+use crate::record::StruckDevices;
 
 /// How long before a fault it is looked at what is usual.
 const BEFORE_S: usize = 30;
 /// How much more has to go wrong than usual, as a share of the attempts.
 const FELT: f64 = 0.05;
-/// How long a fleet must drain well to have come back.
-const STEADY_S: usize = 60;
-/// How well: this share of what could be drained.
-const WELL: f64 = 0.95;
+/// How often it is looked at whether a fleet has locked up.
+const STEP_S: usize = 60;
+/// How long after its end a fault may still be felt.
+const AFTER_S: usize = 60;
 /// How long a fleet may drain badly without having locked up.
 const PATIENCE_S: usize = 300;
 /// How badly: less than this share of the quota.
@@ -24,21 +27,33 @@ const BADLY: f64 = 0.5;
 /// Occurrences of one fault that a record keeps.
 const WINDOWS_MAX: usize = 1_000;
 
-/// Judges every fault of a run that ended at `now`.
+/// Judges every fault of a run that ended at `now`; `struck` are the devices that each hit.
 pub(super) fn faults(
     timeline: &Timeline,
     record: &Record,
     now: Moment,
     registrations: Option<u64>,
+    struck: &[StruckDevices],
 ) -> Vec<Fault> {
     let course = Course::of(record);
-    let mut faults: Vec<Fault> = timeline.faults().iter().map(|rule| judge(rule, &course, now)).collect();
+    let run = Run { cut_short: record.end.cut_short(), totals: &record.totals };
+    let struck = struck.iter().copied().chain(std::iter::repeat(StruckDevices::default()));
+    let judged = timeline.faults().iter().zip(struck);
+    let mut faults: Vec<Fault> =
+        judged.map(|(rule, struck)| judge(rule, struck, &course, &run, now)).collect();
     for (rule, fault) in timeline.faults().iter().zip(&mut faults) {
         if let (FaultKind::FleetDuplicateIds, 1.., "") = (&rule.kind, fault.fired, &*fault.note) {
             fault.note = copies(fault.devices, record.totals.assigned, registrations);
         }
     }
     faults
+}
+
+/// What the run as a whole allows to say of a fault.
+struct Run<'a> {
+    /// Why it ended before its time, if it did.
+    cut_short: Option<&'static str>,
+    totals: &'a Totals,
 }
 
 /// What shows that devices share their ids.
@@ -53,12 +68,19 @@ fn copies(devices: u64, assigned: u64, registrations: Option<u64>) -> String {
     format!("{devices} devices came under the id of another one; {shown}")
 }
 
-fn judge(rule: &Rule, course: &Course, now: Moment) -> Fault {
+fn judge(rule: &Rule, struck: StruckDevices, course: &Course, run: &Run<'_>, now: Moment) -> Fault {
     let tally = rule.tally.snapshot();
     let begun = rule.begins();
-    let windows: Vec<FaultWindow> =
+    let mut windows: Vec<FaultWindow> =
         rule.windows(begun, now).take(WINDOWS_MAX).map(|window| course.judge(window, now)).collect();
-    let (status, note) = status(rule, tally.fired, &windows, course);
+    if let Some(last) = windows.last_mut() {
+        last.recovered_after_ns = last.recovered_after_ns.and_then(|drained_ns| {
+            let ended = Moment::from_nanos(last.until_ns?);
+            let back = struck.last_back.map_or(Span::ZERO, |at| at.since(ended));
+            (struck.unfinished == 0).then(|| drained_ns.max(back.as_nanos()))
+        });
+    }
+    let (status, note) = status(rule, tally.fired, tally.devices, &struck, &windows, course, run);
     Fault {
         name: rule.name.clone(),
         kind: rule.kind.name().to_owned(),
@@ -67,17 +89,31 @@ fn judge(rule: &Rule, course: &Course, now: Moment) -> Fault {
         fired: tally.fired,
         min_fired: rule.min_fired,
         devices: tally.devices,
+        stopped: struck.stopped,
+        unfinished: struck.unfinished,
         first_ns: tally.first.map(Moment::as_nanos),
         last_ns: tally.last.map(Moment::as_nanos),
         windows,
-        // Known to those who watch devices.
         exercised: Vec::new(),
         status,
         note,
     }
 }
 
-fn status(rule: &Rule, fired: u64, windows: &[FaultWindow], course: &Course) -> (FaultStatus, String) {
+/// What failed goes before what did not happen, and that before what was not seen.
+fn status(
+    rule: &Rule,
+    fired: u64,
+    devices: u64,
+    struck: &StruckDevices,
+    windows: &[FaultWindow],
+    course: &Course,
+    run: &Run<'_>,
+) -> (FaultStatus, String) {
+    let unknown = |note: String| (FaultStatus::Unknown, note);
+    if run.totals.booted == 0 {
+        return unknown("no device booted: nothing is known of what it does".to_owned());
+    }
     if let Some(window) = windows.iter().find(|window| window.locked_up) {
         let ended = Span::from_nanos(window.until_ns.unwrap_or_default());
         let note = format!(
@@ -96,12 +132,18 @@ fn status(rule: &Rule, fired: u64, windows: &[FaultWindow], course: &Course) -> 
     // It had all the time it was given, and did not come back in it.
     let overdue = |window: &&FaultWindow| {
         let left = window.until_ns.map(|until_ns| course.end().since(Moment::from_nanos(until_ns)));
-        let within = rule.recover_within;
         window.recovered_after_ns.is_none()
-            && within.zip(left).is_some_and(|(within, left)| left > within + Span::from_secs(STEADY_S as u64))
+            && rule.recover_within.zip(left).is_some_and(|(within, left)| left > within)
     };
     if let (Some(within), true) = (rule.recover_within, windows.iter().any(|window| overdue(&window))) {
         return (FaultStatus::Failed, format!("the fleet had not come back {within} after the fault ended"));
+    }
+    if let Some(how) = run.cut_short {
+        let note = match windows.is_empty() {
+            true => format!("the run {how} before it began"),
+            false => format!("the run {how} before it was seen what becomes of the fleet"),
+        };
+        return unknown(note);
     }
     if fired < rule.min_fired {
         let note = match (windows.is_empty(), rule.waits_for()) {
@@ -113,14 +155,30 @@ fn status(rule: &Rule, fired: u64, windows: &[FaultWindow], course: &Course) -> 
         };
         return (FaultStatus::Vacuous, note);
     }
-    let open = |window: &FaultWindow| window.until_ns.is_some() && window.recovered_after_ns.is_none();
-    if windows.iter().any(open) {
-        return (
-            FaultStatus::Unknown,
-            "the run ended before it was seen whether the fleet came back".to_owned(),
-        );
+    let lost = struck.stopped + struck.unfinished;
+    let hit = |count: u64| format!("{} of the {} devices that it hit", grouped(count), grouped(devices));
+    if windows.iter().any(|window| window.until_ns.is_none()) {
+        // What carries no device's name may have hit any of them.
+        let missing = if devices > 0 { lost } else { run.totals.devices - run.totals.assigned };
+        return match (missing, devices) {
+            (0, _) => (FaultStatus::Passed, String::new()),
+            (_, 0) => unknown(format!(
+                "it was still on when the run ended, and {} devices had no hub",
+                grouped(missing)
+            )),
+            _ => unknown(format!("it was still on when the run ended, and {} had no hub", hit(missing))),
+        };
     }
-    (FaultStatus::Passed, String::new())
+    if struck.unfinished > 0 {
+        return unknown(format!("the run ended before {} had come back", hit(struck.unfinished)));
+    }
+    if windows.iter().any(|window| window.recovered_after_ns.is_none()) {
+        return unknown("the run ended before it was seen whether the fleet came back".to_owned());
+    }
+    match struck.stopped {
+        0 => (FaultStatus::Passed, String::new()),
+        stopped => (FaultStatus::Passed, format!("{} have given up", hit(stopped))),
+    }
 }
 
 /// How the fleet fared, by the second.
@@ -194,7 +252,7 @@ impl Course {
     fn detected(&self, window: Window) -> Option<usize> {
         let from = second(window.from);
         let usual = self.wrong_share(from.saturating_sub(BEFORE_S)..from).unwrap_or(0.0);
-        let until = second(window.until).saturating_add(STEADY_S).min(self.ended.len());
+        let until = second(window.until).saturating_add(AFTER_S).min(self.ended.len());
         (from..until).find(|&at| self.wrong_share(at..at + 1).is_some_and(|share| share > usual + FELT))
     }
 
@@ -203,18 +261,18 @@ impl Course {
         self.drained.iter().skip(from).take(seconds).sum()
     }
 
-    /// The second from which on the fleet drained well, or was drained.
+    /// The second from which on nobody waits any more who waited then: as many devices have come to rest.
     fn recovered(&self, until: Moment) -> Option<usize> {
         let from = second(until);
-        (from..=self.waiting.len()).find(|&at| {
-            let backlog =
-                f64::from(at.checked_sub(1).and_then(|at| self.waiting.get(at)).copied().unwrap_or(0));
-            if backlog == 0.0 {
-                return true;
+        let backlog = from.checked_sub(1).and_then(|at| self.waiting.get(at)).copied().unwrap_or(0);
+        let mut left = u64::from(backlog);
+        for at in from..=self.waiting.len() {
+            if left == 0 || at > 0 && at > from && self.waiting.get(at - 1) == Some(&0) {
+                return Some(at);
             }
-            let possible = self.quota_per_s.map_or(backlog, |quota| backlog.min(quota * STEADY_S as f64));
-            self.drained_in(at, STEADY_S) as f64 >= WELL * possible
-        })
+            left = left.saturating_sub(self.drained.get(at).copied().unwrap_or(0));
+        }
+        None
     }
 
     /// Whether for five minutes from then on devices were waiting and few came through.
@@ -231,7 +289,7 @@ impl Course {
             waits && asked as f64 >= possible && (self.drained_in(at, PATIENCE_S) as f64) < BADLY * possible
         };
         let last = self.waiting.len().saturating_sub(PATIENCE_S);
-        (from..=last).step_by(STEADY_S).any(badly)
+        (from..=last).step_by(STEP_S).any(badly)
     }
 }
 
@@ -271,17 +329,18 @@ mod tests {
     }
 
     #[test]
-    fn a_fleet_has_come_back_when_it_drains_as_fast_as_it_can() {
-        // Nothing for 20 s, a trickle for 10 s, then the quota until all are through.
+    fn a_fleet_has_come_back_when_nobody_waits_any_more_who_waited_at_the_end_of_the_fault() {
+        // Nothing for 20 s, then the quota until all are through.
         let mut drained = vec![0; 20];
-        drained.extend([2; 10]);
-        drained.extend([10; 58]);
-        drained.extend([0; 10]);
+        drained.extend([10; 60]);
+        drained.extend([0; 20]);
         let course = course(&drained, &vec![0; drained.len()]);
-        let recovered = course.recovered(at(20)).unwrap();
-        assert!((25..=30).contains(&recovered), "{recovered}");
+        assert_eq!(course.recovered(at(20)), Some(80), "a backlog that drains is not back yet");
         assert_eq!(course.recovered(at(95)), Some(95), "nobody waits");
         assert!(!course.locked_up(at(20)));
+        let mut drained = vec![0; 20];
+        drained.extend([10; 40]);
+        assert_eq!(self::course(&drained, &[0; 60]).recovered(at(20)), None, "200 are left");
     }
 
     #[test]

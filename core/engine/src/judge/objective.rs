@@ -14,16 +14,20 @@ use super::worst;
 type Observed = Result<f64, String>;
 
 /// Judges one objective on a record. Windows are kept to the second.
+///
+/// A run that ended before its time leaves an objective undecided, unless nothing that could have come would have changed
+/// it.
 pub(super) fn judge(record: &Record, objective: &Objective) -> Judged {
     let bound = written(objective.bound);
     let unit = if matches!(objective.bound, Quantity::Percent(_)) { 100.0 } else { 1.0 };
     let observed = observe(record, objective);
-    let (status, note) = match &observed {
-        Err(why) => (ObjectiveStatus::NoData, why.clone()),
-        Ok(value) if objective.comparison.holds(*value, bound) => {
-            (ObjectiveStatus::Passed, few(record, objective))
-        }
-        Ok(_) => (ObjectiveStatus::Failed, note(record, objective)),
+    let holds = |value: &f64| objective.comparison.holds(*value, bound);
+    let open = too_early(record, objective).filter(|_| !is_final(record, objective, &observed, bound));
+    let (status, note) = match (&observed, open) {
+        (_, Some(why)) => (ObjectiveStatus::Undecided, why),
+        (Err(why), None) => (ObjectiveStatus::NoData, why.clone()),
+        (Ok(value), None) if holds(value) => (ObjectiveStatus::Passed, few(record, objective)),
+        (Ok(_), None) => (ObjectiveStatus::Failed, note(record, objective)),
     };
     let value = observed.ok();
     Judged {
@@ -36,6 +40,37 @@ pub(super) fn judge(record: &Record, objective: &Objective) -> Judged {
         note,
         worst: worst::window(record, objective),
     }
+}
+
+/// Why the time of an objective has not come, in a run that ended before its own.
+fn too_early(record: &Record, objective: &Objective) -> Option<String> {
+    let how = record.end.cut_short()?;
+    let ended = Span::from_nanos(record.duration_ns);
+    match objective.within {
+        Some(within) if within <= ended => None,
+        Some(within) => Some(format!("the run {how} after {ended}, and its time comes at {within}")),
+        None => Some(format!("the run {how} after {ended}, and its time comes at the end")),
+    }
+}
+
+/// Whether what has been counted until now decides an objective whatever comes later: a count that only grows has passed
+/// its bound.
+fn is_final(record: &Record, objective: &Objective, observed: &Observed, bound: f64) -> bool {
+    let Ok(value) = observed else { return false };
+    let grows = match objective.metric {
+        Metric::Assigned => objective.within.is_some(),
+        Metric::Count(_) | Metric::NeedlessRegisters => true,
+        _ => false,
+    };
+    // Later boots share what was asked for until now.
+    let grows = grows || objective.metric == Metric::RegistersPerDevice && record.totals.unborn == 0;
+    let holds = objective.comparison.holds(*value, bound);
+    grows
+        && match objective.comparison {
+            Comparison::AtLeast | Comparison::More => holds,
+            Comparison::AtMost | Comparison::Less => !holds,
+            Comparison::Equal => *value > bound || holds && record.totals.assigned == record.devices,
+        }
 }
 
 /// A bound as it is written.

@@ -6,8 +6,6 @@ use fleetstorm_model::protocol::{Operation, RetryAfter, Status, code};
 use fleetstorm_model::time::{Moment, Span};
 use serde::{Deserialize, Serialize};
 
-use crate::record::class_name;
-
 /// One thing that a device did or met. Spans are nanoseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
@@ -23,6 +21,10 @@ pub(super) enum Event {
         operation: Operation,
         late_ns: Span,
     },
+    Unsent {
+        operation: Operation,
+    },
+    Faltered,
     Ended {
         operation: Operation,
         took_ns: Span,
@@ -77,16 +79,32 @@ fn is_false(value: &bool) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(super) enum Ending {
-    Broke { fault: Fault },
-    Answered { status: Status, code: u32, challenge: bool },
+    Broke {
+        fault: Fault,
+    },
+    Answered {
+        status: Status,
+        code: u32,
+        challenge: bool,
+        /// Why a 2xx is no success, where it is none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<ErrorClass>,
+    },
 }
 
 impl From<Outcome> for Ending {
     fn from(outcome: Outcome) -> Self {
         match outcome {
             Outcome::Broke(fault) => Self::Broke { fault },
-            Outcome::Challenged => Self::Answered { status: Status::UNAUTHORIZED, code: 0, challenge: true },
-            Outcome::Answered { status, code } => Self::Answered { status, code, challenge: false },
+            Outcome::Challenged => {
+                Self::Answered { status: Status::UNAUTHORIZED, code: 0, challenge: true, why: None }
+            }
+            Outcome::Answered { status, code } => {
+                Self::Answered { status, code, challenge: false, why: None }
+            }
+            Outcome::Unmet { status, why } => {
+                Self::Answered { status, code: 0, challenge: false, why: Some(why) }
+            }
         }
     }
 }
@@ -100,6 +118,8 @@ impl Event {
             Observation::Sent { operation, intended } => {
                 Self::Sent { operation, late_ns: now.since(intended) }
             }
+            Observation::Unsent { operation } => Self::Unsent { operation },
+            Observation::Faltered => Self::Faltered,
             Observation::Ended { operation, started, outcome, retry_after, .. } => Self::Ended {
                 operation,
                 took_ns: now.since(started),
@@ -150,6 +170,10 @@ impl Event {
                     if *late_ns > Span::from_millis(1) { format!(", {late_ns} late") } else { String::new() };
                 format!("sends {}{late}", operation.name())
             }
+            Self::Unsent { operation } => {
+                format!("cannot send {}: the peer has closed the idle connection", operation.name())
+            }
+            Self::Faltered => "fails without an attempt that failed".to_owned(),
             Self::Ended { operation, took_ns, ending, odd_retry_after } => {
                 let odd = if *odd_retry_after { ", and a Retry-After that cannot be read" } else { "" };
                 format!("{} ended after {took_ns}: {}{odd}", operation.name(), ending.told())
@@ -165,7 +189,7 @@ impl Event {
             Self::Stopped { class, rearm_after_ns } => {
                 let again =
                     rearm_after_ns.map_or("for good".to_owned(), |wait| format!("and tries again in {wait}"));
-                format!("stops because of {} {again}", class_name(*class))
+                format!("stops because of {} {again}", class.name())
             }
             Self::HubTried { took_ns, fault: None } => format!("connects to its hub in {took_ns}"),
             Self::HubTried { took_ns, fault: Some(fault) } => {
@@ -197,6 +221,10 @@ impl Ending {
         match self {
             Self::Broke { fault } => fault.name().to_owned(),
             Self::Answered { challenge: true, .. } => "401, with a challenge for its TPM".to_owned(),
+            Self::Answered { status, why: Some(ErrorClass::Protocol), .. } => {
+                format!("{} with a body that is not the service's", status.0)
+            }
+            Self::Answered { status, why: Some(why), .. } => format!("{}, but {}", status.0, why.name()),
             Self::Answered { status, code, .. } => {
                 let title = code::lookup(status.0, code).map_or("", |entry| entry.title);
                 if code == 0 {
@@ -232,6 +260,9 @@ mod tests {
             Event::Sent { operation: Operation::Poll, late_ns: span },
             ended(Outcome::Answered { status: Status(429), code: 429_001 }),
             ended(Outcome::Challenged),
+            ended(Outcome::Unmet { status: Status(200), why: ErrorClass::Protocol }),
+            Event::Unsent { operation: Operation::Poll },
+            Event::Faltered,
             ended(Outcome::Broke(Fault::Lost)),
             Event::BackedOff { wait_ns: span, retry_after_ns: None },
             Event::BackedOff { wait_ns: span, retry_after_ns: Some(span) },

@@ -7,7 +7,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use fleetstorm_model::random::Seed;
 use fleetstorm_model::scenario::{
-    AllocationFile, HubFile, InitialTwinFile, MockFile, ReprovisionFile, SecretSource, TierFile,
+    AllocationFile, CertificateFile, HubFile, InitialTwinFile, MockFile, ReprovisionFile, SecretSource,
+    TierFile,
 };
 use fleetstorm_model::service::access::{AccessPolicy, OWNER, Permission};
 use fleetstorm_model::service::certificate::CertificateInfo;
@@ -82,10 +83,29 @@ fn leaf(path: &str) -> Result<Box<CertificateInfo>, ResolveError> {
     info.map(Box::new).ok_or_else(|| ResolveError::new(path, "the certificate cannot be read"))
 }
 
-fn ca(path: &str) -> Result<CaCertificate, ResolveError> {
+fn held(file: &CertificateFile) -> Result<NamedCertificate, ResolveError> {
+    let (der, _) = ca(&file.file)?;
+    let certificate = CaCertificate { der: (*der).into(), verified: file.verified };
+    Ok(NamedCertificate { name: file.name.clone(), certificate })
+}
+
+/// A certificate of a group. What nobody has said of it, the instance knows if it holds it; and whoever writes a root into
+/// a group means it.
+fn signer(
+    path: &str,
+    verified: Option<bool>,
+    certificates: &[NamedCertificate],
+) -> Result<CaCertificate, ResolveError> {
+    let (der, info) = ca(path)?;
+    let held = certificates.iter().find(|held| *held.certificate.der == *der);
+    let verified = verified.or(held.map(|held| held.certificate.verified)).unwrap_or_else(|| info.is_root());
+    Ok(CaCertificate { der: (*der).into(), verified })
+}
+
+fn ca(path: &str) -> Result<(CertificateDer<'static>, CertificateInfo), ResolveError> {
     let der = certificate(path)?;
     match crate::evidence::certificate_info(&der) {
-        Some(_) => Ok(CaCertificate(der.to_vec())),
+        Some(info) => Ok((der, info)),
         None => Err(ResolveError::new(path, "the certificate cannot be read")),
     }
 }
@@ -161,14 +181,16 @@ pub fn resolve(mock: &MockFile, fleet: &FleetIdentity, calendar: Calendar) -> Re
             ),
         });
     }
+    let certificates = mock.certificates.iter().map(held).collect::<Result<Vec<_>, _>>()?;
     let mut groups = Vec::new();
     for entry in &mock.enrollment_groups {
         let attestation = if let Some(primary) = &entry.primary_key {
             keys(primary, entry.secondary_key.as_ref())?
         } else if let Some(primary) = &entry.primary_certificate {
+            let signer = |path| signer(path, entry.verified, &certificates);
             Attestation::Signer {
-                primary: ca(primary)?,
-                secondary: entry.secondary_certificate.as_deref().map(ca).transpose()?,
+                primary: signer(primary)?,
+                secondary: entry.secondary_certificate.as_deref().map(signer).transpose()?,
             }
         } else if let Some(primary) = &entry.primary_ca {
             Attestation::CaReference { primary: primary.clone(), secondary: entry.secondary_ca.clone() }
@@ -194,11 +216,7 @@ pub fn resolve(mock: &MockFile, fleet: &FleetIdentity, calendar: Calendar) -> Re
         hubs: hubs(mock),
         individuals,
         groups,
-        certificates: mock
-            .certificates
-            .iter()
-            .map(|held| Ok(NamedCertificate { name: held.name.clone(), certificate: ca(&held.file)? }))
-            .collect::<Result<_, _>>()?,
+        certificates,
         allocation: mock.allocation.into(),
         regions: regions(mock),
         access: access(mock, fleet)?,
@@ -280,7 +298,7 @@ fn access(mock: &MockFile, fleet: &FleetIdentity) -> Result<Vec<AccessPolicy>, R
 fn demo(fleet: &FleetIdentity) -> Vec<Group> {
     let [primary, secondary] = fleet.group_keys();
     let keys = Attestation::SymmetricKey { primary, secondary: Some(secondary) };
-    let signer = Attestation::Signer { primary: CaCertificate(fleet.ca_der().to_vec()), secondary: None };
+    let signer = Attestation::Signer { primary: CaCertificate::verified(fleet.ca_der()), secondary: None };
     [(DEMO_KEY_GROUP, keys), (DEMO_CERTIFICATE_GROUP, signer)]
         .into_iter()
         .map(|(id, attestation)| Group { id: id.to_owned(), enrollment: Enrollment::new(attestation) })

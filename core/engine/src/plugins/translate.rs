@@ -58,6 +58,7 @@ pub(super) fn failed(
 ) -> abi::Attempt {
     let (status, code) = match attempt.outcome {
         Outcome::Answered { status, code } => (u32::from(status.0), code),
+        Outcome::Unmet { status, .. } => (u32::from(status.0), 0),
         Outcome::Challenged | Outcome::Broke(_) => (0, 0),
     };
     let (given, given_value) = match attempt.retry_after {

@@ -129,6 +129,7 @@ impl Codes {
 fn describe(count: &Count) -> Code {
     let (status, code, fault) = match count.key.map(|key| key.outcome) {
         Some(Outcome::Answered { status, code }) => (status.0, code, ""),
+        Some(Outcome::Unmet { status, why }) => (status.0, 0, why.name()),
         Some(Outcome::Challenged) => (Status::UNAUTHORIZED.0, 0, "challenge"),
         Some(Outcome::Broke(fault)) => (0, 0, fault.name()),
         None => (0, 0, "others"),

@@ -48,7 +48,7 @@ const NAMES: [(&str, &str); 16] = [
 
 impl Passage {
     /// The way that the end of a request is.
-    pub(super) const fn of(operation: Operation, outcome: Outcome) -> Self {
+    pub(super) const fn of(operation: Operation, outcome: Outcome, is_assigned: bool) -> Self {
         let [assigning, assigned, throttled, failed] = match operation {
             Operation::Register => [
                 Self::RegisterAssigning,
@@ -65,11 +65,11 @@ impl Passage {
         };
         match outcome {
             Outcome::Challenged => Self::RegisterChallenged,
-            Outcome::Answered { status: Status(202), code: 0 } => assigning,
             // A registration that failed under a 200 carries a code.
-            Outcome::Answered { status: Status(200..=299), code: 0 } => assigned,
+            Outcome::Answered { status: Status(200..=299), code: 0 } if is_assigned => assigned,
+            Outcome::Answered { status: Status(200..=299), code: 0 } => assigning,
             Outcome::Answered { status: Status::TOO_MANY_REQUESTS, .. } => throttled,
-            Outcome::Answered { .. } | Outcome::Broke(_) => failed,
+            Outcome::Answered { .. } | Outcome::Unmet { .. } | Outcome::Broke(_) => failed,
         }
     }
 }
@@ -117,24 +117,27 @@ impl Flow {
 
 #[cfg(test)]
 mod tests {
-    use fleetstorm_model::outcome::Fault;
+    use fleetstorm_model::outcome::{ErrorClass, Fault};
 
     use super::*;
 
     #[test]
     fn the_end_of_a_request_is_a_way() {
         let answered = |status, code| Outcome::Answered { status: Status(status), code };
-        for (operation, outcome, way) in [
-            (Operation::Register, answered(202, 0), ("register", "assigning")),
-            (Operation::Register, answered(429, 429_001), ("register", "throttled")),
-            (Operation::Register, Outcome::Challenged, ("register", "challenged")),
-            (Operation::Lookup, answered(200, 0), ("lookup", "assigned")),
-            (Operation::Lookup, answered(404, 404_201), ("lookup", "failed")),
-            (Operation::Poll, answered(200, 0), ("poll", "assigned")),
-            (Operation::Poll, answered(200, 400_209), ("poll", "failed")),
-            (Operation::Poll, Outcome::Broke(Fault::Lost), ("poll", "failed")),
+        let unreadable = Outcome::Unmet { status: Status(200), why: ErrorClass::Protocol };
+        for (operation, outcome, assigned, way) in [
+            (Operation::Register, answered(202, 0), false, ("register", "assigning")),
+            (Operation::Register, answered(429, 429_001), false, ("register", "throttled")),
+            (Operation::Register, Outcome::Challenged, false, ("register", "challenged")),
+            (Operation::Register, unreadable, false, ("register", "failed")),
+            (Operation::Lookup, answered(200, 0), true, ("lookup", "assigned")),
+            (Operation::Lookup, answered(404, 404_201), false, ("lookup", "failed")),
+            (Operation::Poll, answered(200, 0), true, ("poll", "assigned")),
+            (Operation::Poll, answered(200, 0), false, ("poll", "assigning")),
+            (Operation::Poll, answered(200, 400_209), false, ("poll", "failed")),
+            (Operation::Poll, Outcome::Broke(Fault::Lost), false, ("poll", "failed")),
         ] {
-            assert_eq!(NAMES[Passage::of(operation, outcome) as usize], way);
+            assert_eq!(NAMES[Passage::of(operation, outcome, assigned) as usize], way);
         }
         assert_eq!(Passage::Stopped as usize + 1, NAMES.len());
     }

@@ -28,6 +28,7 @@ pub(super) struct Lives {
 struct Lived {
     /// One more than the number of its hub; 0 before it has had one.
     hub: u16,
+    online: bool,
 }
 
 /// What is counted.
@@ -72,6 +73,20 @@ impl Lives {
         // There are at most `HUBS_MAX` numbers.
         let before = std::mem::replace(&mut self.devices[device].hub, number as u16 + 1);
         self.hubs.get(usize::from(before).checked_sub(1)?).map(String::as_str)
+    }
+
+    /// Remembers whether a device is connected to its hub.
+    pub(super) fn note(&mut self, device: usize, event: LifeEvent) {
+        match event {
+            LifeEvent::Online { .. } => self.devices[device].online = true,
+            LifeEvent::Offline { .. } => self.devices[device].online = false,
+            _ => {}
+        }
+    }
+
+    /// Whether a device is connected to its hub.
+    pub(super) fn is_online(&self, device: usize) -> bool {
+        self.devices[device].online
     }
 
     /// Counts an event and the latencies that it ends.

@@ -18,7 +18,7 @@ use super::matrix::Matrix;
 use super::pulse::Health;
 use super::series::{Timeline, per_second};
 use super::watch::Watch;
-use super::{Recorder, Standing, class_name};
+use super::{ASKING, PARKED, Recorder, Standing, StruckDevices, struck};
 use crate::judge::checks::Checker;
 
 /// What all shards found, ready for a record.
@@ -48,6 +48,8 @@ pub(crate) struct Findings {
     pub(crate) herd: HerdIndex,
     /// Absent without a shard.
     pub(crate) checker: Option<Checker>,
+    /// What became of the devices that each fault hit, in the timeline's order.
+    pub(crate) struck: Vec<StruckDevices>,
 }
 
 /// What all shards found of one cohort.
@@ -135,6 +137,7 @@ impl Findings {
             heat: heats.written(windows),
             journeys: Watch::journeys(shards.iter().map(|shard| &shard.watch)),
             herd: Retries::index(shards.iter().map(|shard| &shard.retries)),
+            struck: struck::told(shards),
             checker: Watch::checker(shards.iter().map(|shard| &shard.watch)),
         }
     }
@@ -173,13 +176,17 @@ fn cohort_totals(shards: &[Recorder], cohort: usize) -> Totals {
     for shard in shards {
         add(&mut totals, &shard.cohorts[cohort].totals);
         for device in shard.devices.iter().filter(|device| usize::from(device.cohort) == cohort) {
+            totals.unanswered += u64::from(device.flags & ASKING != 0);
             match &device.standing {
+                Standing::Off => totals.unborn += 1,
+                Standing::Running | Standing::Again => totals.in_flight += 1,
+                Standing::Dark(_) => totals.without_power += 1,
                 Standing::Assigned => totals.assigned += 1,
                 Standing::Stopped(class) => {
                     totals.stopped += 1;
-                    *totals.stopped_by.entry(class_name(*class)).or_default() += 1;
+                    totals.parked += u64::from(device.flags & PARKED != 0);
+                    *totals.stopped_by.entry(class.name().to_owned()).or_default() += 1;
                 }
-                Standing::Off | Standing::Running | Standing::Again | Standing::Dark(_) => {}
             }
         }
     }
@@ -191,6 +198,15 @@ fn add(sum: &mut Totals, part: &Totals) {
     sum.booted += part.booted;
     sum.assigned += part.assigned;
     sum.stopped += part.stopped;
+    sum.parked += part.parked;
+    sum.in_flight += part.in_flight;
+    sum.without_power += part.without_power;
+    sum.unborn += part.unborn;
+    sum.assignments += part.assignments;
+    sum.unsent += part.unsent;
+    sum.unanswered += part.unanswered;
+    sum.faltered += part.faltered;
+    sum.stops += part.stops;
     sum.connections += part.connections;
     sum.requests += part.requests;
     sum.registers += part.registers;

@@ -112,6 +112,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
             self.hear(&unit).await?;
         }
         self.heard = self.house.clock.now();
+        self.peer.heard();
         Some(())
     }
 
@@ -341,6 +342,9 @@ fn challenge(house: &Rc<House>, peer: &Peer, tpm: &Tpm, keys: &str) -> Option<Bo
 fn ask(house: &Rc<House>, peer: &Peer, presented: &Presented<'_>, asked: &Asked<'_>) -> (Moment, Handled) {
     let now = house.clock.now();
     let handled = house.service.borrow_mut().handle(now, asked, presented);
+    if handled.reply.status.is_success() {
+        peer.proved();
+    }
     webhooks::ask_all(house);
     let visit = Visit { protocol: "Amqp", began: now, took: handled.delay, api_version: asked.api_version };
     house.log(peer, &visit, || What::device(asked, &handled));

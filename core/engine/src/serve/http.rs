@@ -87,6 +87,7 @@ async fn respond(
     request: Request<Incoming>,
     reused: bool,
 ) -> Result<Response<Carries>, Closed> {
+    peer.heard();
     let (head, body) = request.into_parts();
     let Some(body) = read_body(house, body).await else {
         let mut response = Response::new(Full::default());
@@ -102,6 +103,9 @@ async fn respond(
     if let Some(route) = service_route(method, path, query) {
         let presented = Presented::new(peer, authorization);
         let answer = operators::respond(house, peer, &presented, &route, &head.headers, &body).await;
+        if answer.status().is_success() {
+            peer.proved();
+        }
         return Ok(whole(answer));
     }
     let route = route(method, path, query);
@@ -134,6 +138,9 @@ async fn respond(
         let presented = Presented::new(peer, authorization).with_body(&body);
         house.service.borrow_mut().handle(began, &asked, &presented)
     };
+    if handled.reply.status.is_success() {
+        peer.proved();
+    }
     webhooks::ask_all(house);
     if handled.delay > Span::ZERO {
         tokio::time::sleep(handled.delay.into()).await;

@@ -90,6 +90,7 @@ async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
             if delay > Span::ZERO {
                 tokio::time::sleep(delay.into()).await;
             }
+            peer.proved();
             answer(packets, Connack::Accepted).await;
         }
     }

@@ -40,6 +40,10 @@ const CONNECT_MAX_BYTES: usize = 8 * 1024;
 /// Longest packet after it: a message and its topic.
 const PACKET_MAX_BYTES: usize = MESSAGE_MAX_BYTES + 1024;
 
+/// Longest silence of a client that has proved nothing: one and a half times the longest keep-alive that the service
+/// grants (`dps-protocol` 7.1).
+const SILENCE_MAX: Duration = Duration::from_millis(1_767 * 1_500);
+
 /// Answers that wait at once on one connection; beyond that nothing more is read from it.
 const PENDING_MAX: usize = 16;
 
@@ -50,8 +54,9 @@ where
 {
     let mut packets = Packets::new(stream, CONNECT_MAX_BYTES);
     // Boxed, so that a connected client does not carry this state for the rest of its life.
-    let greeting = Box::pin(greet(&house, &mut packets));
+    let greeting = Box::pin(greet(&house, &mut packets, peer));
     let Ok(Some(visitor)) = tokio::time::timeout(house.limits.connect, greeting).await else { return };
+    peer.heard();
     packets.allow(PACKET_MAX_BYTES);
     let guest = match visitor {
         Visitor::Dps(guest) => guest,
@@ -87,13 +92,25 @@ struct Guest {
     token: Option<String>,
     /// Longest silence; `None` where the client asked for no limit.
     silence: Option<Duration>,
-    seat: Seat,
+    /// Its place under its client id, once it has proved that the id is its own: whoever is there has to go.
+    seat: Option<Seat>,
+}
+
+impl Guest {
+    /// How long it may be silent. A client that has proved nothing is not waited for as long as it likes.
+    fn silence(&self, house: &House) -> Option<Duration> {
+        match self.seat {
+            Some(_) => self.silence,
+            None => Some(self.silence.map_or(house.limits.head, |silence| silence.min(SILENCE_MAX))),
+        }
+    }
 }
 
 /// Reads the CONNECT and answers it, unless it is for a hub; `None` if the client was not let in.
 async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
     house: &Rc<House>,
     packets: &mut Packets<S>,
+    peer: &Peer,
 ) -> Option<Visitor> {
     if packets.peek().await.ok()? != CONNECT {
         return None;
@@ -109,7 +126,7 @@ async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
     if hub::is_meant(house, &connect) {
         return Some(Visitor::Hub(connect));
     }
-    let guest = match judge(house, connect) {
+    let guest = match judge(house, peer, connect) {
         Ok(guest) => guest,
         Err(code) => {
             answer(packets, code).await;
@@ -154,7 +171,7 @@ pub(super) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(packets: &mut Pack
 }
 
 /// Lets a client in, or says why not. What is wrong with its credentials it is told with its first answer.
-fn judge(house: &Rc<House>, connect: Connect) -> Result<Guest, Connack> {
+fn judge(house: &Rc<House>, peer: &Peer, connect: Connect) -> Result<Guest, Connack> {
     if connect.protocol != Protocol::V4 {
         return Err(Connack::ProtocolVersion);
     }
@@ -171,14 +188,28 @@ fn judge(house: &Rc<House>, connect: Connect) -> Result<Guest, Connack> {
     // MQTT 3.1.1, 3.1.2.10: one and a half times what the client promised.
     let silence =
         (connect.keep_alive > 0).then(|| Duration::from_millis(u64::from(connect.keep_alive) * 1_500));
+    let token = (!token.is_empty()).then_some(token);
+    let presented = Presented::new(peer, token.as_deref());
+    let proved = ours && house.service.borrow().proves(house.clock.now(), read.registration_id, &presented);
+    if proved {
+        peer.proved();
+    }
     Ok(Guest {
         id_scope: read.id_scope.to_owned(),
         registration_id: read.registration_id.to_owned(),
         api_version: read.api_version.map(Into::into),
-        token: (!token.is_empty()).then_some(token),
+        token,
         silence,
-        seat: house.sessions.take(&connect.client_id),
+        seat: proved.then(|| house.sessions.take(&connect.client_id)),
     })
+}
+
+/// Returns when another connection has taken the seat.
+async fn evicted(seat: Option<&Seat>) {
+    match seat {
+        Some(seat) => seat.evicted().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// An answer that a latency or a shaping queue still holds.
@@ -249,7 +280,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
     async fn next(&mut self, heard: Moment) -> Event {
         let clock = self.house.clock;
         let far = Moment::FAR;
-        let silent_until = self.guest.silence.map_or(far, |silence| heard + silence.into());
+        let silent_until = self.guest.silence(self.house).map_or(far, |silence| heard + silence.into());
         let due = self.pending.front().map_or(far, |answer| answer.at);
         // A timer rounds up to the next millisecond, which no answer has to wait for.
         if due <= clock.now() {
@@ -258,7 +289,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
         let listening = self.pending.len() < PENDING_MAX;
         tokio::select! {
             biased;
-            () = self.guest.seat.evicted() => Event::Over,
+            () = evicted(self.guest.seat.as_ref()) => Event::Over,
             () = tokio::time::sleep_until(clock.instant(due)), if due != far => Event::AnswerDue,
             packet = self.packets.next(), if listening => match packet {
                 Ok(packet) => Event::Packet(packet),
@@ -380,6 +411,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
             topic: answer,
             body: body.into(),
         });
+        // What it is let in by may have been made since it came.
+        if handled.reply.status.is_success() && self.guest.seat.is_none() {
+            self.peer.proved();
+            self.guest.seat = Some(self.house.sessions.take(&self.guest.registration_id));
+        }
         match fault {
             Some(FaultKind::MqttTakeover) => {
                 // The other client is gone as soon as it came; this one has lost its place all the same.

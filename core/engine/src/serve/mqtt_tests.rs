@@ -1,5 +1,6 @@
 //! The door against whatever a client may send.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
@@ -85,6 +86,69 @@ fn packets(mut back: bytes::BytesMut) -> Vec<Packet> {
         all.push(Packet::read(&mut back, 1 << 20).expect("the door sends whole packets"));
     }
     all
+}
+
+/// A token of the demo's group for this device.
+fn token(id: &str) -> String {
+    use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign};
+    use base64::Engine as _;
+    let [group, _] = crate::identity::FleetIdentity::from_seed(0).unwrap().group_keys();
+    let own = sign(&Key::new(HMAC_SHA256, group.expose()), id.as_bytes());
+    let resource = format!("0ne00F1EE75%2Fregistrations%2F{id}");
+    let signed = sign(&Key::new(HMAC_SHA256, own.as_ref()), format!("{resource}\n1900000000").as_bytes());
+    let signature = base64::prelude::BASE64_STANDARD.encode(signed);
+    let signature = signature.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
+    format!("SharedAccessSignature sr={resource}&sig={signature}&se=1900000000&skn=registration")
+}
+
+/// Whether a device that waits, and says so by a token, is ended by who comes under its name with another.
+#[test]
+fn only_who_proves_it_takes_over_a_session() {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let hello = |token: String| {
+        let mut connect = Connect::new("dev-1");
+        connect.set_login("0ne00F1EE75/registrations/dev-1/api-version=2019-03-31", token);
+        connect.keep_alive = 0;
+        bytes(&Packet::Connect(connect))
+    };
+    for (first, second, first_stays, second_stays) in [
+        (token("dev-1"), "x".to_owned(), true, false),
+        (token("dev-1"), String::new(), true, false),
+        (token("dev-1"), token("dev-2"), true, false),
+        (token("dev-1"), token("dev-1"), false, true),
+        ("x".to_owned(), token("dev-1"), false, true),
+        // Nobody waits for who proves nothing, whatever keep-alive it names.
+        (String::new(), "x".to_owned(), false, false),
+    ] {
+        let stayed = runtime.block_on(async {
+            let house = house();
+            let (mut ours, theirs) = tokio::io::duplex(1 << 12);
+            let (mut others, its) = tokio::io::duplex(1 << 12);
+            let (one, other) = (Peer::default(), Peer::default());
+            let talk = async {
+                ours.write_all(&hello(first)).await.unwrap();
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                others.write_all(&hello(second)).await.unwrap();
+                tokio::time::sleep(Duration::from_secs(3_600)).await;
+            };
+            let still = Cell::new([true, true]);
+            let first = async {
+                serve_mqtt(Rc::clone(&house), theirs, &one).await;
+                still.set([false, still.get()[1]]);
+            };
+            let second = async {
+                serve_mqtt(Rc::clone(&house), its, &other).await;
+                still.set([still.get()[0], false]);
+            };
+            tokio::select! {
+                () = talk => {}
+                _ = async { tokio::join!(first, second) } => {}
+            }
+            still.get()
+        });
+        assert_eq!(stayed, [first_stays, second_stays]);
+    }
 }
 
 #[test]

@@ -9,17 +9,24 @@ use fleetstorm_model::scenario::{MockFile, Scenario};
 use fleetstorm_model::service::Service;
 use fleetstorm_model::time::Calendar;
 
-use super::House;
+use super::{House, Limits};
 use crate::clock::Clock;
 use crate::identity::FleetIdentity;
 
 /// The demo's house, without a log and without webhooks.
 pub(crate) fn house() -> Rc<House> {
+    house_with(|_| ())
+}
+
+/// The same with other limits.
+pub(crate) fn house_with(change: impl FnOnce(&mut Limits)) -> Rc<House> {
+    let mut limits = Limits::from(MockFile::default().limits);
+    change(&mut limits);
     let file = MockFile::default();
     let fleet = FleetIdentity::from_seed(0).unwrap();
     let mut config = crate::mock::resolve(&file, &fleet, Calendar::VIRTUAL).unwrap();
     config.seed = Seed(1);
-    House::new(Service::new(config).unwrap(), Clock::start(), Duration::ZERO, file.mqtt, None, None)
+    House::new(Service::new(config).unwrap(), Clock::start(), Duration::ZERO, (file.mqtt, limits), None, None)
 }
 
 /// The demo's house whose service gives everybody the same answer, and which is under a fault of the protocol, both in the

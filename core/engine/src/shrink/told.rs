@@ -41,8 +41,13 @@ impl Shrunk {
             "What is left of {faults} faults and {devices} devices that fails in {}.",
             self.failing
         ));
+        let partial = match (self.complete, self.interrupted) {
+            (true, _) => "",
+            (false, true) => "# Partial: the search was interrupted, so less may do.\n",
+            (false, false) => "# Partial: the search had no runs left, so less may do.\n",
+        };
         format!(
-            "# {head}\n# It failed with seed {} by `--clock {clock}`.\n\n{}",
+            "# {head}\n{partial}# It failed with seed {} by `--clock {clock}`.\n\n{}",
             self.scenario.seed,
             self.scenario.concise()
         )
@@ -52,6 +57,11 @@ impl Shrunk {
 impl fmt::Display for Shrunk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (faults, devices) = self.before;
+        match (self.complete, self.interrupted) {
+            (true, _) => {}
+            (false, true) => writeln!(f, "PARTIAL: interrupted after {} runs.", self.runs)?,
+            (false, false) => writeln!(f, "PARTIAL: there were no runs left (--runs).")?,
+        }
         writeln!(
             f,
             "It fails in {} with {} of {faults} faults and {} of {devices} devices; {} runs{}",

@@ -32,14 +32,19 @@ impl Simulation<'_> {
         let action = life.step(own, now, input, (policy, rules), &mut around);
         if life.has_been_online() && !before {
             self.note(device, now, Fate::Assigned);
-            self.free_place();
+            self.free_place(device);
         }
         match action {
             LifeAction::Dps(action) => self.act(device, now, action),
             LifeAction::ConnectHub { credential, .. } => self.connect_hub(device, now, credential),
             LifeAction::Heartbeat => self.beat(device, now),
             LifeAction::Stay => self.stay(device, now),
-            LifeAction::Sleep => self.alarm(device),
+            LifeAction::Sleep => {
+                if self.lives[device as usize].waits_for_hub() {
+                    self.free_place(device);
+                }
+                self.alarm(device)
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use fleetstorm_model::protocol::Transport;
-use fleetstorm_model::service::enrollment::{CaCertificate, SymmetricKey};
+use fleetstorm_model::service::enrollment::{CaCertificate, SymmetricKey, TrustedCas};
 use fleetstorm_model::service::{Certificate, Evidence, Resource, Token, TpmKeys};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde_json::Value;
@@ -101,8 +101,10 @@ impl Evidence for Truth<'_> {
         }))
     }
 
-    fn signed_by(&self, ca: &CaCertificate, _: u64) -> Option<u8> {
-        matches!(self.proof, Proof::Signed(own) if *own == ca.0).then_some(0)
+    /// A device presents its own certificate and nothing above it, so it is its CA that must be trusted.
+    fn signed_by(&self, ca: &CaCertificate, trusted: &TrustedCas, _: u64) -> Option<u8> {
+        let is_own = |der: &[u8]| matches!(self.proof, Proof::Signed(own) if own == der);
+        (is_own(&ca.der) && trusted.certificates.iter().any(|ca| is_own(ca))).then_some(0)
     }
 
     fn tpm(&self) -> Option<TpmKeys> {

@@ -14,6 +14,8 @@ pub struct Tally {
     hit: Box<[AtomicU64]>,
     /// Likewise: it has been hit, and has not come to rest since.
     under: Box<[AtomicU64]>,
+    /// Likewise: it has been hit, and has neither got its hub nor given up since.
+    owing: Box<[AtomicU64]>,
     first_ns: AtomicU64,
     last_ns: AtomicU64,
     /// The occurrence of the fault in the upper half, its devices in the lower.
@@ -44,6 +46,7 @@ impl Tally {
             fired: AtomicU64::new(0),
             hit: bits(),
             under: bits(),
+            owing: bits(),
             first_ns: AtomicU64::new(u64::MAX),
             last_ns: AtomicU64::new(0),
             active: AtomicU64::new(0),
@@ -78,11 +81,30 @@ impl Tally {
 
     /// Remembers that a device was hit.
     pub(super) fn met(&self, device: u32) {
-        for bits in [&self.hit, &self.under] {
+        for bits in [&self.hit, &self.under, &self.owing] {
             if let Some(word) = bits.get(device as usize / 64) {
                 word.fetch_or(1 << (device % 64), Relaxed);
             }
         }
+    }
+
+    /// Whether a device has been hit at all.
+    pub fn has_hit(&self, device: u32) -> bool {
+        let word = self.hit.get(device as usize / 64);
+        word.is_some_and(|word| word.load(Relaxed) & (1 << (device % 64)) != 0)
+    }
+
+    /// A device has its hub or has given up for good; whether it had been hit and had done neither since.
+    pub fn came_back(&self, device: u32) -> bool {
+        let bit = 1 << (device % 64);
+        let word = self.owing.get(device as usize / 64);
+        word.is_some_and(|word| word.load(Relaxed) & bit != 0 && word.fetch_and(!bit, Relaxed) & bit != 0)
+    }
+
+    /// Whether a device has been hit and has neither got its hub nor given up since.
+    pub fn is_owing(&self, device: u32) -> bool {
+        let word = self.owing.get(device as usize / 64);
+        word.is_some_and(|word| word.load(Relaxed) & (1 << (device % 64)) != 0)
     }
 
     /// Whether a device has been hit and has not come to rest since.

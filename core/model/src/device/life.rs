@@ -255,6 +255,11 @@ impl Life {
         matches!(self.state, State::Dps)
     }
 
+    /// Whether it waits to try its hub again: DPS has nothing to do with it.
+    pub const fn waits_for_hub(&self) -> bool {
+        matches!(self.state, State::Waiting(Next::Hub))
+    }
+
     /// Whether it has ever been connected to a hub.
     pub const fn has_been_online(&self) -> bool {
         self.known
@@ -294,7 +299,7 @@ impl Life {
         host: &mut impl LifeHost,
     ) -> LifeAction {
         let mut scene = Scene { device, now, policy, life, host };
-        if let LifeInput::Alarm = input
+        if let LifeInput::Alarm | LifeInput::Dps(Input::Resume { .. }) = input
             && !matches!(self.state, State::Off | State::Ended)
             && let Some(cut) = self.cut(life)
             && now >= cut.at

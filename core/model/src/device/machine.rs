@@ -156,6 +156,11 @@ impl Device {
         matches!(self.state, State::Parked | State::Finished)
     }
 
+    /// Whether the device sleeps off a failure and will try again.
+    pub const fn is_parked(&self) -> bool {
+        matches!(self.state, State::Parked)
+    }
+
     /// Takes one input and says what to do next.
     #[inline]
     pub fn step(&mut self, now: Moment, input: Input<'_>, policy: &Policy, host: &mut impl Host) -> Action {
@@ -168,12 +173,9 @@ impl Device {
                 self.lag = Short::of(now.since(self.until));
                 self.begin(now, policy, host)
             }
-            (State::Parked, Input::Alarm) if now >= self.until => {
-                self.lag = Short::of(now.since(self.until));
-                self.renewed = false;
-                self.discard_token();
-                self.restart();
-                self.begin(now, policy, host)
+            (State::Parked, Input::Alarm) if now >= self.until => self.resume(now, self.until, policy, host),
+            (State::Parked, Input::Resume { intended }) if now >= self.until => {
+                self.resume(now, intended, policy, host)
             }
             (State::Connecting, Input::Connected) => self.connected(now, policy, host),
             (State::Connecting, Input::Broke(fault)) => self.not_connected(now, fault, policy, host),
@@ -220,11 +222,24 @@ impl Device {
                 Action::Wait { keep_connection: false }
             }
             Decision::GiveUp { rearm_after } => {
+                host.observe(now, Observation::Faltered);
                 self.stop(now, ErrorClass::Throttled, NOTHING, rearm_after, false, host)
             }
-            Decision::Faulted => self.stop(now, ErrorClass::Throttled, NOTHING, None, true, host),
+            Decision::Faulted => {
+                host.observe(now, Observation::Faltered);
+                self.stop(now, ErrorClass::Throttled, NOTHING, None, true, host)
+            }
             _ => self.begin(now, policy, host),
         }
+    }
+
+    /// Goes on after parking.
+    fn resume(&mut self, now: Moment, intended: Moment, policy: &Policy, host: &mut impl Host) -> Action {
+        self.lag = Short::of(now.since(intended));
+        self.renewed = false;
+        self.discard_token();
+        self.restart();
+        self.begin(now, policy, host)
     }
 
     /// Attempts are counted on, so that no draw is made twice.
@@ -355,19 +370,33 @@ impl Device {
             && reply.status == Status::UNAUTHORIZED
             && policy.challenged
             && !self.challenged;
-        let outcome = match is_challenge {
-            true => Outcome::Challenged,
-            false => Outcome::Answered { status: reply.status, code: reaction::service_code(reply) },
+        let failure = reaction::to_reply(operation, reply, &policy.reactions, self.renewed);
+        let code = reaction::service_code(reply);
+        let outcome = match (is_challenge, failure, reply.status) {
+            (true, ..) => Outcome::Challenged,
+            (false, Some((why, _)), status @ Status(200..=299)) if code == 0 => {
+                Outcome::Unmet { status, why }
+            }
+            (false, _, status) => Outcome::Answered { status, code },
         };
         let (intended, started) = (self.started - self.lag(), self.started);
         let retry_after = reply.retry_after;
-        host.observe(now, Observation::Ended { operation, intended, started, outcome, retry_after });
+        let state = match &reply.body {
+            Body::Operation { state, .. } => Some(*state),
+            Body::Registration(registration) => registration.state,
+            Body::Empty | Body::Error(_) | Body::Challenge(_) | Body::Unreadable => None,
+        };
+        let assigned = failure.is_none() && state == Some(RegistrationState::Assigned);
+        host.observe(
+            now,
+            Observation::Ended { operation, intended, started, outcome, assigned, retry_after },
+        );
 
         if is_challenge {
             (self.state, self.until) = (State::Answering, now + policy.request_timeout);
             return Action::Answer;
         }
-        match (&reply.body, reaction::to_reply(operation, reply, &policy.reactions, self.renewed)) {
+        match (&reply.body, failure) {
             (_, Some((class, advice))) => self.fail(
                 now,
                 Failure { operation, class, advice, outcome, retry_after: reply.retry_after },
@@ -418,6 +447,7 @@ impl Device {
         let jitter = span_below(host.poll_jitter(self.attempts), policy.poll_jitter);
         let until = now + interval + jitter;
         if until.since(self.assigning_since) > policy.assign_patience {
+            host.observe(now, Observation::Faltered);
             let failure = Failure {
                 operation: Operation::Poll,
                 class: ErrorClass::AssignmentTimeout,
@@ -468,13 +498,18 @@ impl Device {
         self.connection = Connection::Closed;
         if reused && fault == Fault::Closed {
             // The peer closed an idle connection and the request never left: reconnecting is no failure.
+            host.observe(now, Observation::Unsent { operation: self.next });
             return self.connect(now, policy, host);
         }
         let operation = self.next;
         let outcome = Outcome::Broke(fault);
         let (intended, started) = (self.started - self.lag(), self.started);
         let retry_after = RetryAfter::Absent;
-        host.observe(now, Observation::Ended { operation, intended, started, outcome, retry_after });
+        let assigned = false;
+        host.observe(
+            now,
+            Observation::Ended { operation, intended, started, outcome, assigned, retry_after },
+        );
         let (class, advice) = reaction::to_fault(fault, policy, self.renewed);
         self.fail(
             now,
@@ -486,6 +521,7 @@ impl Device {
 
     /// The attestation could not answer the challenge.
     fn unanswered(&mut self, now: Moment, policy: &Policy, host: &mut impl Host) -> Action {
+        host.observe(now, Observation::Faltered);
         let failure = Failure {
             operation: Operation::Register,
             class: ErrorClass::Unauthorized,

@@ -50,6 +50,11 @@ impl Host for Scripted {
                 format!("{}/{code}", status.0)
             }
             Observation::Ended { outcome: Outcome::Challenged, .. } => "challenged".into(),
+            Observation::Ended { outcome: Outcome::Unmet { status, why }, .. } => {
+                format!("{}/{}", status.0, why.name())
+            }
+            Observation::Unsent { .. } => "unsent".into(),
+            Observation::Faltered => "faltered".into(),
             Observation::Ended { outcome: Outcome::Broke(fault), .. } => fault.name().to_owned(),
             Observation::BackedOff { wait, .. } => format!("wait {wait}"),
             Observation::TokenRenewed => "renewed".into(),
@@ -286,7 +291,40 @@ fn answers_that_are_not_dps_are_protocol_errors() {
         let mut talk = Talk::registering();
         talk.answer(&Reply { status: Status::OK, retry_after: RetryAfter::Absent, body });
         assert_eq!(talk.host.seen[0].class, ErrorClass::Protocol);
+        assert!(talk.host.notes.contains(&"200/protocol".to_owned()), "no success: {:?}", talk.host.notes);
     }
+}
+
+#[test]
+fn a_success_that_brings_no_hub_is_a_failure_of_its_own_name() {
+    for (state, name) in
+        [(RegistrationState::Disabled, "200/disabled"), (RegistrationState::Failed, "200/assignment-failed")]
+    {
+        let mut reply = terminal(state);
+        if let Body::Operation { registration: Some(registration), .. } = &mut reply.body {
+            registration.error_code = None;
+        }
+        let mut talk = Talk::polling();
+        talk.answer(&reply);
+        assert!(talk.host.notes.contains(&name.to_owned()), "{:?}", talk.host.notes);
+    }
+}
+
+#[test]
+fn a_parked_device_that_was_held_back_goes_on_without_being_late() {
+    let mut talk = Talk::registering();
+    talk.answer(&Reply { status: Status::NOT_FOUND, retry_after: RetryAfter::Absent, body: Body::Empty });
+    assert!(talk.device.is_parked());
+    let due = talk.device.alarm().unwrap();
+    let early = Input::Resume { intended: due };
+    assert_eq!(
+        talk.device.step(due - Span::from_secs(1), early, &talk.policy, &mut talk.host),
+        Action::Ignore
+    );
+    let now = due + Span::from_secs(90);
+    let action = talk.device.step(now, Input::Resume { intended: now }, &talk.policy, &mut talk.host);
+    assert!(matches!(action, Action::Connect { .. }), "{action:?}");
+    assert_eq!(talk.device.lag(), Span::ZERO);
 }
 
 #[test]

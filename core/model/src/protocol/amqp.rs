@@ -15,8 +15,6 @@ mod server;
 mod tpm;
 mod value;
 
-use percent_encoding::percent_decode_str;
-
 use super::{RetryAfter, Status};
 pub use client::{Client, Said, Terms};
 pub use message::{Request, RequestCall, read_request, strange_correlation_id};
@@ -103,22 +101,25 @@ pub fn address(id_scope: &str, registration_id: &str) -> String {
     format!("{id_scope}/registrations/{registration_id}")
 }
 
-/// Reads an address: id scope and registration id. C puts the host before it, Java a slash.
+/// Reads an address: id scope and registration id. C puts the host before it, Java a slash. It is no URL: what is escaped
+/// in it is no registration id.
 pub(crate) fn read_address(text: &str) -> Option<(String, String)> {
+    let (id_scope, registration_id) = split_address(text)?;
+    let is_plain = |text: &str| !text.is_empty() && !text.contains('%');
+    (is_plain(id_scope) && is_plain(registration_id))
+        .then(|| (id_scope.to_owned(), registration_id.to_owned()))
+}
+
+/// What has the form of an address, whatever it names.
+pub(crate) fn split_address(text: &str) -> Option<(&str, &str)> {
     let path = match text.split_once("://") {
         Some((_, rest)) => rest.split_once('/')?.1,
         None => text.strip_prefix('/').unwrap_or(text),
     };
     let mut parts = path.split('/');
     let (id_scope, word, registration_id) = (parts.next()?, parts.next()?, parts.next()?);
-    if parts.next().is_some() || !word.eq_ignore_ascii_case("registrations") {
-        return None;
-    }
-    let decode = |text: &str| -> Option<String> {
-        let text = percent_decode_str(text).decode_utf8().ok()?;
-        (!text.is_empty()).then(|| text.into_owned())
-    };
-    Some((decode(id_scope)?, decode(registration_id)?))
+    let whole = parts.next().is_none() && word.eq_ignore_ascii_case("registrations");
+    whole.then_some((id_scope, registration_id))
 }
 
 /// The registration id that a client names before it has a link: in its user name, as a TPM, or by the name of its
@@ -267,19 +268,27 @@ mod tests {
 
     #[test]
     fn the_addresses_of_real_clients_are_understood() {
-        // Node and C#, C, Java; and with an escape.
+        // Node and C#, C, Java.
         for text in [
             "0ne00ABCDEF/registrations/dev-1",
             "amqps://localhost/0ne00ABCDEF/registrations/dev-1",
             "amqps://global.azure-devices-provisioning.net:5671/0ne00ABCDEF/registrations/dev-1",
             "/0ne00ABCDEF/registrations/dev-1",
-            "0ne00ABCDEF/Registrations/dev%2D1",
+            "0ne00ABCDEF/Registrations/dev-1",
         ] {
             assert_eq!(read_address(text), Some(("0ne00ABCDEF".to_owned(), "dev-1".to_owned())), "{text}");
         }
-        for text in
-            ["", "a/b/c", "a/registrations", "a/registrations/", "/registrations/b", "a/registrations/b/c"]
-        {
+        for text in [
+            "",
+            "a/b/c",
+            "a/registrations",
+            "a/registrations/",
+            "/registrations/b",
+            "a/registrations/b/c",
+            "a/registrations/dev%2D1",
+            "a/registrations/%",
+            "%61/registrations/b",
+        ] {
             assert_eq!(read_address(text), None, "{text}");
         }
     }

@@ -38,6 +38,11 @@ impl Operation {
 pub struct Status(pub u16);
 
 impl Status {
+    /// Whether the request was granted.
+    pub const fn is_success(self) -> bool {
+        self.0 / 100 == 2
+    }
+
     /// Finished: the body says how.
     pub const OK: Self = Self(200);
     /// Accepted: ask again later.

@@ -45,6 +45,9 @@ pub enum Arrival {
         /// Over how long the devices of a batch are spread.
         #[serde(default = "nothing")]
         spread: Duration,
+        /// Whether they boot evenly, one after the other, rather than each at a time of its own drawing.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        even: bool,
     },
     /// At the instants of a CSV file: seconds from the start, in the column `t_s` or the first one.
     Trace {
@@ -91,10 +94,15 @@ impl Arrival {
                     })
                     .collect()
             }
-            Self::Batches { size, interval, spread } => (0..devices)
+            Self::Batches { size, interval, spread, even } => (0..devices)
                 .map(|n| {
-                    let batch = u64::from(n / (*size).max(1));
-                    Moment::START + interval.0.times(batch) + span_below(draw(n), spread.0)
+                    let size = (*size).max(1);
+                    let place = f64::from(n % size) / f64::from(size);
+                    let within = match even {
+                        true => Span::from_secs_f64(place * spread.0.as_secs_f64()),
+                        false => span_below(draw(n), spread.0),
+                    };
+                    Moment::START + interval.0.times(u64::from(n / size)) + within
                 })
                 .collect(),
             Self::Trace { instants, .. } => {
@@ -188,8 +196,18 @@ mod tests {
     #[test]
     fn constant_and_batches_follow_their_arithmetic() {
         assert_eq!(secs(&Arrival::Constant { rate: rate("2/s") }, 5), [0.0, 0.5, 1.0, 1.5, 2.0]);
-        let batches = Arrival::Batches { size: 2, interval: "1m".parse().unwrap(), spread: nothing() };
-        assert_eq!(secs(&batches, 5), [0.0, 0.0, 60.0, 60.0, 120.0]);
+        let batches = |spread: &str, even| Arrival::Batches {
+            size: 2,
+            interval: "1m".parse().unwrap(),
+            spread: spread.parse().unwrap(),
+            even,
+        };
+        assert_eq!(secs(&batches("0s", false), 5), [0.0, 0.0, 60.0, 60.0, 120.0]);
+        assert_eq!(secs(&batches("30s", true), 5), [0.0, 15.0, 60.0, 75.0, 120.0]);
+        // A batch that is spread evenly over its interval is a constant rate.
+        let constant = Arrival::Constant { rate: rate("2/min") };
+        let apart = secs(&batches("1m", true), 9).into_iter().zip(secs(&constant, 9));
+        assert!(apart.into_iter().all(|(one, other)| (one - other).abs() < 1e-6));
     }
 
     #[test]

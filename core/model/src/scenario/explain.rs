@@ -38,9 +38,13 @@ pub fn explain(scenario: &Scenario) -> String {
     }
     arrivals(scenario, &mut out);
     target(scenario, &mut out);
-    let _ = writeln!(out, "\nEnds when every device is settled, at the latest after {}.", scenario.horizon.0);
+    let _ = writeln!(
+        out,
+        "\nEnds when no device has anything left to do, at the latest after {}.",
+        scenario.horizon.0
+    );
     if scenario.objectives.is_empty() {
-        let _ = writeln!(out, "No objectives: the run passes whatever happens.");
+        let _ = writeln!(out, "No objectives: the run judges nothing, and ends with exit code 11.");
     } else {
         let _ = writeln!(out, "Passes if:");
         for objective in &scenario.objectives {

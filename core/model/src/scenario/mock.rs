@@ -63,6 +63,8 @@ pub struct MockFile {
     pub outages: Vec<OutageFile>,
     /// How the MQTT door refuses connections.
     pub mqtt: MqttFile,
+    /// What clients may cost.
+    pub limits: LimitsFile,
     /// Seed of delays, ids and jitter, and of the demo's keys.
     pub seed: u64,
 }
@@ -88,6 +90,7 @@ impl Default for MockFile {
             overlap: OverlapFile::default(),
             outages: Vec::new(),
             mqtt: MqttFile::default(),
+            limits: LimitsFile::default(),
             seed: 0,
         }
     }
@@ -133,6 +136,43 @@ impl Default for MqttFile {
     }
 }
 
+/// What clients may cost, so that strangers do not keep devices out. A device that has proved who it is, by a request
+/// that was granted, is under no limit but `idle`, and keeps its place when there is none left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsFile {
+    /// Connections at once, at all doors. When they are used up, one that has proved nothing makes room for the next: a
+    /// silent one before one that has asked for something, the oldest of the address that has the most of them.
+    pub connections: u32,
+    /// Connections from one address that have proved nothing; the oldest makes room. Default: no limit, because a fleet
+    /// that boots comes from one address where it is simulated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unproven_per_address: Option<u32>,
+    /// Time for a connection's first byte.
+    pub first_byte: Duration,
+    /// Time for the TLS handshake after it.
+    pub handshake: Duration,
+    /// Time for the first request, CONNECT of MQTT or open of AMQP after that.
+    pub request: Duration,
+    /// Longest silence between requests; over MQTT only of a client that has proved nothing, others name their own.
+    pub idle: Duration,
+}
+
+impl Default for LimitsFile {
+    fn default() -> Self {
+        let secs = |secs| Duration(Span::from_secs(secs));
+        Self {
+            connections: 19_500,
+            unproven_per_address: None,
+            first_byte: secs(10),
+            handshake: secs(30),
+            request: secs(30),
+            // DPS's own idle time-out is not documented; devices keep connections over waits of minutes.
+            idle: secs(300),
+        }
+    }
+}
+
 /// The server's certificate. By default a throw-away CA issues one for localhost and the global endpoint's name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -140,7 +180,9 @@ pub struct ServerTls {
     /// PEM file with the server's chain, leaf first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<String>,
-    /// PEM file with the server's key.
+    /// PEM file with the server's key. Without a certificate, what the throw-away certificate is of: `ecdsa` or `rsa`, the
+    /// CA like the server. Default: a CA of ECDSA, and of the server a certificate of each, the one of RSA for clients that
+    /// have no suites with ECDSA, as the real service has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     /// Where to write the throw-away CA's certificate, PEM.
@@ -154,7 +196,7 @@ const fn yes() -> bool {
     true
 }
 
-/// A CA certificate that the instance holds, as if it had been uploaded and verified.
+/// A CA certificate that the instance holds, as if it had been uploaded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CertificateFile {
@@ -162,6 +204,10 @@ pub struct CertificateFile {
     pub name: String,
     /// PEM file with the certificate.
     pub file: String,
+    /// Whether its owner has proved to hold its key. Devices' certificates count only if they chain to one that is
+    /// verified.
+    #[serde(default = "yes")]
+    pub verified: bool,
 }
 
 /// An individual enrollment. Give keys, certificates, a CA, or the endorsement key of a TPM.
@@ -238,6 +284,10 @@ pub struct EnrollmentGroupFile {
     /// PEM file with the secondary CA or intermediate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secondary_certificate: Option<String>,
+    /// Whether these certificates are verified. One that is not must chain, by what its devices present, to one that is.
+    /// Default: as the `[[certificate]]` with the same content; else a root is, and an intermediate is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified: Option<bool>,
     /// The name of the `[[certificate]]` that the devices' certificates chain to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub primary_ca: Option<String>,

@@ -75,7 +75,11 @@ impl Service {
                 }
             };
             let trusted = [primary.filter(|_| primary_stands), secondary];
-            trusted.into_iter().flatten().filter_map(|ca| evidence.signed_by(ca, unix_secs)).min()
+            trusted
+                .into_iter()
+                .flatten()
+                .filter_map(|ca| evidence.signed_by(ca, &self.trusted, unix_secs))
+                .min()
         };
         if let Some(at) = self.individuals.find(id) {
             let genuine = match &self.individuals.get(at)?.value.enrollment.attestation {

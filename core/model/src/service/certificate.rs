@@ -1,4 +1,5 @@
-//! What the service says of a certificate. Reading one takes cryptography, which whoever drives the service brings.
+//! What the service says of a certificate and of a TPM's key. Reading one takes cryptography, which whoever drives the
+//! service brings.
 
 /// The facts of a certificate, `X509CertificateInfo` (`dps-protocol` 4.3).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,8 +22,18 @@ pub struct CertificateInfo {
     pub version: u32,
 }
 
-/// Reads certificates.
+impl CertificateInfo {
+    /// Whether it names itself as its issuer.
+    pub fn is_root(&self) -> bool {
+        self.subject == self.issuer
+    }
+}
+
+/// Reads certificates and keys of TPMs.
 pub trait Certificates {
     /// The facts of a certificate in DER; `None` if it is none.
     fn read(&self, der: &[u8]) -> Option<CertificateInfo>;
+
+    /// Whether this is the public part of a key that a TPM can have.
+    fn is_tpm_key(&self, public: &[u8]) -> bool;
 }

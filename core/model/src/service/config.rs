@@ -93,7 +93,7 @@ impl Config {
     }
 }
 
-/// A CA certificate that an instance holds and has verified, and that enrollments can refer to.
+/// A CA certificate that an instance holds, and that enrollments can refer to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedCertificate {
     /// Its name in the instance, without case.

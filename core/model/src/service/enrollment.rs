@@ -30,9 +30,49 @@ impl fmt::Debug for SymmetricKey {
     }
 }
 
-/// A certificate authority or intermediate that an enrollment group trusts, as DER.
+/// A certificate authority or intermediate that enrollments name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CaCertificate(pub Vec<u8>);
+pub struct CaCertificate {
+    /// The certificate, DER.
+    pub der: Arc<[u8]>,
+    /// Whether its owner has proved to hold its key. Devices' certificates count only if they chain to one that is
+    /// verified (`dps-protocol` 9.2).
+    pub verified: bool,
+}
+
+impl CaCertificate {
+    /// One that is verified.
+    pub fn verified(der: impl Into<Arc<[u8]>>) -> Self {
+        Self { der: der.into(), verified: true }
+    }
+
+    /// One of which nobody has proved to hold its key.
+    pub fn unverified(der: impl Into<Arc<[u8]>>) -> Self {
+        Self { der: der.into(), verified: false }
+    }
+}
+
+/// The verified certificates of an instance. They change as its enrollments do.
+#[derive(Clone, Debug, Default)]
+pub struct TrustedCas {
+    /// Different for every state that the list was ever in.
+    pub version: u64,
+    /// The certificates, DER, each once.
+    pub certificates: Vec<Arc<[u8]>>,
+}
+
+impl TrustedCas {
+    /// Replaces the list, if it is another one.
+    pub(super) fn replace<'a>(&mut self, named: impl Iterator<Item = &'a CaCertificate>) {
+        let mut certificates: Vec<_> = named.filter(|ca| ca.verified).map(|ca| Arc::clone(&ca.der)).collect();
+        certificates.sort_unstable();
+        certificates.dedup();
+        if self.certificates != certificates {
+            self.certificates = certificates;
+            self.version += 1;
+        }
+    }
+}
 
 /// How the devices of an enrollment attest.
 #[derive(Clone, Debug, PartialEq, Eq)]

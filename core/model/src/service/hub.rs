@@ -274,7 +274,9 @@ impl Service {
     pub(super) fn registered_as<'a>(&self, device_id: &'a str) -> Option<std::borrow::Cow<'a, str>> {
         let own = self.individuals.find(device_id).and_then(|at| self.individuals.get(at));
         let renamed = own.is_some_and(|kept| kept.value.device_id.is_some());
-        if !renamed && self.records.find(self.caller(device_id)).is_some() {
+        let is_known =
+            || self.records.find(self.caller(device_id)).is_some() || self.left_by(device_id).is_some();
+        if !renamed && is_known() {
             return Some(device_id.into());
         }
         let is = |id: &Option<String>| id.as_deref().is_some_and(|id| id.eq_ignore_ascii_case(device_id));
@@ -292,10 +294,11 @@ impl Service {
         evidence: &impl Evidence,
     ) -> bool {
         let Some(host) = self.config.hubs.get(usize::from(hub)).map(|hub| &hub.host) else { return false };
-        let Some(at) = self.records.find(caller) else { return false };
-        let record = self.records.get(at);
-        let assigned = record.registrations > 0 && now >= record.ready_at && self.failure(at).is_none();
-        if !assigned || record.hub != hub {
+        let is_assigned = self.records.find(caller).is_some_and(|at| {
+            let record = self.records.get(at);
+            now >= record.ready_at && self.failure(at).is_none() && record.hub == hub
+        });
+        if !is_assigned && self.left_by(&self.name(caller)).is_none_or(|left| left.hub != hub) {
             return false;
         }
         let audience = Audience { evidence, resource: || format!("{host}/devices/{device_id}") };
@@ -374,8 +377,13 @@ impl<E: Evidence, R: Fn() -> String> Evidence for Audience<'_, E, R> {
         self.evidence.certificate()
     }
 
-    fn signed_by(&self, ca: &super::enrollment::CaCertificate, unix_secs: u64) -> Option<u8> {
-        self.evidence.signed_by(ca, unix_secs)
+    fn signed_by(
+        &self,
+        ca: &super::enrollment::CaCertificate,
+        trusted: &super::enrollment::TrustedCas,
+        unix_secs: u64,
+    ) -> Option<u8> {
+        self.evidence.signed_by(ca, trusted, unix_secs)
     }
 }
 

@@ -9,10 +9,10 @@ use serde_json::Value;
 use super::answer::{Answer, Answered, Handled, Query, Refusal, Ticket};
 use super::chaos::Disturbance;
 use super::config::{Config, ConfigError, Overlap};
-use super::enrollment::{Enrollment, Group, Individual};
+use super::enrollment::{Attestation, Enrollment, Group, Individual, TrustedCas};
 use super::hub::Hubs;
 use super::metrics::{MetricStatus, Metrics};
-use super::placement::{Choice, Special, WebhookCall};
+use super::placement::{Choice, Left, Special, WebhookCall};
 use super::record::{Caller, EnrollmentPlace, EnrollmentRef, Records};
 use super::store::Book;
 use super::throttle::Meter;
@@ -64,6 +64,8 @@ pub struct Service {
     pub(super) config: Config,
     pub(super) individuals: Book<Individual>,
     pub(super) groups: Book<Group>,
+    /// What certificates must chain to, of groups and of the instance.
+    pub(super) trusted: TrustedCas,
     /// What the names of the roster's devices begin with.
     roster_prefix: String,
     pub(super) records: Records,
@@ -74,6 +76,8 @@ pub struct Service {
     pub(super) special: BTreeMap<u32, Special>,
     /// What devices have as their twins at their hubs, by the place of their records; those without one are not here.
     pub(super) twins: BTreeMap<u32, Arc<Value>>,
+    /// What devices left behind at their hubs when their registrations were deleted, by their names in lower case.
+    pub(super) left: BTreeMap<Box<str>, Left>,
     /// Webhooks that are to be asked.
     pub(super) calls: VecDeque<WebhookCall>,
     pub(super) counters: Counters,
@@ -105,23 +109,37 @@ impl Service {
             }
             groups.put(group, Moment::START);
         }
-        Ok(Self {
+        let mut service = Self {
             registrations: Meter::new(config.throttle.registrations),
             operations: Meter::new(config.throttle.operations),
             individuals,
             groups,
+            trusted: TrustedCas::default(),
             roster_prefix: String::new(),
             records: Records::default(),
             hubs: Hubs::new(&config.hubs),
             special: BTreeMap::new(),
             twins: BTreeMap::new(),
+            left: BTreeMap::new(),
             calls: VecDeque::new(),
             counters: Counters::default(),
             metrics: Metrics::default(),
             answers: 0,
             disturbance: None,
             config,
-        })
+        };
+        service.trust();
+        Ok(service)
+    }
+
+    /// Looks up what certificates must chain to.
+    pub(super) fn trust(&mut self) {
+        let groups = self.groups.iter().flat_map(|(_, group)| match &group.enrollment.attestation {
+            Attestation::Signer { primary, secondary } => [Some(primary), secondary.as_ref()],
+            _ => [None, None],
+        });
+        let held = self.config.certificates.iter().map(|held| &held.certificate);
+        self.trusted.replace(groups.flatten().chain(held));
     }
 
     /// What has been counted so far.
@@ -328,6 +346,11 @@ impl Service {
         self.name(self.records.name(at).map_or(Caller::Numbered(at as u32), Caller::Named))
     }
 
+    /// Whether evidence proves a device of this name. Nothing is asked for and nothing is counted.
+    pub fn proves(&self, now: Moment, registration_id: &str, evidence: &impl Evidence) -> bool {
+        self.admit(now, self.caller(registration_id), Use::Registration, evidence, &UNDISTURBED).is_ok()
+    }
+
     fn register(
         &mut self,
         now: Moment,
@@ -392,13 +415,14 @@ impl Service {
         serving: &Serving,
     ) -> Result<Answer, Refusal> {
         let at = self.records.find(caller).ok_or(Refusal::new(code::REGISTRATION_NOT_FOUND))?;
+        // Only its own polls use up a device's.
+        self.admit(now, caller, Use::Registration, evidence, serving)?;
         if let Some(limit) = self.config.throttle.polls_per_window {
             let window = self.config.throttle.poll_window;
             if let Err(wait) = self.records.get_mut(at).admit_poll(now, limit, window) {
                 return Err(self.throttled(now, wait));
             }
         }
-        self.admit(now, caller, Use::Registration, evidence, serving)?;
         let ticket = self.ticket(at);
         if self.operation_id(ticket) != *operation {
             return Err(Refusal::new(code::REGISTRATION_NOT_FOUND));

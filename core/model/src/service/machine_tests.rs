@@ -14,7 +14,7 @@ use crate::random::Seed;
 use crate::service::allocation;
 use crate::service::certificate::CertificateInfo;
 use crate::service::enrollment::{
-    AllocationPolicy, Attestation, CaCertificate, Group, Individual, SymmetricKey,
+    AllocationPolicy, Attestation, CaCertificate, Group, Individual, SymmetricKey, TrustedCas,
 };
 use crate::service::throttle::{RetryAfterMode, profile};
 use crate::service::{Assignment, Certificate, Hub, NamedCertificate, Resource};
@@ -54,8 +54,12 @@ impl Evidence for Truth {
         self.certificate.as_ref()
     }
 
-    fn signed_by(&self, ca: &CaCertificate, _: u64) -> Option<u8> {
-        self.signers.iter().find(|(signer, _)| *signer == ca.0).map(|(_, depth)| *depth)
+    fn signed_by(&self, ca: &CaCertificate, trusted: &TrustedCas, _: u64) -> Option<u8> {
+        let named =
+            |der: &[u8]| self.signers.iter().find(|(signer, _)| signer == der).map(|(_, depth)| *depth);
+        let depth = named(&ca.der)?;
+        let mut anchors = trusted.certificates.iter().filter_map(|anchor| named(anchor));
+        anchors.any(|anchor| anchor >= depth).then_some(depth)
     }
 }
 
@@ -85,7 +89,7 @@ fn keys(primary: &[u8], secondary: Option<&[u8]>) -> Attestation {
 }
 
 fn signer(ca: &[u8]) -> Attestation {
-    Attestation::Signer { primary: CaCertificate(ca.to_vec()), secondary: None }
+    Attestation::Signer { primary: CaCertificate::verified(ca), secondary: None }
 }
 
 fn config() -> Config {
@@ -271,6 +275,61 @@ fn acceptance_05_chains_are_judged_by_the_nearest_signer() {
 }
 
 #[test]
+fn a_certificate_counts_once_the_way_to_a_verified_one_is_shown() {
+    let with = |root: bool, intermediate: bool, held: Option<bool>| {
+        let ca = |name: &[u8], verified| CaCertificate { der: name.into(), verified };
+        let group = |id: &str, ca| Group {
+            id: id.into(),
+            enrollment: enrollment(Attestation::Signer { primary: ca, secondary: None }),
+        };
+        let mut config = config();
+        config.groups = vec![group("intermediate", ca(b"intermediate", intermediate))];
+        if root {
+            config.groups.push(group("root", ca(b"root", true)));
+        }
+        config.certificates = held
+            .map(|verified| NamedCertificate { name: "held".into(), certificate: ca(b"root", verified) })
+            .into_iter()
+            .collect();
+        Talk::with(config)
+    };
+    let whole = [(&b"intermediate"[..], 0), (&b"root"[..], 1)];
+    let leaf_alone = [(&b"intermediate"[..], 0)];
+    for (mut talk, shown, admitted) in [
+        (with(false, false, None), &whole[..], false),
+        (with(false, false, Some(false)), &whole, false),
+        (with(false, false, Some(true)), &whole, true),
+        (with(false, false, Some(true)), &leaf_alone, false),
+        (with(true, false, None), &whole, true),
+        (with(true, false, None), &leaf_alone, false),
+        (with(false, true, None), &leaf_alone, true),
+    ] {
+        let truth = talk.certified("x-1", shown);
+        if admitted {
+            let enrolment = talk.assigned("x-1", &truth).enrolment;
+            assert_eq!(enrolment, Some(Enrolment::X509 { group: Some("intermediate".into()) }));
+        } else {
+            assert_eq!(refusal(&talk.register("x-1", &truth)), (401, 401_002));
+        }
+    }
+}
+
+#[test]
+fn a_stranger_does_not_use_up_the_polls_of_a_device() {
+    let mut talk = Talk::new();
+    let truth = talk.derived("dev-1", PRIMARY);
+    let operation = talk.start("dev-1", &truth);
+    let stranger = talk.derived("dev-1", b"another key");
+    for _ in 0..20 {
+        assert_eq!(refusal(&talk.poll("dev-1", &operation, &stranger)), (401, 401_000));
+    }
+    for _ in 0..5 {
+        assert_eq!(talk.poll("dev-1", &operation, &truth).status.0, 202);
+    }
+    assert_eq!(refusal(&talk.poll("dev-1", &operation, &truth)).0, 429);
+}
+
+#[test]
 fn individual_certificates_are_matched_by_thumbprint() {
     let mut config = config();
     let known = |sha256| Box::new(CertificateInfo { sha256, ..CertificateInfo::default() });
@@ -296,7 +355,7 @@ fn a_reference_is_the_ca_that_the_instance_holds_under_that_name() {
         let mut config = config();
         let held = |name: &str| NamedCertificate {
             name: name.into(),
-            certificate: CaCertificate(format!("{name} CA").into_bytes()),
+            certificate: CaCertificate::verified(format!("{name} CA").into_bytes()),
         };
         config.certificates = vec![held("factory"), held("lab")];
         config.individuals.push(individual("x-1", attestation.clone()));

@@ -37,6 +37,13 @@ pub(super) struct Special {
     pub(super) storage_root_key: Option<Box<[u8]>>,
 }
 
+/// A device at a hub whose registration was deleted: the hub knows nothing of that.
+#[derive(Clone, Debug)]
+pub(super) struct Left {
+    pub(super) hub: u16,
+    pub(super) twin: Option<Arc<Value>>,
+}
+
 /// What is to be done for a registration.
 pub(super) enum Choice {
     Hub(u16),
@@ -154,6 +161,24 @@ impl Service {
         None
     }
 
+    /// Deletes a registration. Its device stays where it is.
+    pub(super) fn forget(&mut self, now: Moment, at: usize) {
+        let name = self.name_at(at).to_ascii_lowercase();
+        let twin = self.twins.remove(&(at as u32));
+        let record = self.records.get(at);
+        if now >= record.ready_at && self.failure(at).is_none() {
+            self.left.insert(name.clone().into(), Left { hub: record.hub, twin });
+        }
+        self.records.remove(self.caller(&name));
+        self.special.remove(&(at as u32));
+    }
+
+    /// What a device left behind that has no registration.
+    pub(super) fn left_by(&self, name: &str) -> Option<&Left> {
+        // There is none as long as no registration was deleted, and every connection of a device asks.
+        if self.left.is_empty() { None } else { self.left.get(&*name.to_ascii_lowercase()) }
+    }
+
     /// The hub that a device has, unless it never had one.
     fn current_hub(&self, at: usize) -> Option<u16> {
         let record = self.records.get(at);
@@ -241,9 +266,20 @@ impl Service {
         hub: u16,
         initial_twin: Option<Arc<Value>>,
     ) {
-        let current = self.current_before(at);
+        // A device whose registration was deleted is new to DPS, and not to the hub that has it still.
+        let left = match self.left_by(name) {
+            Some(left) if left.hub == hub => self.left.remove(&*name.to_ascii_lowercase()),
+            _ => None,
+        };
+        let current = self.current_before(at).or(left.as_ref().map(|left| left.hub));
         let moved = current.filter(|&current| current != hub);
-        let mut substatus = Substatus::InitialAssignment;
+        let mut substatus = match left {
+            Some(_) => Substatus::ReprovisionedToInitialAssignment,
+            None => Substatus::InitialAssignment,
+        };
+        if let Some(twin) = left.and_then(|left| left.twin) {
+            self.twins.insert(at as u32, twin);
+        }
         let migrate = self
             .enrollment(self.records.get(at).enrollment)
             .is_none_or(|enrollment| enrollment.reprovision.migrate_device_data);

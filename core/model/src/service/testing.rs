@@ -2,7 +2,9 @@
 
 use super::access::{AccessPolicy, OWNER, Permission};
 use super::certificate::{CertificateInfo, Certificates};
-use super::enrollment::{AllocationPolicy, Attestation, CaCertificate, Enrollment, Group, SymmetricKey};
+use super::enrollment::{
+    AllocationPolicy, Attestation, CaCertificate, Enrollment, Group, SymmetricKey, TrustedCas,
+};
 use super::throttle::profile;
 use super::{
     Assignment, Call, Certificate, Config, Evidence, Hub, Overlap, Request, Resource, Service, Submission,
@@ -42,7 +44,7 @@ impl Evidence for Signed {
         None
     }
 
-    fn signed_by(&self, _: &CaCertificate, _: u64) -> Option<u8> {
+    fn signed_by(&self, _: &CaCertificate, _: &TrustedCas, _: u64) -> Option<u8> {
         None
     }
 }
@@ -53,7 +55,12 @@ pub(super) struct Worded;
 impl Certificates for Worded {
     fn read(&self, der: &[u8]) -> Option<CertificateInfo> {
         let name = std::str::from_utf8(der).ok()?.strip_prefix("certificate ")?;
-        Some(CertificateInfo { subject: format!("CN={name}"), version: 3, ..CertificateInfo::default() })
+        let subject = format!("CN={name}");
+        Some(CertificateInfo { issuer: subject.clone(), subject, version: 3, ..CertificateInfo::default() })
+    }
+
+    fn is_tpm_key(&self, public: &[u8]) -> bool {
+        !public.starts_with(b"malformed")
     }
 }
 

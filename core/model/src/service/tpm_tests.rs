@@ -4,7 +4,7 @@ use super::super::testing::{SCOPE, Talk, config};
 use super::super::{Call, Certificate, Evidence, Request, Resource, Submission, Token};
 use super::*;
 use crate::protocol::{OperationId, Reply, Status};
-use crate::service::enrollment::CaCertificate;
+use crate::service::enrollment::{CaCertificate, TrustedCas};
 
 const EK: &[u8] = b"the endorsement key";
 const SRK: &[u8] = b"the storage root key";
@@ -42,7 +42,7 @@ impl Evidence for Presents {
         None
     }
 
-    fn signed_by(&self, _: &CaCertificate, _: u64) -> Option<u8> {
+    fn signed_by(&self, _: &CaCertificate, _: &TrustedCas, _: u64) -> Option<u8> {
         None
     }
 

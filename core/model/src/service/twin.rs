@@ -23,8 +23,12 @@ impl Service {
 
     /// The twin of the device with this device id, `tags` and `properties.desired`; `None` if DPS gave it none.
     pub fn twin(&self, device_id: &str) -> Option<&Value> {
-        let at = self.records.find(self.caller(&self.registered_as(device_id)?))?;
-        self.twins.get(&u32::try_from(at).ok()?).map(|twin| &**twin)
+        let name = self.registered_as(device_id)?;
+        let twin = match self.records.find(self.caller(&name)) {
+            Some(at) => self.twins.get(&u32::try_from(at).ok()?),
+            None => self.left_by(&name)?.twin.as_ref(),
+        };
+        twin.map(|twin| &**twin)
     }
 }
 

@@ -4,7 +4,7 @@
 //! function and an entry of [`RULES`]; chapter 4.6 of `retry-and-chaos` has the definitions.
 
 use fleetstorm_model::device::Observation;
-use fleetstorm_model::outcome::{Fault, Outcome};
+use fleetstorm_model::outcome::{ErrorClass, Fault, Outcome};
 use fleetstorm_model::profile::Profile;
 use fleetstorm_model::protocol::Operation;
 use fleetstorm_model::time::{Moment, Span};
@@ -175,6 +175,8 @@ fn is_transient(ended: &Ended) -> bool {
     match ended.outcome {
         Outcome::Answered { .. } => matches!(ended.status(), Some(429 | 500..=599)),
         Outcome::Challenged => false,
+        // Something in between answers for the service, and may not do so for long.
+        Outcome::Unmet { why, .. } => why == ErrorClass::Protocol,
         Outcome::Broke(fault) => !matches!(
             fault,
             Fault::Attestation

@@ -24,7 +24,7 @@ impl Ended {
     pub(crate) const fn status(&self) -> Option<u16> {
         match self.outcome {
             Outcome::Answered { status: Status(status), .. } => Some(status),
-            Outcome::Challenged | Outcome::Broke(_) => None,
+            Outcome::Challenged | Outcome::Unmet { .. } | Outcome::Broke(_) => None,
         }
     }
 

@@ -43,7 +43,14 @@ impl Story {
     fn ends(&mut self, operation: Operation, outcome: Outcome) -> &mut Self {
         let started = self.now;
         let retry_after = RetryAfter::Absent;
-        self.see(Observation::Ended { operation, intended: started, started, outcome, retry_after })
+        self.see(Observation::Ended {
+            operation,
+            intended: started,
+            started,
+            outcome,
+            assigned: false,
+            retry_after,
+        })
     }
 
     /// Registers, is answered and chooses a wait.
@@ -120,7 +127,14 @@ fn a_retry_after_that_cannot_be_read_is_ignored() {
         let retry_after = RetryAfter::read_text("-5");
         let (operation, intended) = (Operation::Register, story.now);
         story.sends(operation);
-        story.see(Observation::Ended { operation, intended, started: intended, outcome, retry_after });
+        story.see(Observation::Ended {
+            operation,
+            intended,
+            started: intended,
+            outcome,
+            assigned: false,
+            retry_after,
+        });
         story.see(Observation::BackedOff { operation, wait, retry_after: None });
         story
     };

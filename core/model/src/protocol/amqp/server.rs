@@ -15,7 +15,9 @@ use super::performative::{
 };
 use super::sasl::{self, Sasl};
 use super::tpm::{self, Tpm};
-use super::{Malformed, Mechanism, RetryAfterKeys, Role, condition, condition_of, read_address};
+use super::{
+    Malformed, Mechanism, RetryAfterKeys, Role, condition, condition_of, read_address, split_address,
+};
 use crate::protocol::{RetryAfter, Status};
 pub use astray::Misanswer;
 
@@ -282,7 +284,8 @@ impl Server {
     fn init(&mut self, mechanism: Option<Mechanism>, response: &[u8], out: &mut Vec<u8>) -> Heard<'static> {
         let admitted = match mechanism {
             Some(Mechanism::Plain) => match sasl::read_plain(response) {
-                Some((user, token)) if read_address(user).is_some() => {
+                // Whom it names the links say.
+                Some((user, token)) if split_address(user).is_some() => {
                     self.token = Some(token.into());
                     true
                 }

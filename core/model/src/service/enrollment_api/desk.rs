@@ -152,7 +152,7 @@ impl Service {
                 Content::Registration(Box::new(self.service_registration(at, desk.now)))
             }
             Call::DeleteRegistration(id) => {
-                self.delete_registration(id, Precondition::of(request.if_match))?;
+                self.delete_registration(desk.now, id, Precondition::of(request.if_match))?;
                 return Ok((Status::NO_CONTENT, Content::Empty));
             }
             Call::QueryRegistrations(group, query, page) => {
@@ -230,10 +230,11 @@ impl Service {
             Kind::Individual => kept(&self.individuals, &draft.id),
             Kind::Group => kept(&self.groups, &draft.id),
         };
-        let enrollment = draft.enrollment(kind, before, desk.certificates, random).ok_or_else(bad)?;
+        let mut enrollment = draft.enrollment(kind, before, desk.certificates, random).ok_or_else(bad)?;
         if self.config.unlinked(&enrollment).is_some() || self.config.unknown_ca(&enrollment).is_some() {
             return Err(bad());
         }
+        self.keep_verified(kind, &draft.id, &mut enrollment);
         match kind {
             Kind::Individual => {
                 let (registration_id, device_id) = (draft.id.clone(), draft.device_id.clone());
@@ -243,9 +244,30 @@ impl Service {
             }
             Kind::Group => {
                 self.groups.put(Group { id: draft.id.clone(), enrollment }, desk.now);
+                self.trust();
             }
         }
         Ok(())
+    }
+
+    /// What the instance knows of a group's certificates already stays true: whether one that it holds is verified, or one
+    /// that the group had before.
+    fn keep_verified(&self, kind: Kind, id: &str, enrollment: &mut Enrollment) {
+        let before = match kind {
+            Kind::Group => kept(&self.groups, id).map(|before| &before.attestation),
+            Kind::Individual => None,
+        };
+        let before = match before {
+            Some(Attestation::Signer { primary, secondary }) => [Some(primary), secondary.as_ref()],
+            _ => [None, None],
+        };
+        let Attestation::Signer { primary, secondary } = &mut enrollment.attestation else { return };
+        for ca in std::iter::once(primary).chain(secondary) {
+            let mut known = self.config.certificates.iter().map(|held| &held.certificate);
+            let known = known.find(|known| known.der == ca.der);
+            let known = known.or_else(|| before.into_iter().flatten().find(|known| known.der == ca.der));
+            ca.verified = known.map_or(ca.verified, |known| known.verified);
+        }
     }
 
     fn delete(&mut self, kind: Kind, id: &str, precondition: Precondition<'_>) -> Result<(), Refusal> {
@@ -253,7 +275,11 @@ impl Service {
         precondition.check(Some(&tag), kind)?;
         match kind {
             Kind::Individual => self.individuals.remove(id),
-            Kind::Group => self.groups.remove(id),
+            Kind::Group => {
+                let removed = self.groups.remove(id);
+                self.trust();
+                removed
+            }
         };
         Ok(())
     }
@@ -330,12 +356,15 @@ impl Service {
         self.records.find(self.caller(id)).ok_or(Refusal::new(code::REGISTRATION_NOT_FOUND))
     }
 
-    fn delete_registration(&mut self, id: &str, precondition: Precondition<'_>) -> Result<(), Refusal> {
+    fn delete_registration(
+        &mut self,
+        now: Moment,
+        id: &str,
+        precondition: Precondition<'_>,
+    ) -> Result<(), Refusal> {
         let at = self.find_registration(id)?;
         precondition.check(Some(&self.registration_tag(at)), Kind::Individual)?;
-        self.records.remove(self.caller(id));
-        self.special.remove(&(at as u32));
-        self.twins.remove(&(at as u32));
+        self.forget(now, at);
         Ok(())
     }
 
@@ -364,8 +393,8 @@ impl<C: Certificates> Desk<'_, C> {
                 [Some(CertificateInfo::clone(primary)), secondary.as_deref().cloned()]
             }
             Attestation::Signer { primary, secondary } => [
-                self.certificates.read(&primary.0),
-                secondary.as_ref().and_then(|ca| self.certificates.read(&ca.0)),
+                self.certificates.read(&primary.der),
+                secondary.as_ref().and_then(|ca| self.certificates.read(&ca.der)),
             ],
             Attestation::SymmetricKey { .. } | Attestation::CaReference { .. } | Attestation::Tpm { .. } => {
                 [None, None]

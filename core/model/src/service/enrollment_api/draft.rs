@@ -151,7 +151,9 @@ impl DraftAttestation {
             (Self::SigningCertificates(given), Kind::Group) => {
                 let read = |der: &Option<Vec<u8>>| -> Option<Option<CaCertificate>> {
                     let Some(der) = der else { return Some(None) };
-                    certificates.read(der).map(|_| Some(CaCertificate(der.clone())))
+                    let info = certificates.read(der)?;
+                    // A root stands for itself, as if it had been uploaded and verified before; the service has the last word.
+                    Some(Some(CaCertificate { der: der.as_slice().into(), verified: info.is_root() }))
                 };
                 let (primary, secondary) = (read(&given.primary)?, read(&given.secondary)?);
                 match (primary, before) {
@@ -170,10 +172,13 @@ impl DraftAttestation {
                 Some(Attestation::CaReference { primary: primary.clone(), secondary: secondary.clone() })
             }
             // TPMs attest for themselves only (`dps-protocol` 14.2).
-            (Self::Tpm { endorsement_key, storage_root_key }, Kind::Individual) => Some(Attestation::Tpm {
-                endorsement_key: endorsement_key.clone(),
-                storage_root_key: storage_root_key.clone(),
-            }),
+            (Self::Tpm { endorsement_key, storage_root_key }, Kind::Individual) => {
+                let mut keys = std::iter::once(endorsement_key).chain(storage_root_key);
+                keys.all(|key| certificates.is_tpm_key(key)).then(|| Attestation::Tpm {
+                    endorsement_key: endorsement_key.clone(),
+                    storage_root_key: storage_root_key.clone(),
+                })
+            }
             (Self::ClientCertificates(_) | Self::Tpm { .. }, Kind::Group)
             | (Self::SigningCertificates(_), Kind::Individual) => None,
         }

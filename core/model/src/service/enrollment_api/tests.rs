@@ -154,6 +154,13 @@ fn certificates_are_shown_as_facts() {
     }
     let tpm = json!({ "registrationId": "t", "attestation": { "type": "tpm", "tpm": { "endorsementKey": "AAAA" } } });
     assert_eq!(talk.put(&tpm, None).json["attestation"], tpm["attestation"]);
+    for (endorsement, storage_root) in
+        [("bWFsZm9ybWVk", "AAAA"), ("AAAA", "bWFsZm9ybWVk"), ("not base64", "AAAA")]
+    {
+        let keys = json!({ "endorsementKey": endorsement, "storageRootKey": storage_root });
+        let tpm = json!({ "registrationId": "bad", "attestation": { "type": "tpm", "tpm": keys } });
+        assert_eq!(talk.put(&tpm, None).code, 400_004, "{tpm}");
+    }
 }
 
 /// The table of `dps-protocol` 16.3.
@@ -318,6 +325,53 @@ fn registrations_of_a_group_are_read_and_deleted() {
 }
 
 #[test]
+fn a_device_whose_registration_is_deleted_is_still_at_its_hub() {
+    use crate::protocol::Substatus;
+    use crate::service::{HubState, Welcome};
+    let mut config = config();
+    config.groups[0].enrollment.initial_twin = Some(std::sync::Arc::new(json!({ "tags": { "a": 1 } })));
+    for roster in [false, true] {
+        let mut talk = Talk::with(config.clone());
+        if roster {
+            talk.service = Service::with_roster(config.clone(), "dev-", 3).unwrap();
+        }
+        let id = "dev-000001";
+        let hub = |talk: &mut Talk, id: &str| {
+            let registration = talk.register(id);
+            let host = registration.assigned_hub.unwrap();
+            (talk.service.hub_at(&host).unwrap(), host, registration.substatus)
+        };
+        let (place, host, substatus) = hub(&mut talk, id);
+        assert_eq!(substatus, Some(Substatus::InitialAssignment));
+        assert_eq!(talk.own(Call::DeleteRegistration(id), None).status, 204);
+        let device = Signed {
+            resource: format!("{host}/devices/{id}"),
+            policy: "",
+            key: b"group".to_vec(),
+            expires: u64::MAX,
+        };
+        let welcome = |talk: &mut Talk, hub| talk.service.connect_hub(talk.now, hub, id, &device);
+        assert!(matches!(welcome(&mut talk, place), Welcome::Accepted { .. }), "nobody has told the hub");
+        assert!(matches!(welcome(&mut talk, (place + 1) % 3), Welcome::Refused(_)));
+        assert!(talk.service.twin(id).is_some());
+        // As long as it has not registered again.
+        let again = hub(&mut talk, &id.to_uppercase());
+        assert_eq!(again, (place, host.clone(), Some(Substatus::ReprovisionedToInitialAssignment)));
+        assert!(talk.service.twin(id).is_some());
+        // Deleted once more, and its hub gone: it is new where it comes.
+        assert_eq!(talk.own(Call::DeleteRegistration(id), None).status, 204);
+        talk.service.set_hub_state(place, Some(HubState::Unlinked));
+        let moved = hub(&mut talk, id);
+        assert_eq!((moved.0 != place, moved.2), (true, Some(Substatus::InitialAssignment)));
+        // Deleted before it had its hub: there is nothing to find.
+        talk.start("dev-000002", None);
+        assert_eq!(talk.own(Call::DeleteRegistration("dev-000002"), None).status, 204);
+        talk.pass(10);
+        assert_eq!(hub(&mut talk, "dev-000002").2, Some(Substatus::InitialAssignment));
+    }
+}
+
+#[test]
 fn a_device_of_the_roster_whose_registration_is_deleted_starts_anew() {
     let mut talk = Talk::with(config());
     talk.service = Service::with_roster(config(), "dev-", 3).unwrap();
@@ -442,7 +496,7 @@ proptest! {
     #[test]
     fn an_enrollment_is_refused_or_is_what_it_says(body in any_enrollment()) {
         let mut config = config();
-        let certificate = CaCertificate(b"certificate held".to_vec());
+        let certificate = CaCertificate::verified(*b"certificate held");
         config.certificates.push(NamedCertificate { name: "held".into(), certificate });
         let mut talk = Talk::with(config);
         let made = talk.put(&body, None);
