@@ -107,7 +107,9 @@ fn a_device_that_never_got_its_turn_is_no_pass() {
 fn without_an_objective_nothing_was_judged_and_every_form_says_so() {
     for record in both("[fleet]\ndevices = 3\n[[cohort]]\nenrolled = false\n") {
         assert_eq!((record.verdict.result, record.verdict.exit_code), (VerdictResult::Vacuous, 11));
-        for form in [Form::Text, Form::Html, Form::Markdown, Form::Junit { strict_practices: false }, Form::Csv] {
+        for form in
+            [Form::Text, Form::Html, Form::Markdown, Form::Junit { strict_practices: false }, Form::Csv]
+        {
             let text = form.render(&Document::Run(Box::new(record.clone()))).unwrap();
             let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
             assert!(text.contains("nothing was judged"), "{form:?}: {text}");

@@ -82,7 +82,7 @@ fn alerts(alerts: &[Alert]) -> Markup {
                 .collect::<Vec<_>>()
                 .join("; "),
         };
-        let extreme = alert.extreme.map_or("–".to_owned(), |value| number(value));
+        let extreme = alert.extreme.map_or("–".to_owned(), number);
         vec![clipped(&alert.name, NAME_MAX), clipped(&alert.rule, SENTENCE_MAX), fired, extreme]
     });
     let columns = [

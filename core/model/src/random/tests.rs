@@ -14,10 +14,13 @@ fn first(seed: u64, purpose: u32, key: u64, count: u32) -> u64 {
     pair(seed, purpose, key, count)[0]
 }
 
+/// A way through the keys, by its name.
+type Way = (&'static str, fn(u32) -> u64);
+
 /// The ways through the keys: what one device draws, what the fleet draws at its first failure, what a device draws for
 /// one purpose after another, what runs of neighbouring seeds draw, what a fleet draws that fails in turn, and the two
 /// halves of every draw.
-const WAYS: [(&str, fn(u32) -> u64); 6] = [
+const WAYS: [Way; 6] = [
     ("count", |n| first(42, 5, 7, n)),
     ("device", |n| first(42, 5, u64::from(n), 0)),
     ("purpose", |n| first(42, n, 7, 0)),
@@ -82,9 +85,9 @@ fn every_bit_of_a_key_reaches_every_bit_of_its_draw() {
         }
     };
     turns("seed", 64, &|n, bit| pair(u64::from(n / 64) ^ 1 << bit, n % 8, u64::from(n), n % 16));
-    turns("purpose", 32, &|n, bit| pair(u64::from(n / 64), n % 8 ^ 1 << bit, u64::from(n), n % 16));
+    turns("purpose", 32, &|n, bit| pair(u64::from(n / 64), (n % 8) ^ (1 << bit), u64::from(n), n % 16));
     turns("key", 64, &|n, bit| pair(u64::from(n / 64), n % 8, u64::from(n) ^ 1 << bit, n % 16));
-    turns("count", 32, &|n, bit| pair(u64::from(n / 64), n % 8, u64::from(n), n % 16 ^ 1 << bit));
+    turns("count", 32, &|n, bit| pair(u64::from(n / 64), n % 8, u64::from(n), (n % 16) ^ (1 << bit)));
 }
 
 /// The sums of 512 draws, standardised: normal, so their kurtosis is 3 and their interquartile range 1.349.
@@ -92,7 +95,8 @@ fn every_bit_of_a_key_reaches_every_bit_of_its_draw() {
 fn sums_of_draws_spread_as_those_of_independent_ones() {
     const SUMS: u32 = 1_000;
     const DRAWS: u32 = 512;
-    let along: [(&str, fn(u32, u32) -> u64); 4] = [
+    type Along = (&'static str, fn(u32, u32) -> u64);
+    let along: [Along; 4] = [
         ("count", |sum, n| first(42, 5, u64::from(sum), n)),
         ("device", |sum, n| first(42, 5, u64::from(n), sum)),
         ("purpose", |sum, n| first(42, n, u64::from(sum), 0)),

@@ -128,7 +128,7 @@ fn target(scenario: &Scenario, out: &mut String) {
                     "  consent for {}: {}, {}, {}",
                     printable(&consent.host),
                     counted(consent.max_devices.into(), "device"),
-                    counted(consent.max_registrations.into(), "registration"),
+                    counted(consent.max_registrations, "registration"),
                     consent.max_rate
                 );
             }
