@@ -33,12 +33,7 @@ pub(crate) fn enroll(arguments: &EnrollArguments) -> Result<u8, Failure> {
     if arguments.dry_run {
         println!("would make {} at {}:", counted(wanted.len() as u64, "enrollment"), operator.address);
         for want in wanted.iter().take(NAMED_MAX) {
-            println!(
-                "  {}  {}, {}",
-                want.path(),
-                want.attestation(),
-                counted(want.devices().into(), "device")
-            );
+            println!("  {}  {}, {}", want.path(), want.attestation(), counted(want.devices(), "device"));
         }
         more(wanted.len());
         return Ok(0);

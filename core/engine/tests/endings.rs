@@ -189,6 +189,7 @@ fn no_residue_is_seen_where_there_is_none_whatever_devices_prove_themselves_with
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "it waits for another thread's first request")]
 fn an_interrupted_run_leaves_open_what_had_not_come() {
     let text = "horizon = \"1h\"\nobjectives = [\"assigned == 100% within 30m\", \"stopped == 0\", \"count(404) == 0\"]\n\
                 [fleet]\ndevices = 20\narrival = { kind = \"constant\", rate = \"1/min\" }\n[[chaos]]\n\
