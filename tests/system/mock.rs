@@ -1,5 +1,7 @@
 //! `fleetstorm mock` as a process.
 
+use serde_json::json;
+
 use crate::harness::{Bench, Mock};
 
 #[test]
@@ -37,4 +39,42 @@ fn a_certificate_of_the_users_own_is_served() {
     mock.ready["ca"] = bench.path("server.pem").to_str().unwrap().into();
     let mut wire = crate::harness::Wire::open(&mock);
     assert_eq!(wire.ask("GET", "/", None, "").status, 404);
+}
+
+/// A firmware test wants the next two registrations of its device refused in an exact way, and nobody else's.
+#[test]
+fn one_device_is_told_to_come_back_twice() {
+    let bench = Bench::new();
+    let mock = Mock::start(
+        &bench,
+        "[[chaos]]\nfault = { kind = \"service.throttle\", retry_after = [\"1\"] }\n\
+         select = { device = \"DEV-000001\", operation = \"register\" }\ncount = { per = \"device\", first = 2 }\n",
+    );
+    let scenario =
+        "horizon = \"2m\"\nobjectives = [\"assigned == 3\", \"count(429) == 2\"]\n[fleet]\ndevices = 3\n";
+    bench.run(scenario, &["--target", &mock.url(), "--ca", mock.ca()]).passed();
+    let record = bench.record();
+    assert_eq!((record.totals.throttled, record.totals.assigned), (2, 3));
+    assert_eq!(record.retry_after.given, 2, "each refusal names its wait");
+    let (stopped, _) = mock.interrupt();
+    assert_eq!(stopped["throttled"], json!(2));
+}
+
+#[test]
+fn faults_that_a_mock_alone_cannot_make_are_refused() {
+    let bench = Bench::new();
+    for (line, words) in [
+        ("any @0s -> refused", ["net.refused", "happens to devices"]),
+        ("any @0s -> equal-seeds", ["fleet.equal-seeds", "happens to devices"]),
+        ("register for @0s -> 429", ["--chaos", "a registration id"]),
+    ] {
+        bench.fleetstorm(&["mock", "--set", "listen.https=127.0.0.1:0", "--chaos", line]).refused(2, &words);
+    }
+    let file = bench.file(
+        "m.toml",
+        "[[chaos]]\nfault = { kind = \"service.disabled\" }\nselect = { cohort = \"all\" }\n",
+    );
+    bench
+        .fleetstorm(&["mock", "--config", file.to_str().unwrap()])
+        .refused(2, &["m.toml:", "knows no cohorts"]);
 }

@@ -3,8 +3,8 @@
 use fleetstorm_engine::chaos::schedule;
 use fleetstorm_engine::shrink::{self, Search, ShrinkError};
 use fleetstorm_engine::{Control, Plan, write_whole};
-use fleetstorm_model::chaos::parse_short;
-use fleetstorm_model::scenario::{Problem, Problems, Scenario};
+use fleetstorm_model::chaos::{ChaosFile, parse_short};
+use fleetstorm_model::scenario::{MockFile, Problem, Problems, Scenario};
 use fleetstorm_model::time::Calendar;
 use fleetstorm_reports::analysis::Outcome;
 
@@ -64,18 +64,34 @@ pub(crate) fn shrink(arguments: &ChaosShrinkArguments) -> Result<u8, Failure> {
 /// Adds faults in their short form to a scenario, which is then checked as if they stood in its file.
 pub(crate) fn add(mut scenario: Scenario, lines: &[String]) -> Result<Scenario, Failure> {
     for line in lines {
-        let file = "--chaos".to_owned();
-        let mut fault = parse_short(line).map_err(|error| {
-            let problem = Problem { message: error.message, span: Some(error.at), help: String::new() };
-            Problems { file: file.clone(), text: line.clone(), list: vec![problem] }
-        })?;
-        let taken = |name: &str| scenario.chaos.iter().any(|other| other.label() == name);
-        if taken(fault.label()) {
-            let numbered = |number: u32| format!("{}-{number}", fault.fault.name());
-            fault.name = (2..).map(numbered).find(|name| !taken(name)).unwrap_or_default();
-        }
-        scenario.chaos.push(fault);
-        scenario = Scenario::read(&scenario.resolved(), &file, &[])?;
+        append(&mut scenario.chaos, line)?;
+        scenario = Scenario::read(&scenario.resolved(), OPTION, &[])?;
     }
     Ok(scenario)
+}
+
+/// The same for the file of a mock.
+pub(crate) fn add_to_mock(mut mock: MockFile, lines: &[String]) -> Result<MockFile, Failure> {
+    for line in lines {
+        append(&mut mock.chaos, line)?;
+        mock.check(OPTION)?;
+    }
+    Ok(mock)
+}
+
+/// What is named as the place of a mistake.
+const OPTION: &str = "--chaos";
+
+fn append(list: &mut Vec<ChaosFile>, line: &str) -> Result<(), Failure> {
+    let mut fault = parse_short(line).map_err(|error| {
+        let problem = Problem { message: error.message, span: Some(error.at), help: String::new() };
+        Problems { file: OPTION.to_owned(), text: line.to_owned(), list: vec![problem] }
+    })?;
+    let taken = |name: &str| list.iter().any(|other| other.label() == name);
+    if taken(fault.label()) {
+        let numbered = |number: u32| format!("{}-{number}", fault.fault.name());
+        fault.name = (2..).map(numbered).find(|name| !taken(name)).unwrap_or_default();
+    }
+    list.push(fault);
+    Ok(())
 }

@@ -9,13 +9,14 @@ use fleetstorm_model::scenario::ServerTls;
 
 use crate::arguments::run::MockArguments;
 use crate::failure::{Failure, INTERRUPTED};
-use crate::{files, run};
+use crate::{chaos, files, run};
 
 /// Where the throw-away CA is written if the file does not say.
 const CA_FILE: &str = "fleetstorm-mock-ca.pem";
 
 pub(crate) fn run(arguments: &MockArguments) -> Result<u8, Failure> {
     let file = files::mock(arguments.config.as_deref(), &arguments.changes)?;
+    let file = chaos::add_to_mock(file, &arguments.chaos)?;
     let identity = FleetIdentity::from_seed(file.seed).map_err(RunError::from)?;
     let service = resolve(&file, &identity, live::calendar())?;
     let id_scope = service.id_scope.clone();
@@ -31,7 +32,7 @@ pub(crate) fn run(arguments: &MockArguments) -> Result<u8, Failure> {
     // Whoever reads the ready line may interrupt at once.
     let interruption = run::Interruption::listen()?;
     let mock = RunningMock::start(MockOptions {
-        faults: None,
+        faults: file.timeline(),
         service,
         https,
         mqtt,

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use fleetstorm_model::chaos::{Layer, Timeline};
+use fleetstorm_model::chaos::Timeline;
 use fleetstorm_model::outcome::Fault;
 use fleetstorm_model::random::Seed;
 use fleetstorm_model::scenario::{self, TargetKind, Transport, UtcTime};
@@ -469,10 +469,7 @@ fn target(plan: &Plan) -> Result<Targeted, RunError> {
         let spoken = |transport| plan.scenario.cohorts.iter().any(|cohort| cohort.transport == transport);
         let mock = RunningMock::start(MockOptions {
             service,
-            faults: plan
-                .chaos
-                .as_ref()
-                .map(|timeline| (timeline.rules(&[Layer::Service]), plan.scenario.fleet.id_prefix.clone())),
+            faults: plan.chaos.as_ref().map(|timeline| (Arc::clone(timeline), plan.naming())),
             https: free,
             mqtt: plan.scenario.cohorts.iter().any(needs_mqtt).then_some(free),
             amqp: spoken(Transport::Amqp).then_some(free),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-use fleetstorm_model::chaos::Rules;
+use fleetstorm_model::chaos::{Layer, Naming, Timeline};
 use fleetstorm_model::protocol::Transport;
 use fleetstorm_model::scenario::{LimitsFile, LogFile, MqttFile, WebhookFile};
 use fleetstorm_model::service::metrics::Metrics;
@@ -35,8 +35,8 @@ pub(crate) use tpm::{endorsement_key, enrol};
 pub struct MockOptions {
     /// The service behind the doors.
     pub service: Config,
-    /// Rules about faults of the service, and the prefix of the names of the devices that they are about.
-    pub faults: Option<(Rules, String)>,
+    /// Faults, and how they know devices.
+    pub faults: Option<(Arc<Timeline>, Naming)>,
     /// Where to listen for HTTPS, and for MQTT and AMQP over WebSocket; port 0 takes a free one.
     pub https: SocketAddr,
     /// Where to listen for MQTT, if at all; port 0 takes a free one.
@@ -145,11 +145,9 @@ impl RunningMock {
         let mut service = Service::new(service)?;
         // A mock that runs out of descriptors shuts devices out.
         crate::audit::raise_descriptor_limit();
-        let armed = faults.map(|(rules, prefix)| {
-            let timeline = Arc::clone(rules.timeline());
-            service.disturb(rules, &prefix);
-            (timeline, prefix)
-        });
+        if let Some((timeline, naming)) = &faults {
+            service.disturb(timeline.rules(&[Layer::Service]), naming.clone());
+        }
         let webhooks = Webhooks::new(&webhook)?;
         let log = ServiceLog::start(log.as_ref(), keep_log, false)?;
         let log_bytes_before = log.as_ref().map_or(0, ServiceLog::bytes_before);
@@ -170,8 +168,8 @@ impl RunningMock {
                 };
                 let none = std::time::Duration::ZERO;
                 let house = House::new(service, clock, none, (refusals, limits.into()), Some(webhooks), log);
-                if let Some((timeline, prefix)) = &armed {
-                    house.arm(timeline, prefix);
+                if let Some((timeline, naming)) = faults {
+                    house.arm(&timeline, naming);
                 }
                 let local = tokio::task::LocalSet::new();
                 let guard = runtime.enter();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fleetstorm_model::chaos::{FaultKind, Timeline};
+use fleetstorm_model::chaos::{FaultKind, Naming, Timeline};
 use fleetstorm_model::device::{LifePolicy, Policy};
 use fleetstorm_model::profile::Profile;
 use fleetstorm_model::random::{Purpose, Seed};
@@ -155,6 +155,11 @@ impl Plan {
     pub fn asking(mut self) -> Self {
         self.chaos = self.chaos.or_else(|| Some(Timeline::of(&self.scenario, &self.membership)));
         self
+    }
+
+    /// How faults know its devices.
+    pub(crate) fn naming(&self) -> Naming {
+        Naming::Fleet(self.scenario.fleet.id_prefix.clone())
     }
 
     /// What its devices should do.

@@ -115,7 +115,7 @@ fn simulate(
     let mut service = service(&plan)?;
     let horizon = Moment::START + plan.scenario.horizon.0;
     let faults = plan.chaos.as_ref().map(|timeline| {
-        service.disturb(timeline.rules(&[Layer::Service]), &prefix);
+        service.disturb(timeline.rules(&[Layer::Service]), plan.naming());
         Box::new(Faults::new(timeline, devices, horizon))
     });
 
@@ -997,7 +997,10 @@ mod tests {
             let plan = plan_of(&text);
             let (timeline, canaries) = (plan.chaos.clone().unwrap(), plan.canaries.as_ref().unwrap());
             let mut service = service(&plan).unwrap();
-            service.disturb(timeline.rules(&[Layer::Service]), "dev-");
+            service.disturb(
+                timeline.rules(&[Layer::Service]),
+                fleetstorm_model::chaos::Naming::Fleet("dev-".to_owned()),
+            );
             let mut look = |secs| {
                 let now = Moment::START + Span::from_secs(secs);
                 residue(canaries, Some(&timeline), &mut service, now).unwrap().unwrap()

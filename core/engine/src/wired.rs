@@ -78,7 +78,7 @@ pub fn run(mut plan: Plan, control: &Control) -> Result<Record, RunError> {
         .watching(watch);
     let mut service = service(&plan)?;
     if let Some(timeline) = &plan.chaos {
-        service.disturb(timeline.rules(&[Layer::Service]), &plan.scenario.fleet.id_prefix);
+        service.disturb(timeline.rules(&[Layer::Service]), plan.naming());
     }
     // Virtual time outruns any disk: here the log waits for it instead of dropping lines.
     let log = ServiceLog::start(plan.scenario.mock.log.as_ref(), false, true)?;
@@ -88,7 +88,7 @@ pub fn run(mut plan: Plan, control: &Control) -> Result<Record, RunError> {
         let clock = Clock::start();
         let house = House::new(service, clock, HOP, doors(&plan), None, log);
         if let Some(timeline) = &plan.chaos {
-            house.arm(timeline, &plan.scenario.fleet.id_prefix);
+            house.arm(timeline, plan.naming());
         }
         let alarms = Alarms::of_tokio(clock);
         let shard = shard(&plan, plan.chaos.as_ref(), &house, &alarms, recorder, &brake);
@@ -333,10 +333,13 @@ mod tests {
                 .unwrap();
             tokio::task::LocalSet::new().block_on(&runtime, async {
                 let mut service = service(&plan).unwrap();
-                service.disturb(timeline.rules(&[Layer::Service]), "dev-");
+                service.disturb(
+                    timeline.rules(&[Layer::Service]),
+                    fleetstorm_model::chaos::Naming::Fleet("dev-".to_owned()),
+                );
                 let clock = Clock::start();
                 let house = House::new(service, clock, HOP, doors(&plan), None, None);
-                house.arm(&timeline, "dev-");
+                house.arm(&timeline, fleetstorm_model::chaos::Naming::Fleet("dev-".to_owned()));
                 let (alarms, control) = (Alarms::of_tokio(clock), Control::default());
                 let look = async || {
                     residue(canaries, Some(&timeline), &house, &alarms, &control).await.unwrap().unwrap()

@@ -14,6 +14,7 @@ mod file;
 mod fleet;
 mod kind;
 mod layer;
+mod naming;
 mod network;
 mod packets;
 mod protocol;
@@ -30,15 +31,14 @@ pub use amqp::{
     RetryAfterForm,
 };
 pub use check::Complaint;
-pub(crate) use check::check;
+pub(crate) use check::{check, check_mock};
 pub use file::{AppliesTo, ChaosFile, Count, Limits, Peer, Ramp, Repeat, Select, Start, Unit};
 pub use kind::FaultKind;
 pub use layer::Layer;
+pub use naming::Naming;
 pub use network::{BlackholePhase, DnsFailure, ResetPhase, TlsFailure};
 pub use packets::{PacketCounts, Packets};
-pub use protocol::{
-    Awaited, BodyDamage, CutAfter, DoorStep, Misspelt, OrderForm, RidForm, TopicForm, device_number,
-};
+pub use protocol::{Awaited, BodyDamage, CutAfter, DoorStep, Misspelt, OrderForm, RidForm, TopicForm};
 pub use retry_after::RetryAfterText;
 pub use rules::{Occasion, Rules};
 pub use short::{ShortFormError, parse_short};

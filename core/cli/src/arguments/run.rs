@@ -32,7 +32,7 @@ pub(crate) struct RunArguments {
     pub(crate) ca: Option<PathBuf>,
 
     /// Add a fault to the scenario's, such as 'register @60s..105s 5%/request -> 429(retry-after=30)'; may be
-    /// repeated. Before the arrow: register, poll, lookup, dps, hub or any; when; and, if wanted, a chance with its unit (device,
+    /// repeated. Before the arrow: register, poll, lookup, dps, hub or any; for whom, if not for all (`for dev-000001`); when; and, if wanted, a chance with its unit (device,
     /// connection, request, packet), a ceiling (x20) and `first 2/device`. Behind it: a status, a word such as quota(50%) or
     /// reset(after-request), or any kind of a scenario with its values, such as http.body(truncated),
     /// net.latency(50ms..2s) or fleet.power-outage(off=90s, keep-cache=0%)
@@ -113,9 +113,14 @@ pub(crate) enum ProgressChoice {
 #[derive(Args)]
 pub(crate) struct MockArguments {
     /// The mock's file (TOML): id_scope, [listen], [tls], [limits], [[hub]], [[enrollment]], [[enrollment_group]],
-    /// [[certificate]], [throttle], [assignment]
+    /// [[certificate]], [throttle], [assignment], [[chaos]]
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+
+    /// Add a fault to the file's, timed from the mock's start, such as 'register for dev-1 @0s first 2/device ->
+    /// 429(retry-after=7)'; may be repeated. What `run --chaos` says of faults of the service and its doors holds here
+    #[arg(long, value_name = "FAULT")]
+    pub(crate) chaos: Vec<String>,
 
     #[command(flatten)]
     pub(crate) changes: Changes,

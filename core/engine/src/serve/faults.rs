@@ -4,25 +4,25 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use fleetstorm_model::chaos::{
-    DoorStep, Layer, Misspelt, Occasion, RidForm, Rules, Timeline, TopicForm, device_number,
+    DoorStep, Layer, Misspelt, Naming, Occasion, RidForm, Rules, Timeline, TopicForm,
 };
 use fleetstorm_model::protocol::Operation;
 
 use super::House;
 
-/// The rules about faults of the protocol, and the prefix of the names of the devices that they are about.
+/// The rules about faults of the protocol, and how they know devices.
 pub(super) struct DoorFaults {
     rules: RefCell<Rules>,
-    prefix: String,
+    naming: Naming,
 }
 
 impl House {
     /// Makes the doors obey the faults of the protocol, if there are any.
-    pub(crate) fn arm(&self, timeline: &Arc<Timeline>, prefix: &str) {
+    pub(crate) fn arm(&self, timeline: &Arc<Timeline>, naming: Naming) {
         if timeline.has(Layer::Protocol) {
             let rules = timeline.rules(&[Layer::Protocol]).into();
             // A house is armed once, before it opens.
-            let _ = self.faults.set(DoorFaults { rules, prefix: prefix.to_owned() });
+            let _ = self.faults.set(DoorFaults { rules, naming });
         }
     }
 
@@ -39,7 +39,7 @@ impl House {
         step: DoorStep,
     ) -> Option<Misspelt> {
         let faults = self.faults.get()?;
-        let device = device_number(registration_id, &faults.prefix)?;
+        let device = faults.naming.number(registration_id)?;
         let now = self.clock.now();
         let unix_secs = self.service.borrow().unix_nanos(now) / 1_000_000_000;
         let occasion = Occasion::of(now, device, operation);

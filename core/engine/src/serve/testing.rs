@@ -37,7 +37,10 @@ pub(crate) fn house_under(answer: &str, fault: &str) -> Rc<House> {
     let scenario = Scenario::read(&text, "t.toml", &[]).unwrap_or_else(|problems| panic!("{problems}"));
     let timeline = Timeline::new(&scenario, &[0; 10]).unwrap();
     let house = house();
-    house.service.borrow_mut().disturb(timeline.rules(&[Layer::Service]), "dev-");
-    house.arm(&timeline, "dev-");
+    house.service.borrow_mut().disturb(
+        timeline.rules(&[Layer::Service]),
+        fleetstorm_model::chaos::Naming::Fleet("dev-".to_owned()),
+    );
+    house.arm(&timeline, fleetstorm_model::chaos::Naming::Fleet("dev-".to_owned()));
     house
 }

@@ -4,7 +4,9 @@ use super::amqp::AmqpCutAfter;
 use super::file::{AppliesTo, ChaosFile, Peer, Start, Unit};
 use super::kind::FaultKind;
 use super::layer::Layer;
+use super::naming::Naming;
 use super::packets;
+use crate::protocol::RegistrationId;
 use crate::scenario::{
     Duration, HubStateFile, Measure, Objective, Quantity, Question, Scenario, TargetKind, nearest,
 };
@@ -23,18 +25,43 @@ pub struct Complaint {
 
 /// Everything that is wrong with the faults of a scenario.
 pub(crate) fn check(scenario: &Scenario) -> Vec<Complaint> {
-    let mut checker = Checker { scenario, index: 0, list: Vec::new() };
-    for (index, file) in scenario.chaos.iter().enumerate() {
+    let mut list = Checker { scenario, knows_devices: true, index: 0, list: Vec::new() }.faults();
+    list.extend(watch(scenario));
+    list
+}
+
+/// Everything that is wrong with the faults of a mock in a process of its own, which knows nobody before they come. `stage`
+/// is a scenario with these faults.
+pub(crate) fn check_mock(stage: &Scenario) -> Vec<Complaint> {
+    let list = Checker { scenario: stage, knows_devices: false, index: 0, list: Vec::new() }.faults();
+    let mut checker = Checker { scenario: stage, knows_devices: false, index: 0, list };
+    for (index, file) in stage.chaos.iter().enumerate() {
         checker.index = index;
-        checker.identity(file);
-        checker.time(file);
-        checker.selection(file);
-        checker.chance(file);
-        checker.kind(file);
-        checker.packets(file);
-        checker.safety(file);
+        let name = file.fault.name();
+        if !matches!(file.fault.layer(), Layer::Service | Layer::Protocol) {
+            let help =
+                "a mock alone takes faults of service.*, http.*, mqtt.* and amqp.*; the others are a run's";
+            checker.refuse("fault", format!("{name} happens to devices, and there are none here"), help);
+        }
+        if matches!(file.start, Start::Assigned(_)) {
+            checker.refuse(
+                "start",
+                "nobody knows how many devices will come",
+                "write a time such as \"60s\"",
+            );
+        }
+        if file.select.cohort.is_some() || file.select.transport.is_some() {
+            let help = "write `device` with a registration id, or leave it out";
+            checker.refuse("select", "a mock alone knows no cohorts and no transports of theirs", help);
+        }
+        if file.recover_within.is_some() || file.min_fired != 1 {
+            checker.refuse(
+                "fault",
+                format!("{name} is judged by nobody here"),
+                "leave out what a run is judged by",
+            );
+        }
     }
-    checker.list.extend(watch(scenario));
     checker.list
 }
 
@@ -93,11 +120,28 @@ fn watch(scenario: &Scenario) -> Vec<Complaint> {
 
 struct Checker<'a> {
     scenario: &'a Scenario,
+    /// Whether it is known which devices there are: a mock alone meets whoever comes.
+    knows_devices: bool,
     index: usize,
     list: Vec<Complaint>,
 }
 
 impl Checker<'_> {
+    /// What is wrong with each fault.
+    fn faults(mut self) -> Vec<Complaint> {
+        for (index, file) in self.scenario.chaos.iter().enumerate() {
+            self.index = index;
+            self.identity(file);
+            self.time(file);
+            self.selection(file);
+            self.chance(file);
+            self.kind(file);
+            self.packets(file);
+            self.safety(file);
+        }
+        self.list
+    }
+
     fn refuse(&mut self, key: &str, message: impl Into<String>, help: impl Into<String>) {
         let path = format!("chaos.{}.{key}", self.index);
         self.list.push(Complaint { path, message: message.into(), help: help.into() });
@@ -192,6 +236,24 @@ impl Checker<'_> {
                 None => format!("cohorts: {}", known.collect::<Vec<_>>().join(", ")),
             };
             self.refuse("select.cohort", format!("there is no cohort `{name}`"), help);
+        }
+        if let Some(id) = &select.device {
+            let fleet = &self.scenario.fleet;
+            let number = Naming::Fleet(fleet.id_prefix.clone()).number(id);
+            if RegistrationId::new(id).is_err() {
+                self.refuse(
+                    "select.device",
+                    format!("`{id}` is no registration id"),
+                    "write one such as \"dev-000001\"",
+                );
+            } else if self.knows_devices && number.is_none_or(|number| number >= fleet.devices) {
+                let last = self.scenario.registration_id(fleet.devices.saturating_sub(1));
+                let help = format!("the fleet's are {} to {last}", self.scenario.registration_id(0));
+                self.refuse("select.device", format!("there is no device `{id}`"), help);
+            }
+            if file.fault.is_about_packets() {
+                self.refuse("select.device", "packets carry no device's name", "leave it out");
+            }
         }
         if select.share.is_some_and(|share| !(share > 0.0 && share <= 1.0)) {
             self.refuse("select.share", "a share is above 0 and up to 1", "write 0.3 for 30 %");

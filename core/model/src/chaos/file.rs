@@ -224,6 +224,9 @@ impl Ramp {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Select {
+    /// Only the device with this registration id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
     /// Only devices of this cohort.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cohort: Option<String>,

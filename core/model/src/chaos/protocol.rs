@@ -213,9 +213,3 @@ impl Rules {
         Some(Misspelt { kind, retry_after })
     }
 }
-
-/// The number of a device of the fleet by its name, which is `prefix` and the number.
-pub fn device_number(name: &str, prefix: &str) -> Option<u32> {
-    let head = name.get(..prefix.len())?;
-    head.eq_ignore_ascii_case(prefix).then(|| name[prefix.len()..].parse().ok()).flatten()
-}

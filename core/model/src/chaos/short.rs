@@ -4,6 +4,7 @@
 //! register @60s..105s 5%/request -> 429(retry-after=30)
 //! any @10s..20s -> reset(after-request)
 //! hub @10s..20s first 1/device -> refused
+//! register for dev-000001 @0s first 2/device -> 429(retry-after=7)
 //! register @0s first 2/device -> 500
 //! any @60s..90s -> quota(50%)
 //! any @60s -> outage(off=90s, spread=5s)
@@ -87,6 +88,7 @@ fn expected(what: &'static str) -> StrContext {
 /// Everything before the arrow. What goes wrong is filled in later.
 fn occasion(input: &mut &str) -> Read<ChaosFile> {
     let (operation, peer) = preceded(multispace0, traffic).parse_next(input)?;
+    let device = opt(preceded((multispace1, "for", multispace1), cut_err(device))).parse_next(input)?;
     let (start, duration) = preceded(multispace1, when).parse_next(input)?;
     let chance = opt(preceded(multispace1, chance)).parse_next(input)?;
     let total = opt(preceded((multispace1, 'x'), cut_err(number::<u64>))).parse_next(input)?;
@@ -95,7 +97,7 @@ fn occasion(input: &mut &str) -> Read<ChaosFile> {
     Ok(ChaosFile {
         start: Start::At(start),
         duration,
-        select: Select { operation, peer, ..Select::default() },
+        select: Select { device, operation, peer, ..Select::default() },
         probability,
         unit,
         count,
@@ -116,6 +118,14 @@ fn traffic(input: &mut &str) -> Read<(Option<SelectOperation>, Option<Peer>)> {
     ))
     .context(expected("register, poll, lookup, dps, hub or any"))
     .parse_next(input)
+}
+
+/// A registration id.
+fn device(input: &mut &str) -> Read<String> {
+    take_while(1.., |c: char| c.is_ascii_alphanumeric() || "-._:".contains(c))
+        .map(str::to_owned)
+        .context(expected("a registration id"))
+        .parse_next(input)
 }
 
 /// `@60s..105s`, or `@60s` without an end.
@@ -303,6 +313,14 @@ mod tests {
         assert_eq!(file.select.operation, Some(SelectOperation::Register));
         let FaultKind::ServiceThrottle { retry_after } = &file.fault else { panic!("{:?}", file.fault) };
         assert_eq!(retry_after[0].to_string(), "30");
+    }
+
+    #[test]
+    fn a_fault_is_kept_to_one_device() {
+        let file = parse_short("register for dev-1 @0s first 2/device -> 429(retry-after=7)").unwrap();
+        assert_eq!(file.select.device.as_deref(), Some("dev-1"));
+        assert_eq!(file.count, Some(Count { per: Unit::Device, skip: 0, first: 2 }));
+        assert!(parse_short("register for @0s -> 429").unwrap_err().message.contains("a registration id"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::file::{AppliesTo, Count, Limits, Peer, Ramp, Repeat, Start, Unit};
 use super::kind::FaultKind;
 use super::layer::Layer;
 use super::tally::Tally;
-use super::{ChaosFile, Rules};
+use super::{ChaosFile, Naming, Rules};
 use crate::protocol::Operation;
 use crate::random::{Purpose, Seed, span_below};
 use crate::scenario::{Quantity, Scenario, Transport};
@@ -61,6 +61,7 @@ pub struct Fault {
     duration: Option<Span>,
     repeat: Option<Repeat>,
     ramp: Ramp,
+    device: Option<u32>,
     pub(super) cohort: Option<u16>,
     pub(super) transport: Option<Transport>,
     pub(super) operation: Option<Operation>,
@@ -94,7 +95,12 @@ impl Timeline {
 
     /// The same, although there may be none.
     pub fn of(scenario: &Scenario, membership: &[u16]) -> Arc<Self> {
-        let fault = |file| Fault::new(file, scenario, membership.len());
+        Self::named(scenario, membership, &Naming::Fleet(scenario.fleet.id_prefix.clone()))
+    }
+
+    /// The same for devices that have other names.
+    pub(crate) fn named(scenario: &Scenario, membership: &[u16], naming: &Naming) -> Arc<Self> {
+        let fault = |file| Fault::new(file, scenario, membership.len(), naming);
         Arc::new(Self {
             faults: scenario.chaos.iter().map(fault).collect(),
             devices: scenario.fleet.devices,
@@ -188,7 +194,7 @@ impl Timeline {
 }
 
 impl Fault {
-    fn new(file: &ChaosFile, scenario: &Scenario, members: usize) -> Self {
+    fn new(file: &ChaosFile, scenario: &Scenario, members: usize, naming: &Naming) -> Self {
         let devices = u64::from(scenario.fleet.devices);
         let named = |name: &String| scenario.cohorts.iter().position(|cohort| cohort.name == *name);
         let begin = match &file.start {
@@ -213,6 +219,8 @@ impl Fault {
             duration: file.duration.map(|duration| duration.0),
             repeat: file.repeat,
             ramp: file.ramp,
+            // Neither has a name that nobody can have.
+            device: file.select.device.as_ref().map(|name| naming.number(name).unwrap_or(u32::MAX)),
             // A cohort that does not exist has no devices; reading a scenario refuses it.
             cohort: file.select.cohort.as_ref().map(|name| named(name).map_or(u16::MAX, |at| at as u16)),
             transport: file.select.transport,
@@ -319,6 +327,7 @@ impl Fault {
 
     /// Whether a device is among the share that the fault can hit.
     pub(super) fn selects(&self, device: u32) -> bool {
-        self.share.is_none_or(|share| self.stream.fraction(Purpose::FaultShare, device, 0) < share)
+        self.device.is_none_or(|wanted| wanted == device)
+            && self.share.is_none_or(|share| self.stream.fraction(Purpose::FaultShare, device, 0) < share)
     }
 }

@@ -1,13 +1,15 @@
 //! The mock's own file, `mock.toml`, which is also the `[mock]` table of a scenario.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::text::{Duration, Rate};
-use super::{HubFile, OutageFile, SecretSource};
+use super::{Cohort, Fleet, HubFile, OutageFile, Problem, Problems, Scenario, SecretSource};
+use crate::chaos::{ChaosFile, Naming, Timeline, check_mock};
 use crate::service::access::Permission;
 use crate::service::enrollment::{AllocationPolicy, ReprovisionPolicy};
 use crate::service::throttle::{self, Model, RetryAfterMode};
@@ -61,12 +63,52 @@ pub struct MockFile {
     /// When the service is out of order: the rows of the troubleshooting table that no request can provoke.
     #[serde(rename = "outage")]
     pub outages: Vec<OutageFile>,
+    /// Faults of a mock in a process of its own, timed from its start; those of a run stand in the scenario.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub chaos: Vec<ChaosFile>,
     /// How the MQTT door refuses connections.
     pub mqtt: MqttFile,
     /// What clients may cost.
     pub limits: LimitsFile,
     /// Seed of delays, ids and jitter, and of the demo's keys.
     pub seed: u64,
+}
+
+impl MockFile {
+    /// Its faults made ready for whoever comes, and how they know devices; `None` if there are none.
+    pub fn timeline(&self) -> Option<(Arc<Timeline>, Naming)> {
+        let naming = Naming::guests();
+        let everybody = vec![0; Naming::GUESTS_MAX as usize];
+        (!self.chaos.is_empty()).then(|| (Timeline::named(&self.stage(), &everybody, &naming), naming))
+    }
+
+    /// Whether its faults fit a mock in a process of its own. `file` names where they stand.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub fn check(&self, file: &str) -> Result<(), Problems> {
+        let list: Vec<Problem> = check_mock(&self.stage())
+            .into_iter()
+            .map(|complaint| Problem { message: complaint.message, span: None, help: complaint.help })
+            .collect();
+        if list.is_empty() {
+            Ok(())
+        } else {
+            Err(Problems { file: file.to_owned(), text: String::new(), list })
+        }
+    }
+
+    /// A scenario in which its faults can be looked at: whoever comes, for as long as the mock lives.
+    pub(super) fn stage(&self) -> Scenario {
+        Scenario {
+            seed: self.seed,
+            horizon: Duration(Span::from_secs(100 * 365 * 86_400)),
+            fleet: Fleet { devices: Naming::GUESTS_MAX, ..Fleet::default() },
+            cohorts: vec![Cohort::default()],
+            chaos: self.chaos.clone(),
+            ..Scenario::default()
+        }
+    }
 }
 
 impl Default for MockFile {
@@ -89,6 +131,7 @@ impl Default for MockFile {
             retry_after_s: 3,
             overlap: OverlapFile::default(),
             outages: Vec::new(),
+            chaos: Vec::new(),
             mqtt: MqttFile::default(),
             limits: LimitsFile::default(),
             seed: 0,

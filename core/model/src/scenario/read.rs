@@ -120,6 +120,9 @@ pub fn read_mock(
     let mock: MockFile = read(directory, text, file, overrides)?;
     let mut judge = Judge::new(text);
     judge.mock(&mock, "");
+    for complaint in crate::chaos::check_mock(&mock.stage()) {
+        judge.refuse(&complaint.path, complaint.message, complaint.help);
+    }
     judge.done(mock, text, file, overrides)
 }
 
@@ -636,6 +639,9 @@ impl<'a> Judge<'a> {
         let names = ServerTls { names: mock.tls.names.clone(), ..ServerTls::default() };
         if mock.listen != Listen::default() {
             self.not_embedded("listen", FREE_PORTS);
+        }
+        if !mock.chaos.is_empty() {
+            self.not_embedded("chaos", "the faults of a run stand in the scenario: write [[chaos]]");
         }
         if mock.tls != names {
             self.not_embedded(

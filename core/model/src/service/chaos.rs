@@ -4,7 +4,7 @@ use super::answer::{Answer, Query, Refusal};
 use super::config::HubState;
 use super::machine::Service;
 use super::record::Caller;
-use crate::chaos::{Occasion, Rules, Serving, device_number};
+use crate::chaos::{Naming, Occasion, Rules, Serving};
 use crate::protocol::Operation;
 use crate::time::{Moment, Span};
 
@@ -15,7 +15,7 @@ const NEVER: Span = Span::from_secs(3_600);
 #[derive(Debug)]
 pub(super) struct Disturbance {
     rules: Rules,
-    prefix: String,
+    naming: Naming,
 }
 
 impl Disturbance {
@@ -23,15 +23,15 @@ impl Disturbance {
     fn device(&self, caller: Caller<'_>) -> Option<u32> {
         match caller {
             Caller::Numbered(device) => Some(device),
-            Caller::Named(name) => device_number(name, &self.prefix),
+            Caller::Named(name) => self.naming.number(name),
         }
     }
 }
 
 impl Service {
-    /// Makes the service obey faults. Devices of the fleet are those whose names are `prefix` and their number.
-    pub fn disturb(&mut self, rules: Rules, prefix: &str) {
-        self.disturbance = Some(Box::new(Disturbance { rules, prefix: prefix.to_owned() }));
+    /// Makes the service obey faults, which know devices by the numbers that `naming` gives them.
+    pub fn disturb(&mut self, rules: Rules, naming: Naming) {
+        self.disturbance = Some(Box::new(Disturbance { rules, naming }));
     }
 
     /// What faults do to a request; `None` if there are none at all, or the request is no device's of the fleet.

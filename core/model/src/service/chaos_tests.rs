@@ -14,7 +14,10 @@ fn bench(chaos: &str) -> Bench {
     let scenario = Scenario::read(&text, "t.toml", &[]).unwrap_or_else(|problems| panic!("{problems}"));
     let timeline = crate::chaos::Timeline::new(&scenario, &[0; 10]).unwrap();
     let mut service = Service::new(Config { seed: crate::random::Seed(1), ..config() }).unwrap();
-    service.disturb(timeline.rules(&[crate::chaos::Layer::Service]), "dev-");
+    service.disturb(
+        timeline.rules(&[crate::chaos::Layer::Service]),
+        crate::chaos::Naming::Fleet("dev-".to_owned()),
+    );
     Bench { service }
 }
 
