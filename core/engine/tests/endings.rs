@@ -98,6 +98,7 @@ fn a_device_that_never_got_its_turn_is_no_pass() {
                 fault = { kind = \"net.blackhole\", phase = \"request\" }\nduration = \"1s\"\n";
     for record in both(text) {
         assert_eq!((record.totals.booted, record.totals.unborn, record.totals.in_flight), (4, 16, 4));
+        assert_eq!((record.totals.requests, record.totals.unanswered), (4, 4));
         assert_eq!((record.verdict.result, record.verdict.exit_code), (VerdictResult::Unknown, 12));
         assert!(record.verdict.sentence.contains("16 never got their turn"), "{}", record.verdict.sentence);
     }
@@ -113,7 +114,10 @@ fn without_an_objective_nothing_was_judged_and_every_form_says_so() {
             assert!(text.contains("nothing was judged"), "{form:?}: {text}");
         }
         let junit = Form::Junit.render(&Document::Run(Box::new(record))).unwrap();
-        assert!(junit.contains("errors=\"1\""), "{junit}");
+        assert!(
+            junit.contains("<testsuite name=\"run\" tests=\"1\" skipped=\"0\" errors=\"0\" failures=\"1\">"),
+            "{junit}"
+        );
     }
 }
 
@@ -236,7 +240,7 @@ fn counts_add_up_whatever_happens() {
         assert!(record.totals.failed > 0, "{transport}");
     }
     let record = simulated(&fleet("https", troubles));
-    assert!(record.totals.unanswered > 0 && record.totals.faltered > 0, "{:?}", record.totals);
+    assert!(record.totals.faltered > 0, "{:?}", record.totals);
     let record = wired(&fleet("https", bodies));
     let unreadable = |record: &Record| {
         record.codes.iter().filter(|code| code.fault == "protocol").map(|code| code.count).sum::<u64>()
