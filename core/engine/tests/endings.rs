@@ -200,7 +200,7 @@ fn an_interrupted_run_leaves_open_what_had_not_come() {
     let record = std::thread::scope(|scope| {
         let running = scope.spawn(|| live::run(plan(text, live::calendar()), machine, &control));
         while control.snapshot().is_none_or(|now| now.sent == 0) {
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::park_timeout(Duration::from_millis(20));
         }
         control.interrupt();
         sound(running.join().unwrap().unwrap())
@@ -225,7 +225,7 @@ fn counts_add_up_whatever_happens() {
                     [[chaos]]\nfault = { kind = \"net.refused\" }\nprobability = 0.2\nunit = \"connection\"\nduration = \"1m\"\n\
                     [[chaos]]\nfault = { kind = \"service.stuck\", held = \"5m\" }\nprobability = 0.1\n\
                     unit = \"device\"\nduration = \"1m\"\n";
-    let bodies = "[[chaos]]\nfault = { kind = \"http.body\", damage = \"truncated\" }\nprobability = 0.2\nunit = \"request\"\n\
+    let bodies = "[[chaos]]\nfault = { kind = \"http.body\", damage = \"malformed-json\" }\nprobability = 0.2\nunit = \"request\"\n\
                   duration = \"1m\"\n[[chaos]]\nfault = { kind = \"http.close-reuse\" }\nprobability = 0.3\n\
                   unit = \"request\"\nduration = \"1m\"\n";
     let fleet = |transport: &str, more: &str| {
