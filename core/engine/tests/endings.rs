@@ -98,6 +98,7 @@ fn a_device_that_never_got_its_turn_is_no_pass() {
                 fault = { kind = \"net.blackhole\", phase = \"request\" }\nduration = \"1s\"\n";
     for record in both(text) {
         assert_eq!((record.totals.booted, record.totals.unborn, record.totals.in_flight), (4, 16, 4));
+        assert_eq!((record.totals.requests, record.totals.unanswered), (4, 4));
         assert_eq!((record.verdict.result, record.verdict.exit_code), (VerdictResult::Unknown, 12));
         assert!(record.verdict.sentence.contains("16 never got their turn"), "{}", record.verdict.sentence);
     }
@@ -115,7 +116,10 @@ fn without_an_objective_nothing_was_judged_and_every_form_says_so() {
             assert!(text.contains("nothing was judged"), "{form:?}: {text}");
         }
         let junit = Form::Junit { strict_practices: false }.render(&Document::Run(Box::new(record))).unwrap();
-        assert!(junit.contains("errors=\"1\""), "{junit}");
+        assert!(
+            junit.contains("<testsuite name=\"run\" tests=\"1\" skipped=\"0\" errors=\"0\" failures=\"1\">"),
+            "{junit}"
+        );
     }
 }
 
@@ -199,7 +203,7 @@ fn an_interrupted_run_leaves_open_what_had_not_come() {
     let record = std::thread::scope(|scope| {
         let running = scope.spawn(|| live::run(plan(text, live::calendar()), machine, &control));
         while control.snapshot().is_none_or(|now| now.sent == 0) {
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::park_timeout(Duration::from_millis(20));
         }
         control.interrupt();
         sound(running.join().unwrap().unwrap())
@@ -224,7 +228,7 @@ fn counts_add_up_whatever_happens() {
                     [[chaos]]\nfault = { kind = \"net.refused\" }\nprobability = 0.2\nunit = \"connection\"\nduration = \"1m\"\n\
                     [[chaos]]\nfault = { kind = \"service.stuck\", held = \"5m\" }\nprobability = 0.1\n\
                     unit = \"device\"\nduration = \"1m\"\n";
-    let bodies = "[[chaos]]\nfault = { kind = \"http.body\", damage = \"truncated\" }\nprobability = 0.2\nunit = \"request\"\n\
+    let bodies = "[[chaos]]\nfault = { kind = \"http.body\", damage = \"malformed-json\" }\nprobability = 0.2\nunit = \"request\"\n\
                   duration = \"1m\"\n[[chaos]]\nfault = { kind = \"http.close-reuse\" }\nprobability = 0.3\n\
                   unit = \"request\"\nduration = \"1m\"\n";
     let fleet = |transport: &str, more: &str| {
@@ -239,7 +243,7 @@ fn counts_add_up_whatever_happens() {
         assert!(record.totals.failed > 0, "{transport}");
     }
     let record = simulated(&fleet("https", troubles));
-    assert!(record.totals.unanswered > 0 && record.totals.faltered > 0, "{:?}", record.totals);
+    assert!(record.totals.faltered > 0, "{:?}", record.totals);
     let record = wired(&fleet("https", bodies));
     let unreadable = |record: &Record| {
         record.codes.iter().filter(|code| code.fault == "protocol").map(|code| code.count).sum::<u64>()
