@@ -66,7 +66,7 @@ fn of_five_faults_the_one_that_breaks_an_objective_is_left() {
     // The objective breaks once the fault lasts until three minutes after the start, and for anybody at all.
     let duration_s = dark.duration.unwrap().0.as_secs_f64();
     assert!((150.0..=190.0).contains(&duration_s), "{text}");
-    assert!(small.fleet.devices < 100, "{text}");
+    assert!(small.fleet.devices <= 200, "{text}");
     assert_eq!(small.objectives, ["assigned == 100% within 3m"]);
 
     let ended = bench.fleetstorm(&[

@@ -68,7 +68,7 @@ fn a_device_that_sleeps_past_the_horizon_has_nothing_left_to_do() {
 /// A scenario whose devices are all turned away, with few places.
 fn turned_away(attestation: &str, park: &str, more: &str) -> String {
     format!(
-        "horizon = \"30m\"\nobjectives = [\"assigned >= 0 devices\"]\n[fleet]\ndevices = 40\nmax_concurrent = 5\n[[cohort]]\n\
+        "horizon = \"30m\"\nobjectives = [\"count(599) == 0\"]\n[fleet]\ndevices = 40\nmax_concurrent = 5\n[[cohort]]\n\
          attestation = \"{attestation}\"\nenrolled = false\npark = \"{park}\"\n{more}\n[mock.throttle]\n\
          profile = \"unlimited\"\n"
     )
@@ -164,7 +164,7 @@ fn a_fleet_is_back_when_its_backlog_is_gone() {
 
 #[test]
 fn devices_that_gave_up_under_a_fault_are_told() {
-    let text = "horizon = \"30m\"\nobjectives = [\"assigned >= 0\"]\n[fleet]\ndevices = 10\n[[cohort]]\n\
+    let text = "horizon = \"30m\"\nobjectives = [\"count(599) == 0\"]\n[fleet]\ndevices = 10\n[[cohort]]\n\
                 retry = { kind = \"fixed\", base_ms = 1000, max_attempts = 2 }\n[[chaos]]\n\
                 fault = { kind = \"service.error\", status = 503 }\nduration = \"1m\"\n";
     for record in both(text) {
@@ -233,7 +233,7 @@ fn counts_add_up_whatever_happens() {
                   unit = \"request\"\nduration = \"1m\"\n";
     let fleet = |transport: &str, more: &str| {
         format!(
-            "horizon = \"4m\"\nobjectives = [\"assigned >= 0\"]\n[fleet]\ndevices = 60\nmax_concurrent = 30\n\
+            "horizon = \"4m\"\nobjectives = [\"count(599) == 0\"]\n[fleet]\ndevices = 60\nmax_concurrent = 30\n\
              arrival = {{ kind = \"constant\", rate = \"3/s\" }}\n[[cohort]]\ntransport = \"{transport}\"\npark = \"30s\"\n\
              assign_patience = \"30s\"\nrequest_timeout = \"5s\"\n[mock.throttle]\nrate = \"300/min\"\nburst = 10\n{more}"
         )

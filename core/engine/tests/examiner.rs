@@ -46,7 +46,7 @@ fn the_seeded_faults_are_found_by_the_checks_that_are_for_them() {
             "sdk-embedded-c",
             r#"{"jitter_ms": 0}"#,
             "overflow",
-            "at failure 30 the wait falls from 100.0 s to 0 s",
+            "at failure 30 the wait falls from 1 m 40 s to 0 s",
         ),
         ("sdk-embedded-c", "{}", "overflow", "wraps around"),
         ("sdk-embedded-c", r#"{"sample_units": true}"#, "retry-after", "after 30 it may be back in 30 ms"),

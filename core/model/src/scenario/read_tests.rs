@@ -125,7 +125,7 @@ fn wrong_values_are_named_with_their_place() {
         ("[mock.listen]\nhttps = \"127.0.0.1:1\"", "takes free ports"),
         (
             "[[cohort]]\nattestation = { kind = \"symmetric-key\", group_keys = [\"AAAA\"] }",
-            "2:60: a secret never stands in a file",
+            "2:54: a secret never stands in a file",
         ),
         ("[mock.tls]\ncertificate = \"a.pem\"\nkey = \"a.key\"", "a certificate of its own"),
         ("[network]\nhops = 1", "did you mean `hop`?"),
