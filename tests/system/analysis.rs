@@ -215,11 +215,7 @@ fn a_plan_is_what_its_own_trial_ran() {
 
     let ended = plan(&["--devices", "9000", "--interval", "10m", "--transport", "mqtt"]);
     assert_eq!(ended.code, 0, "{ended:?}");
-    assert!(
-        ended.stdout.contains("batches of 9000 each 10 m, spread evenly over 10 m"),
-        "{}",
-        ended.stdout
-    );
+    assert!(ended.stdout.contains("batches of 9000 each 10 m, spread evenly over 10 m"), "{}", ended.stdout);
     let (code, record) = tried("mqtt");
     assert_eq!((code, record.totals.registers, record.totals.assigned), (0, 9_000, 9_000));
     assert_eq!(json()["tried"]["registers_per_device"], 1.0);

@@ -138,7 +138,11 @@ fn devices_react_to_every_row_as_the_table_says() {
             );
             let ended = bench.run(&scenario, &["--clock", "wired"]);
             // Where all stop at once the run is over before the fault is: what it did to the fleet is not known.
-            assert_eq!(ended.code, if stopped_by.is_some() { 12 } else { 0 }, "{transport} {status}: {ended:?}");
+            assert_eq!(
+                ended.code,
+                if stopped_by.is_some() { 12 } else { 0 },
+                "{transport} {status}: {ended:?}"
+            );
             let record = bench.record();
             let met = record.codes.iter().find(|code| code.status == status).unwrap();
             assert_eq!(met.devices, 20, "{transport} {status}");

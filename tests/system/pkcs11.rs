@@ -150,6 +150,8 @@ fn a_key_in_a_real_token_signs_the_tokens_of_its_device() {
     let ended = token.run(attestation, enrollment, "000000");
     ended.refused(2, &["the token refuses its user"]);
     assert!(!ended.stderr.contains("000000"), "{}", ended.stderr);
-    token.run("kind = \"pkcs11-key\", key = \"nobody\"", enrollment, PIN).refused(2, &["key: 0 keys are labelled"]);
+    token
+        .run("kind = \"pkcs11-key\", key = \"nobody\"", enrollment, PIN)
+        .refused(2, &["key: 0 keys are labelled"]);
     token.run("kind = \"pkcs11-key\", kye = \"nobody\"", enrollment, PIN).refused(2, &["kye"]);
 }

@@ -1,5 +1,6 @@
 //! The main job, on both clocks.
 
+use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{Clock, End, ObjectiveStatus, VerdictResult};
 
 use crate::harness::{Bench, Mock, scenarios};
