@@ -187,7 +187,7 @@ impl Evidence for Presented<'_> {
         self.peer.checks.set(self.peer.checks.get() + 1);
         let enrolled = hmac::Key::new(hmac::HMAC_SHA256, key.expose());
         let signer = match derived_for {
-            // Devices of a group hold base64(HMAC(group key, registration id)) (`dps-protocol` 6.3).
+            // Devices of a group hold base64(HMAC(group key, registration id)) (`dps` 6.3).
             Some(id) => hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&enrolled, id.as_bytes()).as_ref()),
             None => enrolled,
         };

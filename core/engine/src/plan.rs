@@ -285,7 +285,7 @@ fn knowledge(scenario: &Scenario) -> Knowledge {
             f64::from(limit) / window.as_secs_f64() * 60.0
         }
         Some(Model::Unlimited) => 0.0,
-        // The documented quota of the service (`dps-protocol` 11.1).
+        // The documented quota of the service (`dps` 11.1).
         None => 1_000.0,
     };
     Knowledge { fleet_size: u64::from(scenario.fleet.devices), quota_per_minute }

@@ -6,7 +6,7 @@ use fleetstorm_model::scenario::{Arrival, Duration};
 use fleetstorm_model::time::Span;
 use fleetstorm_reports::analysis::{Conclusion, Rollout};
 
-/// The documented limits (`dps-protocol` 11.1 and 11.3).
+/// The documented limits (`dps` 11.1 and 11.3).
 const INSTANCES_MAX: u32 = 10;
 const RECORDS_MAX: u32 = 1_000_000;
 const HUBS_MAX: u32 = 50;

@@ -1,6 +1,6 @@
 //! What a service has logged: read again, counted, and held against what the devices saw.
 //!
-//! Files are the mock's own log and exports of Log Analytics (`dps-protocol` 15). They are read as streams: an export
+//! Files are the mock's own log and exports of Log Analytics (`dps` 15). They are read as streams: an export
 //! may have millions of lines.
 
 mod read;

@@ -1,4 +1,4 @@
-//! The statistics of a comparison (`retry-and-chaos` 5.3).
+//! The statistics of a comparison (`strategies` 5.3).
 //!
 //! The replicate is the run, never the device: devices of one run share one quota, and tests on their ten thousand
 //! waits would find a difference anywhere. Every method is tested against another implementation; the fixture names

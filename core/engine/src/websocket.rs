@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-/// Where the clients of DPS ask for a WebSocket (`dps-protocol` 7.7).
+/// Where the clients of DPS ask for a WebSocket (`dps` 7.7).
 const PATH: &str = "/$iothub/websocket";
 
 /// Longest message; the longest packet of a transport fits.

@@ -5,7 +5,7 @@
 //! share one timer wheel. What a device cannot know by itself (its retry strategy, chance) it asks of its
 //! [`Host`]; what it notices it tells the same host.
 //!
-//! The flow is the reference client of `dps-protocol.md` 13.2.
+//! The flow is the reference client of `dps` 13.2.
 
 mod life;
 mod machine;
@@ -176,7 +176,7 @@ impl Default for Policy {
 
 /// What the device does about a connection that the service refused (MQTT return codes 3, 4 and 5).
 ///
-/// Clients differ (`dps-protocol` 7.2): C# takes a 3 for transient and hammers, Python gives up.
+/// Clients differ (`dps` 7.2): C# takes a 3 for transient and hammers, Python gives up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusals {
     /// About [`Fault::Unavailable`].

@@ -136,7 +136,7 @@ impl ReturnToDps {
     }
 }
 
-/// What the documentation lets a fleet do (`dps-protocol` 11 and 13.1).
+/// What the documentation lets a fleet do (`dps` 11 and 13.1).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Expected {

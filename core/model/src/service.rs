@@ -4,7 +4,7 @@
 //! keeps enrollments, throttle meters, operations and registration records; it knows no socket and no
 //! cryptography. Whether a token or a certificate chain is genuine it asks of the [`Evidence`].
 //!
-//! The order of the checks is that of `dps-protocol.md` 17.1.
+//! The order of the checks is that of `dps` 17.1.
 
 pub mod access;
 mod admission;

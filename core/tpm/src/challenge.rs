@@ -2,7 +2,7 @@
 //!
 //! It holds, one after the other, TPM2B_ID_OBJECT and TPM2B_ENCRYPTED_SECRET (a credential: the key of the inner wrapper,
 //! sealed to both keys), TPM2B_PRIVATE, TPM2B_ENCRYPTED_SECRET and TPM2B_PUBLIC (an HMAC key, wrapped for import beneath
-//! the storage root key), and a sized field of enciphered data, which may be empty (`dps-protocol` 10.2).
+//! the storage root key), and a sized field of enciphered data, which may be empty (`dps` 10.2).
 
 use aws_lc_rs::rand;
 use zeroize::{Zeroize as _, Zeroizing};
@@ -173,7 +173,7 @@ mod tests {
     fn keys_of_another_template_get_no_challenge() {
         let [ek, srk, _] = &*KEYS;
         let (ek, srk) = (ek.endorsement(), srk.storage_root());
-        // 316 bytes were seen on the wire (`dps-protocol` 10.1).
+        // 316 bytes were seen on the wire (`dps` 10.1).
         assert_eq!((ek.len(), key::check(&ek), key::check(&srk)), (316, Ok(()), Ok(())));
         let draws = Draws::fresh().unwrap();
         for at in [0, 2, 4, 45, 48, 50] {

@@ -1,7 +1,7 @@
 //! The challenge of TPM attestation, both its sides.
 //!
 //! A service seals a key to the endorsement key and the storage root key of one TPM ([`make`]); nobody but that TPM can
-//! open it ([`open`]), and signs its tokens with it from then on (`dps-protocol` 10.2; Trusted Platform Module Library,
+//! open it ([`open`]), and signs its tokens with it from then on (`dps` 10.2; Trusted Platform Module Library,
 //! part 1, chapters 23 and 24). The mock's service side and the software TPM of simulated devices meet here, and a test
 //! of the whole system proves the former with the TPM emulator swtpm.
 //!

@@ -95,7 +95,7 @@ mod tests {
         SymmetricKey::new(Config { group_keys: vec![Zeroizing::new(key)] }).unwrap()
     }
 
-    /// The vector of the derived key (`dps-protocol` 6.4).
+    /// The vector of the derived key (`dps` 6.4).
     #[test]
     fn a_token_is_signed_with_the_derived_key() {
         let attestation = attestation();

@@ -1,4 +1,4 @@
-//! One run in numbers (`retry-and-chaos` 5.2).
+//! One run in numbers (`strategies` 5.2).
 
 use fleetstorm_model::time::Span;
 use fleetstorm_reports::Record;

@@ -1,5 +1,5 @@
 //! What a scenario's fleet needs: groups for devices with keys and certificates, an enrollment each for devices with a
-//! TPM, which no group can hold (`dps-protocol` 10.1).
+//! TPM, which no group can hold (`dps` 10.1).
 
 use std::collections::BTreeMap;
 
@@ -115,7 +115,7 @@ fn symmetric(keys: &[String]) -> Value {
     json!({ "type": "symmetricKey", "symmetricKey": { "primaryKey": primary, "secondaryKey": secondary } })
 }
 
-/// A device's key of its group (`dps-protocol` 6.3), base64.
+/// A device's key of its group (`dps` 6.3), base64.
 fn derived(key: &[u8], id: &str) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, key);
     BASE64_STANDARD.encode(hmac::sign(&key, id.as_bytes()).as_ref())

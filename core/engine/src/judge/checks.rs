@@ -1,4 +1,4 @@
-//! The best-practice audit: pure checks over what devices do (`retry-and-chaos` 4.6).
+//! The best-practice audit: pure checks over what devices do (`strategies` 4.6).
 //!
 //! [`device::RULES`] look at one device event by event, [`fleet::RULES`] at the finished record. A shard has one
 //! [`Checker`]; it sees the devices that are watched, and what it finds is merged at the end.

@@ -37,7 +37,7 @@ impl ResolveError {
     }
 }
 
-/// The shape of a webhook's question that is asked for where a file cannot say (`dps-protocol` 14.7).
+/// The shape of a webhook's question that is asked for where a file cannot say (`dps` 14.7).
 const WEBHOOK_API_VERSION: &str = "2021-10-01";
 
 /// Reads a secret where it is.

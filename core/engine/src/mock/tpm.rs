@@ -1,6 +1,6 @@
 //! The enrollments of TPMs.
 //!
-//! No group can hold a TPM (`dps-protocol` 10.1), so the embedded mock enrols a fleet's TPMs one by one, as an operator
+//! No group can hold a TPM (`dps` 10.1), so the embedded mock enrols a fleet's TPMs one by one, as an operator
 //! would with the keys that the maker of the devices supplied.
 
 use base64::Engine as _;

@@ -5,12 +5,12 @@ use std::f64::consts::TAU;
 use fleetstorm_model::time::Moment;
 use fleetstorm_reports::record::HerdIndex;
 
-/// Length of a slot, as the literature on retry storms counts (`retry-and-chaos` 2.4).
+/// Length of a slot, as the literature on retry storms counts (`strategies` 2.4).
 const SLOT_NS: u64 = 100_000_000;
 const SLOTS_A_SECOND: usize = 10;
 /// A day; what comes later counts in the last slot.
 const SLOTS_MAX: usize = 86_400 * SLOTS_A_SECOND;
-/// The periods that are looked for, in seconds (`retry-and-chaos` 5.2).
+/// The periods that are looked for, in seconds (`strategies` 5.2).
 const PERIOD_MAX_S: u32 = 120;
 /// A period must fit so often into the time of the retries: a single wave has no rhythm.
 const PERIODS_MIN: usize = 4;

@@ -301,7 +301,7 @@ fn is_refusal(status: Status) -> bool {
 }
 
 /// Lets a device's link in unless its id scope or its api-version is none: what the service says to that, it is told
-/// at once (`dps-protocol` 17.1). What is wrong with its credentials it is told with its first answer.
+/// at once (`dps` 17.1). What is wrong with its credentials it is told with its first answer.
 fn admit(house: &Rc<House>, peer: &Peer, guest: &Guest) -> Result<(), Refusal> {
     let version = guest.api_version.as_deref();
     let ours = guest.id_scope.eq_ignore_ascii_case(house.service.borrow().id_scope());

@@ -197,7 +197,7 @@ pub(super) fn common_headers(headers: &mut HeaderMap, retry_after: RetryAfter, r
     }
 }
 
-/// The answer as the service spells it (`dps-protocol` 3.3), and its body.
+/// The answer as the service spells it (`dps` 3.3), and its body.
 fn spell(handled: &Handled, route: &Route<'_>, asked: &HeaderMap) -> (Response<Full<Bytes>>, Bytes) {
     let reply = &handled.reply;
     let poll = matches!(route.call, RouteCall::Poll(_));

@@ -41,7 +41,7 @@ const CONNECT_MAX_BYTES: usize = 8 * 1024;
 const PACKET_MAX_BYTES: usize = MESSAGE_MAX_BYTES + 1024;
 
 /// Longest silence of a client that has proved nothing: one and a half times the longest keep-alive that the service
-/// grants (`dps-protocol` 7.1).
+/// grants (`dps` 7.1).
 const SILENCE_MAX: Duration = Duration::from_millis(1_767 * 1_500);
 
 /// Answers that wait at once on one connection; beyond that nothing more is read from it.

@@ -1,4 +1,4 @@
-//! The enrollment API at the HTTPS door (`dps-protocol` 16).
+//! The enrollment API at the HTTPS door (`dps` 16).
 
 use std::rc::Rc;
 

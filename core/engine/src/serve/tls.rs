@@ -1,7 +1,7 @@
 //! TLS at the door: a client certificate is asked for and not demanded.
 //!
 //! Devices with symmetric keys have none, so the handshake must not fail without one; and which certificates are
-//! good is the service's business, which answers 401 where TLS could only hang up (`dps-protocol` 9.2, rule 7). What
+//! good is the service's business, which answers 401 where TLS could only hang up (`dps` 9.2, rule 7). What
 //! the handshake does prove is that the client holds the certificate's key.
 
 use std::fmt;
@@ -34,7 +34,7 @@ pub(crate) fn server_config(identity: ServerIdentity) -> Result<ServerConfig, Er
 }
 
 /// The usual certificate, or the one of RSA for who can do nothing with the usual one. The real service has one of RSA
-/// (`dps-protocol` 9.1), which costs a server ten times as much.
+/// (`dps` 9.1), which costs a server ten times as much.
 struct ByKind {
     usual: Arc<CertifiedKey>,
     rsa: Option<Arc<LateRsa>>,

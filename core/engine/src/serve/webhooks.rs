@@ -1,4 +1,4 @@
-//! Asking the webhooks of custom allocations (`dps-protocol` 14.7).
+//! Asking the webhooks of custom allocations (`dps` 14.7).
 //!
 //! The service machine says whom to ask, and what comes of an answer; here is the HTTPS between the two. A webhook is
 //! somebody else's: it may hang, redirect or answer garbage, and is asked only where the mock's file allows it.

@@ -675,7 +675,7 @@ fn believed_unix_ns(now: Moment, policy: &Policy) -> u64 {
     policy.calendar.unix_nanos(now).saturating_add_signed(policy.clock_offset_ns)
 }
 
-/// `dps-protocol` 13.2: after 5xx, time-outs and lost connections the first wait is at least this.
+/// `dps` 13.2: after 5xx, time-outs and lost connections the first wait is at least this.
 const FIRST_WAIT: Span = Span::from_secs(5);
 
 /// The outcome of an attempt that was never made.

@@ -1,4 +1,4 @@
-//! What a device does about every status and fault. The default is the reference client's (`dps-protocol` 13.2); a
+//! What a device does about every status and fault. The default is the reference client's (`dps` 13.2); a
 //! policy profile may say otherwise.
 
 use schemars::JsonSchema;

@@ -1,4 +1,4 @@
-//! How AMQP 1.0 spells the device API (`dps-protocol` 8): SASL, links, application properties and rejected deliveries.
+//! How AMQP 1.0 spells the device API (`dps` 8): SASL, links, application properties and rejected deliveries.
 //! Bodies are the JSON of [`super::http`].
 //!
 //! [`Client`] and [`Server`] are the two ends of a connection as machines without I/O: they take what [`frame`] has cut
@@ -161,7 +161,7 @@ mod condition {
     pub(super) const ARGUMENT_INVALID: &str = "com.microsoft:argument-invalid";
 }
 
-/// The condition under which a status is refused (`dps-protocol` 8.4). Node tries again after
+/// The condition under which a status is refused (`dps` 8.4). Node tries again after
 /// `amqp:internal-error` and the throttled one, and after nothing else.
 pub(crate) const fn condition_of(status: Status) -> &'static str {
     match status.0 {

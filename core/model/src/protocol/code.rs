@@ -1,7 +1,7 @@
 //! The catalogue of status and six-digit codes: meaning, transience and what to do.
 //!
 //! The rows of the statuses restate Microsoft's "Troubleshooting with DPS" (2022-05-25); the six-digit codes are
-//! those seen in the field (`dps-protocol` 5.2). Digits that nobody has seen are the mock's own choice, and say so.
+//! those seen in the field (`dps` 5.2). Digits that nobody has seen are the mock's own choice, and say so.
 
 /// The service's code for a malformed request; the digits are the mock's choice.
 pub const BAD_REQUEST: u32 = 400_000;
@@ -255,7 +255,7 @@ pub fn lookup(status: u16, code: u32) -> Option<&'static Entry> {
     row(code).or_else(|| row(u32::from(status))).or_else(|| row(class))
 }
 
-/// The HTTP status that a six-digit code comes with: its first three digits (`dps-protocol` 5.1), but for those that stand
+/// The HTTP status that a six-digit code comes with: its first three digits (`dps` 5.1), but for those that stand
 /// in the state of a registration that failed. Such an answer is a success that tells of a failure.
 pub const fn status(code: u32) -> u16 {
     match code {

@@ -17,5 +17,5 @@ pub use webhook::{read_webhook_reply, write_webhook_call};
 
 pub(crate) use json::{text_of, write_time as iso_time};
 
-/// The longest body of a message (`dps-protocol` 11.1: 96 KB).
+/// The longest body of a message (`dps` 11.1: 96 KB).
 pub const MESSAGE_MAX_BYTES: usize = 96 * 1024;

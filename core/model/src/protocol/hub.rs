@@ -1,5 +1,5 @@
 //! How MQTT 3.1.1 spells what a device and its IoT hub say to each other: the user name, messages to the cloud, direct
-//! methods, the twin (`dps-protocol` 6.5). Reading is total.
+//! methods, the twin (`dps` 6.5). Reading is total.
 
 use std::fmt::{self, Write as _};
 

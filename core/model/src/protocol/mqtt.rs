@@ -1,5 +1,5 @@
 //! How MQTT 3.1.1 spells the device API: the user name, the topics with their property bags, and what a refused
-//! connection means (`dps-protocol` 7). Bodies are the JSON of [`super::http`].
+//! connection means (`dps` 7). Bodies are the JSON of [`super::http`].
 //!
 //! Text in, values out, and back; packets are a codec's business. Reading is total.
 

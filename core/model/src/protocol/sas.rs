@@ -1,4 +1,4 @@
-//! SAS tokens: building them, reading every observed form, and what is signed (`dps-protocol` 6).
+//! SAS tokens: building them, reading every observed form, and what is signed (`dps` 6).
 //!
 //! A token is `SharedAccessSignature sr={resource}&sig={signature}&se={expiry}&skn={policy}`. The signature is an
 //! HMAC-SHA256 over the `sr` value **exactly as it stands in the token**, a line feed and `se`. Clients escape the
@@ -58,7 +58,7 @@ pub enum InvalidToken {
 }
 
 impl<'a> SasToken<'a> {
-    /// Reads a token in any order and escaping that real clients use (`dps-protocol` 6.2).
+    /// Reads a token in any order and escaping that real clients use (`dps` 6.2).
     ///
     /// # Errors
     /// Says which part is missing or malformed.
@@ -156,7 +156,7 @@ mod tests {
         (0..64).collect()
     }
 
-    /// The vectors of `dps-protocol` 6.4.
+    /// The vectors of `dps` 6.4.
     #[test]
     fn signatures_match_the_vectors() {
         let derived = hmac_sha256(&group_key(), b"dev-0001");

@@ -1,4 +1,4 @@
-//! The five ways in which a device can reach the service (`dps-protocol` 2.1).
+//! The five ways in which a device can reach the service (`dps` 2.1).
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -173,7 +173,7 @@ pub struct MqttFile {
 }
 
 impl Default for MqttFile {
-    /// 3 is what the real service says (`dps-protocol` 7.2); which of 4 and 5 it says is not known.
+    /// 3 is what the real service says (`dps` 7.2); which of 4 and 5 it says is not known.
     fn default() -> Self {
         Self { unknown_scope: 3, user_name: 5 }
     }
@@ -668,7 +668,7 @@ pub enum AssignmentFile {
 }
 
 impl Default for AssignmentFile {
-    /// `dps-protocol` 17.3: 1 to 3 s are typical.
+    /// `dps` 17.3: 1 to 3 s are typical.
     fn default() -> Self {
         Self::Uniform { min: Duration(Span::from_secs(1)), max: Duration(Span::from_secs(3)) }
     }

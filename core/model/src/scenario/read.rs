@@ -410,7 +410,7 @@ fn narrow(span: Range<usize>, text: &str, name: &str) -> Range<usize> {
     }
 }
 
-/// Load balancers before the service cut connections that are silent for longer (`dps-protocol` 7.1).
+/// Load balancers before the service cut connections that are silent for longer (`dps` 7.1).
 const KEEP_ALIVE_MAX: Span = Span::from_secs(1_740);
 
 /// Why a run's mock listens nowhere else.

@@ -1,4 +1,4 @@
-//! Who may use the enrollment API: shared access policies (`dps-protocol` 6.5).
+//! Who may use the enrollment API: shared access policies (`dps` 6.5).
 
 use super::enrollment::SymmetricKey;
 

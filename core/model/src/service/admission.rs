@@ -14,7 +14,7 @@ impl Service {
     /// Finds the enrollment that answers for a device and checks the evidence against it.
     ///
     /// An individual enrollment goes first and is final: a device that fails it does not fall through to a group
-    /// (`dps-protocol` 9.2, 14.3). `what` the device wants makes a difference to a TPM only, which has a key for each.
+    /// (`dps` 9.2, 14.3). `what` the device wants makes a difference to a TPM only, which has a key for each.
     pub(super) fn admit(
         &self,
         now: Moment,

@@ -1,7 +1,7 @@
 //! What the service says of a certificate and of a TPM's key. Reading one takes cryptography, which whoever drives the
 //! service brings.
 
-/// The facts of a certificate, `X509CertificateInfo` (`dps-protocol` 4.3).
+/// The facts of a certificate, `X509CertificateInfo` (`dps` 4.3).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CertificateInfo {
     /// The subject's distinguished name.

@@ -111,7 +111,7 @@ pub struct Region {
     pub latency: Vec<(String, Span)>,
 }
 
-/// What a second registration of a device meets while the first one runs (`dps-protocol` 17.1, check 10).
+/// What a second registration of a device meets while the first one runs (`dps` 17.1, check 10).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Overlap {
     /// 409 with code 409203, as seen of the real service.
@@ -159,7 +159,7 @@ impl Hub {
     }
 }
 
-/// Tiers of IoT Hub, as far as their throttles differ (`dps-protocol` 11.3).
+/// Tiers of IoT Hub, as far as their throttles differ (`dps` 11.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tier {
     /// Free, B1 and S1.

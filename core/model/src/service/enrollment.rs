@@ -36,7 +36,7 @@ pub struct CaCertificate {
     /// The certificate, DER.
     pub der: Arc<[u8]>,
     /// Whether its owner has proved to hold its key. Devices' certificates count only if they chain to one that is
-    /// verified (`dps-protocol` 9.2).
+    /// verified (`dps` 9.2).
     pub verified: bool,
 }
 
@@ -114,7 +114,7 @@ pub enum Attestation {
     },
 }
 
-/// How a hub is chosen (`dps-protocol` 14.5).
+/// How a hub is chosen (`dps` 14.5).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AllocationPolicy {
     /// Evenly by weight.
@@ -128,7 +128,7 @@ pub enum AllocationPolicy {
     Custom,
 }
 
-/// What becomes of a device that registers again (`dps-protocol` 14.6).
+/// What becomes of a device that registers again (`dps` 14.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReprovisionPolicy {
     /// Whether the hub is chosen anew.

@@ -1,4 +1,4 @@
-//! The service plane: enrollments and registrations as an operator's tools manage them (`dps-protocol` 16).
+//! The service plane: enrollments and registrations as an operator's tools manage them (`dps` 16).
 //!
 //! [`Service::administer`](super::Service::administer) takes a request as the door understood it and answers with
 //! values; how both are spelled is the business of [`crate::protocol::http`].

@@ -1,7 +1,7 @@
 //! IoT hubs, as far as a device that has been provisioned meets them.
 //!
 //! A hub lets connections in at the rate of its tier: what comes too fast waits for its CONNACK first, and what would
-//! wait too long is disconnected without a word (`dps-protocol` 11.3). It knows the devices that DPS assigned to it,
+//! wait too long is disconnected without a word (`dps` 11.3). It knows the devices that DPS assigned to it,
 //! by the evidence that they registered with. What it will do to a connection that stands follows from its plan
 //! ([`Service::hub_event`]), so that a driver needs one alarm for it and no messages.
 

@@ -1,5 +1,5 @@
 //! The service's resource log: one line of JSON for each request, with the columns that Azure Monitor has
-//! (`dps-protocol` 15).
+//! (`dps` 15).
 //!
 //! Which names the real service gives to operations is known for some only; the others are the mock's choice.
 
@@ -193,7 +193,7 @@ pub fn write_entry(entry: &Entry<'_>, instance: &str, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-/// An address without its last part (`dps-protocol` 15).
+/// An address without its last part (`dps` 15).
 fn masked(address: IpAddr) -> String {
     let text = address.to_string();
     let end = text.rfind(['.', ':']).map_or(0, |at| at + 1);

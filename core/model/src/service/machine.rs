@@ -1,4 +1,4 @@
-//! The service machine: the order of its checks is that of `dps-protocol` 17.1.
+//! The service machine: the order of its checks is that of `dps` 17.1.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};

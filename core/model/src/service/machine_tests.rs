@@ -1,6 +1,6 @@
 //! Conversations with the service; the evidence is faked by someone who knows the truth.
 //!
-//! Names with a number are the acceptance tests of `dps-protocol` 17.4.
+//! Names with a number are the acceptance tests of `dps` 17.4.
 
 use std::cell::Cell;
 

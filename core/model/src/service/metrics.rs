@@ -1,5 +1,5 @@
 //! What Azure Monitor would count: RegistrationAttempts, DeviceAssignments and AttestationAttempts, by their dimensions
-//! (`dps-protocol` 15).
+//! (`dps` 15).
 //!
 //! Counts are kept by second, so that any window can be laid over them afterwards.
 

@@ -17,10 +17,10 @@ use crate::protocol::{Registration, RegistrationState, Substatus, code};
 use crate::random::{Purpose, fraction};
 use crate::time::{Moment, Span};
 
-/// The last api-version under which a device that registers again keeps its hub (`dps-protocol` 14.6).
+/// The last api-version under which a device that registers again keeps its hub (`dps` 14.6).
 const LAST_STICKY_VERSION: &str = "2018-04-01";
 
-/// How often a webhook is asked again after it was busy or out of reach (`dps-protocol` 14.7).
+/// How often a webhook is asked again after it was busy or out of reach (`dps` 14.7).
 const WEBHOOK_RETRIES: u32 = 10;
 
 /// What few devices have: kept apart, so that the records of a million others stay small.
@@ -50,7 +50,7 @@ pub(super) enum Choice {
     Webhook,
 }
 
-/// A question for a custom allocation's webhook (`dps-protocol` 14.7).
+/// A question for a custom allocation's webhook (`dps` 14.7).
 #[derive(Clone, Debug)]
 pub struct WebhookCall {
     /// Gives the answer back to its registration.
@@ -195,7 +195,7 @@ impl Service {
         })
     }
 
-    /// Decides how a registration gets its hub. The enrollment's policy goes before the instance's (`dps-protocol`
+    /// Decides how a registration gets its hub. The enrollment's policy goes before the instance's (`dps`
     /// 14.5), and a policy that keeps devices where they are before both (14.6).
     ///
     /// A hub that is `unlinked` by a fault does not come into question where there is another one.

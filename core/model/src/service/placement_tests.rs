@@ -1,4 +1,4 @@
-//! Allocation and re-provisioning; numbers are the acceptance tests of `dps-protocol` 17.4.
+//! Allocation and re-provisioning; numbers are the acceptance tests of `dps` 17.4.
 
 use serde_json::json;
 

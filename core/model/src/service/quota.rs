@@ -8,7 +8,7 @@ use crate::random::Purpose;
 use crate::time::{Moment, Span};
 
 impl Service {
-    /// The registration quota: registrations and status lookups count (`dps-protocol` 11.1).
+    /// The registration quota: registrations and status lookups count (`dps` 11.1).
     pub(super) fn meter(&mut self, now: Moment, share: f64) -> Result<Span, Refusal> {
         match self.registrations.admit_share(now, share) {
             Verdict::Admit { delay } => Ok(delay),
@@ -16,7 +16,7 @@ impl Service {
         }
     }
 
-    /// Counts one operation of the service API against its own quota (`dps-protocol` 11.1): how long a shaping queue
+    /// Counts one operation of the service API against its own quota (`dps` 11.1): how long a shaping queue
     /// holds it, or the answer that refuses it.
     ///
     /// # Errors

@@ -37,7 +37,7 @@ pub(super) enum EnrollmentPlace {
 impl EnrollmentRef {
     const GROUP: u32 = 1 << 31;
 
-    /// An instance holds a million enrollments at most (`dps-protocol` 11.1), which leaves a bit for their kind.
+    /// An instance holds a million enrollments at most (`dps` 11.1), which leaves a bit for their kind.
     pub(super) const fn individual(at: u32) -> Self {
         Self(at & !Self::GROUP)
     }
@@ -235,7 +235,7 @@ impl Records {
         self.records.push(Record::NEW);
         let names = &self.names;
         let rehash = |&at: &u32| hash(&names[at as usize]);
-        // A service holds a million registrations at most (`dps-protocol` 11.1); four thousand times that fit.
+        // A service holds a million registrations at most (`dps` 11.1); four thousand times that fit.
         self.index.insert_unique(hash(name), at as u32, rehash);
         self.roster + at
     }

@@ -90,7 +90,7 @@ impl<T: Enrolled> Book<T> {
             **kept = Kept { value, created: kept.created, updated: now, version };
             return at;
         }
-        // An instance holds a million at most (`dps-protocol` 11.1).
+        // An instance holds a million at most (`dps` 11.1).
         let at = self.places.len() as u32;
         self.by_id.insert(value.id().to_ascii_lowercase(), at);
         self.places.push(Some(Box::new(Kept { value, created: now, updated: now, version })));

@@ -1,4 +1,4 @@
-//! TPM attestation, the service's side: who is challenged, and which keys challenges carry (`dps-protocol` 10).
+//! TPM attestation, the service's side: who is challenged, and which keys challenges carry (`dps` 10).
 
 use super::Evidence;
 use super::answer::{Answer, Handled, Refusal};
@@ -37,7 +37,7 @@ impl Service {
     ) -> Result<Option<Answer>, Refusal> {
         let Some(keys) = evidence.tpm() else { return Ok(None) };
         let at = self.individuals.find(&self.name(caller));
-        // An endorsement key is public, so it is no secret whether the service knows it (`dps-protocol` 17.1).
+        // An endorsement key is public, so it is no secret whether the service knows it (`dps` 17.1).
         let at = at.ok_or(Refusal::new(code::ENROLLMENT_NOT_FOUND))?;
         match self.individuals.get(at).map(|kept| &kept.value.enrollment.attestation) {
             Some(Attestation::Tpm { endorsement_key, storage_root_key })

@@ -1,5 +1,5 @@
 //! Device twins, as far as DPS sets them: what a device starts with at a hub, and what a new assignment leaves of it
-//! (`dps-protocol` 14.6, 14.8).
+//! (`dps` 14.6, 14.8).
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! Rules that a device keeps or breaks event by event.
 //!
 //! A rule is a pure function of what is remembered of the device and of the event that comes now. To add one, write the
-//! function and an entry of [`RULES`]; chapter 4.6 of `retry-and-chaos` has the definitions.
+//! function and an entry of [`RULES`]; section 4.6 of `plugins/retry/docs/strategies.md` has the definitions.
 
 use fleetstorm_model::device::Observation;
 use fleetstorm_model::outcome::{ErrorClass, Fault, Outcome};
@@ -244,7 +244,7 @@ fn full_registration(life: &Life, _: Moment, event: &Observation<'_>, _: &Profil
     }
 }
 
-/// Failures in a row after which starting over is sensible (`dps-protocol` 13.2).
+/// Failures in a row after which starting over is sensible (`dps` 13.2).
 const START_OVER: u16 = 5;
 
 fn server_error_resume(life: &Life, _: Moment, event: &Observation<'_>, _: &Profile) -> Look {

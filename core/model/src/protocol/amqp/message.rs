@@ -1,4 +1,4 @@
-//! Messages: the sections of a request and of its answer (OASIS AMQP 1.0, part 3, 3.2; `dps-protocol` 8.3).
+//! Messages: the sections of a request and of its answer (OASIS AMQP 1.0, part 3, 3.2; `dps` 8.3).
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! The SASL layer (OASIS AMQP 1.0, part 5, 5.3), with the mechanisms that clients of DPS use (`dps-protocol` 8.1).
+//! The SASL layer (OASIS AMQP 1.0, part 5, 5.3), with the mechanisms that clients of DPS use (`dps` 8.1).
 
 use super::value::{Compound, Reader, Value};
 use super::{Malformed, Mechanism};

@@ -1,4 +1,4 @@
-//! SASL's mechanism `TPM` (`dps-protocol` 10.3), the service's side of it: who is there, its keys, the challenge in two
+//! SASL's mechanism `TPM` (`dps` 10.3), the service's side of it: who is there, its keys, the challenge in two
 //! parts, and the token that the TPM signs with the key that was in it.
 
 /// A TPM that wants to prove itself.

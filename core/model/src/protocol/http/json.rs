@@ -1,4 +1,4 @@
-//! The JSON bodies of the device API (`dps-protocol` 3.4 and 4).
+//! The JSON bodies of the device API (`dps` 3.4 and 4).
 
 use std::borrow::Cow;
 use std::io::Write as _;
@@ -251,7 +251,7 @@ pub fn write_reply(reply: &Reply, registration_id: &str, poll: bool, out: &mut V
                     let _ = out.write_all(br#","registrationState":"#);
                     let _ = write_registration(registration, out);
                 }
-                // iot-identity-service cannot do without it (`dps-protocol` 3.4).
+                // iot-identity-service cannot do without it (`dps` 3.4).
                 None if poll || *state == RegistrationState::Disabled => {
                     let _ = out.write_all(br#","registrationState":{"registrationId":"#);
                     let _ = serde_json::to_writer(&mut *out, registration_id);
@@ -371,7 +371,7 @@ pub fn read_tpm(body: &[u8]) -> Option<TpmKeys> {
     })
 }
 
-/// As the service writes times: seven fractional digits and `Z` (`dps-protocol` 2.3).
+/// As the service writes times: seven fractional digits and `Z` (`dps` 2.3).
 const TIME: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:7]Z");
 

@@ -39,7 +39,7 @@ fn a_poll_answer_repeats_the_registration() {
     assert_eq!(written(&read(202, &text), true), text);
 }
 
-/// The assigned answer of the HTTPS X.509 tutorial, byte for byte (`dps-protocol` 3.4).
+/// The assigned answer of the HTTPS X.509 tutorial, byte for byte (`dps` 3.4).
 #[test]
 fn an_assigned_answer_is_what_the_service_sends() {
     let text = concat!(

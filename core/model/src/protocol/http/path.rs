@@ -10,7 +10,7 @@ use crate::protocol::{Operation, OperationId};
 /// What stands unescaped in a segment; `:` is a legal character of registration ids and of path segments.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');
 
-/// Every api-version of the device API that has been published (`dps-protocol` 2.2).
+/// Every api-version of the device API that has been published (`dps` 2.2).
 pub const API_VERSIONS: &[&str] = &[
     "2017-08-31-preview",
     "2017-11-15",

@@ -1,4 +1,4 @@
-//! The JSON bodies of the enrollment API (`dps-protocol` 16.2).
+//! The JSON bodies of the enrollment API (`dps` 16.2).
 
 mod read;
 mod write;

@@ -1,4 +1,4 @@
-//! Paths of the enrollment API (`dps-protocol` 16.1).
+//! Paths of the enrollment API (`dps` 16.1).
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::service::enrollment_api::Kind;
 
-/// The api-versions of the enrollment API that clients send (`dps-protocol` 16.1); the first is that of Microsoft's client
+/// The api-versions of the enrollment API that clients send (`dps` 16.1); the first is that of Microsoft's client
 /// for Python.
 pub const SERVICE_API_VERSIONS: &[&str] = &["2018-09-01-preview", "2019-03-31", "2021-10-01"];
 

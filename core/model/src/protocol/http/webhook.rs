@@ -1,4 +1,4 @@
-//! What the service and a custom allocation's webhook say to each other (`dps-protocol` 14.7).
+//! What the service and a custom allocation's webhook say to each other (`dps` 14.7).
 
 use serde::Deserialize;
 use serde_json::{Value, json};

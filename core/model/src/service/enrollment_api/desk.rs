@@ -95,7 +95,7 @@ impl Service {
             .ok_or_else(unauthorized)
     }
 
-    /// Whether the policy allows the call; a policy that lacks a permission is a 401 too (`dps-protocol` 16.4).
+    /// Whether the policy allows the call; a policy that lacks a permission is a 401 too (`dps` 16.4).
     fn permit(&self, policy: usize, call: &Call<'_>) -> Result<(), Refusal> {
         let needed = match call {
             Call::Get(..) | Call::Mechanism(..) | Call::Query(..) => Permission::EnrollmentRead,
@@ -420,7 +420,7 @@ impl From<crate::service::Handled> for Administered {
     }
 }
 
-/// What must hold of the resource before it is changed (`dps-protocol` 16.3).
+/// What must hold of the resource before it is changed (`dps` 16.3).
 #[derive(Clone, Copy)]
 enum Precondition<'a> {
     None,
@@ -442,7 +442,7 @@ impl<'a> Precondition<'a> {
             (Self::Absent, Some(_)) => Err(Refusal::new(code::ENROLLMENT_EXISTS)),
             (Self::Present, None) => Err(not_found(kind)),
             (Self::Matching(wanted), tag) if wanted.trim() != "*" => {
-                // Clients send the tag with and without its quotes (`dps-protocol` 16.3).
+                // Clients send the tag with and without its quotes (`dps` 16.3).
                 let same = tag.is_some_and(|tag| bare(tag) == bare(wanted));
                 if same { Ok(()) } else { Err(Refusal::new(code::ETAG_MISMATCH)) }
             }
@@ -502,7 +502,7 @@ fn ids<T: crate::service::store::Enrolled>(book: &Book<T>, after: Option<&str>, 
     book.after(after).take(most + 1).map(|kept| kept.value.id().to_owned()).collect()
 }
 
-/// An ETag of the form that the service has (`dps-protocol` 2.3), different for every state of every enrollment.
+/// An ETag of the form that the service has (`dps` 2.3), different for every state of every enrollment.
 fn tag(seed: Seed, kind: Kind, at: u32, version: u32) -> String {
     let book = match kind {
         Kind::Individual => 0,

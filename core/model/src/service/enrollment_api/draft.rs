@@ -87,7 +87,7 @@ impl Draft {
         certificates: &impl Certificates,
         random: (Seed, u32),
     ) -> Option<Enrollment> {
-        // The rule of registration ids holds for groups too (`dps-protocol` 16.1).
+        // The rule of registration ids holds for groups too (`dps` 16.1).
         RegistrationId::new(&self.id).ok()?;
         let before = before.map(|before| &before.attestation);
         let attestation = self.attestation.complete(kind, before, certificates, random)?;
@@ -126,7 +126,7 @@ impl DraftAttestation {
                     }
                     _ => (None, None),
                 };
-                // DPS makes the keys that nobody brings (`dps-protocol` 16.2).
+                // DPS makes the keys that nobody brings (`dps` 16.2).
                 let made = |which| generated(seed, count, which);
                 let primary = keys.primary.clone().or(old_primary).unwrap_or_else(|| made(0));
                 let secondary = keys.secondary.clone().or(old_secondary).unwrap_or_else(|| made(1));
@@ -171,7 +171,7 @@ impl DraftAttestation {
             (Self::CaReferences { primary, secondary }, _) => {
                 Some(Attestation::CaReference { primary: primary.clone(), secondary: secondary.clone() })
             }
-            // TPMs attest for themselves only (`dps-protocol` 14.2).
+            // TPMs attest for themselves only (`dps` 14.2).
             (Self::Tpm { endorsement_key, storage_root_key }, Kind::Individual) => {
                 let mut keys = std::iter::once(endorsement_key).chain(storage_root_key);
                 keys.all(|key| certificates.is_tpm_key(key)).then(|| Attestation::Tpm {

@@ -1,4 +1,4 @@
-//! Conversations of operators with the service, through its JSON (`dps-protocol` 16).
+//! Conversations of operators with the service, through its JSON (`dps` 16).
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -163,7 +163,7 @@ fn certificates_are_shown_as_facts() {
     }
 }
 
-/// The table of `dps-protocol` 16.3.
+/// The table of `dps` 16.3.
 #[test]
 fn etags_guard_what_is_there() {
     let mut talk = talk();
@@ -182,7 +182,7 @@ fn etags_guard_what_is_there() {
     assert_ne!(talk.put(&body, None).json["etag"], json!(first), "another enrollment has another tag");
 }
 
-/// The column of the service plane in `dps-protocol` 16.4.
+/// The column of the service plane in `dps` 16.4.
 #[test]
 fn every_mistake_has_its_code() {
     let mut talk = talk();

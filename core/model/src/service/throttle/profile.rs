@@ -13,7 +13,7 @@ pub struct Profile {
     registrations: Model,
 }
 
-/// The quota of `dps-protocol` 11.1: 1,000 a minute.
+/// The quota of `dps` 11.1: 1,000 a minute.
 const PER_S: f64 = 1_000.0 / 60.0;
 const MINUTE: Span = Span::from_secs(60);
 

@@ -14,7 +14,7 @@ use crate::protocol::http::MESSAGE_MAX_BYTES;
 use crate::service::enrollment::{AllocationPolicy, CustomAllocation, ReprovisionPolicy, SymmetricKey};
 use crate::service::enrollment_api::{Bulk, BulkMode, Document, Draft, DraftAttestation, DraftKeys, Kind};
 
-/// Bytes of a key (`dps-protocol` 6.3).
+/// Bytes of a key (`dps` 6.3).
 const KEY_BYTES: std::ops::RangeInclusive<usize> = 16..=64;
 
 /// Reads an enrollment or group.

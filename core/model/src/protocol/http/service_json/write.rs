@@ -60,7 +60,7 @@ fn registration_value(registration: &Registration) -> Value {
     written.ok().and_then(|()| serde_json::from_slice(&text).ok()).unwrap_or_default()
 }
 
-/// An enrollment or group; its symmetric keys are not shown (`dps-protocol` 16.2).
+/// An enrollment or group; its symmetric keys are not shown (`dps` 16.2).
 pub(in crate::protocol::http) fn resource(resource: &Resource) -> Value {
     let (enrollment, mut wire) = match &resource.value {
         Enrolled::Individual(individual) => (
