@@ -226,7 +226,8 @@ fn devices_chain_to_a_ca_that_an_enrollment_refers_to_by_name_by_every_clock() {
             if assigned > 0 {
                 ended.passed();
             } else {
-                assert_ne!(ended.code, 0, "{clock} {referred}: {ended:?}");
+                // By the wall clock a busy machine may not be trusted.
+                assert!([10, 12].contains(&ended.code), "{clock} {referred}: {ended:?}");
             }
             assert_eq!(bench.record().totals.assigned, assigned, "{clock} {referred}");
         }

@@ -25,16 +25,17 @@ pub struct Complaint {
 
 /// Everything that is wrong with the faults of a scenario.
 pub(crate) fn check(scenario: &Scenario) -> Vec<Complaint> {
-    let mut list = Checker { scenario, knows_devices: true, index: 0, list: Vec::new() }.faults();
-    list.extend(watch(scenario));
-    list
+    let mut checker = Checker { scenario, knows_devices: true, index: 0, list: Vec::new() };
+    checker.faults();
+    checker.list.extend(watch(scenario));
+    checker.list
 }
 
 /// Everything that is wrong with the faults of a mock in a process of its own, which knows nobody before they come. `stage`
 /// is a scenario with these faults.
 pub(crate) fn check_mock(stage: &Scenario) -> Vec<Complaint> {
-    let list = Checker { scenario: stage, knows_devices: false, index: 0, list: Vec::new() }.faults();
-    let mut checker = Checker { scenario: stage, knows_devices: false, index: 0, list };
+    let mut checker = Checker { scenario: stage, knows_devices: false, index: 0, list: Vec::new() };
+    checker.faults();
     for (index, file) in stage.chaos.iter().enumerate() {
         checker.index = index;
         let name = file.fault.name();
@@ -128,7 +129,7 @@ struct Checker<'a> {
 
 impl Checker<'_> {
     /// What is wrong with each fault.
-    fn faults(mut self) -> Vec<Complaint> {
+    fn faults(&mut self) {
         for (index, file) in self.scenario.chaos.iter().enumerate() {
             self.index = index;
             self.identity(file);
@@ -139,7 +140,6 @@ impl Checker<'_> {
             self.packets(file);
             self.safety(file);
         }
-        self.list
     }
 
     fn refuse(&mut self, key: &str, message: impl Into<String>, help: impl Into<String>) {

@@ -77,9 +77,11 @@ pub struct MockFile {
 impl MockFile {
     /// Its faults made ready for whoever comes, and how they know devices; `None` if there are none.
     pub fn timeline(&self) -> Option<(Arc<Timeline>, Naming)> {
-        let naming = Naming::guests();
-        let everybody = vec![0; Naming::GUESTS_MAX as usize];
-        (!self.chaos.is_empty()).then(|| (Timeline::named(&self.stage(), &everybody, &naming), naming))
+        (!self.chaos.is_empty()).then(|| {
+            let naming = Naming::guests();
+            let everybody = vec![0; Naming::GUESTS_MAX as usize];
+            (Timeline::named(&self.stage(), &everybody, &naming), naming)
+        })
     }
 
     /// Whether its faults fit a mock in a process of its own. `file` names where they stand.
