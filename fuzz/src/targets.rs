@@ -8,7 +8,9 @@ use fleetstorm_model::chaos::parse_short;
 use fleetstorm_model::profile::Profile;
 use fleetstorm_model::protocol::amqp::{Client, Heard, Said, Server, Terms, frame, read_request};
 use fleetstorm_model::protocol::sas::SasToken;
-use fleetstorm_model::protocol::{Operation, OperationId, RetryAfter, Status, http, hub, mqtt};
+use fleetstorm_model::protocol::{
+    Operation, OperationId, RetryAfter, ServiceApi, Status, credentials, http, hub, mqtt,
+};
 use fleetstorm_model::scenario::{Arrival, Objective, Scenario, explain, read_mock};
 use fleetstorm_model::service::enrollment_api::Kind;
 use fleetstorm_reports::{Document, Form, Record};
@@ -136,6 +138,8 @@ fn mqtt_packets(bytes: &[u8]) {
 fn mqtt_text(bytes: &[u8]) {
     let text = text(bytes);
     let _ = (mqtt::read_user_name(text), mqtt::read_request_topic(text), mqtt::read_answer_topic(text));
+    let _ = credentials::Request::read(bytes);
+    let _ = (credentials::read_request_topic(text), credentials::read_answer_topic(text));
     let _ = (hub::read_user_name(text), hub::read_method_topic(text), hub::read_twin_get(text));
 }
 
@@ -164,9 +168,10 @@ fn http_request(bytes: &[u8]) {
 }
 
 fn enrollment_api(bytes: &[u8]) {
+    let newest = ServiceApi::of(Some("2026-11-02-preview"));
     for kind in [Kind::Individual, Kind::Group] {
-        let _ = http::read_draft(kind, None, bytes);
-        let _ = http::read_bulk(kind, None, bytes);
+        let _ = http::read_draft(kind, newest, None, bytes);
+        let _ = http::read_bulk(kind, newest, None, bytes);
     }
     let _ = http::read_query(None, bytes);
 }

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 
 use fleetstorm_engine::identity::{FleetIdentity, ServerIdentity, ServerKeys};
-use fleetstorm_engine::{Clock, MockOptions, RunError, RunningMock, live, resolve, write_whole};
+use fleetstorm_engine::{Clock, Issuer, MockOptions, RunError, RunningMock, live, resolve, write_whole};
 use fleetstorm_model::scenario::ServerTls;
 
 use crate::arguments::run::MockArguments;
@@ -19,6 +19,7 @@ pub(crate) fn run(arguments: &MockArguments) -> Result<u8, Failure> {
     let file = chaos::add_to_mock(file, &arguments.chaos)?;
     let identity = FleetIdentity::from_seed(file.seed).map_err(RunError::from)?;
     let service = resolve(&file, &identity, live::calendar())?;
+    let issuer = Issuer::new(&file, &identity)?;
     let id_scope = service.id_scope.clone();
     let https = address("https", &file.listen.https)?;
     let maybe = |door, listen: &str| match listen {
@@ -40,6 +41,7 @@ pub(crate) fn run(arguments: &MockArguments) -> Result<u8, Failure> {
         refusals: file.mqtt,
         limits: file.limits,
         identity,
+        issuer,
         webhook: file.webhook,
         log: file.log.clone(),
         keep_log: true,

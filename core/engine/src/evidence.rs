@@ -4,19 +4,21 @@
 //! nothing here may panic or take long.
 
 mod path;
+mod request;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 
 use aws_lc_rs::{digest, hmac};
-use fleetstorm_model::protocol::Transport;
 use fleetstorm_model::protocol::http::read_tpm;
 use fleetstorm_model::protocol::sas::SasToken;
+use fleetstorm_model::protocol::{Guid, Transport};
 use fleetstorm_model::service::certificate::{CertificateInfo, Certificates};
 use fleetstorm_model::service::enrollment::{CaCertificate, SymmetricKey, TrustedCas};
-use fleetstorm_model::service::{Certificate, Evidence, Resource, Token, TpmKeys};
+use fleetstorm_model::service::{Certificate, CertificateRequest, Evidence, Resource, Token, TpmKeys};
 use rustls::pki_types::CertificateDer;
+use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::serve::{Place, Stage};
@@ -94,7 +96,24 @@ fn facts(leaf: &CertificateDer<'_>) -> Option<Certificate> {
         sha256,
         not_before_unix_secs: certificate.validity().not_before.timestamp(),
         not_after_unix_secs: certificate.validity().not_after.timestamp(),
+        device_uid: device_uid(&certificate),
     })
+}
+
+/// The id of its device in a certificate that the mock has issued.
+fn device_uid(certificate: &X509Certificate<'_>) -> Option<u128> {
+    let names = certificate.subject_alternative_name().ok()??;
+    names.value.general_names.iter().find_map(|name| match name {
+        GeneralName::URI(uri) => Guid::read(uri.strip_prefix("urn:uuid:")?).map(|guid| guid.0),
+        _ => None,
+    })
+}
+
+/// Whether a certificate is that of a key.
+pub(crate) fn is_of_key(der: &[u8], key: &rcgen::KeyPair) -> bool {
+    use rcgen::PublicKeyData as _;
+    let certificate = X509Certificate::from_der(der);
+    certificate.is_ok_and(|(_, certificate)| certificate.public_key().raw == key.subject_public_key_info())
 }
 
 /// Reads a certificate for those who ask what it is.
@@ -208,6 +227,10 @@ impl Evidence for Presented<'_> {
             *judged = Some(Ways::of(&self.peer.chain, trusted, unix_secs));
         }
         judged.as_ref()?.depth(&ca.der)
+    }
+
+    fn certificate_request(&self, der: &[u8]) -> Option<CertificateRequest> {
+        request::read(der)
     }
 
     fn tpm(&self) -> Option<TpmKeys> {

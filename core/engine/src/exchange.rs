@@ -11,7 +11,7 @@ pub(crate) mod mqtt;
 use std::sync::Arc;
 
 use fleetstorm_model::outcome::Fault;
-use fleetstorm_model::protocol::{Operation, OperationId, Reply};
+use fleetstorm_model::protocol::{ApiVersion, Operation, OperationId, Reply};
 use fleetstorm_model::scenario::Transport;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -26,6 +26,7 @@ pub(crate) const AGENT: &str = concat!("fleetstorm/", env!("CARGO_PKG_VERSION"))
 #[derive(Clone, Debug)]
 pub(crate) struct Carrier {
     pub(crate) transport: Transport,
+    pub(crate) api_version: ApiVersion,
     /// The `Host` header of requests and upgrades.
     pub(crate) host: ::http::HeaderValue,
     /// Longest silence over MQTT and AMQP in seconds; 0 for any.
@@ -51,13 +52,14 @@ impl Caller {
     ) -> Self {
         match carrier.transport {
             Transport::Https => {
-                Self::Http(http::Caller::new(id_scope, registration_id, carrier.host.clone(), extra))
+                let names = (id_scope, carrier.host.clone(), carrier.api_version);
+                Self::Http(http::Caller::new(names, registration_id, extra))
             }
             Transport::Mqtt | Transport::MqttWs => {
-                Self::Mqtt(mqtt::Caller::new(id_scope, registration_id, extra))
+                Self::Mqtt(mqtt::Caller::new((id_scope, carrier.api_version), registration_id, extra))
             }
             Transport::Amqp | Transport::AmqpWs => {
-                Self::Amqp(amqp::Caller::new(&id_scope, &registration_id, extra))
+                Self::Amqp(amqp::Caller::new((&id_scope, carrier.api_version), &registration_id, extra))
             }
         }
     }

@@ -6,9 +6,9 @@
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
-use aws_lc_rs::agreement::{ECDH_P256, PrivateKey};
+use aws_lc_rs::agreement::{ECDH_P256, ECDH_P384, PrivateKey};
 use aws_lc_rs::hmac;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use fleetstorm_model::service::enrollment::SymmetricKey;
@@ -59,6 +59,11 @@ impl FleetIdentity {
     /// The cryptographic library refuses, which it does not on a sound machine.
     pub fn from_seed(seed: u64) -> Result<Self, IdentityError> {
         Ok(Self { seed, ca: authority("Fleetstorm fleet CA", key_pair(seed, "fleet CA", 0)?)? })
+    }
+
+    /// What all of it is made from.
+    pub(crate) const fn seed(&self) -> u64 {
+        self.seed
     }
 
     /// The group keys in base64, primary first.
@@ -297,6 +302,33 @@ fn key_pair(seed: u64, purpose: &'static str, count: u32) -> Result<KeyPair, Ide
     KeyPair::from_pkcs8_der_and_sign_algo(
         &PrivatePkcs8KeyDer::from(document.as_ref()),
         &rcgen::PKCS_ECDSA_P256_SHA256,
+    )
+    .map_err(|error| failed(error.to_string()))
+}
+
+/// The key of a certificate authority of the mock: on P-384, as the service's are.
+pub(crate) fn authority_key(seed: u64, name: &str) -> Result<KeyPair, IdentityError> {
+    let failed = failed("an authority's key");
+    let halves = [0, 1].map(|half| bytes(seed, name, half));
+    let mut scalar = Zeroizing::new([0; 48]);
+    scalar[..32].copy_from_slice(&*halves[0]);
+    scalar[32..].copy_from_slice(&halves[1][..16]);
+    // Below the group's order, whose first bytes are all ones.
+    scalar[0] &= 0x7f;
+    let public = PrivateKey::from_private_key(&ECDH_P384, &*scalar)
+        .ok()
+        .and_then(|private| private.compute_public_key().ok())
+        .ok_or_else(|| failed("the scalar has no public key".into()))?;
+    let pair = EcdsaKeyPair::from_private_key_and_public_key(
+        &ECDSA_P384_SHA384_ASN1_SIGNING,
+        &*scalar,
+        public.as_ref(),
+    )
+    .map_err(|error| failed(error.to_string()))?;
+    let document = pair.to_pkcs8v1().map_err(|error| failed(error.to_string()))?;
+    KeyPair::from_pkcs8_der_and_sign_algo(
+        &PrivatePkcs8KeyDer::from(document.as_ref()),
+        &rcgen::PKCS_ECDSA_P384_SHA384,
     )
     .map_err(|error| failed(error.to_string()))
 }

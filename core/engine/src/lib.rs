@@ -53,7 +53,7 @@ pub use connect::AddressError;
 pub use control::{Control, Progress};
 pub use gauges::Snapshot;
 pub use judge::broken_run;
-pub use mock::{MockError, MockOptions, ResolveError, RunningMock, Stopped, resolve};
+pub use mock::{Issuer, MockError, MockOptions, ResolveError, RunningMock, Stopped, resolve};
 pub use plan::Plan;
 pub use plugins::{Knowledge, PluginError, Registry};
 pub use trial::Timing;

@@ -30,7 +30,7 @@ use crate::exchange::Carrier;
 use crate::gauges::{Gauges, Snapshot};
 use crate::governor::{Brake, Ceilings, Governor, Halt, Leaving};
 use crate::identity::{ServerIdentity, ServerKeys};
-use crate::mock::{MockOptions, RunningMock, endorsement_key, enrol, resolve};
+use crate::mock::{Issuer, MockOptions, RunningMock, endorsement_key, enrol, resolve};
 use crate::plan::Plan;
 use crate::record::{Findings, Recorder, Rest};
 use crate::{RunError, judge};
@@ -348,6 +348,7 @@ impl ShardWork<'_> {
                 id_scope: Arc::clone(&self.plan.id_scope),
                 carrier: Carrier {
                     transport: cohort.transport,
+                    api_version: cohort.api_version,
                     host: host.clone(),
                     keep_alive_secs: cohort.keep_alive_secs(),
                     clock: self.clock,
@@ -476,6 +477,7 @@ fn target(plan: &Plan) -> Result<Targeted, RunError> {
             refusals: plan.scenario.mock.mqtt,
             limits: plan.scenario.mock.limits,
             identity,
+            issuer: Issuer::new(&plan.scenario.mock, &plan.fleet)?,
             webhook: plan.scenario.mock.webhook.clone(),
             log: plan.scenario.mock.log.clone(),
             keep_log: false,

@@ -1,5 +1,6 @@
 //! A mock of the service with its doors, on a thread of its own.
 
+mod issuer;
 mod resolve;
 mod tpm;
 
@@ -24,9 +25,10 @@ use crate::clock::Clock;
 use crate::evidence::Peer;
 use crate::identity::ServerIdentity;
 use crate::serve::{
-    House, Place, ServiceLog, Stage, Webhooks, serve_amqp, serve_http, serve_mqtt, server_config,
+    Errands, House, Place, ServiceLog, Stage, Webhooks, serve_amqp, serve_http, serve_mqtt, server_config,
 };
 
+pub use issuer::Issuer;
 pub use resolve::{ResolveError, resolve};
 pub(crate) use resolve::{file, hubs, secret};
 pub(crate) use tpm::{endorsement_key, enrol};
@@ -49,6 +51,8 @@ pub struct MockOptions {
     pub limits: LimitsFile,
     /// The server's certificate.
     pub identity: ServerIdentity,
+    /// Who signs the certificates that the service issues.
+    pub issuer: Issuer,
     /// What webhooks of custom allocations may be asked.
     pub webhook: WebhookFile,
     /// The resource log.
@@ -137,6 +141,7 @@ impl RunningMock {
             refusals,
             limits,
             identity,
+            issuer,
             webhook,
             log,
             keep_log,
@@ -167,7 +172,8 @@ impl RunningMock {
                     }
                 };
                 let none = std::time::Duration::ZERO;
-                let house = House::new(service, clock, none, (refusals, limits.into()), Some(webhooks), log);
+                let errands = Errands { webhooks: Some(webhooks), issuer };
+                let house = House::new(service, clock, none, (refusals, limits.into()), errands, log);
                 if let Some((timeline, naming)) = faults {
                     house.arm(&timeline, naming);
                 }

@@ -32,6 +32,7 @@ use fleetstorm_reports::record::ServiceLog as LogSummary;
 
 use crate::clock::Clock;
 use crate::evidence::Peer;
+use crate::mock::Issuer;
 use porch::Porch;
 use sessions::Sessions;
 
@@ -53,8 +54,7 @@ pub(crate) struct House {
     /// How the MQTT door refuses connections.
     pub(crate) mqtt: MqttFile,
     pub(crate) sessions: Sessions,
-    /// Who asks webhooks; `None` where there is no network.
-    pub(crate) webhooks: Option<Webhooks>,
+    pub(crate) errands: Errands,
     /// The resource log, until it is finished.
     log: RefCell<Option<ServiceLog>>,
     /// Faults of the protocol, if there are any.
@@ -69,7 +69,7 @@ impl House {
         clock: Clock,
         latency: Duration,
         (mqtt, limits): (MqttFile, Limits),
-        webhooks: Option<Webhooks>,
+        errands: Errands,
         log: Option<ServiceLog>,
     ) -> Rc<Self> {
         Rc::new(Self {
@@ -79,7 +79,7 @@ impl House {
             latency,
             mqtt,
             sessions: Sessions::default(),
-            webhooks,
+            errands,
             log: log.into(),
             faults: OnceCell::new(),
             porch: RefCell::default(),
@@ -107,6 +107,14 @@ impl House {
     pub(crate) fn finish_log(&self) -> Option<LogSummary> {
         self.log.take().map(ServiceLog::finish)
     }
+}
+
+/// Who does for the service what it cannot do itself.
+pub(crate) struct Errands {
+    /// Who asks webhooks; `None` where there is no network.
+    pub(crate) webhooks: Option<Webhooks>,
+    /// Who signs certificates.
+    pub(crate) issuer: Issuer,
 }
 
 /// What the log says of how a request came.

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use fleetstorm_model::chaos::{Connecting, Cut, Layer, Timeline};
 use fleetstorm_model::device::{Action, Device, Input, Life, LifeInput, LifePolicy, Policy};
 use fleetstorm_model::outcome::Fault;
-use fleetstorm_model::protocol::{Operation, OperationId, Transport};
+use fleetstorm_model::protocol::{ApiVersion, Operation, OperationId, Transport};
 use fleetstorm_model::random::{Purpose, Seed};
 use fleetstorm_model::scenario::{Delay, Network, TargetKind};
 use fleetstorm_model::service::{Answered, Query, Service};
@@ -148,6 +148,7 @@ fn simulate(
             retry: planned.retry.clone(),
             proof: &planned.proof,
             transport: cohort.transport,
+            api_version: cohort.api_version,
             keep_alive: Span::from_secs(u64::from(cohort.keep_alive_secs())),
         })
         .collect();
@@ -336,6 +337,7 @@ struct Cohort<'a> {
     session_bytes: usize,
     proof: &'a Proof,
     transport: Transport,
+    api_version: ApiVersion,
     /// Longest silence at a hub; zero for any.
     keep_alive: Span,
 }
@@ -813,7 +815,7 @@ impl Simulation<'_> {
             name: (&self.prefix, number),
             certificate: OnceCell::new(),
         };
-        let Answered { answer, delay } = self.service.ask(now, number, query, &truth);
+        let Answered { answer, delay } = self.service.ask(now, number, cohort.api_version, query, &truth);
         webhooks::forbid(&mut self.service, now);
         let returns = now + delay + self.leg(device, Leg::Service) + self.leg(device, Leg::Back);
         if let Some(cut) = self.world.parts.faults.as_mut().and_then(|faults| faults.cut(device)) {
@@ -838,7 +840,7 @@ impl Simulation<'_> {
             name: (&self.prefix, number),
             certificate: OnceCell::new(),
         };
-        self.service.ask(self.now, number, query, &truth);
+        self.service.ask(self.now, number, cohort.api_version, query, &truth);
         webhooks::forbid(&mut self.service, self.now);
     }
 

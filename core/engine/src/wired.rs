@@ -29,11 +29,11 @@ use crate::evidence::Peer;
 use crate::exchange::Carrier;
 use crate::gauges::{Gauges, Snapshot};
 use crate::governor::{Brake, Governor, Halt};
-use crate::mock::{MockError, endorsement_key, enrol, resolve};
+use crate::mock::{Issuer, MockError, endorsement_key, enrol, resolve};
 use crate::plan::Plan;
 use crate::plugins::DeviceIdentity;
 use crate::record::{ConnectTimes, Findings, Recorder, Rest};
-use crate::serve::{House, Limits, ServiceLog, serve_amqp, serve_http, serve_mqtt};
+use crate::serve::{Errands, House, Limits, ServiceLog, serve_amqp, serve_http, serve_mqtt};
 use crate::{RunError, judge};
 
 /// What it takes to connect, and what a request takes. Some time must pass, or a strategy that never waits would
@@ -83,10 +83,11 @@ pub fn run(mut plan: Plan, control: &Control) -> Result<Record, RunError> {
     // Virtual time outruns any disk: here the log waits for it instead of dropping lines.
     let log = ServiceLog::start(plan.scenario.mock.log.as_ref(), false, true)?;
 
+    let errands = errands(&plan)?;
     let local = tokio::task::LocalSet::new();
     let (shard, now, books, looked) = local.block_on(&runtime, async {
         let clock = Clock::start();
-        let house = House::new(service, clock, HOP, doors(&plan), None, log);
+        let house = House::new(service, clock, HOP, doors(&plan), errands, log);
         if let Some(timeline) = &plan.chaos {
             house.arm(timeline, plan.naming());
         }
@@ -152,6 +153,11 @@ fn service(plan: &Plan) -> Result<Service, RunError> {
     Ok(Service::new(config).map_err(MockError::from)?)
 }
 
+/// What the service can have done in virtual time: there is no network to ask a webhook.
+fn errands(plan: &Plan) -> Result<Errands, RunError> {
+    Ok(Errands { webhooks: None, issuer: Issuer::new(&plan.scenario.mock, &plan.fleet)? })
+}
+
 /// The devices of a plan, in front of a house.
 fn shard(
     plan: &Plan,
@@ -174,6 +180,7 @@ fn shard(
         id_scope: Arc::clone(&plan.id_scope),
         carrier: Carrier {
             transport: cohort.transport,
+            api_version: cohort.api_version,
             host: http::HeaderValue::from_static("global.azure-devices-provisioning.net"),
             keep_alive_secs: cohort.keep_alive_secs(),
             clock,
@@ -202,7 +209,14 @@ async fn residue(
     control: &Control,
 ) -> Result<Option<Residue>, RunError> {
     let from = house.clock.now() + canary::rest(canaries.quota(), canaries.scenario.fleet.devices);
-    let twin = House::new(service(canaries)?, house.clock, HOP, (house.mqtt, house.limits), None, None);
+    let twin = House::new(
+        service(canaries)?,
+        house.clock,
+        HOP,
+        (house.mqtt, house.limits),
+        errands(canaries)?,
+        None,
+    );
     let before = visit(canaries, None, &twin, alarms, (from, canaries.scenario.horizon.0), control).await?;
     let from = from.max(house.clock.now());
     let after = visit(canaries, timeline, house, alarms, (from, before.limit()), control).await?;
@@ -338,7 +352,7 @@ mod tests {
                     fleetstorm_model::chaos::Naming::Fleet("dev-".to_owned()),
                 );
                 let clock = Clock::start();
-                let house = House::new(service, clock, HOP, doors(&plan), None, None);
+                let house = House::new(service, clock, HOP, doors(&plan), errands(&plan).unwrap(), None);
                 house.arm(&timeline, fleetstorm_model::chaos::Naming::Fleet("dev-".to_owned()));
                 let (alarms, control) = (Alarms::of_tokio(clock), Control::default());
                 let look = async || {

@@ -5,14 +5,17 @@
 
 pub mod amqp;
 pub mod code;
+pub mod credentials;
 pub mod http;
 pub mod hub;
 mod id;
 mod message;
 pub mod mqtt;
+pub mod policy_name;
 mod retry_after;
 pub mod sas;
 mod transport;
+mod version;
 
 pub use id::{Guid, InvalidRegistrationId, OperationId, RegistrationId};
 pub use message::{
@@ -20,3 +23,4 @@ pub use message::{
 };
 pub use retry_after::{Malformed, RetryAfter};
 pub use transport::Transport;
+pub use version::{ApiVersion, DeviceApi, PolicySpelling, ServiceApi};

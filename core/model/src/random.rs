@@ -65,6 +65,12 @@ pub enum Purpose {
     Breaker = 25,
     /// Seeds of what has a name of its own.
     Name = 26,
+    /// Serial numbers of certificates that are issued.
+    CertificateSerial = 27,
+    /// The ids of devices in their certificates.
+    DeviceUid = 28,
+    /// Ids of renewals.
+    Renewal = 29,
 }
 
 impl Seed {

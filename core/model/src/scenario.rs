@@ -5,6 +5,7 @@
 
 mod alert;
 mod arrival;
+mod certificate;
 mod compare;
 mod concise;
 mod explain;
@@ -26,6 +27,10 @@ mod unused;
 
 pub use alert::{Aggregation, AlertRule, MetricFile, MetricStatusFile, Operator};
 pub use arrival::Arrival;
+pub use certificate::{
+    CertificateAuthorityFile, CertificatePolicyFile, CodesFile, IssuanceFile, KeyKindFile, PolicyNameFile,
+    RenewalFile, RevocationFile, UnanswerableFile, WithoutPolicyFile,
+};
 pub use compare::CompareFile;
 pub use explain::explain;
 pub(crate) use feasible::Question;

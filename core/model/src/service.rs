@@ -16,6 +16,7 @@ mod config;
 pub mod enrollment;
 pub mod enrollment_api;
 mod hub;
+mod issuance;
 pub mod log;
 mod machine;
 pub mod metrics;
@@ -23,6 +24,7 @@ mod outage;
 mod placement;
 mod quota;
 mod record;
+mod renewal;
 mod store;
 #[cfg(test)]
 mod testing;
@@ -36,9 +38,14 @@ pub use config::{
     Assignment, Config, ConfigError, Hub, HubState, NamedCertificate, Overlap, Region, Sweep, Tier,
 };
 pub use hub::{HubCounters, HubEvent, Standing, Welcome, device_key};
+pub use issuance::{
+    Authority, CertificateRequest, Issuance, IssuanceCall, IssuancePolicy, IssuanceTicket, KeyKind,
+    WithoutPolicy,
+};
 pub use machine::{Counters, Service};
 pub use outage::{Failure, Outage};
 pub use placement::{WebhookCall, WebhookReply, WebhookTicket};
+pub use renewal::Renewal;
 pub use tpm::TpmKeys;
 
 use crate::protocol::{OperationId, Transport};
@@ -80,8 +87,8 @@ pub enum Submission<'a> {
     Read {
         /// `registrationId`, if the body has one.
         registration_id: Option<std::borrow::Cow<'a, str>>,
-        /// Whether there was a `csr`.
-        csr: bool,
+        /// `csr`, as its JSON text.
+        csr: Option<&'a str>,
         /// `payload`, as its JSON text.
         payload: Option<&'a str>,
     },
@@ -118,6 +125,12 @@ pub trait Evidence {
     /// How many certificates lie between the leaf and `ca` (0: `ca` signed the leaf) on a way from the leaf, by what the
     /// device presented, to one of `trusted`; `None` if there is no such way that holds at `unix_secs`.
     fn signed_by(&self, ca: &CaCertificate, trusted: &TrustedCas, unix_secs: u64) -> Option<u8>;
+
+    /// What a request for a certificate in DER, PKCS#10, asks for; `None` if it is none, is not signed with the key that it
+    /// is for, or is for a kind of key that nobody takes.
+    fn certificate_request(&self, _der: &[u8]) -> Option<CertificateRequest> {
+        None
+    }
 
     /// The keys of the TPM that the request names, if it does. Naming proves nothing.
     fn tpm(&self) -> Option<TpmKeys> {
@@ -172,4 +185,6 @@ pub struct Certificate {
     pub not_before_unix_secs: i64,
     /// End of its validity, seconds since the Unix epoch.
     pub not_after_unix_secs: i64,
+    /// The id of its device, if it was issued by the service.
+    pub device_uid: Option<u128>,
 }

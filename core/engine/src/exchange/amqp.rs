@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::Bytes;
 use fleetstorm_model::outcome::Fault;
 use fleetstorm_model::protocol::amqp::{Client, Said, Terms, address, frame};
-use fleetstorm_model::protocol::{Operation, OperationId, Reply, http};
+use fleetstorm_model::protocol::{ApiVersion, Operation, OperationId, Reply, http};
 use fleetstorm_model::time::{Moment, Span};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -227,16 +227,21 @@ pub(crate) struct Caller {
     address: Box<str>,
     /// Where the registration id stands in the address.
     id_at: usize,
+    api_version: ApiVersion,
     body: Bytes,
     token: Option<Box<str>>,
 }
 
 impl Caller {
-    pub(crate) fn new(id_scope: &str, registration_id: &str, extra: Option<&str>) -> Self {
+    pub(crate) fn new(
+        (id_scope, api_version): (&str, ApiVersion),
+        registration_id: &str,
+        extra: Option<&str>,
+    ) -> Self {
         let address = address(id_scope, registration_id);
         let id_at = address.len() - registration_id.len();
         let body = http::body(registration_id, extra).into();
-        Self { address: address.into(), id_at, body, token: None }
+        Self { address: address.into(), id_at, api_version, body, token: None }
     }
 
     pub(crate) fn audience(&self) -> String {
@@ -253,7 +258,7 @@ impl Caller {
             registration_id: &self.address[self.id_at..],
             address: &self.address,
             token: self.token.as_deref(),
-            api_version: http::API_VERSION,
+            api_version: self.api_version.name(),
             agent: AGENT,
             idle_time_out_ms: (idle > Span::ZERO)
                 .then(|| u32::try_from(idle.as_millis()).unwrap_or(u32::MAX)),

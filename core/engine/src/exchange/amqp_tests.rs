@@ -13,7 +13,7 @@ use crate::serve::serve_amqp;
 use crate::serve::testing::house;
 
 fn caller(token: Option<&str>) -> Caller {
-    let mut caller = Caller::new("0ne00F1EE75", "dev-0001", None);
+    let mut caller = Caller::new(("0ne00F1EE75", ApiVersion::USUAL), "dev-0001", None);
     caller.authorize(token);
     caller
 }
@@ -21,6 +21,7 @@ fn caller(token: Option<&str>) -> Caller {
 fn carrier(keep_alive_secs: u16) -> Carrier {
     Carrier {
         transport: Transport::Amqp,
+        api_version: ApiVersion::USUAL,
         host: ::http::HeaderValue::from_static("localhost:5671"),
         keep_alive_secs,
         clock: Clock::start(),
@@ -68,7 +69,7 @@ async fn a_device_has_no_word_for_a_lookup() {
 #[tokio::test(start_paused = true)]
 async fn a_foreign_scope_is_no_place_for_a_link() {
     let (ours, theirs) = tokio::io::duplex(8 * 1024);
-    let caller = Caller::new("0ne00FFFFFF", "dev-0001", None);
+    let caller = Caller::new(("0ne00FFFFFF", ApiVersion::USUAL), "dev-0001", None);
     let connect = async { Link::open(ours, &caller, &carrier(60), &mut ConnectTimes::default()).await.err() };
     let peer = Peer::default();
     let house = house();

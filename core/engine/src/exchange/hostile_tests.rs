@@ -23,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 fn parts(transport: Transport) -> (Carrier, Caller) {
     let carrier = Carrier {
         transport,
+        api_version: ApiVersion::USUAL,
         host: ::http::HeaderValue::from_static("localhost:8443"),
         keep_alive_secs: 30,
         clock: Clock::start(),

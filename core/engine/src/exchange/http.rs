@@ -8,7 +8,9 @@ use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
 use fleetstorm_model::outcome::Fault;
-use fleetstorm_model::protocol::{Operation, OperationId, Reply, RetryAfter, Status, http as spelling};
+use fleetstorm_model::protocol::{
+    ApiVersion, Operation, OperationId, Reply, RetryAfter, Status, http as spelling,
+};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER, USER_AGENT};
 use http::{Method, Request, Response, Uri};
 use http_body_util::{BodyExt, Full};
@@ -138,6 +140,7 @@ pub(crate) struct Caller {
     id_scope: std::sync::Arc<str>,
     registration_id: String,
     host: HeaderValue,
+    api_version: ApiVersion,
     register: Option<Uri>,
     body: Bytes,
     authorization: Option<HeaderValue>,
@@ -149,9 +152,8 @@ impl Caller {
     /// A device's way of speaking to the service at `host`. `extra` are members that the attestation adds to the
     /// body of a registration.
     pub(crate) fn new(
-        id_scope: std::sync::Arc<str>,
+        (id_scope, host, api_version): (std::sync::Arc<str>, HeaderValue, ApiVersion),
         registration_id: String,
-        host: HeaderValue,
         extra: Option<&str>,
     ) -> Self {
         let mut path = String::new();
@@ -160,11 +162,12 @@ impl Caller {
             &id_scope,
             &registration_id,
             None,
-            spelling::API_VERSION,
+            api_version.name(),
             &mut path,
         );
         let body = spelling::body(&registration_id, extra);
-        Self { register: uri(path), id_scope, registration_id, host, body: body.into(), authorization: None }
+        let (register, body) = (uri(path), body.into());
+        Self { register, id_scope, registration_id, host, api_version, body, authorization: None }
     }
 
     /// The resource that a SAS token of this device is for.
@@ -208,7 +211,7 @@ impl Caller {
             &self.id_scope,
             &self.registration_id,
             id,
-            spelling::API_VERSION,
+            self.api_version.name(),
             &mut path,
         );
         uri(path)

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use fleetstorm_model::outcome::Fault;
 use fleetstorm_model::protocol::mqtt::{self as spelling, Connack};
-use fleetstorm_model::protocol::{Operation, OperationId, Reply, http};
+use fleetstorm_model::protocol::{ApiVersion, Operation, OperationId, Reply, http};
 use fleetstorm_model::time::{Moment, Span};
 use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v4::{
@@ -256,14 +256,19 @@ fn fault(broken: &Broken) -> Fault {
 pub(crate) struct Caller {
     id_scope: Arc<str>,
     registration_id: String,
+    api_version: ApiVersion,
     body: Bytes,
     token: Option<Box<str>>,
 }
 
 impl Caller {
-    pub(crate) fn new(id_scope: Arc<str>, registration_id: String, extra: Option<&str>) -> Self {
+    pub(crate) fn new(
+        (id_scope, api_version): (Arc<str>, ApiVersion),
+        registration_id: String,
+        extra: Option<&str>,
+    ) -> Self {
         let body = http::body(&registration_id, extra).into();
-        Self { id_scope, registration_id, body, token: None }
+        Self { id_scope, registration_id, api_version, body, token: None }
     }
 
     pub(crate) fn audience(&self) -> String {
@@ -278,7 +283,8 @@ impl Caller {
         let mut connect = Connect::new(&*self.registration_id);
         connect.keep_alive = keep_alive_secs;
         let mut user = String::with_capacity(128);
-        spelling::user_name(&self.id_scope, &self.registration_id, http::API_VERSION, AGENT, &mut user);
+        let version = self.api_version.name();
+        spelling::user_name(&self.id_scope, &self.registration_id, version, AGENT, &mut user);
         connect.set_login(user, self.token.as_deref().unwrap_or(""));
         connect
     }

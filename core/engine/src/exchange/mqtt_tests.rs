@@ -13,6 +13,7 @@ const SECOND: std::time::Duration = std::time::Duration::from_secs(1);
 fn carrier(keep_alive_secs: u16) -> Carrier {
     Carrier {
         transport: Transport::Mqtt,
+        api_version: ApiVersion::USUAL,
         host: ::http::HeaderValue::from_static("x"),
         keep_alive_secs,
         clock: Clock::start(),
@@ -20,7 +21,7 @@ fn carrier(keep_alive_secs: u16) -> Carrier {
 }
 
 fn caller() -> Caller {
-    let mut caller = Caller::new("0ne00ABCDEF".into(), "dev-0001".to_owned(), None);
+    let mut caller = Caller::new(("0ne00ABCDEF".into(), ApiVersion::USUAL), "dev-0001".to_owned(), None);
     caller.authorize(Some("SharedAccessSignature sr=x"));
     caller
 }

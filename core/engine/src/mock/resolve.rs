@@ -5,22 +5,23 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use fleetstorm_model::protocol::mqtt::Connack;
 use fleetstorm_model::random::Seed;
 use fleetstorm_model::scenario::{
-    AllocationFile, CertificateFile, HubFile, InitialTwinFile, MockFile, ReprovisionFile, SecretSource,
-    TierFile,
+    AllocationFile, CertificateFile, HubFile, InitialTwinFile, MockFile, ReprovisionFile, RevocationFile,
+    SecretSource, TierFile,
 };
 use fleetstorm_model::service::access::{AccessPolicy, OWNER, Permission};
 use fleetstorm_model::service::certificate::CertificateInfo;
 use fleetstorm_model::service::enrollment::{
     Attestation, CaCertificate, CustomAllocation, Enrollment, Group, Individual, SymmetricKey,
 };
-use fleetstorm_model::service::{Config, Hub, NamedCertificate, Region, Sweep, Tier};
+use fleetstorm_model::service::{Config, Hub, Issuance, NamedCertificate, Region, Sweep, Tier};
 use fleetstorm_model::time::{Calendar, Moment};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use zeroize::Zeroizing;
 
-use super::tpm;
+use super::{issuer, tpm};
 use crate::identity::{DEMO_CERTIFICATE_GROUP, DEMO_KEY_GROUP, FleetIdentity};
 
 /// Something that a file names cannot be used. No secret is in the message.
@@ -171,14 +172,17 @@ pub fn resolve(mock: &MockFile, fleet: &FleetIdentity, calendar: Calendar) -> Re
             registration_id: entry.registration_id.clone(),
             device_id: entry.device_id.clone(),
             information: None,
-            enrollment: enrollment(
-                attestation,
-                entry.enabled,
-                &entry.hub,
-                &entry.hubs,
-                (entry.allocation, &entry.webhook_url),
-                (entry.reprovision, &entry.initial_twin),
-            ),
+            enrollment: Enrollment {
+                policy: entry.certificate_policy.as_ref().map(Into::into),
+                ..enrollment(
+                    attestation,
+                    entry.enabled,
+                    &entry.hub,
+                    &entry.hubs,
+                    (entry.allocation, &entry.webhook_url),
+                    (entry.reprovision, &entry.initial_twin),
+                )
+            },
         });
     }
     let certificates = mock.certificates.iter().map(held).collect::<Result<Vec<_>, _>>()?;
@@ -205,7 +209,8 @@ pub fn resolve(mock: &MockFile, fleet: &FleetIdentity, calendar: Calendar) -> Re
             (entry.allocation, &entry.webhook_url),
             (entry.reprovision, &entry.initial_twin),
         );
-        groups.push(Group { id: entry.id.clone(), enrollment });
+        let policy = entry.certificate_policy.as_ref().map(Into::into);
+        groups.push(Group { id: entry.id.clone(), enrollment: Enrollment { policy, ..enrollment } });
     }
     if individuals.is_empty() && groups.is_empty() {
         groups = demo(fleet);
@@ -225,9 +230,22 @@ pub fn resolve(mock: &MockFile, fleet: &FleetIdentity, calendar: Calendar) -> Re
         assignment: mock.assignment.into(),
         overlap: mock.overlap.into(),
         outages: mock.outages.iter().map(|outage| outage.resolved()).collect(),
+        issuance: issuance(mock, fleet)?,
         retry_after_secs: u32::try_from(mock.retry_after_s).ok(),
         seed: Seed(mock.seed),
         calendar,
+    })
+}
+
+fn issuance(mock: &MockFile, fleet: &FleetIdentity) -> Result<Issuance, ResolveError> {
+    let file = &mock.issuance;
+    let revoked = |device: &RevocationFile| (device.registration_id.clone(), Moment::START + device.at.0);
+    Ok(Issuance {
+        authorities: issuer::authorities(mock, fleet)?,
+        without_policy: file.without_policy.into(),
+        revocations: file.revoke.iter().map(revoked).collect(),
+        refusal: (file.hub_refusal != 0).then(|| Connack::of(file.hub_refusal)).flatten(),
+        renewal: file.renewal.into(),
     })
 }
 
@@ -257,6 +275,7 @@ fn hub(file: &HubFile) -> Hub {
             .iter()
             .map(|sweep| Sweep { at: Moment::START + sweep.at.0, over: sweep.over.0 })
             .collect(),
+        profile: file.connection_profile.clone(),
         ..Hub::new(&*file.host, file.weight)
     }
 }

@@ -13,10 +13,8 @@ use fleetstorm_model::chaos::DoorStep;
 use fleetstorm_model::protocol::amqp::{
     Guest, Heard, Refusal, RequestCall, Server, Tpm, frame, named_by, read_request,
 };
-use fleetstorm_model::protocol::http::{
-    API_VERSION, API_VERSIONS, read_submission, read_tpm, tpm_keys, write_reply,
-};
-use fleetstorm_model::protocol::{Body, Operation, OperationId, RetryAfter, Status};
+use fleetstorm_model::protocol::http::{read_submission, read_tpm, tpm_keys, write_reply};
+use fleetstorm_model::protocol::{ApiVersion, Body, Operation, OperationId, RetryAfter, Status};
 use fleetstorm_model::service::log::What;
 use fleetstorm_model::service::{Call, Handled, Request as Asked, Submission};
 use fleetstorm_model::time::{Moment, Span};
@@ -242,7 +240,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
             RequestCall::Unknown => Call::NoSuchPath,
             // C# sends no body; the link says who it is.
             RequestCall::Register if request.body.trim_ascii().is_empty() => {
-                Call::Register(Submission::Read { registration_id: None, csr: false, payload: None })
+                Call::Register(Submission::Read { registration_id: None, csr: None, payload: None })
             }
             RequestCall::Register => Call::Register(read_submission(None, &request.body)),
         };
@@ -305,14 +303,14 @@ fn is_refusal(status: Status) -> bool {
 fn admit(house: &Rc<House>, peer: &Peer, guest: &Guest) -> Result<(), Refusal> {
     let version = guest.api_version.as_deref();
     let ours = guest.id_scope.eq_ignore_ascii_case(house.service.borrow().id_scope());
-    if ours && version.is_some_and(|version| API_VERSIONS.contains(&version)) {
+    if ours && version.and_then(ApiVersion::of).is_some() {
         return Ok(());
     }
     let asked = Asked {
         api_version: version,
         id_scope: &guest.id_scope,
         registration_id: &guest.registration_id,
-        call: Call::Register(Submission::Read { registration_id: None, csr: false, payload: None }),
+        call: Call::Register(Submission::Read { registration_id: None, csr: None, payload: None }),
     };
     let (_, handled) = ask(house, peer, &Presented::new(peer, None), &asked);
     let mut body = Vec::with_capacity(256);
@@ -326,7 +324,7 @@ fn admit(house: &Rc<House>, peer: &Peer, guest: &Guest) -> Result<(), Refusal> {
 fn challenge(house: &Rc<House>, peer: &Peer, tpm: &Tpm, keys: &str) -> Option<Box<[u8]>> {
     let asked = Asked {
         // The version is told with the links, which come later.
-        api_version: Some(API_VERSION),
+        api_version: Some(ApiVersion::USUAL.name()),
         id_scope: &tpm.id_scope,
         registration_id: &tpm.registration_id,
         call: Call::Register(read_submission(None, keys.as_bytes())),
@@ -345,7 +343,7 @@ fn ask(house: &Rc<House>, peer: &Peer, presented: &Presented<'_>, asked: &Asked<
     if handled.reply.status.is_success() {
         peer.proved();
     }
-    webhooks::ask_all(house);
+    webhooks::run_errands(house);
     let visit = Visit { protocol: "Amqp", began: now, took: handled.delay, api_version: asked.api_version };
     house.log(peer, &visit, || What::device(asked, &handled));
     (now, handled)

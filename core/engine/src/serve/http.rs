@@ -141,7 +141,7 @@ async fn respond(
     if handled.reply.status.is_success() {
         peer.proved();
     }
-    webhooks::ask_all(house);
+    webhooks::run_errands(house);
     if handled.delay > Span::ZERO {
         tokio::time::sleep(handled.delay.into()).await;
     }

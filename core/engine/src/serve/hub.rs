@@ -1,12 +1,14 @@
 //! IoT hubs behind the MQTT door: a device that DPS has assigned connects under its hub's name.
 //!
-//! A hub lets it in when the service machine says so, takes its messages, shows it its twin, and calls the direct method
-//! `Reprovision` where its plan has one. A hub that throttles closes the connection without a word, as the real one does.
+//! A hub lets it in when the service machine says so, takes its messages, shows it its twin, renews its certificate, and
+//! calls the direct method `Reprovision` where its plan has one. It remembers what a device listens to that does not ask for
+//! a clean session. A hub that throttles closes the connection without a word, as the real one does.
 
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use fleetstorm_model::protocol::credentials;
 use fleetstorm_model::protocol::hub as spelling;
 use fleetstorm_model::protocol::mqtt::Connack;
 use fleetstorm_model::service::{Evidence as _, HubEvent, Standing, Token, Welcome};
@@ -18,8 +20,9 @@ use rumqttc::mqttbytes::v4::{
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::House;
-use super::mqtt::answer;
-use super::sessions::Seat;
+use super::mqtt::{answer, answer_of_session};
+use super::sessions::{Seat, Subscriptions};
+use super::webhooks;
 use crate::evidence::{Peer, Presented};
 use crate::packets::Packets;
 
@@ -38,8 +41,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
 ) {
     let greeting = Box::pin(greet(house, &mut packets, peer, connect));
     let Some(guest) = greeting.await else { return };
-    let mut talk =
-        Talk { house, guest, packets, methods: false, twin: false, calls: 0, seen: house.clock.now() };
+    let mut talk = Talk { house, peer, guest, packets, calls: 0, packet_id: 0, seen: house.clock.now() };
     talk.run().await;
     let _ = tokio::time::timeout(house.limits.body, talk.packets.shutdown()).await;
 }
@@ -51,6 +53,11 @@ struct Guest {
     /// Longest silence; `None` where the device asked for no limit.
     silence: Option<Duration>,
     seat: Seat,
+    /// The token that it connected with.
+    token: Option<Box<str>>,
+    listens: Subscriptions,
+    /// The name of its session, if its hub is to remember it.
+    session: Option<Box<str>>,
 }
 
 /// Answers the CONNECT; `None` if the device was not let in.
@@ -91,9 +98,11 @@ async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
                 tokio::time::sleep(delay.into()).await;
             }
             peer.proved();
-            answer(packets, Connack::Accepted).await;
         }
     }
+    let name = format!("{host}/{device_id}");
+    let resumed = house.sessions.resume(&name, connect.clean_session);
+    answer_of_session(packets, Connack::Accepted, resumed.is_some()).await;
     // MQTT 3.1.1, 3.1.2.10: one and a half times what the device promised.
     let silence =
         (connect.keep_alive > 0).then(|| Duration::from_millis(u64::from(connect.keep_alive) * 1_500));
@@ -102,19 +111,21 @@ async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
         device_id: device_id.into(),
         silence,
         // The session that a device has with DPS goes by the bare name.
-        seat: house.sessions.take(&format!("{host}/{device_id}")),
+        seat: house.sessions.take(&name),
+        token: Some(&*login.password).filter(|token| !token.is_empty()).map(Into::into),
+        listens: resumed.unwrap_or_default(),
+        session: (!connect.clean_session).then(|| name.into()),
     })
 }
 
 /// A device and its hub after the CONNACK.
 struct Talk<'a, S> {
     house: &'a Rc<House>,
+    peer: &'a Peer,
     guest: Guest,
     packets: Packets<S>,
-    /// Whether the device listens to direct methods, and to answers about its twin.
-    methods: bool,
-    twin: bool,
     calls: u32,
+    packet_id: u16,
     /// Up to when the hub's plan has been carried out.
     seen: Moment,
 }
@@ -123,6 +134,8 @@ struct Talk<'a, S> {
 enum Event {
     Packet(Packet),
     Planned(HubEvent),
+    /// What the device has been promised is there.
+    Renewed,
     /// The device ended, broke the protocol, was silent for too long, or connected anew.
     Over,
 }
@@ -141,6 +154,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
                     self.take(packet)
                 }
                 Event::Planned(HubEvent::Command) => self.call(),
+                Event::Renewed => self.tell_renewal(),
                 Event::Planned(HubEvent::Closed) | Event::Over => return,
             };
             if done.is_none() {
@@ -157,6 +171,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
             self.seen = due;
             return Event::Planned(event);
         }
+        let renewal = self.renewal_due();
+        if renewal <= clock.now() {
+            return Event::Renewed;
+        }
         let silent_until = self.guest.silence.map_or(Moment::FAR, |silence| heard + silence.into());
         tokio::select! {
             biased;
@@ -165,6 +183,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
                 self.seen = due;
                 Event::Planned(event)
             }
+            () = tokio::time::sleep_until(clock.instant(renewal)), if renewal != Moment::FAR => Event::Renewed,
             packet = self.packets.next() => packet.map_or(Event::Over, Event::Packet),
             () = tokio::time::sleep_until(clock.instant(silent_until)), if silent_until != Moment::FAR => Event::Over,
         }
@@ -177,8 +196,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
             Packet::Subscribe(subscribe) => self.subscribe(&subscribe),
             Packet::Unsubscribe(unsubscribe) => {
                 let ends = |filter| unsubscribe.topics.iter().any(|topic| topic == filter);
-                self.methods &= !ends(spelling::METHODS);
-                self.twin &= !ends(spelling::TWIN_ANSWERS);
+                let listens = &mut self.guest.listens;
+                listens.methods &= !ends(spelling::METHODS);
+                listens.twin &= !ends(spelling::TWIN_ANSWERS);
+                if ends(credentials::ANSWERS) {
+                    listens.credentials = None;
+                }
+                self.remember();
                 self.queue(&Packet::UnsubAck(UnsubAck::new(unsubscribe.pkid)))
             }
             Packet::PingReq => self.queue(&Packet::PingResp),
@@ -206,12 +230,74 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
         if let Some(rid) = spelling::read_twin_get(&publish.topic) {
             return self.show_twin(rid);
         }
+        if let Some(rid) = credentials::read_request_topic(&publish.topic) {
+            return self.renew(rid, &publish.payload);
+        }
         spelling::is_method_answer(&publish.topic).then_some(())
+    }
+
+    /// Takes a request for a certificate. One that nobody can be answered about is carried out all the same (`dps` 18.6).
+    fn renew(&mut self, rid: Option<&str>, body: &[u8]) -> Option<()> {
+        let now = self.house.clock.now();
+        let Some(rid) = rid else { return self.unanswerable() };
+        let answer = {
+            let presented = Presented::new(self.peer, self.guest.token.as_deref());
+            self.house.service.borrow_mut().renew(now, &self.guest.device_id, rid, body, &presented)
+        };
+        webhooks::run_errands(self.house);
+        if self.guest.listens.credentials.is_none() {
+            return self.unanswerable();
+        }
+        self.tell(rid, &answer)
+    }
+
+    fn unanswerable(&self) -> Option<()> {
+        (!self.house.service.borrow().cuts_unanswerable_renewals()).then_some(())
+    }
+
+    /// When the answer to a request for a certificate is to be told, or would have been.
+    fn renewal_due(&self) -> Moment {
+        let service = self.house.service.borrow();
+        if self.guest.listens.credentials.is_none() && service.holds_renewals() {
+            return Moment::FAR;
+        }
+        service.renewal_due(&self.guest.device_id).unwrap_or(Moment::FAR)
+    }
+
+    fn tell_renewal(&mut self) -> Option<()> {
+        let now = self.house.clock.now();
+        let since = self.guest.listens.credentials.map(|(_, since)| since);
+        let told = self.house.service.borrow_mut().take_renewal(now, &self.guest.device_id, since);
+        match told {
+            Some((rid, answer)) => self.tell(&rid, &answer),
+            None => Some(()),
+        }
+    }
+
+    /// Tells a device about its certificate, at the quality of service that it listens at.
+    fn tell(&mut self, rid: &str, answer: &credentials::Answer) -> Option<()> {
+        let Some((qos, _)) = self.guest.listens.credentials else { return Some(()) };
+        let (mut topic, mut body) = (String::with_capacity(64), Vec::with_capacity(256));
+        credentials::answer_topic(answer.status(), rid, &mut topic);
+        answer.write(&mut body);
+        let mut publish = Publish::from_bytes(topic, qos, body.into());
+        if qos != QoS::AtMostOnce {
+            self.packet_id = self.packet_id.checked_add(1).unwrap_or(1);
+            publish.pkid = self.packet_id;
+        }
+        self.queue(&Packet::Publish(publish))
+    }
+
+    /// Lets the hub remember what the device listens to, if it asked for that.
+    fn remember(&self) {
+        if let Some(session) = &self.guest.session {
+            self.house.sessions.keep(session, self.guest.listens);
+        }
     }
 
     /// Answers a device that asks for its twin, if it listens.
     fn show_twin(&mut self, rid: &str) -> Option<()> {
-        if !self.twin {
+        if !self.guest.listens.twin {
             return Some(());
         }
         let (mut topic, mut twin) = (String::with_capacity(48), Vec::with_capacity(128));
@@ -229,14 +315,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
         };
         let codes = subscribe.filters.iter().map(code).collect();
         let begins = |path| subscribe.filters.iter().any(|filter| filter.path == path);
-        self.methods |= begins(spelling::METHODS);
-        self.twin |= begins(spelling::TWIN_ANSWERS);
+        let credentials = subscribe.filters.iter().find(|filter| filter.path == credentials::ANSWERS);
+        let now = self.house.clock.now();
+        let listens = &mut self.guest.listens;
+        listens.methods |= begins(spelling::METHODS);
+        listens.twin |= begins(spelling::TWIN_ANSWERS);
+        if let Some(filter) = credentials {
+            let qos = if filter.qos == QoS::AtMostOnce { QoS::AtMostOnce } else { QoS::AtLeastOnce };
+            // Who listens already goes on listening.
+            let since = listens.credentials.map_or(now, |(_, since)| since);
+            listens.credentials = Some((qos, since));
+        }
+        self.remember();
         self.queue(&Packet::SubAck(SubAck::new(subscribe.pkid, codes)))
     }
 
     /// Calls the direct method `Reprovision`; a device that does not listen misses it.
     fn call(&mut self) -> Option<()> {
-        if !self.methods {
+        if !self.guest.listens.methods {
             return Some(());
         }
         self.calls += 1;

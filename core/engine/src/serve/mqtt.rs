@@ -153,6 +153,15 @@ async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 pub(super) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(packets: &mut Packets<S>, code: Connack) {
+    answer_of_session(packets, code, false).await;
+}
+
+/// Answers a CONNECT; `present` says that a session was there.
+pub(super) async fn answer_of_session<S: AsyncRead + AsyncWrite + Unpin>(
+    packets: &mut Packets<S>,
+    code: Connack,
+    present: bool,
+) {
     let code = match code {
         Connack::Accepted => ConnectReturnCode::Success,
         Connack::ProtocolVersion => ConnectReturnCode::RefusedProtocolVersion,
@@ -161,7 +170,7 @@ pub(super) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(packets: &mut Pack
         Connack::BadCredentials => ConnectReturnCode::BadUserNamePassword,
         Connack::NotAuthorized => ConnectReturnCode::NotAuthorized,
     };
-    if packets.queue(&Packet::ConnAck(ConnAck::new(code, false))).is_ok() {
+    if packets.queue(&Packet::ConnAck(ConnAck::new(code, present))).is_ok() {
         // A client that is gone shows when it is read from.
         let _ = packets.flush().await;
         if code != ConnectReturnCode::Success {
@@ -381,7 +390,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
             Some(id) => OperationId::read(id).map_or(Call::NoSuchPath, Call::Poll),
             None if publish.payload.trim_ascii().is_empty() => {
                 // C# and embedded C send no body; the user name says who it is.
-                Call::Register(Submission::Read { registration_id: None, csr: false, payload: None })
+                Call::Register(Submission::Read { registration_id: None, csr: None, payload: None })
             }
             None => Call::Register(read_submission(None, &publish.payload)),
         };
@@ -397,7 +406,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
             let presented = Presented::new(self.peer, guest.token.as_deref());
             self.house.service.borrow_mut().handle(now, &asked, &presented)
         };
-        webhooks::ask_all(self.house);
+        webhooks::run_errands(self.house);
         let visit =
             Visit { protocol: "Mqtt", began: now, took: handled.delay, api_version: asked.api_version };
         self.house.log(self.peer, &visit, || What::device(&asked, &handled));

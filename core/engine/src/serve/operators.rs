@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
+use fleetstorm_model::protocol::ServiceApi;
 use fleetstorm_model::protocol::http::{
     ServiceCall, ServiceRoute, read_bulk, read_draft, read_query, write_administered,
 };
@@ -48,17 +49,18 @@ pub(super) async fn respond(
     let took = house.clock.now().since(began);
     let visit = Visit { protocol: "Http", began, took, api_version: request.api_version };
     house.log(peer, &visit, || What::operator(&request.call, &answer));
-    spell(&answer)
+    spell(&answer, ServiceApi::of(route.api_version.as_deref()))
 }
 
 fn call<'a>(route: &'a ServiceRoute<'_>, kind: Option<&str>, page: Page<'a>, body: &[u8]) -> Call<'a> {
     let id = &*route.id;
+    let api = ServiceApi::of(route.api_version.as_deref());
     match route.call {
         ServiceCall::Get(of) => Call::Get(of, id),
-        ServiceCall::Put(of) => Call::Put(of, id, Box::new(read_draft(of, kind, body))),
+        ServiceCall::Put(of) => Call::Put(of, id, Box::new(read_draft(of, api, kind, body))),
         ServiceCall::Delete(of) => Call::Delete(of, id),
         ServiceCall::Mechanism(of) => Call::Mechanism(of, id),
-        ServiceCall::Bulk(of) => Call::Bulk(of, read_bulk(of, kind, body)),
+        ServiceCall::Bulk(of) => Call::Bulk(of, read_bulk(of, api, kind, body)),
         ServiceCall::Query(of) => Call::Query(of, read_query(kind, body), page),
         ServiceCall::GetRegistration => Call::GetRegistration(id),
         ServiceCall::DeleteRegistration => Call::DeleteRegistration(id),
@@ -68,9 +70,9 @@ fn call<'a>(route: &'a ServiceRoute<'_>, kind: Option<&str>, page: Page<'a>, bod
     }
 }
 
-fn spell(answer: &Administered) -> Response<Full<Bytes>> {
+fn spell(answer: &Administered, api: ServiceApi) -> Response<Full<Bytes>> {
     let mut body = Vec::with_capacity(256);
-    write_administered(&answer.content, &mut body);
+    write_administered(&answer.content, api, &mut body);
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() =
         StatusCode::from_u16(answer.status.0).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -4,6 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use fleetstorm_model::time::Moment;
+use rumqttc::mqttbytes::QoS;
 use tokio::sync::Notify;
 
 /// The sessions of a mock.
@@ -11,6 +13,19 @@ use tokio::sync::Notify;
 pub(crate) struct Sessions {
     seats: Rc<RefCell<BTreeMap<Box<str>, Holder>>>,
     count: Cell<u64>,
+    /// What devices listen to that asked their hubs to remember it.
+    kept: RefCell<BTreeMap<Box<str>, Subscriptions>>,
+}
+
+/// What a device listens to at its hub.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Subscriptions {
+    /// Direct methods.
+    pub(crate) methods: bool,
+    /// Answers about its twin.
+    pub(crate) twin: bool,
+    /// Answers about its certificate: at which quality of service, and since when.
+    pub(crate) credentials: Option<(QoS, Moment)>,
 }
 
 #[derive(Debug)]
@@ -40,6 +55,18 @@ impl Sessions {
             before.evict.notify_one();
         }
         Seat { seats: Rc::clone(&self.seats), client, number, evict }
+    }
+
+    /// Begins a device's session with what its hub remembers of the one before; a clean one forgets it.
+    pub(crate) fn resume(&self, client: &str, clean: bool) -> Option<Subscriptions> {
+        let client = client.to_ascii_lowercase();
+        let mut kept = self.kept.borrow_mut();
+        if clean { kept.remove(&*client).and(None) } else { kept.get(&*client).copied() }
+    }
+
+    /// Remembers what a device listens to.
+    pub(crate) fn keep(&self, client: &str, subscriptions: Subscriptions) {
+        self.kept.borrow_mut().insert(client.to_ascii_lowercase().into(), subscriptions);
     }
 
     #[cfg(test)]

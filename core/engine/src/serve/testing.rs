@@ -9,9 +9,10 @@ use fleetstorm_model::scenario::{MockFile, Scenario};
 use fleetstorm_model::service::Service;
 use fleetstorm_model::time::Calendar;
 
-use super::{House, Limits};
+use super::{Errands, House, Limits};
 use crate::clock::Clock;
 use crate::identity::FleetIdentity;
+use crate::mock::Issuer;
 
 /// The demo's house, without a log and without webhooks.
 pub(crate) fn house() -> Rc<House> {
@@ -26,7 +27,15 @@ pub(crate) fn house_with(change: impl FnOnce(&mut Limits)) -> Rc<House> {
     let fleet = FleetIdentity::from_seed(0).unwrap();
     let mut config = crate::mock::resolve(&file, &fleet, Calendar::VIRTUAL).unwrap();
     config.seed = Seed(1);
-    House::new(Service::new(config).unwrap(), Clock::start(), Duration::ZERO, (file.mqtt, limits), None, None)
+    let errands = Errands { webhooks: None, issuer: Issuer::new(&file, &fleet).unwrap() };
+    House::new(
+        Service::new(config).unwrap(),
+        Clock::start(),
+        Duration::ZERO,
+        (file.mqtt, limits),
+        errands,
+        None,
+    )
 }
 
 /// The demo's house whose service gives everybody the same answer, and which is under a fault of the protocol, both in the

@@ -135,14 +135,22 @@ impl Target {
     }
 }
 
-/// Asks every webhook that the service has to ask, each in a task of its own.
-pub(super) fn ask_all(house: &Rc<House>) {
+/// Does what the service has asked for: signs certificates, and asks webhooks, each in a task of its own.
+pub(super) fn run_errands(house: &Rc<House>) {
     let mut service = house.service.borrow_mut();
-    if house.webhooks.is_none() {
+    issue_all(house, &mut service);
+    if house.errands.webhooks.is_none() {
         return forbid(&mut service, house.clock.now());
     }
     while let Some(call) = service.next_webhook() {
         tokio::task::spawn_local(converse(Rc::clone(house), call));
+    }
+}
+
+fn issue_all(house: &House, service: &mut Service) {
+    while let Some(call) = service.next_issuance() {
+        let leaf = house.errands.issuer.issue(&call);
+        service.certificate_issued(&call, leaf.as_deref());
     }
 }
 
@@ -156,12 +164,17 @@ pub(crate) fn forbid(service: &mut Service, now: Moment) {
 
 /// Asks one webhook until there is an answer that counts.
 async fn converse(house: Rc<House>, call: WebhookCall) {
-    let Some(webhooks) = &house.webhooks else { return };
+    let Some(webhooks) = &house.errands.webhooks else { return };
     let body = write_webhook_call(&call);
     let mut ticket = call.ticket;
     loop {
         let reply = webhooks.ask(&call.webhook.webhook_url, &body).await;
-        let next = house.service.borrow_mut().webhook_answered(house.clock.now(), ticket, reply);
+        let next = {
+            let mut service = house.service.borrow_mut();
+            let next = service.webhook_answered(house.clock.now(), ticket, reply);
+            issue_all(&house, &mut service);
+            next
+        };
         let Some((wait, next)) = next else { return };
         ticket = next;
         tokio::time::sleep(wait.into()).await;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use fleetstorm_model::chaos::{Cut, Layer, Occasion, Rules, Timeline};
 use fleetstorm_model::device::{Action, Attempt, Decision, Device, Host, Input, Observation};
 use fleetstorm_model::outcome::Fault;
-use fleetstorm_model::protocol::Operation;
+use fleetstorm_model::protocol::{ApiVersion, Operation};
 use fleetstorm_model::random::{Purpose, Seed};
 use fleetstorm_model::service::Service;
 use fleetstorm_model::time::{Moment, Span};
@@ -73,7 +73,8 @@ impl Visitor<'_> {
                         name: (&self.plan.scenario.fleet.id_prefix, canary.device),
                         certificate: OnceCell::new(),
                     };
-                    self.send(now, &device, operation, canary.device, &truth)
+                    let version = self.plan.scenario.cohorts[cohort].api_version;
+                    self.send(now, (&device, version), operation, canary.device, &truth)
                 }
                 Action::Answer => match planned.proof {
                     Proof::Tpm => (now, Event::Answered),
@@ -110,7 +111,7 @@ impl Visitor<'_> {
     fn send(
         &mut self,
         now: Moment,
-        asker: &Device,
+        (asker, version): (&Device, ApiVersion),
         operation: Operation,
         device: u32,
         truth: &Truth<'_>,
@@ -128,7 +129,7 @@ impl Visitor<'_> {
             Some(Cut::Silence) => return (Moment::FAR, Event::Alarm),
         }
         let Some(query) = super::query(operation, asker.operation()) else { return (at, Event::Alarm) };
-        let answered = self.service.ask(at, device, query, truth);
+        let answered = self.service.ask(at, device, version, query, truth);
         webhooks::forbid(self.service, at);
         let reply = self.service.reply(at, &answered.answer);
         (at + answered.delay, Event::Reply(Box::new(reply)))

@@ -98,6 +98,7 @@ impl Evidence for Truth<'_> {
             sha256: [0; 32],
             not_before_unix_secs: i64::MIN,
             not_after_unix_secs: i64::MAX,
+            device_uid: None,
         }))
     }
 

@@ -10,9 +10,9 @@ mod service_path;
 mod webhook;
 
 pub use json::{body, read_reply, read_submission, read_tpm, tpm_keys, write_reply};
-pub use path::{API_VERSION, API_VERSIONS, Route, RouteCall, path_and_query, route};
+pub use path::{Route, RouteCall, path_and_query, route};
 pub use service_json::{read_bulk, read_draft, read_query, write_administered};
-pub use service_path::{SERVICE_API_VERSIONS, ServiceCall, ServiceRoute, service_route};
+pub use service_path::{ServiceCall, ServiceRoute, service_route};
 pub use webhook::{read_webhook_reply, write_webhook_call};
 
 pub(crate) use json::{text_of, write_time as iso_time};

@@ -5,6 +5,8 @@ use std::fmt::{self, Write as _};
 
 use serde_json::Value;
 
+use super::credentials;
+
 /// The `api-version` that a device names.
 pub const API_VERSION: &str = "2021-04-12";
 
@@ -61,10 +63,13 @@ pub fn is_method_answer(topic: &str) -> bool {
     topic.starts_with(METHOD_ANSWER)
 }
 
-/// Whether a hub serves a filter: methods, messages to the device, the twin.
+/// Whether a hub serves a filter: methods, messages to the device, the twin, the renewal of certificates.
 pub fn is_served(filter: &str, device_id: &str) -> bool {
     let own = filter.strip_prefix("devices/").and_then(|rest| rest.strip_prefix(device_id));
-    filter == METHODS || filter.starts_with("$iothub/twin/") || own == Some("/messages/devicebound/#")
+    filter == METHODS
+        || filter == credentials::ANSWERS
+        || filter.starts_with("$iothub/twin/")
+        || own == Some("/messages/devicebound/#")
 }
 
 /// Writes the topic under which a hub calls a method.

@@ -154,6 +154,17 @@ impl fmt::Display for OperationId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Guid(pub u128);
 
+impl Guid {
+    /// Reads its 36 characters, hyphens among them.
+    pub fn read(text: &str) -> Option<Self> {
+        if text.len() != 36 || !text.is_ascii() {
+            return None;
+        }
+        let digits: String = text.chars().filter(|c| *c != '-').collect();
+        u128::from_str_radix(&digits, 16).ok().map(Self)
+    }
+}
+
 impl fmt::Display for Guid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let v = self.0;

@@ -4,6 +4,7 @@
 //! the device's. Only a terminal registration carries heap memory, and a device sees that once.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -199,6 +200,10 @@ pub struct Registration {
     pub enrolment: Option<Enrolment>,
     /// `payload` that a custom allocation returned.
     pub payload: Option<serde_json::Value>,
+    /// `connectionProfile`: how the assigned hub speaks; `None` for `classic`.
+    pub connection_profile: Option<String>,
+    /// `issuedCertificateChain` in DER: the device's certificate first, the root last; empty where there is none.
+    pub issued_chain: Vec<Arc<[u8]>>,
 }
 
 /// `ProvisioningServiceErrorDetails`.

@@ -29,11 +29,12 @@ pub fn explain(scenario: &Scenario) -> String {
         let enrolled = if cohort.enrolled { "" } else { ", not enrolled" };
         let _ = writeln!(
             out,
-            "  {:<12} {:>9}  {} over {}, retry {}{enrolled}",
+            "  {:<12} {:>9}  {} over {}, api-version {}, retry {}{enrolled}",
             printable(&cohort.name),
             grouped(u64::from(size)),
             printable(&cohort.attestation.to_string()),
             cohort.transport.name(),
+            cohort.api_version,
             printable(&cohort.retry.to_string())
         );
     }

@@ -13,6 +13,7 @@ use super::{
 use crate::chaos::{ChaosFile, Layer};
 use crate::device::{ConnectionUse, Policy};
 use crate::profile::Profile;
+use crate::protocol::ApiVersion;
 use crate::time::{Calendar, Span};
 
 /// What a fleet does, against what, and what must come of it.
@@ -142,6 +143,8 @@ pub struct Cohort {
     pub retry: Plugin,
     /// How they speak to the service.
     pub transport: Transport,
+    /// The api-version that they send. Default: the one of most clients in the field.
+    pub api_version: ApiVersion,
     /// Longest silence of a device over MQTT, whole seconds up to 1,740; 0 sends no pings. Over AMQP, the longest that a
     /// device asks of the service.
     pub keep_alive: Duration,
@@ -192,6 +195,7 @@ impl Default for Cohort {
             attestation: Plugin::named("symmetric-key"),
             retry: Plugin::named("full-jitter"),
             transport: Transport::Https,
+            api_version: ApiVersion::USUAL,
             // That of the Python client.
             keep_alive: Duration(Span::from_secs(60)),
             refusals: RefusalsFile::default(),

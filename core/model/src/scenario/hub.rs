@@ -30,6 +30,10 @@ pub struct HubFile {
     /// real service's do is not documented.
     #[serde(default)]
     pub registry_limit: bool,
+    /// What devices are told of how it speaks, in api-versions that tell it: `classic`, `mqttV5`, or a word that no device
+    /// knows. Default: nothing, which means `classic`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection_profile: Option<String>,
     /// What becomes of it, in order of time. It starts `up`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub states: Vec<HubChangeFile>,
@@ -119,6 +123,14 @@ impl HubFile {
         }
         if !(1..=200).contains(&self.units) {
             return Err(("units", format!("a hub of {} units", self.units), "a hub has 1 to 200"));
+        }
+        if self.connection_profile.as_ref().is_some_and(|word| word.is_empty() || word.len() > 63) {
+            let what = "a word that is empty or too long".to_owned();
+            return Err((
+                "connection_profile",
+                what,
+                "write classic, mqttV5 or another word of up to 63 letters",
+            ));
         }
         if self.states.windows(2).any(|pair| pair[0].at >= pair[1].at) {
             let help = "each change comes after the one before it";

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::certificate::{CertificateAuthorityFile, IssuanceFile, PolicyNameFile};
 use super::text::{Duration, Rate};
 use super::{Cohort, Fleet, HubFile, OutageFile, Problem, Problems, Scenario, SecretSource};
 use crate::chaos::{ChaosFile, Naming, Timeline, check_mock};
@@ -39,6 +40,12 @@ pub struct MockFile {
     /// CA certificates that enrollments can refer to.
     #[serde(rename = "certificate")]
     pub certificates: Vec<CertificateFile>,
+    /// Certificate authorities that issue certificates to devices.
+    #[serde(rename = "certificate_authority", skip_serializing_if = "Vec::is_empty")]
+    pub certificate_authorities: Vec<CertificateAuthorityFile>,
+    /// What is not documented of these certificates, or documented in two ways.
+    #[serde(skip_serializing_if = "IssuanceFile::is_usual")]
+    pub issuance: IssuanceFile,
     /// How a hub is chosen where an enrollment does not say: `hashed` or `geo-latency`.
     pub allocation: AllocationFile,
     /// Latencies for `geo-latency`; the first one whose prefix fits a device counts.
@@ -123,6 +130,8 @@ impl Default for MockFile {
             enrollments: Vec::new(),
             enrollment_groups: Vec::new(),
             certificates: Vec::new(),
+            certificate_authorities: Vec::new(),
+            issuance: IssuanceFile::default(),
             allocation: AllocationFile::default(),
             regions: Vec::new(),
             webhook: WebhookFile::default(),
@@ -309,6 +318,9 @@ pub struct EnrollmentFile {
     /// What it starts with at a hub: `tags` and `properties.desired`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initial_twin: Option<InitialTwinFile>,
+    /// By which policy it gets certificates, if it asks for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_policy: Option<PolicyNameFile>,
 }
 
 /// An enrollment group. Give keys, certificates or a CA.
@@ -360,6 +372,9 @@ pub struct EnrollmentGroupFile {
     /// What devices start with at a hub: `tags` and `properties.desired`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initial_twin: Option<InitialTwinFile>,
+    /// By which policy its devices get certificates, if they ask for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_policy: Option<PolicyNameFile>,
 }
 
 /// An initial twin, as the enrollment API has it.

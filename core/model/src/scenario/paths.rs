@@ -7,11 +7,13 @@ use toml::Value;
 use crate::profile::Profile;
 
 /// What a mock's file says of files, as dotted paths; `*` is every entry of a list.
-const OF_MOCK: [&str; 16] = [
+const OF_MOCK: [&str; 18] = [
     "tls.certificate",
     "tls.key",
     "tls.ca_out",
     "certificate.*.file",
+    "certificate_authority.*.certificate",
+    "certificate_authority.*.private_key.file",
     "enrollment.*.primary_key.file",
     "enrollment.*.secondary_key.file",
     "enrollment.*.primary_certificate",

@@ -11,7 +11,9 @@ use super::objective::{Objective, metrics};
 use super::paths;
 use super::secret::Veiled;
 use super::text::Duration;
-use super::{AllocationFile, Listen, MetricFile, MockFile, Question, ServerTls, nearest};
+use super::{
+    AllocationFile, CertificateAuthorityFile, Listen, MetricFile, MockFile, Question, ServerTls, nearest,
+};
 use crate::protocol::RegistrationId;
 use crate::service::throttle::PROFILES;
 use crate::time::Span;
@@ -623,6 +625,15 @@ impl<'a> Judge<'a> {
                 sweeps.map(|(nth, sweep)| (format!("mock.hub.{index}.reprovision.{nth}.at"), sweep.at)),
             );
         }
+        for (index, authority) in scenario.mock.certificate_authorities.iter().enumerate() {
+            let rotations = authority.rotations.iter().enumerate();
+            planned.extend(
+                rotations
+                    .map(|(nth, at)| (format!("mock.certificate_authority.{index}.rotations.{nth}"), *at)),
+            );
+        }
+        let revoked = scenario.mock.issuance.revoke.iter().enumerate();
+        planned.extend(revoked.map(|(nth, device)| (format!("mock.issuance.revoke.{nth}.at"), device.at)));
         for (index, cohort) in scenario.cohorts.iter().enumerate() {
             let cuts = cohort.life.iter().flat_map(|life| &life.power_cuts).enumerate();
             planned
@@ -818,6 +829,7 @@ impl<'a> Judge<'a> {
                 self.refuse(&at(&format!("hub.{index}.{key}")), message, help);
             }
         }
+        self.certificates(mock, prefix);
         if matches!(mock.allocation, AllocationFile::Static | AllocationFile::Custom) {
             self.refuse(
                 &at("allocation"),
@@ -867,6 +879,45 @@ impl<'a> Judge<'a> {
             }
             let webhook = (group.allocation, group.webhook_url.as_deref());
             self.allocation(&at(&format!("enrollment_group.{index}")), webhook, &group.hub, &group.hubs);
+        }
+    }
+
+    /// The authorities that issue certificates, and the enrollments that name them.
+    fn certificates(&mut self, mock: &MockFile, prefix: &str) {
+        let authorities = &mock.certificate_authorities;
+        for (index, authority) in authorities.iter().enumerate() {
+            let at = format!("{prefix}certificate_authority.{index}");
+            if let Err((key, message, help)) = authority.check() {
+                self.refuse(&format!("{at}.{key}"), message, help);
+            }
+            let same = |other: &CertificateAuthorityFile| {
+                other.namespace == authority.namespace && other.name.eq_ignore_ascii_case(&authority.name)
+            };
+            if authorities[..index].iter().any(same) {
+                let what =
+                    format!("there are two authorities `{}` in {}", authority.name, authority.namespace);
+                self.refuse(&format!("{at}.name"), what, "give each its own name");
+            }
+        }
+        if let Err((key, message, help)) = mock.issuance.check() {
+            self.refuse(&format!("{prefix}issuance.{key}"), message, help);
+        }
+        let individuals = mock.enrollments.iter().map(|entry| &entry.certificate_policy).enumerate();
+        let groups = mock.enrollment_groups.iter().map(|entry| &entry.certificate_policy).enumerate();
+        let individuals = individuals.map(|(index, policy)| (format!("enrollment.{index}"), policy));
+        let groups = groups.map(|(index, policy)| (format!("enrollment_group.{index}"), policy));
+        for (path, policy) in individuals.chain(groups) {
+            let Some(policy) = policy.as_ref().filter(|policy| !policy.is_among(authorities)) else {
+                continue;
+            };
+            self.refuse(
+                &format!("{prefix}{path}.certificate_policy"),
+                format!(
+                    "there is no policy `{}` of the authority `{}` in {}",
+                    policy.policy, policy.authority, policy.namespace
+                ),
+                "policies are those of [[certificate_authority]]",
+            );
         }
     }
 

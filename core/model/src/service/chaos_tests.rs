@@ -41,7 +41,7 @@ impl Bench {
     }
 
     fn register(&mut self, now: Moment, device: u32) -> (Reply, Span) {
-        let body = Submission::Read { registration_id: None, csr: false, payload: None };
+        let body = Submission::Read { registration_id: None, csr: None, payload: None };
         self.ask(now, device, Call::Register(body))
     }
 

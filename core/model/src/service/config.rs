@@ -3,6 +3,7 @@
 use super::Outage;
 use super::access::AccessPolicy;
 use super::enrollment::{AllocationPolicy, Attestation, CaCertificate, Enrollment, Group, Individual};
+use super::issuance::Issuance;
 use super::throttle;
 use crate::random::Seed;
 use crate::time::{Calendar, Moment, Span};
@@ -34,6 +35,8 @@ pub struct Config {
     pub overlap: Overlap,
     /// When the service is out of order.
     pub outages: Vec<Outage>,
+    /// The certificates that it issues.
+    pub issuance: Issuance,
     /// `Retry-After` of a 202 in seconds; `None` sends none (3 is what the real service sends).
     pub retry_after_secs: Option<u32>,
     /// Seed of delays, ids and jitter.
@@ -140,6 +143,8 @@ pub struct Hub {
     pub states: Vec<(Moment, HubState)>,
     /// When it tells its devices to provision again.
     pub commands: Vec<Sweep>,
+    /// `connectionProfile`, which says how it speaks; devices take `None` for `classic`.
+    pub profile: Option<String>,
 }
 
 impl Hub {
@@ -155,6 +160,7 @@ impl Hub {
             registry_limit: false,
             states: Vec::new(),
             commands: Vec::new(),
+            profile: None,
         }
     }
 }

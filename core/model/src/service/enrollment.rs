@@ -7,6 +7,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::certificate::CertificateInfo;
+use crate::protocol::policy_name::PolicyName;
 
 /// The bytes of a symmetric key. They are wiped when dropped and never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -174,6 +175,10 @@ pub struct Enrollment {
     pub initial_twin: Option<Arc<Value>>,
     /// `capabilities.iotEdge`.
     pub edge: bool,
+    /// Who issues certificates to its devices, and how.
+    pub policy: Option<PolicyName>,
+    /// `deviceTypeRefs`.
+    pub type_refs: Vec<String>,
 }
 
 impl Enrollment {
@@ -189,6 +194,8 @@ impl Enrollment {
             reprovision: ReprovisionPolicy::default(),
             initial_twin: None,
             edge: false,
+            policy: None,
+            type_refs: Vec::new(),
         }
     }
 }

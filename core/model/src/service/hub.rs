@@ -220,7 +220,8 @@ impl Service {
             self.is_of_hub(now, caller, hub, device_id, evidence)
         });
         let state = self.disturbed_hub(now, Caller::Named(registered.as_deref().unwrap_or(device_id)), hub);
-        self.welcome(now, hub, genuine, state)
+        let stranger = if genuine { None } else { Some(self.turned_down(evidence)) };
+        self.welcome(now, hub, stranger, state)
     }
 
     /// Device number `device` of the roster connects to a hub under its own name.
@@ -233,7 +234,8 @@ impl Service {
     ) -> Welcome {
         let genuine = self.is_of_hub(now, Caller::Numbered(device), hub, "", evidence);
         let state = self.disturbed_hub(now, Caller::Numbered(device), hub);
-        self.welcome(now, hub, genuine, state)
+        let stranger = if genuine { None } else { Some(self.turned_down(evidence)) };
+        self.welcome(now, hub, stranger, state)
     }
 
     /// A connection of the device with this device id, for [`Service::hub_event`].
@@ -302,11 +304,29 @@ impl Service {
             return false;
         }
         let audience = Audience { evidence, resource: || format!("{host}/devices/{device_id}") };
+        let operational = evidence.certificate().filter(|leaf| leaf.device_uid.is_some());
+        if let Some(leaf) = operational {
+            return self.operates(now, &self.name(caller), leaf, evidence);
+        }
         self.admit(now, caller, Use::Hub, &audience, &Serving::default()).is_ok()
     }
 
-    /// `disturbed` is the state that a fault puts the hub into.
-    fn welcome(&mut self, now: Moment, hub: u16, genuine: bool, disturbed: Option<HubState>) -> Welcome {
+    /// What a device is told that is none of the hub's, or does not prove it.
+    fn turned_down(&self, evidence: &impl Evidence) -> Welcome {
+        match evidence.certificate().is_some_and(|leaf| leaf.device_uid.is_some()) {
+            true => self.config.issuance.refusal.map_or(Welcome::Closed, Welcome::Refused),
+            false => Welcome::Refused(Connack::NotAuthorized),
+        }
+    }
+
+    /// `stranger` is what a device is told that the hub does not know, `disturbed` the state that a fault puts the hub into.
+    fn welcome(
+        &mut self,
+        now: Moment,
+        hub: u16,
+        stranger: Option<Welcome>,
+        disturbed: Option<HubState>,
+    ) -> Welcome {
         self.hubs.advance(now);
         let Some(desk) = self.hubs.desks.get_mut(usize::from(hub)) else {
             return Welcome::Refused(Connack::NotAuthorized);
@@ -318,8 +338,13 @@ impl Service {
             // Connections are counted before it is known whose they are.
             HubState::Up => match desk.connects.admit(now) {
                 Verdict::Reject { .. } => Welcome::Closed,
-                Verdict::Admit { .. } if !genuine => Welcome::Refused(Connack::NotAuthorized),
-                Verdict::Admit { delay } => Welcome::Accepted { delay },
+                Verdict::Admit { delay } => match stranger {
+                    Some(told) => {
+                        desk.counters.refused += 1;
+                        return told;
+                    }
+                    None => Welcome::Accepted { delay },
+                },
             },
         };
         match welcome {

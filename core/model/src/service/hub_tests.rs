@@ -28,7 +28,7 @@ fn standing(key: u64, token_expires_unix_secs: u64) -> Standing {
 }
 
 fn register(service: &mut Service, now: Moment, id: &str) {
-    let submission = Submission::Read { registration_id: None, csr: false, payload: None };
+    let submission = Submission::Read { registration_id: None, csr: None, payload: None };
     let request = Request {
         api_version: Some("2019-03-31"),
         id_scope: SCOPE,

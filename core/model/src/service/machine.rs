@@ -11,15 +11,17 @@ use super::chaos::Disturbance;
 use super::config::{Config, ConfigError, Overlap};
 use super::enrollment::{Attestation, Enrollment, Group, Individual, TrustedCas};
 use super::hub::Hubs;
+use super::issuance::IssuanceCall;
 use super::metrics::{MetricStatus, Metrics};
 use super::placement::{Choice, Left, Special, WebhookCall};
 use super::record::{Caller, EnrollmentPlace, EnrollmentRef, Records};
+use super::renewal::Renewals;
 use super::store::Book;
 use super::throttle::Meter;
 use super::tpm::Use;
 use super::{Call, Evidence, Request, Submission, Token};
 use crate::chaos::Serving;
-use crate::protocol::{OperationId, RegistrationId, code, http};
+use crate::protocol::{ApiVersion, OperationId, RegistrationId, code};
 use crate::random::Purpose;
 use crate::time::{Moment, Span};
 
@@ -51,9 +53,11 @@ impl Counters {
 
 /// What a request says beside what it asks for.
 struct Form<'a> {
-    api_version: &'a str,
+    api_version: ApiVersion,
     /// The payload for a webhook, as its JSON text.
     payload: Option<&'a str>,
+    /// The request for a certificate, as its JSON text, in a version that has it.
+    csr: Option<&'a str>,
 }
 
 static UNDISTURBED: Serving = Serving::USUAL;
@@ -80,6 +84,9 @@ pub struct Service {
     pub(super) left: BTreeMap<Box<str>, Left>,
     /// Webhooks that are to be asked.
     pub(super) calls: VecDeque<WebhookCall>,
+    /// Certificates that are to be issued.
+    pub(super) issuances: VecDeque<IssuanceCall>,
+    pub(super) renewals: Renewals,
     pub(super) counters: Counters,
     pub(super) metrics: Metrics,
     /// Counts answers; keys tracking ids and jitter.
@@ -122,6 +129,8 @@ impl Service {
             twins: BTreeMap::new(),
             left: BTreeMap::new(),
             calls: VecDeque::new(),
+            issuances: VecDeque::new(),
+            renewals: Renewals::default(),
             counters: Counters::default(),
             metrics: Metrics::default(),
             answers: 0,
@@ -189,13 +198,24 @@ impl Service {
             let (query, form) = service.understand(request)?;
             service.attend(now, caller, query, form, evidence, delay)
         });
-        let handled = Handled { reply: self.reply(now, &answer), delay, request_id: self.request_id() };
+        let mut reply = self.reply(now, &answer);
+        if let Some(version) = request.api_version.and_then(ApiVersion::of) {
+            self.tell_by_version(version, &answer, &mut reply);
+        }
+        let handled = Handled { reply, delay, request_id: self.request_id() };
         self.seal(now, &answer, handled, evidence)
     }
 
-    /// Answers device number `device` of the roster, whose request is well formed and names this instance. A device
-    /// beyond the roster is unknown.
-    pub fn ask(&mut self, now: Moment, device: u32, query: Query<'_>, evidence: &impl Evidence) -> Answered {
+    /// Answers device number `device` of the roster, whose request is well formed, of this version, and names this
+    /// instance. A device beyond the roster is unknown.
+    pub fn ask(
+        &mut self,
+        now: Moment,
+        device: u32,
+        api_version: ApiVersion,
+        query: Query<'_>,
+        evidence: &impl Evidence,
+    ) -> Answered {
         let known = (device as usize) < self.records.roster();
         let numbered = Caller::Numbered(device);
         let name;
@@ -209,7 +229,7 @@ impl Service {
             if !known {
                 return Err(Refusal::new(code::UNAUTHORIZED));
             }
-            let form = Form { api_version: http::API_VERSION, payload: None };
+            let form = Form { api_version, payload: None, csr: None };
             service.attend(now, caller, query, Ok(form), evidence, delay)
         })
     }
@@ -254,21 +274,27 @@ impl Service {
         &self,
         request: &'r Request<'_>,
     ) -> Result<(Query<'r>, Result<Form<'r>, Refusal>), Refusal> {
-        let (query, payload) = match &request.call {
+        let (query, submission) = match &request.call {
             Call::NoSuchPath => return Err(Refusal::new(code::NOT_FOUND)),
             Call::WrongMethod => return Err(Refusal::new(code::METHOD_NOT_ALLOWED)),
-            Call::Register(submission) => {
-                (Query::Register, check(submission, request.registration_id, false))
-            }
-            Call::Lookup(submission) => (Query::Lookup, check(submission, request.registration_id, true)),
-            Call::Poll(id) => (Query::Poll(id), Ok(None)),
+            Call::Register(submission) => (Query::Register, Some(submission)),
+            Call::Lookup(submission) => (Query::Lookup, Some(submission)),
+            Call::Poll(id) => (Query::Poll(id), None),
         };
-        let known = |version: &&str| http::API_VERSIONS.contains(version);
-        let api_version = request.api_version.filter(known).ok_or(Refusal::new(code::BAD_REQUEST))?;
+        let api_version = request.api_version.and_then(ApiVersion::of);
+        let api_version = api_version.ok_or(Refusal::new(code::BAD_REQUEST))?;
         if !request.id_scope.eq_ignore_ascii_case(&self.config.id_scope) {
             return Err(Refusal::new(code::NOT_FOUND));
         }
-        Ok((query, payload.map(|payload| Form { api_version, payload })))
+        let form = match submission {
+            Some(submission) => check(api_version, submission, request.registration_id).and_then(|form| {
+                // A lookup asks for what there is (`dps` 18.1).
+                let is_lookup = matches!(query, Query::Lookup) && form.csr.is_some();
+                if is_lookup { Err(Refusal::new(code::BAD_FORMAT)) } else { Ok(form) }
+            }),
+            None => Ok(Form { api_version, payload: None, csr: None }),
+        };
+        Ok((query, form))
     }
 
     /// Judges a request, as far as faults let it.
@@ -376,6 +402,11 @@ impl Service {
             self.metrics.refused(now, MetricStatus::Disabled);
             return Ok(Answer::Disabled);
         }
+        // Before there is a record: a request that is not in order leaves nothing behind.
+        let wanted = match form.csr {
+            Some(csr) => self.want_certificate(now, &self.name(caller), enrollment, csr, evidence)?,
+            None => None,
+        };
         let at = self.records.entry(caller, now);
         let running = self.records.get(at);
         if running.registrations > 0 && now < running.ready_at {
@@ -389,10 +420,11 @@ impl Service {
             .then(|| self.config.hubs[usize::from(running.hub)].host.clone());
         let without_hub = serving.without_hub.as_deref().or(had.as_deref());
         // Before the record says that it was asked again: the choice depends on what it was before.
-        let choice = self.choose(at, &name, enrollment, form.api_version, without_hub);
+        let choice = self.choose(at, &name, enrollment, form.api_version.device().keeps_hub, without_hub);
         let record = self.records.get_mut(at);
         record.registrations += 1;
         record.enrollment = enrollment;
+        self.keep_wanted(at, wanted);
         match choice {
             Choice::Hub(hub) => self.assign(now, at, &name, hub, None),
             Choice::Webhook => self.ask_webhook(at, &name, form.payload),
@@ -427,7 +459,7 @@ impl Service {
         if self.operation_id(ticket) != *operation {
             return Err(Refusal::new(code::REGISTRATION_NOT_FOUND));
         }
-        if now < self.records.get(at).ready_at {
+        if self.is_assigning(at, now) {
             return Ok(Answer::Assigning(ticket));
         }
         if self.failure(at).is_some() {
@@ -447,7 +479,12 @@ impl Service {
     ) -> Result<Answer, Refusal> {
         self.admit(now, caller, Use::Registration, evidence, serving)?;
         let at = self.records.find(caller).ok_or(Refusal::new(code::REGISTRATION_NOT_FOUND))?;
-        Ok(Answer::Known(self.ticket(at), now < self.records.get(at).ready_at))
+        Ok(Answer::Known(self.ticket(at), self.is_assigning(at, now)))
+    }
+
+    /// Whether a registration is under way.
+    pub(super) fn is_assigning(&self, at: usize, now: Moment) -> bool {
+        now < self.records.get(at).ready_at || self.awaits_certificate(at)
     }
 
     /// The last registration of a device that has registered.
@@ -476,15 +513,20 @@ fn roster_name(prefix: &str, number: u32) -> String {
     name
 }
 
-/// Media type, JSON and ids (17.1, check 5). Returns the payload.
-fn check<'a>(submission: &Submission<'a>, path_id: &str, lookup: bool) -> Result<Option<&'a str>, Refusal> {
+/// Media type, JSON and ids (17.1, check 5). What a version does not have is not seen.
+fn check<'a>(
+    api_version: ApiVersion,
+    submission: &Submission<'a>,
+    path_id: &str,
+) -> Result<Form<'a>, Refusal> {
     match submission {
         Submission::WrongMediaType => Err(Refusal::new(code::UNSUPPORTED_MEDIA_TYPE)),
         Submission::Unreadable => Err(Refusal::new(code::BAD_FORMAT)),
         Submission::Read { registration_id, csr, payload } => {
             let same = registration_id.as_deref().is_none_or(|id| id.eq_ignore_ascii_case(path_id));
-            if same && !(lookup && *csr) && RegistrationId::new(path_id).is_ok() {
-                Ok(*payload)
+            if same && RegistrationId::new(path_id).is_ok() {
+                let csr = csr.filter(|_| api_version.device().issues);
+                Ok(Form { api_version, payload: *payload, csr })
             } else {
                 Err(Refusal::new(code::BAD_FORMAT))
             }

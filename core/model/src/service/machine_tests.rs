@@ -17,7 +17,7 @@ use crate::service::enrollment::{
     AllocationPolicy, Attestation, CaCertificate, Group, Individual, SymmetricKey, TrustedCas,
 };
 use crate::service::throttle::{RetryAfterMode, profile};
-use crate::service::{Assignment, Certificate, Hub, NamedCertificate, Resource};
+use crate::service::{Assignment, Certificate, Hub, Issuance, NamedCertificate, Resource};
 use crate::time::Calendar;
 
 const SCOPE: &str = "0ne00ABCDEF";
@@ -111,6 +111,7 @@ fn config() -> Config {
         assignment: Assignment::Constant(Span::from_secs(2)),
         overlap: Overlap::Conflict,
         outages: Vec::new(),
+        issuance: Issuance::default(),
         retry_after_secs: Some(3),
         seed: Seed(1),
         calendar: Calendar::VIRTUAL,
@@ -156,6 +157,7 @@ impl Talk {
             sha256: [7; 32],
             not_before_unix_secs: now - 10,
             not_after_unix_secs: now + 1_000,
+            device_uid: None,
         };
         let signers = signers.iter().map(|(ca, depth)| (ca.to_vec(), *depth)).collect();
         Truth { certificate: Some(certificate), signers, ..Truth::default() }
@@ -169,7 +171,7 @@ impl Talk {
     fn register(&mut self, id: &str, truth: &Truth) -> Reply {
         self.ask(
             id,
-            Call::Register(Submission::Read { registration_id: Some(id.into()), csr: false, payload: None }),
+            Call::Register(Submission::Read { registration_id: Some(id.into()), csr: None, payload: None }),
             truth,
         )
     }
@@ -532,19 +534,18 @@ fn malformed_requests_are_named_in_order() {
     let mut talk = Talk::new();
     let truth = talk.derived("dev-1", PRIMARY);
     let named =
-        |id: &'static str| Submission::Read { registration_id: Some(id.into()), csr: false, payload: None };
+        |id: &'static str| Submission::Read { registration_id: Some(id.into()), csr: None, payload: None };
     for (call, expected) in [
         (Call::NoSuchPath, (404, 404_000)),
         (Call::WrongMethod, (405, 405_000)),
         (Call::Register(Submission::WrongMediaType), (415, 415_000)),
         (Call::Register(Submission::Unreadable), (400, 400_004)),
         (Call::Register(named("other")), (400, 400_004)),
-        (Call::Lookup(Submission::Read { registration_id: None, csr: true, payload: None }), (400, 400_004)),
         (Call::Lookup(named("dev-1")), (404, 404_202)),
     ] {
         assert_eq!(refusal(&talk.ask("dev-1", call.clone(), &truth)), expected, "{call:?}");
     }
-    let submission = || Call::Register(Submission::Read { registration_id: None, csr: false, payload: None });
+    let submission = || Call::Register(Submission::Read { registration_id: None, csr: None, payload: None });
     for (version, scope, expected) in
         [(None, SCOPE, 400), (Some("2015-01-01"), SCOPE, 400), (Some("2019-03-31"), "0neWRONG", 404)]
     {
@@ -560,7 +561,7 @@ fn a_lookup_tells_the_last_assignment_and_counts_as_a_registration() {
     let mut talk = Talk::new();
     let truth = talk.derived("dev-1", PRIMARY);
     let assigned = talk.assigned("dev-1", &truth);
-    let lookup = || Call::Lookup(Submission::Read { registration_id: None, csr: false, payload: None });
+    let lookup = || Call::Lookup(Submission::Read { registration_id: None, csr: None, payload: None });
     let reply = talk.ask("dev-1", lookup(), &truth);
     let Body::Registration(found) = &reply.body else { panic!("{reply:?}") };
     assert_eq!(found.assigned_hub, assigned.assigned_hub);
@@ -697,7 +698,7 @@ fn a_device_of_the_roster_is_the_same_by_number_and_by_name() {
     let mut talk = Talk::new();
     talk.service = Service::with_roster(config(), "dev-", 3).unwrap();
     let evidence = talk.derived("dev-000001", PRIMARY);
-    let asked = talk.service.ask(talk.now, 1, Query::Register, &evidence).answer;
+    let asked = talk.service.ask(talk.now, 1, ApiVersion::USUAL, Query::Register, &evidence).answer;
     assert_eq!(asked, Answer::Assigning(Ticket { record: 1, registration: 1 }));
     let Body::Operation { id: Some(id), .. } = talk.service.reply(talk.now, &asked).body else { panic!() };
     talk.pass(5);
@@ -708,12 +709,12 @@ fn a_device_of_the_roster_is_the_same_by_number_and_by_name() {
         call: Call::Poll(id.clone()),
     };
     let by_name = talk.service.handle(talk.now, &spelled, &evidence).reply;
-    let by_number = talk.service.ask(talk.now, 1, Query::Poll(&id), &evidence).answer;
+    let by_number = talk.service.ask(talk.now, 1, ApiVersion::USUAL, Query::Poll(&id), &evidence).answer;
     assert_eq!(by_name, talk.service.reply(talk.now, &by_number));
     assert!(talk.service.is_registered(1) && !talk.service.is_registered(2));
     let Body::Operation { registration: Some(registration), .. } = by_name.body else { panic!() };
     assert_eq!(registration.registration_id, "dev-000001");
-    let stranger = talk.service.ask(talk.now, 3, Query::Register, &evidence).answer;
+    let stranger = talk.service.ask(talk.now, 3, ApiVersion::USUAL, Query::Register, &evidence).answer;
     assert!(matches!(stranger, Answer::Refused { code: 401_000, .. }), "{stranger:?}");
 }
 
@@ -744,7 +745,7 @@ fn a_gist_says_what_a_device_acts_on() {
     talk.service = Service::with_roster(config(), "dev-", 3).unwrap();
     let evidence = talk.derived("dev-000001", PRIMARY);
     let unknown = OperationId::usual(5, 1, 1);
-    let first = talk.service.ask(talk.now, 1, Query::Register, &evidence).answer;
+    let first = talk.service.ask(talk.now, 1, ApiVersion::USUAL, Query::Register, &evidence).answer;
     let Body::Operation { id: Some(id), .. } = talk.service.reply(talk.now, &first).body else { panic!() };
     let mut seen = std::collections::BTreeSet::new();
     for (device, query, wait_secs) in [
@@ -756,7 +757,7 @@ fn a_gist_says_what_a_device_acts_on() {
         (3, Query::Register, 0),
         (1, Query::Register, 0),
     ] {
-        let answer = talk.service.ask(talk.now, device, query, &evidence).answer;
+        let answer = talk.service.ask(talk.now, device, ApiVersion::USUAL, query, &evidence).answer;
         let (reply, gist) = (talk.service.reply(talk.now, &answer), talk.service.gist(&answer));
         assert_eq!(acted_on(&reply), acted_on(&gist), "{answer:?}");
         seen.insert(format!("{answer:?}").split(['(', ' ']).next().unwrap().to_owned());

@@ -67,7 +67,7 @@ mod tests {
             (0..requests)
                 .filter(|number| {
                     let id = format!("dev-{}-{number}", now.as_nanos());
-                    let submission = Submission::Read { registration_id: None, csr: false, payload: None };
+                    let submission = Submission::Read { registration_id: None, csr: None, payload: None };
                     let request = Request {
                         api_version: Some("2019-03-31"),
                         id_scope: SCOPE,

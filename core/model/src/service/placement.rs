@@ -10,15 +10,13 @@ use super::answer::Ticket;
 use super::config::Assignment;
 use super::enrollment::{AllocationPolicy, CustomAllocation, Enrollment};
 use super::enrollment_api::Resource;
+use super::issuance::Requested;
 use super::machine::Service;
 use super::metrics::MetricStatus;
 use super::record::{EnrollmentPlace, EnrollmentRef};
 use crate::protocol::{Registration, RegistrationState, Substatus, code};
 use crate::random::{Purpose, fraction};
 use crate::time::{Moment, Span};
-
-/// The last api-version under which a device that registers again keeps its hub (`dps` 14.6).
-const LAST_STICKY_VERSION: &str = "2018-04-01";
 
 /// How often a webhook is asked again after it was busy or out of reach (`dps` 14.7).
 const WEBHOOK_RETRIES: u32 = 10;
@@ -35,6 +33,8 @@ pub(super) struct Special {
     payload: Option<Value>,
     /// Its TPM's storage root key, a TPM2B_PUBLIC.
     pub(super) storage_root_key: Option<Box<[u8]>>,
+    /// The certificate that its last registration asked for.
+    pub(super) certificate: Requested,
 }
 
 /// A device at a hub whose registration was deleted: the hub knows nothing of that.
@@ -204,7 +204,7 @@ impl Service {
         at: usize,
         name: &str,
         of: EnrollmentRef,
-        api_version: &str,
+        keeps_hub: bool,
         unlinked: Option<&str>,
     ) -> Choice {
         let linked = |hub: u16| {
@@ -214,8 +214,7 @@ impl Service {
         // A deleted enrollment admits nobody.
         let Some(enrollment) = self.enrollment(of) else { return Choice::Hub(0) };
         if let Some(hub) = self.current_hub(at) {
-            let sticky = api_version.get(..10).is_some_and(|date| date <= LAST_STICKY_VERSION);
-            if linked(hub) && (sticky || !enrollment.reprovision.update_hub_assignment) {
+            if linked(hub) && (keeps_hub || !enrollment.reprovision.update_hub_assignment) {
                 return Choice::Hub(hub);
             }
         }
@@ -293,9 +292,10 @@ impl Service {
             };
         }
         if let btree_map::Entry::Occupied(mut special) = self.special.entry(at as u32) {
-            let Special { origin, storage_root_key, .. } = std::mem::take(special.get_mut());
-            let kept = Special { origin, storage_root_key, ..Special::default() };
-            if kept.origin.is_none() && kept.storage_root_key.is_none() {
+            let Special { origin, storage_root_key, certificate, .. } = std::mem::take(special.get_mut());
+            let kept = Special { origin, storage_root_key, certificate, ..Special::default() };
+            let asks = !matches!(kept.certificate, Requested::No);
+            if kept.origin.is_none() && kept.storage_root_key.is_none() && !asks {
                 special.remove();
             } else {
                 special.insert(kept);
@@ -317,6 +317,7 @@ impl Service {
         if let Some(took) = took {
             self.metrics.assigned(now + took, hub);
         }
+        self.request_certificate(now, at);
     }
 
     /// How long an assignment takes; `None` for never.

@@ -7,8 +7,8 @@ use super::enrollment::{
 };
 use super::throttle::profile;
 use super::{
-    Assignment, Call, Certificate, Config, Evidence, Hub, Overlap, Request, Resource, Service, Submission,
-    Token,
+    Assignment, Call, Certificate, Config, Evidence, Hub, Issuance, Overlap, Request, Resource, Service,
+    Submission, Token,
 };
 use crate::protocol::{Body, OperationId, Registration, RegistrationState, Reply};
 use crate::random::Seed;
@@ -94,6 +94,7 @@ pub(super) fn config() -> Config {
         assignment: Assignment::Constant(Span::from_secs(2)),
         overlap: Overlap::Conflict,
         outages: Vec::new(),
+        issuance: Issuance::default(),
         retry_after_secs: Some(3),
         seed: Seed(1),
         calendar: Calendar::VIRTUAL,
@@ -105,12 +106,19 @@ pub(super) struct Talk {
     pub(super) service: Service,
     pub(super) now: Moment,
     pub(super) api_version: &'static str,
+    /// What operators send.
+    pub(super) service_version: &'static str,
 }
 
 impl Talk {
     pub(super) fn with(config: Config) -> Self {
         let now = Moment::START + Span::from_secs(100);
-        Self { service: Service::new(config).unwrap(), now, api_version: "2019-03-31" }
+        Self {
+            service: Service::new(config).unwrap(),
+            now,
+            api_version: "2019-03-31",
+            service_version: "2021-10-01",
+        }
     }
 
     pub(super) fn pass(&mut self, secs: u64) {
@@ -132,7 +140,7 @@ impl Talk {
 
     /// Starts a registration with this payload.
     pub(super) fn start(&mut self, id: &str, payload: Option<&str>) -> OperationId {
-        let call = Call::Register(Submission::Read { registration_id: None, csr: false, payload });
+        let call = Call::Register(Submission::Read { registration_id: None, csr: None, payload });
         let reply = self.ask(id, call);
         let Body::Operation { id: Some(operation), state: RegistrationState::Assigning, .. } = reply.body
         else {

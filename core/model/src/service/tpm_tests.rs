@@ -70,7 +70,7 @@ fn ask(talk: &mut Talk, presents: &Presents, call: Call<'_>) -> Reply {
 }
 
 fn register(talk: &mut Talk, presents: &Presents) -> Reply {
-    let submission = Submission::Read { registration_id: None, csr: false, payload: None };
+    let submission = Submission::Read { registration_id: None, csr: None, payload: None };
     ask(talk, presents, Call::Register(submission))
 }
 

@@ -8,8 +8,8 @@ use super::enrollment::Attestation;
 use super::machine::Service;
 use super::record::EnrollmentPlace;
 use crate::protocol::{
-    Body, Enrolment, ErrorBody, OperationId, Registration, RegistrationState, Reply, RetryAfter, Status,
-    code, http,
+    ApiVersion, Body, Enrolment, ErrorBody, OperationId, Registration, RegistrationState, Reply, RetryAfter,
+    Status, code, http,
 };
 use crate::random::Purpose;
 use crate::time::Moment;
@@ -60,6 +60,31 @@ impl Service {
         }
     }
 
+    /// Adds what only some versions tell (`dps` 18.1): the certificates, to the device that asked for them and is assigned,
+    /// and how its hub speaks.
+    pub(super) fn tell_by_version(&self, version: ApiVersion, answer: &Answer, reply: &mut Reply) {
+        let device = version.device();
+        let registration = match &mut reply.body {
+            Body::Operation { registration: Some(registration), .. } | Body::Registration(registration) => {
+                registration
+            }
+            _ => return,
+        };
+        let (Answer::Assigned(ticket) | Answer::Known(ticket, false)) = *answer else { return };
+        let at = ticket.record as usize;
+        if device.profiles && registration.assigned_hub.is_some() {
+            registration.connection_profile = self.hub_profile(at);
+        }
+        if let (true, Answer::Assigned(_), Some(chain)) = (device.issues, answer, self.issued(at)) {
+            registration.issued_chain = chain.to_vec();
+        }
+    }
+
+    /// `connectionProfile` of the hub that a registration has.
+    pub(super) fn hub_profile(&self, at: usize) -> Option<String> {
+        self.config.hubs.get(usize::from(self.records.get(at).hub))?.profile.clone()
+    }
+
     fn assigning(&self, ticket: Ticket) -> Reply {
         let retry_after = self.config.retry_after_secs.map_or(RetryAfter::Absent, RetryAfter::Seconds);
         let id = Some(self.operation_id(ticket));
@@ -69,7 +94,7 @@ impl Service {
 
     /// What is known of a device's registration at this time.
     pub(super) fn registration(&self, at: usize, now: Moment) -> Registration {
-        self.known(now, self.ticket(at), now < self.records.get(at).ready_at)
+        self.known(now, self.ticket(at), self.is_assigning(at, now))
     }
 
     /// What is known of a registration, of which an answer has said whether it is still under way.

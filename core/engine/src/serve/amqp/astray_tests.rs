@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fleetstorm_model::protocol::RetryAfter;
+use fleetstorm_model::protocol::{ApiVersion, RetryAfter};
 use fleetstorm_model::scenario::Transport;
 
 use crate::clock::Clock;
@@ -25,10 +25,11 @@ fn seen(answer: &str, fault: &str, token: bool) -> String {
     runtime.block_on(async {
         let house = testing::house_under(answer, fault);
         let (ours, theirs) = tokio::io::duplex(8 * 1024);
-        let mut caller = Caller::new("0ne00F1EE75", "dev-1", None);
+        let mut caller = Caller::new(("0ne00F1EE75", ApiVersion::USUAL), "dev-1", None);
         caller.authorize(token.then_some("SharedAccessSignature sr=x&sig=eA%3D%3D&se=1"));
         let carrier = Carrier {
             transport: Transport::Amqp,
+            api_version: ApiVersion::USUAL,
             host: ::http::HeaderValue::from_static("localhost:5671"),
             keep_alive_secs: 60,
             clock: Clock::start(),

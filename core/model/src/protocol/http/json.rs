@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::io::Write as _;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -70,6 +71,8 @@ struct WireRegistration<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     assigned_hub: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    connection_profile: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     device_id: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<Cow<'a, str>>,
@@ -85,6 +88,8 @@ struct WireRegistration<'a> {
     etag: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<serde_json::Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issued_certificate_chain: Option<Vec<Cow<'a, str>>>,
 }
 
 #[derive(Default, Deserialize, Serialize)]
@@ -122,7 +127,7 @@ fn read_body(body: &[u8]) -> Option<Body> {
         return Some(Body::Error(ErrorBody {
             code,
             message: message(wire.message.unwrap_or_default()),
-            tracking: wire.tracking_id.as_deref().and_then(read_guid).unwrap_or(0),
+            tracking: wire.tracking_id.as_deref().and_then(Guid::read).map_or(0, |id| id.0),
             unix_ns: wire.timestamp_utc.as_deref().and_then(read_time).unwrap_or(0),
         }));
     }
@@ -153,6 +158,9 @@ const MESSAGE_MOST: usize = 4_096;
 /// The longest name of a host (RFC 1035, 2.3.4), and the longest id of a device at a hub.
 const HOST_MOST: usize = 253;
 const DEVICE_ID_MOST: usize = 128;
+
+/// The longest word for how a hub speaks; those that are known have seven letters.
+const PROFILE_MOST: usize = 63;
 
 /// The texts of the mock and of the service are few: nearly every message needs no memory of its own.
 fn message(text: Cow<'_, str>) -> Cow<'static, str> {
@@ -200,9 +208,15 @@ fn read_registration(text: &[u8]) -> Option<Registration> {
     // What names no host and no device would be dialled, spelled into topics and written into records.
     let longer =
         |text: &Option<Cow<'_, str>>, most: usize| text.as_ref().is_some_and(|text| text.len() > most);
-    if longer(&wire.assigned_hub, HOST_MOST) || longer(&wire.device_id, DEVICE_ID_MOST) {
+    if longer(&wire.assigned_hub, HOST_MOST)
+        || longer(&wire.device_id, DEVICE_ID_MOST)
+        || longer(&wire.connection_profile, PROFILE_MOST)
+    {
         return None;
     }
+    let chain = wire.issued_certificate_chain.unwrap_or_default().into_iter();
+    let chain: Result<Vec<_>, _> =
+        chain.map(|der| BASE64_STANDARD.decode(der.as_bytes()).map(Arc::from)).collect();
     let group = |group: WireGroup<'_>| group.enrollment_group_id.map(Cow::into_owned);
     let enrolment = match (wire.x509, wire.symmetric_key, wire.tpm) {
         (_, _, Some(tpm)) => Some(Enrolment::Tpm {
@@ -225,6 +239,8 @@ fn read_registration(text: &[u8]) -> Option<Registration> {
         etag: wire.etag.map(Cow::into_owned),
         enrolment,
         payload: wire.payload,
+        connection_profile: wire.connection_profile.map(Cow::into_owned),
+        issued_chain: chain.ok()?,
     })
 }
 
@@ -291,6 +307,7 @@ pub(super) fn write_registration(registration: &Registration, out: &mut Vec<u8>)
         registration_id: Cow::Borrowed(&registration.registration_id),
         created_date_time_utc: registration.created_unix_ns.map(|at| write_time(at).into()),
         assigned_hub: registration.assigned_hub.as_deref().map(Cow::Borrowed),
+        connection_profile: registration.connection_profile.as_deref().map(Cow::Borrowed),
         device_id: registration.device_id.as_deref().map(Cow::Borrowed),
         status: registration.state.map(|state| state_name(state).into()),
         substatus: registration.substatus,
@@ -299,6 +316,9 @@ pub(super) fn write_registration(registration: &Registration, out: &mut Vec<u8>)
         last_updated_date_time_utc: registration.updated_unix_ns.map(|at| write_time(at).into()),
         etag: registration.etag.as_deref().map(Cow::Borrowed),
         payload: registration.payload.clone(),
+        issued_certificate_chain: (!registration.issued_chain.is_empty()).then(|| {
+            registration.issued_chain.iter().map(|der| BASE64_STANDARD.encode(der).into()).collect()
+        }),
     };
     serde_json::to_writer(out, &wire).map_err(std::io::Error::other)
 }
@@ -330,7 +350,7 @@ pub fn read_submission<'a>(content_type: Option<&str>, body: &'a [u8]) -> Submis
     match serde_json::from_slice::<WireSubmission<'_>>(body) {
         Ok(wire) => Submission::Read {
             registration_id: wire.registration_id,
-            csr: wire.csr.is_some(),
+            csr: wire.csr.map(RawValue::get),
             payload: wire.payload.map(RawValue::get),
         },
         Err(_) => Submission::Unreadable,
@@ -384,14 +404,6 @@ pub(crate) fn write_time(unix_ns: u64) -> String {
 
 fn read_time(text: &str) -> Option<u64> {
     u64::try_from(OffsetDateTime::parse(text, &Rfc3339).ok()?.unix_timestamp_nanos()).ok()
-}
-
-fn read_guid(text: &str) -> Option<u128> {
-    if text.len() != 36 || !text.is_ascii() {
-        return None;
-    }
-    let digits: String = text.chars().filter(|c| *c != '-').collect();
-    u128::from_str_radix(&digits, 16).ok()
 }
 
 /// The error body for a code, with the mock's text for it.

@@ -122,7 +122,7 @@ fn submissions_of_real_clients_are_read() {
         r#"{"payload": null, "registrationId": "sc-ok-node-http-sym"}"#,
         r#"{"registrationId":"sc-ok-node-http-sym"}"#,
     ] {
-        let Submission::Read { registration_id: Some(id), csr: false, .. } =
+        let Submission::Read { registration_id: Some(id), csr: None, .. } =
             read_submission(Some("application/json; charset=utf-8"), body.as_bytes())
         else {
             panic!("{body}")
@@ -131,9 +131,12 @@ fn submissions_of_real_clients_are_read() {
     }
     assert!(matches!(
         read_submission(None, b"{}"),
-        Submission::Read { registration_id: None, csr: false, payload: None }
+        Submission::Read { registration_id: None, csr: None, payload: None }
     ));
-    assert!(matches!(read_submission(None, br#"{"csr":"AAAA"}"#), Submission::Read { csr: true, .. }));
+    assert!(matches!(
+        read_submission(None, br#"{"csr":"AAAA"}"#),
+        Submission::Read { csr: Some("\"AAAA\""), .. }
+    ));
     assert!(matches!(read_submission(Some("text/plain"), b"{}"), Submission::WrongMediaType));
     for body in [&b""[..], b"{", b"[]", br#"{"registrationId":5}"#, &vec![b' '; MESSAGE_MAX_BYTES + 1]] {
         assert!(matches!(read_submission(None, body), Submission::Unreadable));

@@ -10,26 +10,6 @@ use crate::protocol::{Operation, OperationId};
 /// What stands unescaped in a segment; `:` is a legal character of registration ids and of path segments.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');
 
-/// Every api-version of the device API that has been published (`dps` 2.2).
-pub const API_VERSIONS: &[&str] = &[
-    "2017-08-31-preview",
-    "2017-11-15",
-    "2018-04-01",
-    "2018-09-01-preview",
-    "2018-11-01",
-    "2019-03-31",
-    "2021-06-01",
-    "2021-10-01",
-    "2021-11-01-preview",
-    "2025-07-01-preview",
-    "2026-11-01",
-    "2026-11-02-preview",
-    "2026-11-15-preview",
-];
-
-/// The api-version that the fleet speaks: the one of the Python, Node, C#, Java and embedded C clients.
-pub const API_VERSION: &str = "2019-03-31";
-
 /// Writes the path and query of a call into `out`. Polls need `operation_id`.
 pub fn path_and_query(
     operation: Operation,

@@ -1,5 +1,6 @@
 //! The JSON bodies of the enrollment API (`dps` 16.2).
 
+mod policy;
 mod read;
 mod write;
 
@@ -52,6 +53,18 @@ struct Wire<'a> {
     iot_hubs: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     custom_allocation_definition: Option<WireCustom<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credential_policy_name: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate_policy_resource_id: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace_name: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate_authority_name: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate_policy_name: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_type_refs: Option<Vec<String>>,
 }
 
 #[derive(Default, Deserialize, Serialize)]

@@ -6,10 +6,6 @@ use percent_encoding::percent_decode_str;
 
 use crate::service::enrollment_api::Kind;
 
-/// The api-versions of the enrollment API that clients send (`dps` 16.1); the first is that of Microsoft's client
-/// for Python.
-pub const SERVICE_API_VERSIONS: &[&str] = &["2018-09-01-preview", "2019-03-31", "2021-10-01"];
-
 /// What a method and a path of the enrollment API ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceRoute<'a> {

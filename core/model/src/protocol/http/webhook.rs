@@ -4,13 +4,14 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::service_json::{initial_twin, resource};
+use crate::protocol::ServiceApi;
 use crate::service::enrollment::Attestation;
 use crate::service::enrollment_api::Enrolled;
 use crate::service::{WebhookCall, WebhookReply};
 
 /// Writes the question.
 pub fn write_webhook_call(call: &WebhookCall) -> String {
-    let enrollment = resource(&call.enrollment);
+    let enrollment = resource(&call.enrollment, ServiceApi::of(Some(&call.webhook.api_version)));
     let (name, of) = match &call.enrollment.value {
         Enrolled::Individual(individual) => ("individualEnrollment", &individual.enrollment.attestation),
         Enrolled::Group(group) => ("enrollmentGroup", &group.enrollment.attestation),

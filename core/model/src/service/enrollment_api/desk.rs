@@ -7,7 +7,7 @@ use super::{
     Administered, BULK_MAX, Bulk, BulkError, BulkMode, Call, Content, Document, Draft, Enrolled, Kind, Page,
     Request, Resource,
 };
-use crate::protocol::{Body, Enrolment, Registration, RetryAfter, Status, code, http};
+use crate::protocol::{ApiVersion, Body, Enrolment, Registration, RetryAfter, ServiceApi, Status, code};
 use crate::random::{Purpose, Seed};
 use crate::service::access::Permission;
 use crate::service::answer::Refusal;
@@ -32,7 +32,7 @@ impl Service {
         evidence: &impl Evidence,
         certificates: &impl Certificates,
     ) -> Administered {
-        let desk = Desk { now, certificates };
+        let desk = Desk { now, certificates, api: ServiceApi::of(request.api_version) };
         let mut delay = Span::ZERO;
         let refused = match self.authorize(now, request, evidence) {
             Err(refusal) => {
@@ -71,7 +71,7 @@ impl Service {
             Call::WrongMethod => return Err(Refusal::new(code::METHOD_NOT_ALLOWED)),
             _ => {}
         }
-        if !request.api_version.is_some_and(|version| http::SERVICE_API_VERSIONS.contains(&version)) {
+        if request.api_version.and_then(ApiVersion::of).and_then(ApiVersion::service).is_none() {
             return Err(Refusal::new(code::BAD_REQUEST));
         }
         let unauthorized = || Refusal::new(code::UNAUTHORIZED);
@@ -149,7 +149,7 @@ impl Service {
             }
             Call::GetRegistration(id) => {
                 let at = self.find_registration(id)?;
-                Content::Registration(Box::new(self.service_registration(at, desk.now)))
+                Content::Registration(Box::new(self.service_registration(at, desk.now, desk.api)))
             }
             Call::DeleteRegistration(id) => {
                 self.delete_registration(desk.now, id, Precondition::of(request.if_match))?;
@@ -157,7 +157,7 @@ impl Service {
             }
             Call::QueryRegistrations(group, query, page) => {
                 read(query)?;
-                let (registrations, next) = self.registrations_page(desk.now, group, page)?;
+                let (registrations, next) = self.registrations_page(desk, group, page)?;
                 Content::Registrations(registrations, next)
             }
             Call::WrongMethod | Call::NoSuchPath => return Err(Refusal::new(code::NOT_FOUND)),
@@ -170,7 +170,8 @@ impl Service {
             Kind::Individual => self.individuals.find(id).and_then(|at| {
                 let mut resource = self.individual_resource(at)?;
                 let registration = self.records.find(self.caller(id));
-                resource.registration = registration.map(|at| self.service_registration(at, desk.now));
+                resource.registration =
+                    registration.map(|at| self.service_registration(at, desk.now, desk.api));
                 Some(resource)
             }),
             Kind::Group => self.groups.find(id).and_then(|at| self.group_resource(at)),
@@ -336,7 +337,7 @@ impl Service {
 
     fn registrations_page(
         &self,
-        now: Moment,
+        desk: &Desk<'_, impl Certificates>,
         group: &str,
         page: &Page<'_>,
     ) -> Result<(Vec<Registration>, Option<String>), Refusal> {
@@ -348,7 +349,8 @@ impl Service {
             None => 0,
         };
         let mut places = self.records.admitted_by(of, from);
-        let registrations = places.by_ref().take(most).map(|at| self.service_registration(at, now)).collect();
+        let shown = |at| self.service_registration(at, desk.now, desk.api);
+        let registrations = places.by_ref().take(most).map(shown).collect();
         Ok((registrations, places.next().map(|at| continuation(&at.to_string()))))
     }
 
@@ -368,10 +370,14 @@ impl Service {
         Ok(())
     }
 
-    /// A registration as the service plane shows it: with the tag that `If-Match` takes, without the attestation.
-    fn service_registration(&self, at: usize, now: Moment) -> Registration {
+    /// A registration as the service plane shows it: with the tag that `If-Match` takes, without the attestation and the
+    /// certificates.
+    fn service_registration(&self, at: usize, now: Moment, api: ServiceApi) -> Registration {
         let tag = self.registration_tag(at);
-        Registration { etag: Some(tag), enrolment: None::<Enrolment>, ..self.registration(at, now) }
+        let known = self.registration(at, now);
+        let connection_profile =
+            known.assigned_hub.as_ref().filter(|_| api.profiles).and_then(|_| self.hub_profile(at));
+        Registration { etag: Some(tag), enrolment: None::<Enrolment>, connection_profile, ..known }
     }
 }
 
@@ -379,6 +385,8 @@ impl Service {
 struct Desk<'a, C> {
     now: Moment,
     certificates: &'a C,
+    /// What the version of the request has.
+    api: ServiceApi,
 }
 
 impl<C: Certificates> Desk<'_, C> {

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::Kind;
 use crate::protocol::RegistrationId;
+use crate::protocol::policy_name::PolicyName;
 use crate::random::{Purpose, Seed};
 use crate::service::certificate::{CertificateInfo, Certificates};
 use crate::service::enrollment::{
@@ -40,6 +41,11 @@ pub struct Draft {
     pub initial_twin: Option<Arc<Value>>,
     /// `capabilities.iotEdge`.
     pub edge: bool,
+    /// Who issues certificates to its devices. Where the version cannot say, which is the outer `None`, what was said before
+    /// stays.
+    pub policy: Option<Option<PolicyName>>,
+    /// `deviceTypeRefs`, where the version has them.
+    pub type_refs: Option<Vec<String>>,
     /// `etag`, which only a bulk request looks at.
     pub etag: Option<String>,
 }
@@ -89,8 +95,8 @@ impl Draft {
     ) -> Option<Enrollment> {
         // The rule of registration ids holds for groups too (`dps` 16.1).
         RegistrationId::new(&self.id).ok()?;
-        let before = before.map(|before| &before.attestation);
-        let attestation = self.attestation.complete(kind, before, certificates, random)?;
+        let known = before.map(|before| &before.attestation);
+        let attestation = self.attestation.complete(kind, known, certificates, random)?;
         let fits = match self.allocation {
             Some(AllocationPolicy::Custom) => self.custom.is_some(),
             Some(AllocationPolicy::Static) => self.hub.is_some() || self.hubs.len() == 1,
@@ -106,6 +112,12 @@ impl Draft {
             reprovision: self.reprovision,
             initial_twin: self.initial_twin.clone(),
             edge: self.edge,
+            policy: self.policy.clone().unwrap_or_else(|| before.and_then(|before| before.policy.clone())),
+            type_refs: self
+                .type_refs
+                .clone()
+                .or_else(|| before.map(|before| before.type_refs.clone()))
+                .unwrap_or_default(),
         })
     }
 }

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::protocol::Body;
 use crate::protocol::http::{read_bulk, read_draft, read_query, write_administered};
+use crate::protocol::{ApiVersion, Body, ServiceApi};
 use crate::service::NamedCertificate;
 use crate::service::access::OWNER;
 use crate::service::enrollment::CaCertificate;
@@ -28,10 +28,10 @@ struct Said {
 
 impl Talk {
     fn operate(&mut self, call: Call<'_>, if_match: Option<&str>, evidence: &Signed) -> Said {
-        let request = Request { api_version: Some("2021-10-01"), host: HOST, if_match, call };
+        let request = Request { api_version: Some(self.service_version), host: HOST, if_match, call };
         let answer = self.service.administer(self.now, &request, evidence, &Worded);
         let mut text = Vec::new();
-        write_administered(&answer.content, &mut text);
+        write_administered(&answer.content, ServiceApi::of(Some(self.service_version)), &mut text);
         let json: Value = serde_json::from_slice(&text).unwrap_or_default();
         let code = json["errorCode"].as_u64().unwrap_or(0) as u32;
         let next = match answer.content {
@@ -50,12 +50,22 @@ impl Talk {
             Value::String(id) => (Kind::Individual, id.clone()),
             _ => (Kind::Group, body["enrollmentGroupId"].as_str().unwrap_or("").to_owned()),
         };
-        let draft = read_draft(kind, Some("application/json"), body.to_string().as_bytes());
+        let draft = read_draft(
+            kind,
+            ServiceApi::of(Some(self.service_version)),
+            Some("application/json"),
+            body.to_string().as_bytes(),
+        );
         self.own(Call::Put(kind, &id, Box::new(draft)), if_match)
     }
 
     fn bulk(&mut self, body: &Value) -> Said {
-        let bulk = read_bulk(Kind::Individual, None, body.to_string().as_bytes());
+        let bulk = read_bulk(
+            Kind::Individual,
+            ServiceApi::of(Some(self.service_version)),
+            None,
+            body.to_string().as_bytes(),
+        );
         self.own(Call::Bulk(Kind::Individual, bulk), None)
     }
 }
@@ -206,7 +216,8 @@ fn every_mistake_has_its_code() {
     let put = |document| Call::Put(Kind::Individual, "dev", Box::new(document));
     assert_eq!(ask(put(Document::WrongMediaType), &owner()), 415_000);
     assert_eq!(ask(put(Document::Unreadable), &owner()), 400_004);
-    let other = read_draft(Kind::Individual, None, symmetric("other").to_string().as_bytes());
+    let other =
+        read_draft(Kind::Individual, ServiceApi::of(None), None, symmetric("other").to_string().as_bytes());
     assert_eq!(ask(put(other), &owner()), 400_004, "the body is of another id");
     assert_eq!(ask(Call::GetRegistration("dev"), &owner()), 404_202);
     assert_eq!(ask(Call::WrongMethod, &owner()), 405_000);
@@ -381,8 +392,9 @@ fn a_device_of_the_roster_whose_registration_is_deleted_starts_anew() {
     assert_eq!(talk.service.registrations(), 0);
     let resource = format!("{SCOPE}/registrations/dev-000001");
     let device = Signed { resource, policy: "", key: b"group".to_vec(), expires: u64::MAX };
-    let by_number =
-        |talk: &mut Talk, query: service::Query<'_>| talk.service.ask(talk.now, 1, query, &device).answer;
+    let by_number = |talk: &mut Talk, query: service::Query<'_>| {
+        talk.service.ask(talk.now, 1, ApiVersion::USUAL, query, &device).answer
+    };
     let gone = by_number(&mut talk, service::Query::Poll(&first));
     assert!(matches!(gone, Answer::Refused { code: 404_202, .. }), "{gone:?}");
     let anew = by_number(&mut talk, service::Query::Register);
@@ -514,4 +526,95 @@ proptest! {
             prop_assert_eq!(stripped(again.json), stripped(made.json));
         }
     }
+}
+
+/// Acceptance rows 18 and 20: each version spells the policy as its document does, and shows nothing that it does not have.
+#[test]
+fn a_policy_is_spelled_as_the_version_of_the_request_spells_it() {
+    let mut talk = talk();
+    talk.service_version = "2026-11-01";
+    let mut group = group_of("line-1");
+    group["namespaceName"] = "ns-1".into();
+    group["certificateAuthorityName"] = "ca-1".into();
+    group["certificatePolicyName"] = "p30".into();
+    group["credentialPolicyName"] = "of another version".into();
+    assert_eq!(talk.put(&group, None).status, 200);
+    let seen = |talk: &mut Talk, version: &'static str| {
+        talk.service_version = version;
+        let shown = talk.own(Call::Get(Kind::Group, "line-1"), None).json;
+        let members = [
+            "namespaceName",
+            "certificateAuthorityName",
+            "certificatePolicyName",
+            "credentialPolicyName",
+            "certificatePolicyResourceId",
+        ];
+        members
+            .map(|member| shown[member].as_str().unwrap_or("-").rsplit('/').next().unwrap_or("").to_owned())
+    };
+    assert_eq!(seen(&mut talk, "2026-11-01"), ["ns-1", "ca-1", "p30", "-", "-"]);
+    assert_eq!(seen(&mut talk, "2026-11-02-preview"), ["ns-1", "ca-1", "p30", "-", "-"]);
+    assert_eq!(seen(&mut talk, "2026-07-01-preview"), ["-", "-", "-", "-", "p30"]);
+    assert_eq!(seen(&mut talk, "2026-04-01"), ["-", "-", "-", "p30", "-"]);
+    assert_eq!(seen(&mut talk, "2021-10-01"), ["-"; 5]);
+    // What an older version cannot say stays.
+    assert_eq!(talk.put(&group, Some("*")).status, 200);
+    assert_eq!(seen(&mut talk, "2026-11-01"), ["ns-1", "ca-1", "p30", "-", "-"]);
+    // What a newer one does not say is gone.
+    talk.service_version = "2026-11-01";
+    assert_eq!(talk.put(&group_of("line-1"), Some("*")).status, 200);
+    assert_eq!(seen(&mut talk, "2026-11-01"), ["-"; 5]);
+    talk.service_version = "2026-04-01";
+    let mut older = group_of("line-1");
+    older["credentialPolicyName"] = "p90".into();
+    assert_eq!(talk.put(&older, Some("*")).status, 200);
+    assert_eq!(seen(&mut talk, "2026-11-01"), ["-", "-", "p90", "-", "-"]);
+}
+
+/// Acceptance row 19.
+#[test]
+fn names_of_a_policy_are_held_to_their_rules() {
+    let mut talk = talk();
+    talk.service_version = "2026-11-01";
+    for (member, name, status) in [
+        ("namespaceName", "Ns", 400),
+        ("namespaceName", "a", 400),
+        ("namespaceName", "ns-", 400),
+        ("namespaceName", "ns-1", 200),
+        ("certificateAuthorityName", "-ca", 400),
+        ("certificatePolicyName", "p", 400),
+    ] {
+        let mut group = group_of("line-1");
+        group[member] = name.into();
+        let said = talk.put(&group, None);
+        assert_eq!(
+            (said.status, said.code),
+            (status, if status == 400 { 400_004 } else { 0 }),
+            "{member} {name}"
+        );
+    }
+}
+
+/// Acceptance row 18, its second half.
+#[test]
+fn an_enrollment_refers_to_one_type_in_the_version_that_has_them() {
+    let mut talk = talk();
+    for (version, refs, status) in
+        [("2026-11-02-preview", 2, 400), ("2026-11-02-preview", 1, 200), ("2026-11-01", 2, 200)]
+    {
+        talk.service_version = version;
+        let mut group = group_of("line-1");
+        group["deviceTypeRefs"] = vec!["dtmi:x:y;1"; refs].into();
+        assert_eq!(talk.put(&group, Some("*")).status, status, "{version} with {refs}");
+    }
+    assert_eq!(talk.own(Call::Get(Kind::Group, "line-1"), None).json["deviceTypeRefs"], Value::Null);
+    talk.service_version = "2026-11-02-preview";
+    assert_eq!(
+        talk.own(Call::Get(Kind::Group, "line-1"), None).json["deviceTypeRefs"],
+        json!(["dtmi:x:y;1"])
+    );
+}
+
+fn group_of(id: &str) -> Value {
+    json!({ "enrollmentGroupId": id, "attestation": { "type": "symmetricKey" } })
 }

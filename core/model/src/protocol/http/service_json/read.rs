@@ -9,7 +9,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::policy::{read_policy, read_type_refs};
 use super::{Wire, WireAllocation, WireAttestation, WireCertificates, WireStatus};
+use crate::protocol::ServiceApi;
 use crate::protocol::http::MESSAGE_MAX_BYTES;
 use crate::service::enrollment::{AllocationPolicy, CustomAllocation, ReprovisionPolicy, SymmetricKey};
 use crate::service::enrollment_api::{Bulk, BulkMode, Document, Draft, DraftAttestation, DraftKeys, Kind};
@@ -18,8 +20,8 @@ use crate::service::enrollment_api::{Bulk, BulkMode, Document, Draft, DraftAttes
 const KEY_BYTES: std::ops::RangeInclusive<usize> = 16..=64;
 
 /// Reads an enrollment or group.
-pub fn read_draft(kind: Kind, content_type: Option<&str>, body: &[u8]) -> Document<Draft> {
-    document(content_type, body, |body| draft(kind, serde_json::from_slice(body).ok()?))
+pub fn read_draft(kind: Kind, api: ServiceApi, content_type: Option<&str>, body: &[u8]) -> Document<Draft> {
+    document(content_type, body, |body| draft(kind, api, serde_json::from_slice(body).ok()?))
 }
 
 #[derive(Deserialize)]
@@ -54,7 +56,7 @@ struct WireId<'a> {
 }
 
 /// Reads a bulk request. An item with an id that is otherwise of the wrong shape does not spoil the others.
-pub fn read_bulk(kind: Kind, content_type: Option<&str>, body: &[u8]) -> Document<Bulk> {
+pub fn read_bulk(kind: Kind, api: ServiceApi, content_type: Option<&str>, body: &[u8]) -> Document<Bulk> {
     document(content_type, body, |body| {
         let wire: WireBulk<'_> = serde_json::from_slice(body).ok()?;
         let mode = match wire.mode {
@@ -73,7 +75,7 @@ pub fn read_bulk(kind: Kind, content_type: Option<&str>, body: &[u8]) -> Documen
                 Kind::Individual => id.registration_id,
                 Kind::Group => id.enrollment_group_id,
             };
-            let draft = serde_json::from_str(item.get()).ok().and_then(|wire| draft(kind, wire));
+            let draft = serde_json::from_str(item.get()).ok().and_then(|wire| draft(kind, api, wire));
             Some((id?.into_owned(), draft))
         };
         let items: Option<Vec<_>> = items?.into_iter().map(read).collect();
@@ -119,7 +121,12 @@ fn document<T>(
     }
 }
 
-fn draft(kind: Kind, wire: Wire<'_>) -> Option<Draft> {
+fn draft(kind: Kind, api: ServiceApi, mut wire: Wire<'_>) -> Option<Draft> {
+    let policy = match api.policy {
+        Some(spelling) => Some(read_policy(&mut wire, spelling)?),
+        None => None,
+    };
+    let type_refs = if api.type_refs { Some(read_type_refs(&mut wire)?) } else { None };
     let id = match kind {
         Kind::Individual => wire.registration_id,
         Kind::Group => wire.enrollment_group_id,
@@ -159,6 +166,8 @@ fn draft(kind: Kind, wire: Wire<'_>) -> Option<Draft> {
         }),
         initial_twin: initial_twin(wire.initial_twin)?,
         edge: wire.capabilities.is_some_and(|capabilities| capabilities.iot_edge),
+        policy,
+        type_refs,
         etag: wire.etag.map(Cow::into_owned),
     })
 }

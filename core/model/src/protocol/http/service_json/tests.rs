@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::protocol::ServiceApi;
 use crate::service::enrollment_api::{Document, DraftAttestation, Kind};
 
 fn any_json() -> impl Strategy<Value = Value> {
@@ -22,8 +23,13 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
+/// The version that has the most.
+fn newest() -> ServiceApi {
+    ServiceApi::of(Some("2026-11-02-preview"))
+}
+
 /// The members that an enrollment can have.
-const MEMBERS: [&str; 16] = [
+const MEMBERS: [&str; 20] = [
     "registrationId",
     "enrollmentGroupId",
     "deviceId",
@@ -40,14 +46,18 @@ const MEMBERS: [&str; 16] = [
     "iotHubs",
     "customAllocationDefinition",
     "createdDateTimeUtc",
+    "namespaceName",
+    "certificateAuthorityName",
+    "certificatePolicyName",
+    "deviceTypeRefs",
 ];
 
 proptest! {
     #[test]
     fn any_bytes_read_without_a_panic(body: Vec<u8>, text in "\\PC{0,100}") {
         for body in [&body[..], text.as_bytes()] {
-            read_draft(Kind::Individual, None, body);
-            read_bulk(Kind::Group, Some("application/json"), body);
+            read_draft(Kind::Individual, newest(), None, body);
+            read_bulk(Kind::Group, newest(), Some("application/json"), body);
             read_query(None, body);
         }
     }
@@ -63,9 +73,9 @@ proptest! {
             body[MEMBERS[at]] = value;
         }
         for kind in [Kind::Individual, Kind::Group] {
-            read_draft(kind, None, body.to_string().as_bytes());
+            read_draft(kind, newest(), None, body.to_string().as_bytes());
             let bulk = json!({ "mode": "create", "enrollments": [body], "enrollmentGroups": [body] });
-            read_bulk(kind, None, bulk.to_string().as_bytes());
+            read_bulk(kind, newest(), None, bulk.to_string().as_bytes());
         }
     }
 
@@ -78,7 +88,7 @@ proptest! {
                 attestation.as_object_mut().unwrap().remove(member);
             }
             let body = json!({ "registrationId": "dev", "attestation": attestation });
-            read_draft(Kind::Individual, None, body.to_string().as_bytes());
+            read_draft(Kind::Individual, newest(), None, body.to_string().as_bytes());
         }
     }
 }
@@ -94,7 +104,8 @@ fn certificates_come_in_three_spellings() {
     ] {
         let x509 = json!({ "clientCertificates": { "primary": { "certificate": text } } });
         let body = json!({ "registrationId": "d", "attestation": { "type": "x509", "x509": x509 } });
-        let Document::Read(draft) = read_draft(Kind::Individual, None, body.to_string().as_bytes()) else {
+        let Document::Read(draft) = read_draft(Kind::Individual, newest(), None, body.to_string().as_bytes())
+        else {
             panic!("{text}")
         };
         let DraftAttestation::ClientCertificates(given) = draft.attestation else { panic!("{text}") };
@@ -104,7 +115,10 @@ fn certificates_come_in_three_spellings() {
 
 #[test]
 fn a_body_with_another_media_type_is_told_apart() {
-    assert_eq!(read_draft(Kind::Group, Some("text/plain"), b"{}"), Document::WrongMediaType);
-    assert_eq!(read_draft(Kind::Group, Some("application/json; charset=utf-8"), b"{}"), Document::Unreadable);
-    assert_eq!(read_draft(Kind::Group, None, b"[]"), Document::Unreadable);
+    assert_eq!(read_draft(Kind::Group, newest(), Some("text/plain"), b"{}"), Document::WrongMediaType);
+    assert_eq!(
+        read_draft(Kind::Group, newest(), Some("application/json; charset=utf-8"), b"{}"),
+        Document::Unreadable
+    );
+    assert_eq!(read_draft(Kind::Group, newest(), None, b"[]"), Document::Unreadable);
 }

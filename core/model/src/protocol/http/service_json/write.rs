@@ -7,18 +7,19 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
+use super::policy::write_policy;
 use super::{
     Wire, WireAllocation, WireAttestation, WireCapabilities, WireCertificate, WireCertificates, WireCustom,
     WireInfo, WireKeys, WireReferences, WireReprovision, WireStatus, WireTpm, WireX509,
 };
-use crate::protocol::Registration;
 use crate::protocol::http::json::{text_of, write_error, write_registration, write_time};
+use crate::protocol::{Registration, ServiceApi};
 use crate::service::certificate::CertificateInfo;
 use crate::service::enrollment::{AllocationPolicy, Attestation, Enrollment};
 use crate::service::enrollment_api::{Content, Enrolled, Kind, Resource};
 
-/// Writes the body of an answer.
-pub fn write_administered(content: &Content, out: &mut Vec<u8>) {
+/// Writes the body of an answer as a version has it.
+pub fn write_administered(content: &Content, api: ServiceApi, out: &mut Vec<u8>) {
     // Writing to a vector cannot fail, and these values always serialize.
     let _ = match content {
         Content::Empty => Ok(()),
@@ -28,9 +29,11 @@ pub fn write_administered(content: &Content, out: &mut Vec<u8>) {
             let list: Vec<Value> = list.iter().map(registration_value).collect();
             serde_json::to_writer(out, &list).map_err(std::io::Error::other)
         }
-        Content::Resource(one) => serde_json::to_writer(out, &resource(one)).map_err(std::io::Error::other),
+        Content::Resource(one) => {
+            serde_json::to_writer(out, &resource(one, api)).map_err(std::io::Error::other)
+        }
         Content::Resources(_, list, _) => {
-            let list: Vec<Value> = list.iter().map(resource).collect();
+            let list: Vec<Value> = list.iter().map(|one| resource(one, api)).collect();
             serde_json::to_writer(out, &list).map_err(std::io::Error::other)
         }
         Content::Mechanism(shown) => {
@@ -61,7 +64,7 @@ fn registration_value(registration: &Registration) -> Value {
 }
 
 /// An enrollment or group; its symmetric keys are not shown (`dps` 16.2).
-pub(in crate::protocol::http) fn resource(resource: &Resource) -> Value {
+pub(in crate::protocol::http) fn resource(resource: &Resource, api: ServiceApi) -> Value {
     let (enrollment, mut wire) = match &resource.value {
         Enrolled::Individual(individual) => (
             &individual.enrollment,
@@ -79,6 +82,11 @@ pub(in crate::protocol::http) fn resource(resource: &Resource) -> Value {
         ),
     };
     fill(&mut wire, enrollment, resource);
+    if let Some(policy) = &enrollment.policy {
+        write_policy(&mut wire, policy, api);
+    }
+    let refers = api.type_refs && !enrollment.type_refs.is_empty();
+    wire.device_type_refs = refers.then(|| enrollment.type_refs.clone());
     serde_json::to_value(&wire).unwrap_or_default()
 }
 
