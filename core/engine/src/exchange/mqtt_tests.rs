@@ -1,8 +1,7 @@
 //! A device's end, against a server whose every packet is in the test's hand.
 
 use bytes::BytesMut;
-use fleetstorm_model::protocol::Status;
-use fleetstorm_model::scenario::Transport;
+use fleetstorm_protocol::{Status, Transport};
 use rumqttc::mqttbytes::v4::ConnectReturnCode;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
@@ -263,7 +262,7 @@ async fn a_device_says_goodbye() {
 
 #[test]
 fn a_device_with_a_certificate_sends_no_password() {
-    let caller = Caller::new("s".into(), "dev-0001".to_owned(), None);
+    let caller = Caller::new(("s".into(), ApiVersion::USUAL), "dev-0001".to_owned(), None);
     let mut bytes = BytesMut::new();
     Packet::Connect(caller.connect(0)).write(&mut bytes, 4_096).unwrap();
     assert_eq!(bytes[9], 0x82, "user name and clean session, and no password flag");

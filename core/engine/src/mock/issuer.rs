@@ -4,10 +4,10 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fleetstorm_model::protocol::Guid;
-use fleetstorm_model::scenario::{CertificateAuthorityFile, MockFile};
 use fleetstorm_model::service::{Authority, IssuanceCall, IssuancePolicy};
-use fleetstorm_model::time::{Moment, Span};
+use fleetstorm_protocol::Guid;
+use fleetstorm_scenario::{CertificateAuthorityFile, CertificatePolicyFile, MockFile};
+use fleetstorm_units::time::{Moment, Span};
 use rcgen::{
     BasicConstraints, CertificateParams, CrlDistributionPoint, CustomExtension, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer as Signer, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
@@ -113,7 +113,7 @@ pub(super) fn authorities(mock: &MockFile, fleet: &FleetIdentity) -> Result<Vec<
     mock.certificate_authorities
         .iter()
         .map(|file| {
-            let policy = |policy: &fleetstorm_model::scenario::CertificatePolicyFile| IssuancePolicy {
+            let policy = |policy: &CertificatePolicyFile| IssuancePolicy {
                 name: policy.name.clone(),
                 validity: Span::from_secs(u64::from(policy.validity_days) * 86_400),
                 keys: policy.algorithms.iter().map(|kind| (*kind).into()).collect(),

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use fleetstorm_model::time::Moment;
+use fleetstorm_units::time::Moment;
 use rumqttc::mqttbytes::QoS;
 use tokio::sync::Notify;
 

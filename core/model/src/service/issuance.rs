@@ -9,20 +9,20 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use fleetstorm_protocol::code;
+use fleetstorm_protocol::credentials::CSR_MAX_BYTES;
+use fleetstorm_protocol::enrollment::CaCertificate;
+use fleetstorm_protocol::mqtt::Connack;
+use fleetstorm_protocol::policy_name::PolicyName;
+use fleetstorm_units::random::Purpose;
+use fleetstorm_units::time::{Moment, Span};
 
 use super::allocation;
 use super::answer::{Refusal, Ticket};
-use super::enrollment::{CaCertificate, TrustedCas};
 use super::machine::Service;
 use super::record::EnrollmentRef;
 use super::renewal::Renewal;
-use super::{Certificate, Evidence};
-use crate::protocol::code;
-use crate::protocol::credentials::CSR_MAX_BYTES;
-use crate::protocol::mqtt::Connack;
-use crate::protocol::policy_name::PolicyName;
-use crate::random::Purpose;
-use crate::time::{Moment, Span};
+use super::{Certificate, Evidence, TrustedCas};
 
 /// What an instance issues, and how its hubs treat it.
 #[derive(Clone, Debug)]

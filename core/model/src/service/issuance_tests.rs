@@ -2,12 +2,15 @@
 //!
 //! Here a request for a certificate is the words `request KEY NAME`, and a certificate is what the issuer was asked for.
 
-use super::super::enrollment::SymmetricKey;
+use fleetstorm_protocol::enrollment::SymmetricKey;
+use fleetstorm_protocol::{
+    Body, OperationId, Registration, RegistrationState, Reply, Status, Submission, TpmKeys,
+};
+use fleetstorm_units::time::Calendar;
+
 use super::super::testing::{SCOPE, config};
-use super::super::{Call, Config, Request, Resource, Submission, Token, TpmKeys, Welcome};
+use super::super::{Call, Config, Request, Resource, Token, Welcome};
 use super::*;
-use crate::protocol::{Body, OperationId, Registration, RegistrationState, Reply, Status};
-use crate::time::Calendar;
 
 const DAY: Span = Span::from_secs(86_400);
 

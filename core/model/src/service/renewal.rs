@@ -6,16 +6,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use fleetstorm_protocol::Guid;
+use fleetstorm_protocol::credentials::{
+    ANY, Answer, BAD_ARGUMENT, Codes, Malformed, Refusal, Request, UNDECODABLE,
+};
+use fleetstorm_protocol::http::iso_time;
+use fleetstorm_units::random::Purpose;
+use fleetstorm_units::time::{Moment, Span};
+
 use super::Evidence;
 use super::issuance::For;
 use super::machine::Service;
-use crate::protocol::Guid;
-use crate::protocol::credentials::{
-    ANY, Answer, BAD_ARGUMENT, Codes, Malformed, Refusal, Request, UNDECODABLE,
-};
-use crate::protocol::http::iso_time;
-use crate::random::Purpose;
-use crate::time::{Moment, Span};
 
 /// How hubs renew certificates.
 #[derive(Clone, Copy, Debug)]

@@ -1,10 +1,10 @@
 //! The scenarios of `dps` 18.6, as far as they are about what the hub says; those about connections are tests of the door.
 
+use fleetstorm_protocol::Status;
 use serde_json::Value;
 
 use super::super::issuance::tests::{Holder, Talk, csr};
 use super::*;
-use crate::protocol::Status;
 use crate::service::IssuanceCall;
 
 const ID: &str = "dev-1";
