@@ -116,6 +116,11 @@ pub(crate) fn is_of_key(der: &[u8], key: &rcgen::KeyPair) -> bool {
     certificate.is_ok_and(|(_, certificate)| certificate.public_key().raw == key.subject_public_key_info())
 }
 
+/// What a request for a certificate in DER asks for.
+pub(crate) fn certificate_request(der: &[u8]) -> Option<CertificateRequest> {
+    request::read(der)
+}
+
 /// Reads a certificate for those who ask what it is.
 pub(crate) fn certificate_info(der: &[u8]) -> Option<CertificateInfo> {
     let (rest, certificate) = X509Certificate::from_der(der).ok()?;
@@ -230,7 +235,7 @@ impl Evidence for Presented<'_> {
     }
 
     fn certificate_request(&self, der: &[u8]) -> Option<CertificateRequest> {
-        request::read(der)
+        certificate_request(der)
     }
 
     fn tpm(&self) -> Option<TpmKeys> {

@@ -340,3 +340,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
         self.queue(&Packet::Publish(Publish::from_bytes(topic, QoS::AtMostOnce, Bytes::from_static(b"{}"))))
     }
 }
+
+#[cfg(test)]
+#[path = "hub_tests.rs"]
+mod tests;
