@@ -56,6 +56,7 @@ impl Device {
         });
         let mut connect = Connect::new("dev-1");
         connect.clean_session = clean;
+        connect.keep_alive = 0;
         connect.set_login("demo-hub-1.azure-devices.net/dev-1/?api-version=2025-08-01-preview", "");
         let mut packets = Packets::new(ours, 1 << 20);
         packets.queue(&Packet::Connect(connect)).unwrap();
