@@ -107,7 +107,17 @@ fn chain(bench: &Bench, list: &Value) -> Vec<Vec<u8>> {
 fn verified(bench: &Bench) {
     let said = openssl(
         bench,
-        &["verify", "-x509_strict", "-purpose", "sslclient", "-CAfile", "root.pem", "-untrusted", "between.pem", "leaf.pem"],
+        &[
+            "verify",
+            "-x509_strict",
+            "-purpose",
+            "sslclient",
+            "-CAfile",
+            "root.pem",
+            "-untrusted",
+            "between.pem",
+            "leaf.pem",
+        ],
     );
     assert!(said.contains("leaf.pem: OK"), "{said}");
 }
@@ -194,7 +204,8 @@ fn a_device_gets_its_certificate_over_mqtt_opens_its_hub_and_renews_it() {
         let (topic, accepted) = wire.answer(0x32);
         assert!(topic.starts_with("$dps/registrations/res/202/"), "{topic}");
         let operation = accepted["operationId"].as_str().unwrap().to_owned();
-        let poll = format!("$dps/registrations/GET/iotdps-get-operationstatus/?$rid=2&operationId={operation}");
+        let poll =
+            format!("$dps/registrations/GET/iotdps-get-operationstatus/?$rid=2&operationId={operation}");
         wire.send(&publish(None, &poll, " "));
         let (topic, answer) = wire.answer(0x32);
         assert!(topic.starts_with("$dps/registrations/res/200/"), "{topic}");

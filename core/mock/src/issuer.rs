@@ -2,9 +2,10 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
-use fleetstorm_model::service::{Authority, IssuanceCall, IssuancePolicy};
+use fleetstorm_model::service::{Authority, Chain, IssuanceCall, IssuancePolicy};
 use fleetstorm_protocol::Guid;
 use fleetstorm_scenario::{CertificateAuthorityFile, CertificatePolicyFile, MockFile};
 use fleetstorm_units::time::{Moment, Span};
@@ -17,9 +18,8 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use time::OffsetDateTime;
 
-use super::ResolveError;
-use super::resolve::{file, secret};
 use crate::identity::{FleetIdentity, authority_key};
+use crate::sources::{ResolveError, file, secret};
 
 /// Where the certificates say that more can be read of their authority. Nobody is there: only their length matters, and
 /// hubs do not look (`dps` 18.5).
@@ -58,15 +58,16 @@ impl Issuer {
     /// Makes the certificate that is asked for, in DER; `None` if the cryptographic library refuses.
     pub(crate) fn issue(&self, call: &IssuanceCall) -> Option<Vec<u8>> {
         let mut signers = self.signers.borrow_mut();
-        let place = (call.authority, call.generation);
-        if !signers.contains_key(&place) {
-            let key = self.authorities.get(call.authority)?.pair(call.generation).ok()?;
-            let own = CertificateDer::from(&**call.above.first()?);
-            signers.insert(place, Signer::from_ca_cert_der(&own, key).ok()?);
-        }
-        let signer = signers.get(&place)?;
+        let signer = match signers.entry((call.authority, call.generation)) {
+            Entry::Occupied(ready) => ready.into_mut(),
+            Entry::Vacant(place) => {
+                let key = self.authorities.get(call.authority)?.pair(call.generation).ok()?;
+                let own = CertificateDer::from(&**call.above.first()?);
+                place.insert(Signer::from_ca_cert_der(&own, key).ok()?)
+            }
+        };
         let key = SubjectPublicKeyInfo::from_der(&call.public_key).ok()?;
-        let leaf = params(call)?.signed_by(&key, signer).ok()?;
+        let leaf = params(call)?.signed_by(&key, &*signer).ok()?;
         Some(leaf.der().to_vec())
     }
 }
@@ -129,7 +130,7 @@ pub(super) fn authorities(mock: &MockFile, fleet: &FleetIdentity) -> Result<Vec<
         .collect()
 }
 
-type Generation = (Moment, Arc<[Arc<[u8]>]>);
+type Generation = (Moment, Chain);
 
 fn generations(
     authority: &CertificateAuthorityFile,
@@ -154,7 +155,7 @@ fn given(
     authority: &CertificateAuthorityFile,
     name: &str,
     fleet: &FleetIdentity,
-) -> Result<Arc<[Arc<[u8]>]>, ResolveError> {
+) -> Result<Chain, ResolveError> {
     let pem = file(name)?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let chain =
@@ -231,7 +232,7 @@ impl Trunk {
         authority: &CertificateAuthorityFile,
         fleet: &FleetIdentity,
         generation: usize,
-    ) -> Result<Arc<[Arc<[u8]>]>, String> {
+    ) -> Result<Chain, String> {
         let mut chain: Vec<Arc<[u8]>> = self.certificates.iter().rev().cloned().collect();
         if authority.intermediates != Some(0) {
             let key = issuing_key(fleet.seed(), &path(authority), generation)?;

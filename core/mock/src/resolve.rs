@@ -1,6 +1,5 @@
-//! From a mock's file to a service: files and environment variables are read here.
+//! From a mock's file to a service.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -19,52 +18,13 @@ use fleetstorm_scenario::{
 use fleetstorm_units::random::Seed;
 use fleetstorm_units::time::{Calendar, Moment};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
-use zeroize::Zeroizing;
 
 use crate::identity::{DEMO_CERTIFICATE_GROUP, DEMO_KEY_GROUP, FleetIdentity};
 use crate::issuer;
-
-/// Something that a file names cannot be used. No secret is in the message.
-#[derive(Debug, thiserror::Error)]
-#[error("{what}: {why}")]
-pub struct ResolveError {
-    what: String,
-    why: String,
-}
-
-impl ResolveError {
-    /// What cannot be used, and why.
-    pub fn new(what: impl Into<String>, why: impl Into<String>) -> Self {
-        Self { what: what.into(), why: why.into() }
-    }
-}
+use crate::sources::{ResolveError, file, secret};
 
 /// The shape of a webhook's question that is asked for where a file cannot say (`dps` 14.7).
 const WEBHOOK_API_VERSION: &str = "2021-10-01";
-
-/// Reads a secret where it is.
-pub fn secret(source: &SecretSource) -> Result<Zeroizing<String>, ResolveError> {
-    let text = match source {
-        SecretSource::Env(name) => std::env::var(name).map_err(|_| {
-            ResolveError::new(
-                format!("environment variable {name}"),
-                "it is not set; it should hold a secret",
-            )
-        })?,
-        SecretSource::File(path) => std::fs::read_to_string(path)
-            .map_err(|error| ResolveError::new(path, format!("the secret cannot be read: {error}")))?,
-    };
-    Ok(Zeroizing::new(text.trim().to_owned()))
-}
-
-/// Reads a file that a scenario or a mock's file names.
-///
-/// # Errors
-/// It cannot be read; the error names it.
-pub fn file(path: &str) -> Result<Vec<u8>, ResolveError> {
-    std::fs::read(Path::new(path))
-        .map_err(|error| ResolveError::new(path, format!("cannot be read: {error}")))
-}
 
 fn key(source: &SecretSource) -> Result<SymmetricKey, ResolveError> {
     let name = match source {

@@ -36,7 +36,7 @@ pub use answer::{Answer, Answered, Handled, Query, Ticket};
 pub use config::{Assignment, Config, ConfigError, Hub, NamedCertificate, Overlap, Region, Sweep, Tier};
 pub use hub::{HubCounters, HubEvent, Standing, Welcome, device_key};
 pub use issuance::{
-    Authority, CertificateRequest, Issuance, IssuanceCall, IssuancePolicy, IssuanceTicket, KeyKind,
+    Authority, CertificateRequest, Chain, Issuance, IssuanceCall, IssuancePolicy, IssuanceTicket, KeyKind,
     WithoutPolicy,
 };
 pub use machine::{Counters, Service};

@@ -51,6 +51,9 @@ impl Default for Issuance {
     }
 }
 
+/// Certificates in DER, each issued by the one after it.
+pub type Chain = Arc<[Arc<[u8]>]>;
+
 /// An authority that issues devices' certificates.
 #[derive(Clone, Debug)]
 pub struct Authority {
@@ -62,7 +65,7 @@ pub struct Authority {
     pub policies: Vec<IssuancePolicy>,
     /// Its own certificates in DER, the issuing one first and the root last, each with when they come into force, in order.
     /// Hubs take the newest only.
-    pub generations: Vec<(Moment, Arc<[Arc<[u8]>]>)>,
+    pub generations: Vec<(Moment, Chain)>,
 }
 
 /// How an authority issues.
@@ -120,7 +123,7 @@ pub struct IssuanceCall {
     /// Which of its generations signs.
     pub generation: usize,
     /// That generation's certificates, the issuing one first.
-    pub above: Arc<[Arc<[u8]>]>,
+    pub above: Chain,
     /// The common name.
     pub common_name: String,
     /// The device's id, which tells a hub whether the certificate is revoked.
@@ -158,7 +161,7 @@ pub(super) enum Requested {
     /// The issuer has been asked.
     Asked,
     /// Here it is, the device's first and the root last.
-    Issued(Arc<[Arc<[u8]>]>),
+    Issued(Chain),
 }
 
 /// A certificate that may be issued.
@@ -171,7 +174,7 @@ pub(super) struct Wanted {
 
 impl Authority {
     /// Its certificates at a time, and which of its generations they are.
-    fn generation(&self, now: Moment) -> Option<(usize, &Arc<[Arc<[u8]>]>)> {
+    fn generation(&self, now: Moment) -> Option<(usize, &Chain)> {
         let generations = self.generations.iter().enumerate().rev();
         generations
             .map(|(at, (from, chain))| (at, from, chain))
@@ -212,7 +215,7 @@ impl Service {
 
     /// Takes the issuer's answer: the device's certificate in DER, or `None` if it could not make one.
     pub fn certificate_issued(&mut self, call: &IssuanceCall, leaf: Option<&[u8]>) {
-        let chain = leaf.map(|leaf| -> Arc<[Arc<[u8]>]> {
+        let chain = leaf.map(|leaf| -> Chain {
             std::iter::once(Arc::from(leaf)).chain(call.above.iter().cloned()).collect()
         });
         let ticket = match &call.ticket.0 {
@@ -348,7 +351,7 @@ impl Service {
     }
 
     /// The certificates that a registration has got.
-    pub(super) fn issued(&self, at: usize) -> Option<&Arc<[Arc<[u8]>]>> {
+    pub(super) fn issued(&self, at: usize) -> Option<&Chain> {
         match &self.special.get(&(at as u32))?.certificate {
             Requested::Issued(chain) => Some(chain),
             Requested::No | Requested::Wanted(_) | Requested::Asked => None,

@@ -71,7 +71,7 @@ pub(in crate::service) fn issuing_config() -> Config {
     config.calendar = Calendar::VIRTUAL;
     config.throttle = crate::service::throttle::profile("unlimited").unwrap();
     config.groups[0].enrollment.policy = Some(PolicyName::new("ns-1", "ca-1", "p30"));
-    let chain = |name: &str| -> Arc<[Arc<[u8]>]> {
+    let chain = |name: &str| -> Chain {
         ["issuing", "root"].map(|kind| Arc::from(format!("{kind} {name}").into_bytes())).into()
     };
     config.issuance.authorities = vec![Authority {

@@ -183,10 +183,11 @@ impl Service {
         };
         // A deleted enrollment admits nobody.
         let Some(enrollment) = self.enrollment(of) else { return Choice::Hub(0) };
-        if let Some(hub) = self.current_hub(at) {
-            if linked(hub) && (keeps_hub || !enrollment.reprovision.update_hub_assignment) {
-                return Choice::Hub(hub);
-            }
+        if let Some(hub) = self.current_hub(at)
+            && linked(hub)
+            && (keeps_hub || !enrollment.reprovision.update_hub_assignment)
+        {
+            return Choice::Hub(hub);
         }
         let usual = match enrollment.static_hub {
             Some(_) => AllocationPolicy::Static,

@@ -4,7 +4,6 @@
 //! A driver hands over what a device published, tells it the answer, and comes back when the rest of the answer is due.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use fleetstorm_protocol::Guid;
 use fleetstorm_protocol::credentials::{
@@ -15,7 +14,7 @@ use fleetstorm_units::random::Purpose;
 use fleetstorm_units::time::{Moment, Span};
 
 use super::Evidence;
-use super::issuance::For;
+use super::issuance::{Chain, For};
 use super::machine::Service;
 
 /// How hubs renew certificates.
@@ -69,7 +68,7 @@ struct Pending {
 enum Outcome {
     /// The issuer has been asked.
     Asked,
-    Issued(Arc<[Arc<[u8]>]>),
+    Issued(Chain),
     /// The request for a certificate did not pass.
     Failed,
 }
@@ -171,7 +170,7 @@ impl Service {
     }
 
     /// Takes the issuer's answer.
-    pub(super) fn renewed(&mut self, key: &str, number: u32, chain: Option<Arc<[Arc<[u8]>]>>) {
+    pub(super) fn renewed(&mut self, key: &str, number: u32, chain: Option<Chain>) {
         // Replaced in the meantime.
         let Some(pending) = self.renewals.pending.get_mut(key).filter(|pending| pending.number == number)
         else {
