@@ -85,6 +85,9 @@ pub(crate) enum Command {
     #[command(hide = true, name = crate::apart::APART)]
     Apart {
         place: PathBuf,
+        /// What has been read of this path, in this file
+        #[arg(long, num_args = 2)]
+        read: Vec<PathBuf>,
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<std::ffi::OsString>,
     },
