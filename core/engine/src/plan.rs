@@ -6,7 +6,7 @@ use fleetstorm_model::chaos::{FaultKind, Naming, Timeline};
 use fleetstorm_model::device::{LifePolicy, Policy};
 use fleetstorm_model::profile::Profile;
 use fleetstorm_model::random::{Purpose, Seed};
-use fleetstorm_model::scenario::{Arrival, Cohort, Scenario, SecretSource, TargetKind};
+use fleetstorm_model::scenario::{Arrival, Cohort, Late, Scenario, SecretSource, TargetKind};
 use fleetstorm_model::service::throttle::Model;
 use fleetstorm_model::time::{Calendar, Moment};
 use fleetstorm_reports::grouped;
@@ -82,9 +82,15 @@ impl Plan {
         if let Arrival::Trace { file, instants } = &mut scenario.fleet.arrival {
             let text = std::fs::read_to_string(&*file)
                 .map_err(|error| ResolveError::new(&*file, format!("the trace cannot be read: {error}")))?;
-            *instants = Arrival::read_trace(&text).map_err(|why| ResolveError::new(&*file, why))?;
-            if instants.is_empty() {
-                return Err(ResolveError::new(&*file, "the trace holds no instant").into());
+            let file = file.clone();
+            let mistake = |why| RunError::Trace { file, why };
+            match Arrival::read_trace(&text) {
+                Err(why) => return Err(mistake(why)),
+                Ok(none) if none.is_empty() => return Err(mistake("the trace holds no instant".to_owned())),
+                Ok(read) => *instants = read,
+            }
+            if let Some(late) = Late::of(&scenario) {
+                return Err(mistake(late.to_string()));
             }
         }
         let profile = profile(&scenario.profile)?;

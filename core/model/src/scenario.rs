@@ -5,6 +5,7 @@
 
 mod alert;
 mod arrival;
+mod best_practice;
 mod compare;
 mod concise;
 mod explain;
@@ -18,6 +19,7 @@ mod network;
 mod objective;
 mod outage;
 mod paths;
+
 mod read;
 mod secret;
 mod text;
@@ -25,7 +27,8 @@ mod transport;
 mod unused;
 
 pub use alert::{Aggregation, AlertRule, MetricFile, MetricStatusFile, Operator};
-pub use arrival::Arrival;
+pub use arrival::{Arrival, Late};
+pub use best_practice::BestPractice;
 pub use compare::CompareFile;
 pub use explain::explain;
 pub(crate) use feasible::Question;

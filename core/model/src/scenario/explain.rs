@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::Arrival;
 use super::file::{Scenario, TargetKind};
+use super::{Arrival, Late};
 use crate::number::{counted, grouped, number};
 use crate::random::Seed;
 use crate::service::throttle::{Model, PROFILES};
@@ -91,6 +91,9 @@ fn arrivals(scenario: &Scenario, out: &mut String) {
         "\nArrivals: the last device boots after {last}; at most {} in one second",
         grouped(peak as u64)
     );
+    if let Some(late) = Late::of(scenario) {
+        let _ = writeln!(out, "  {late}");
+    }
 }
 
 fn target(scenario: &Scenario, out: &mut String) {

@@ -1,6 +1,7 @@
 //! Whether what a scenario asks can be seen, and can go either way: an objective that cannot is a mistake of its author.
 
 use super::Transport;
+use super::best_practice::BestPractice;
 use super::file::{Cohort, Scenario};
 use super::objective::{Comparison, Metric, Objective, Quantity, Timed, What};
 use super::text::Duration;
@@ -70,6 +71,7 @@ impl Question<'_> {
             Metric::Online
             | Metric::CachedReconnects
             | Metric::NeedlessRegisters
+            | Metric::Broken(Some(BestPractice::ReconnectFirst))
             | Metric::Percentile(_, Timed::HubConnect | Timed::TimeToOnline | Timed::Reconnect)
                 if !any(|cohort| cohort.life.is_some()) =>
             {
