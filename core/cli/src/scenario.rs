@@ -3,9 +3,8 @@
 use std::io::IsTerminal as _;
 
 use fleetstorm_engine::{Plan, RunError};
-use fleetstorm_model::number::counted;
-use fleetstorm_model::scenario;
-use fleetstorm_model::time::Calendar;
+use fleetstorm_units::number::counted;
+use fleetstorm_units::time::Calendar;
 
 use crate::arguments::ScenarioOptions;
 use crate::failure::Failure;
@@ -17,7 +16,7 @@ pub(crate) fn check(source: &ScenarioOptions) -> Result<u8, Failure> {
     let no_objective = scenario.objectives.is_empty();
     // Of all arrivals that a file may have, only a random rate can end after the run.
     let late = match scenario.fleet.arrival {
-        scenario::Arrival::Poisson { .. } => scenario::Late::of(&scenario),
+        fleetstorm_scenario::Arrival::Poisson { .. } => fleetstorm_scenario::Late::of(&scenario),
         _ => None,
     };
     let seed = scenario.seed;
@@ -45,12 +44,12 @@ pub(crate) fn check(source: &ScenarioOptions) -> Result<u8, Failure> {
 
 pub(crate) fn explain(source: &ScenarioOptions) -> Result<u8, Failure> {
     let scenario = files::scenario(source, Vec::new())?;
-    print!("{}", scenario::explain(&scenario));
+    print!("{}", fleetstorm_scenario::explain(&scenario));
     Ok(0)
 }
 
 pub(crate) fn schema() -> Result<u8, Failure> {
-    let text = serde_json::to_string_pretty(&scenario::schema())
+    let text = serde_json::to_string_pretty(&fleetstorm_scenario::schema())
         .map_err(|error| Failure::internal(format!("the schema cannot be written: {error}")))?;
     println!("{text}");
     if std::io::stdout().is_terminal() {

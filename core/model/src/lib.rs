@@ -6,15 +6,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod best_practice;
 pub mod chaos;
 pub mod device;
-pub mod number;
-pub mod outcome;
+pub mod objective;
 pub mod profile;
-pub mod protocol;
-pub mod random;
-pub mod scenario;
 pub mod service;
-pub mod shown;
-pub mod time;
-pub mod wheel;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
-use fleetstorm_model::scenario::{self, Metric};
+use fleetstorm_model::objective::{Metric, Objective as Parsed};
 
 use crate::number::{counted, grouped};
 use crate::record::{Check, CheckStatus, Fault, FaultStatus, Objective, ObjectiveStatus, VerdictResult};
@@ -152,7 +152,7 @@ fn practice(record: &Record, check: &Check, strict: bool) -> TestCase {
 /// Whether an objective failed over a practice.
 fn is_asked_for(record: &Record, check: &Check) -> bool {
     record.objectives.iter().filter(|objective| objective.status == ObjectiveStatus::Failed).any(
-        |objective| match objective.expression.parse::<scenario::Objective>() {
+        |objective| match objective.expression.parse::<Parsed>() {
             Ok(parsed) => match parsed.metric {
                 Metric::Broken(Some(practice)) => practice.name() == check.id,
                 Metric::Broken(None) => true,

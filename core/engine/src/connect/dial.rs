@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use fleetstorm_model::shown::origin;
+use fleetstorm_units::shown::origin;
 use rustls::pki_types::ServerName;
 use tokio::net::{TcpSocket, TcpStream};
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use fleetstorm_model::protocol::RegistrationId;
+use fleetstorm_protocol::RegistrationId;
 
 /// Registrations that a service holds at most (`dps` 11.1).
 const REGISTRATIONS_MAX: usize = 1_000_000;

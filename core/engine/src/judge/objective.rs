@@ -1,10 +1,10 @@
 //! Whether an objective held.
 
-use fleetstorm_model::number::{Bounds, counted, grouped, rank};
-use fleetstorm_model::scenario::{Comparison, Metric, Objective, Quantity, Timed, What};
-use fleetstorm_model::time::Span;
+use fleetstorm_model::objective::{Comparison, Metric, Objective, Quantity, Timed, What};
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{Code, Objective as Judged, ObjectiveStatus, Totals, percentile_us};
+use fleetstorm_units::number::{Bounds, counted, grouped, rank};
+use fleetstorm_units::time::Span;
 
 use super::{life, practice, worst};
 

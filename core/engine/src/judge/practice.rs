@@ -1,9 +1,9 @@
 //! What objectives about best practices observe.
 
-use fleetstorm_model::scenario::BestPractice;
-use fleetstorm_model::time::Span;
+use fleetstorm_model::best_practice::BestPractice;
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{Check, CheckStatus};
+use fleetstorm_units::time::Span;
 
 /// The checks that an objective is about.
 fn about(record: &Record, practice: Option<BestPractice>) -> impl Iterator<Item = &Check> {
