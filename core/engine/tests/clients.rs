@@ -1,10 +1,10 @@
 //! Clients that decide at their hub and pace their polls: the same in real bytes and by direct calls.
 
 use fleetstorm_engine::{Control, Plan, Registry, simulate, wired};
-use fleetstorm_model::scenario::Scenario;
-use fleetstorm_model::time::Calendar;
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::Life;
+use fleetstorm_scenario::Scenario;
+use fleetstorm_units::time::Calendar;
 
 fn both(text: &str) -> [(Record, Life); 2] {
     let plan = || {
