@@ -1,6 +1,7 @@
 //! Clients that decide at their hub and pace their polls: the same in real bytes and by direct calls.
 
-use fleetstorm_engine::{Control, Plan, Registry, simulate, wired};
+use fleetstorm_engine::{Control, Plan, simulate, wired};
+use fleetstorm_plugin_host::Registry;
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::Life;
 use fleetstorm_scenario::Scenario;
