@@ -7,6 +7,7 @@ mod alert;
 mod chaos;
 mod life;
 mod objective;
+mod practice;
 mod verdict;
 mod worst;
 
@@ -74,7 +75,7 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
         seed: plan.scenario.seed,
         clock: outcome.clock,
         target: outcome.target,
-        scenario: plan.scenario.resolved(),
+        scenario: plan.scenario.published(),
         profile: Some(plan.profile.clone()),
         plugins: plan.plugins(),
         end,
@@ -114,12 +115,6 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
     record.metrics = alert::series(&outcome.metrics, &plan.hubs(), seconds);
     record.alerts =
         plan.scenario.alerts.iter().map(|rule| alert::judge(rule, &record.metrics, seconds)).collect();
-    record.objectives = plan
-        .scenario
-        .parsed_objectives()
-        .iter()
-        .map(|objective| objective::judge(&record, objective))
-        .collect();
     record.chaos.steady_state.clone_from(&plan.steady_state);
     record.chaos.guardrails = guardrails(plan, &outcome.halt, outcome.now);
     if let Some(timeline) = &plan.chaos {
@@ -137,6 +132,12 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
         }
         record.practice = checker.practice(&record, plan.scenario.fleet.informed, name);
     }
+    record.objectives = plan
+        .scenario
+        .parsed_objectives()
+        .iter()
+        .map(|objective| objective::judge(&record, objective))
+        .collect();
     record.discrepancies = record.find_discrepancies();
     (record.verdict.result, record.verdict.exit_code) = verdict::verdict(&record);
     record.verdict.sentence = sentence(&record);
@@ -161,7 +162,7 @@ pub fn broken_run(scenario: &Scenario, clock: Clock, what: String) -> Record {
         name: scenario.name.clone(),
         seed: scenario.seed,
         clock,
-        scenario: scenario.resolved(),
+        scenario: scenario.published(),
         end: End::Broken { what },
         devices: u64::from(scenario.fleet.devices),
         totals: Totals { devices: u64::from(scenario.fleet.devices), ..Totals::default() },

@@ -6,7 +6,7 @@ use fleetstorm_reports::record::{Code, Objective as Judged, ObjectiveStatus, Tot
 use fleetstorm_units::number::{Bounds, counted, grouped, rank};
 use fleetstorm_units::time::Span;
 
-use super::{life, worst};
+use super::{life, practice, worst};
 
 /// What was observed, in the unit that the bound is written in, or why there is nothing. A share is in percent, so that
 /// 999 of 1,000 and `99.9%` are the same number: the hundredth part of the latter is not.
@@ -59,6 +59,7 @@ fn is_final(record: &Record, objective: &Objective, observed: &Observed, bound: 
     let grows = match objective.metric {
         Metric::Assigned => objective.within.is_some(),
         Metric::Count(_) | Metric::NeedlessRegisters => true,
+        Metric::Broken(about) => practice::only_grows(record, about),
         _ => false,
     };
     // Later boots share what was asked for until now.
@@ -134,6 +135,7 @@ fn observe(record: &Record, objective: &Objective) -> Observed {
         Metric::Online | Metric::CachedReconnects | Metric::NeedlessRegisters => Err(String::new()),
         Metric::Percentile(p, Timed::Attempts) => attempts_percentile(record, *p),
         Metric::Percentile(p, timed) => latency_percentile(record, *p, *timed),
+        Metric::Broken(about) => practice::observe(record, *about),
         Metric::Rate(what) => rate(record, *what, objective),
         Metric::Count(what) => {
             booted(totals)?;
@@ -304,6 +306,7 @@ fn note(record: &Record, objective: &Objective) -> String {
                 format!("first at {first}, on {} by {}", code.operation, counted(code.devices, "device"))
             })
         }
+        Metric::Broken(about) => practice::note(record, *about),
         Metric::Percentile(..) => few(record, objective),
         _ => String::new(),
     }
