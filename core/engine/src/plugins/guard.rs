@@ -133,6 +133,9 @@ impl Guard {
 
     /// The wait before a first attempt, for which the strategy asked for `wait`.
     pub(super) fn first(&self, attempt: &abi::Attempt, wait: u64) -> u64 {
+        if self.config.first_jitter_ms == 0 {
+            return wait;
+        }
         let limit = Span::from_nanos(self.config.first_jitter_ms.saturating_mul(MS));
         wait.saturating_add(span_below(third(attempt, Purpose::FirstJitter), limit).as_nanos())
     }
@@ -186,7 +189,7 @@ impl Guard {
 }
 
 /// A draw beside the two that the strategy has, made of them, so that the interface needs no more.
-pub(super) const fn third(attempt: &abi::Attempt, purpose: Purpose) -> u64 {
+pub(super) fn third(attempt: &abi::Attempt, purpose: Purpose) -> u64 {
     let [seed, key] = attempt.random;
     Seed(seed).pair(purpose, key, 0)[0]
 }
