@@ -1,6 +1,6 @@
 //! What a record was judged by, for everything that is shown beside it.
 
-use fleetstorm_model::scenario::{Objective as Parsed, Quantity};
+use fleetstorm_model::objective::{Objective as Parsed, Quantity};
 
 use crate::Record;
 use crate::number::Bounds;

@@ -7,8 +7,8 @@ use fleetstorm_engine::capacity::{self, Search};
 use fleetstorm_engine::fidelity::ByChance;
 use fleetstorm_engine::rollout::{self, Wish};
 use fleetstorm_engine::{Control, Timing, compare as tournament, fidelity as accuracy, live, write_whole};
-use fleetstorm_model::scenario::Scenario;
 use fleetstorm_reports::analysis::{Conclusion, Fidelity, Outcome, Tried, Vary};
+use fleetstorm_scenario::Scenario;
 use serde::Serialize;
 
 use crate::arguments::analysis::{

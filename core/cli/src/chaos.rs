@@ -3,10 +3,10 @@
 use fleetstorm_engine::chaos::schedule;
 use fleetstorm_engine::shrink::{self, Search, ShrinkError};
 use fleetstorm_engine::{Control, Plan, write_whole};
-use fleetstorm_model::chaos::{ChaosFile, parse_short};
-use fleetstorm_model::scenario::{MockFile, Problem, Problems, Scenario};
-use fleetstorm_model::time::Calendar;
+use fleetstorm_model::chaos::ChaosFile;
 use fleetstorm_reports::analysis::Outcome;
+use fleetstorm_scenario::{MockFile, Problem, Problems, Scenario, parse_short};
+use fleetstorm_units::time::Calendar;
 
 use crate::arguments::chaos::{ChaosPlanArguments, ChaosShrinkArguments};
 use crate::arguments::run::ProgressChoice;

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use fleetstorm_engine::{Control, Plan, RunError, life};
-use fleetstorm_model::scenario::Scenario;
-use fleetstorm_model::time::Calendar;
 use fleetstorm_reports::record::Clock;
+use fleetstorm_scenario::Scenario;
+use fleetstorm_units::time::Calendar;
 
 use crate::arguments::record::ExplainArguments;
 use crate::arguments::run::ProgressChoice;

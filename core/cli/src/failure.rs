@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use fleetstorm_engine::{MockError, PluginError, ResolveError, RunError, WriteError};
-use fleetstorm_model::scenario::{Problems, Scenario};
 use fleetstorm_reports::analysis::Outcome;
+use fleetstorm_scenario::{Problems, Scenario};
 
 use crate::{diagnostics, terminal};
 

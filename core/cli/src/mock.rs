@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use fleetstorm_engine::identity::{FleetIdentity, ServerIdentity, ServerKeys};
 use fleetstorm_engine::{Clock, MockOptions, RunError, RunningMock, live, resolve, write_whole};
-use fleetstorm_model::scenario::ServerTls;
+use fleetstorm_scenario::ServerTls;
 
 use crate::arguments::run::MockArguments;
 use crate::failure::{Failure, INTERRUPTED};

@@ -133,7 +133,7 @@ pub(crate) fn describe(arguments: &PluginDescribeArguments) -> Result<u8, Failur
     let found: Vec<_> = registry.parts().filter(|(_, part)| part.id() == arguments.name).collect();
     if found.is_empty() {
         let known = registry.parts().map(|(_, part)| part.id());
-        let near = fleetstorm_model::scenario::nearest(&arguments.name, known)
+        let near = fleetstorm_units::nearest(&arguments.name, known)
             .map(|near| format!(", did you mean `{near}`?"))
             .unwrap_or_default();
         return Err(Failure::usage(format!(

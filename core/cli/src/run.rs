@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use fleetstorm_engine::life::Trace;
 use fleetstorm_engine::{Claim, Control, Plan, RunError, broken_run, live, simulate, wired, write_together};
-use fleetstorm_model::scenario::{Override, Scenario};
-use fleetstorm_model::time::Calendar;
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::Clock;
+use fleetstorm_scenario::{Override, Scenario};
+use fleetstorm_units::time::Calendar;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 

@@ -5,9 +5,9 @@
 //! exit code of its own. The limits follow what is measured: a delay that is nothing beside a minute is much beside a
 //! millisecond, and one that decides an objective is too much in any case.
 
-use fleetstorm_model::scenario::{Metric, Objective, Quantity};
-use fleetstorm_model::time::Span;
+use fleetstorm_model::objective::{Metric, Objective, Quantity};
 use fleetstorm_reports::record::{Audit, Distribution, Machine};
+use fleetstorm_units::time::Span;
 use hdrhistogram::Histogram;
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};

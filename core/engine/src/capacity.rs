@@ -1,9 +1,10 @@
 //! The largest fleet, or rate, or the smallest quota, with which a scenario's objectives still hold.
 
-use fleetstorm_model::scenario::{Arrival, Rate, Scenario};
 use fleetstorm_reports::Record;
 use fleetstorm_reports::analysis::{Capacity, Conclusion, Outcome, Probe, Vary};
 use fleetstorm_reports::record::ObjectiveStatus;
+use fleetstorm_scenario::{Arrival, Scenario};
+use fleetstorm_units::Rate;
 
 use crate::control::Control;
 use crate::trial::{self, Timing, run_jobs};

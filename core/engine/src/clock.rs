@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use fleetstorm_model::time::{Moment, Span};
+use fleetstorm_units::time::{Moment, Span};
 use tokio::time::Instant;
 
 /// Reads the time since the start of the run.

@@ -8,11 +8,11 @@ mod metrics;
 
 use std::sync::{Mutex, PoisonError};
 
-use fleetstorm_model::scenario::{CompareFile, Scenario, ThrottleFile};
 use fleetstorm_reports::analysis::{
     Against, Comparison, Conclusion, Metrics, Outcome, Standing, seeds_needed,
 };
 use fleetstorm_reports::record::VerdictResult;
+use fleetstorm_scenario::{CompareFile, Scenario, ThrottleFile};
 
 use crate::control::Control;
 use crate::statistics::median;

@@ -7,9 +7,9 @@ mod weather;
 
 use std::sync::Arc;
 
-use fleetstorm_model::outcome::Fault;
-use fleetstorm_model::scenario::TlsVersions;
-use fleetstorm_model::time::Span;
+use fleetstorm_protocol::outcome::Fault;
+use fleetstorm_scenario::TlsVersions;
+use fleetstorm_units::time::Span;
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;

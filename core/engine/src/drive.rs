@@ -18,11 +18,10 @@ use fleetstorm_model::device::{
     Action, Attempt, Credential, Decision, Device, Host, Input, Life, LifeAction, LifeInput, LifePolicy,
     Observation, Policy,
 };
-use fleetstorm_model::outcome::Fault;
-use fleetstorm_model::protocol::{Operation, OperationId, Reply};
-use fleetstorm_model::random::{Purpose, Seed};
-use fleetstorm_model::scenario::Transport;
-use fleetstorm_model::time::{Moment, Span};
+use fleetstorm_protocol::outcome::Fault;
+use fleetstorm_protocol::{Operation, OperationId, Reply, Transport};
+use fleetstorm_units::random::{Purpose, Seed};
+use fleetstorm_units::time::{Moment, Span};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;

@@ -10,17 +10,17 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use aws_lc_rs::{digest, hmac};
-use fleetstorm_model::protocol::Transport;
-use fleetstorm_model::protocol::http::read_tpm;
-use fleetstorm_model::protocol::sas::SasToken;
-use fleetstorm_model::service::certificate::{CertificateInfo, Certificates};
-use fleetstorm_model::service::enrollment::{CaCertificate, SymmetricKey, TrustedCas};
-use fleetstorm_model::service::{Certificate, Evidence, Resource, Token, TpmKeys};
+use fleetstorm_model::service::{Certificate, Evidence, Resource, Token, TrustedCas};
+use fleetstorm_protocol::certificate::{CertificateInfo, Certificates};
+use fleetstorm_protocol::enrollment::{CaCertificate, SymmetricKey};
+use fleetstorm_protocol::http::read_tpm;
+use fleetstorm_protocol::sas::SasToken;
+use fleetstorm_protocol::{TpmKeys, Transport};
+use path::Ways;
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::serve::{Place, Stage};
-use path::Ways;
 
 /// Who is at the other end of a connection. Kept for as long as the connection is, so that a device's polls do not
 /// repeat the work of its registration.

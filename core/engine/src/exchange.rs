@@ -10,9 +10,8 @@ pub(crate) mod mqtt;
 
 use std::sync::Arc;
 
-use fleetstorm_model::outcome::Fault;
-use fleetstorm_model::protocol::{Operation, OperationId, Reply};
-use fleetstorm_model::scenario::Transport;
+use fleetstorm_protocol::outcome::Fault;
+use fleetstorm_protocol::{Operation, OperationId, Reply, Transport};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::clock::Clock;

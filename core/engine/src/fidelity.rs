@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use fleetstorm_model::scenario::{Delay, Duration, Network, Scenario};
-use fleetstorm_model::time::Span;
 use fleetstorm_reports::Record;
 use fleetstorm_reports::analysis::{Conclusion, Fidelity, Outcome};
 use fleetstorm_reports::record::Distribution;
+use fleetstorm_scenario::{Network, Scenario};
+use fleetstorm_units::time::Span;
+use fleetstorm_units::{Delay, Duration};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 

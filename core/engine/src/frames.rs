@@ -3,7 +3,7 @@
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use fleetstorm_model::protocol::amqp::{Malformed, frame};
+use fleetstorm_protocol::amqp::{Malformed, frame};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::octets::{self, Octets};

@@ -7,10 +7,11 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use fleetstorm_model::protocol::Operation;
-use fleetstorm_model::scenario::{Consent, Rate};
 use fleetstorm_model::service::throttle::{Meter, Model, Verdict};
-use fleetstorm_model::time::{Moment, Span};
+use fleetstorm_protocol::Operation;
+use fleetstorm_scenario::Consent;
+use fleetstorm_units::Rate;
+use fleetstorm_units::time::{Moment, Span};
 use tokio::sync::watch;
 
 use crate::clock::Clock;

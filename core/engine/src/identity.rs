@@ -11,7 +11,7 @@ use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use fleetstorm_model::service::enrollment::SymmetricKey;
+use fleetstorm_protocol::enrollment::SymmetricKey;
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
     IsCa, Issuer, KeyPair, KeyUsagePurpose, SerialNumber,

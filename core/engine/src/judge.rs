@@ -11,14 +11,14 @@ mod objective;
 mod verdict;
 mod worst;
 
-use fleetstorm_model::scenario::{self, Scenario};
 use fleetstorm_model::service::metrics::Metrics;
-use fleetstorm_model::time::Moment;
 use fleetstorm_reports::record::{
     Audit, Chaos, Clock, Cohort, Completion, End, Guardrail, Machine, Practice, Residue, ServiceLog, Target,
     Totals, VERSION, Verdict, VerdictResult,
 };
 use fleetstorm_reports::{Record, sentence};
+use fleetstorm_scenario::Scenario;
+use fleetstorm_units::time::Moment;
 
 use crate::governor::Halt;
 use crate::plan::Plan;
@@ -148,7 +148,7 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
 
 /// The record of a run of which nothing is known but that it broke, and by what: the process that held the rest is gone.
 pub fn broken_run(scenario: &Scenario, clock: Clock, what: String) -> Record {
-    let cohort = |(cohort, devices): (&scenario::Cohort, u32)| Cohort {
+    let cohort = |(cohort, devices): (&fleetstorm_scenario::Cohort, u32)| Cohort {
         name: cohort.name.clone(),
         attestation: cohort.attestation.kind.clone(),
         retry: cohort.retry.to_string(),

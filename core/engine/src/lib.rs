@@ -72,7 +72,7 @@ pub enum RunError {
     Resolve(#[from] ResolveError),
     /// The policy profile that the scenario names has mistakes.
     #[error(transparent)]
-    Profile(#[from] fleetstorm_model::scenario::Problems),
+    Profile(#[from] fleetstorm_scenario::Problems),
     /// The fleet's keys cannot be made.
     #[error(transparent)]
     Identity(#[from] identity::IdentityError),
@@ -121,9 +121,9 @@ pub enum RunError {
         /// The target's host.
         host: String,
         /// When the consent ends.
-        expires: fleetstorm_model::scenario::UtcTime,
+        expires: fleetstorm_units::UtcTime,
         /// When what is wanted ends at the latest.
-        until: fleetstorm_model::scenario::UtcTime,
+        until: fleetstorm_units::UtcTime,
     },
     /// The run needs more than the machine has.
     #[error("{0}")]
@@ -156,7 +156,7 @@ pub enum RunError {
         /// The strategy.
         strategy: String,
         /// Where time stands.
-        at: fleetstorm_model::time::Span,
+        at: fleetstorm_units::time::Span,
     },
     /// A thread could not be started or ended badly.
     #[error("a driver failed: {0}")]

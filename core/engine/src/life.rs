@@ -10,16 +10,16 @@ mod trace;
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use event::Event;
 use fleetstorm_model::device::{LifeEvent, Observation};
-use fleetstorm_model::shown::printable;
-use fleetstorm_model::time::Moment;
 use fleetstorm_reports::Record;
+use fleetstorm_units::shown::printable;
+use fleetstorm_units::time::Moment;
 
 use crate::control::Control;
 use crate::lines::Lines;
 use crate::plan::Plan;
 use crate::{RunError, simulate, wired};
-use event::Event;
 pub use trace::{Trace, TraceError, tell as tell_trace};
 
 /// Lines that are kept: a strategy that never waits makes a long life.

@@ -10,12 +10,14 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use fleetstorm_model::chaos::Timeline;
-use fleetstorm_model::outcome::Fault;
-use fleetstorm_model::random::Seed;
-use fleetstorm_model::scenario::{self, TargetKind, Transport, UtcTime};
-use fleetstorm_model::time::{Calendar, Moment, Span};
+use fleetstorm_protocol::Transport;
+use fleetstorm_protocol::outcome::Fault;
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{Clock as ClockKind, Residue, Target};
+use fleetstorm_scenario::TargetKind;
+use fleetstorm_units::UtcTime;
+use fleetstorm_units::random::Seed;
+use fleetstorm_units::time::{Calendar, Moment, Span};
 
 use crate::aside::{Aside, THREADS_MAX};
 use crate::audit::{self, Auditor};
@@ -242,7 +244,7 @@ fn run_here(
 
 /// How the devices of each cohort speak TLS.
 fn configs(plan: &Plan, trust: &Trust) -> Result<Vec<Arc<rustls::ClientConfig>>, RunError> {
-    let config = |cohort: &scenario::Cohort| {
+    let config = |cohort: &fleetstorm_scenario::Cohort| {
         Ok(Arc::new(client_config(trust, cohort.tls, cohort.session_resumption)?))
     };
     plan.scenario.cohorts.iter().map(config).collect()
@@ -498,12 +500,12 @@ fn target(plan: &Plan) -> Result<Targeted, RunError> {
 }
 
 /// Devices that live on come to the mock's hubs, which are behind its MQTT port.
-fn needs_mqtt(cohort: &scenario::Cohort) -> bool {
+fn needs_mqtt(cohort: &fleetstorm_scenario::Cohort) -> bool {
     cohort.transport == Transport::Mqtt || cohort.life.is_some()
 }
 
 /// The target with the consent to touch it, if it needs one: nothing leaves this machine without.
-fn consented(target: &scenario::Target, dial: Dial) -> Result<Dial, RunError> {
+fn consented(target: &fleetstorm_scenario::Target, dial: Dial) -> Result<Dial, RunError> {
     let Some(consent) = &target.consent else {
         if dial.is_loopback() && target.kind != TargetKind::Dps {
             return Ok(dial);
@@ -536,7 +538,7 @@ fn ceilings(plan: &Plan) -> Result<Option<Ceilings>, RunError> {
 }
 
 /// Whether a consent holds until this moment.
-pub(crate) fn lasting(consent: &scenario::Consent, until: UtcTime) -> Result<(), RunError> {
+pub(crate) fn lasting(consent: &fleetstorm_scenario::Consent, until: UtcTime) -> Result<(), RunError> {
     match consent.expires {
         Some(expires) if expires < until => {
             Err(RunError::ConsentExpires { host: consent.host.clone(), expires, until })
@@ -626,7 +628,7 @@ fn reach(
         .enable_all()
         .build()
         .map_err(|error| RunError::Driver(error.to_string()))?;
-    let config = Arc::new(client_config(trust, fleetstorm_model::scenario::TlsVersions::Any, false)?);
+    let config = Arc::new(client_config(trust, fleetstorm_scenario::TlsVersions::Any, false)?);
     match runtime.block_on(dial.resolve()) {
         // That a name has no address is said below, as other ways to be out of reach.
         Ok(_) | Err(Astray::Unknown) => {}
@@ -660,7 +662,7 @@ fn reach(
 
 #[cfg(test)]
 mod tests {
-    use fleetstorm_model::scenario::Scenario;
+    use fleetstorm_scenario::Scenario;
 
     use super::*;
     use crate::Registry;

@@ -5,16 +5,15 @@ mod tpm;
 
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use fleetstorm_model::chaos::{Layer, Naming, Timeline};
-use fleetstorm_model::protocol::Transport;
-use fleetstorm_model::scenario::{LimitsFile, LogFile, MqttFile, WebhookFile};
 use fleetstorm_model::service::metrics::Metrics;
 use fleetstorm_model::service::{Config, ConfigError, Counters, Service};
+use fleetstorm_protocol::Transport;
 use fleetstorm_reports::record::ServiceLog as ServiceLogSummary;
+use fleetstorm_scenario::{LimitsFile, LogFile, MqttFile, WebhookFile};
 use rustls::pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{oneshot, watch};

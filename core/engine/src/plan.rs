@@ -5,12 +5,12 @@ use std::sync::Arc;
 use fleetstorm_model::chaos::{FaultKind, Naming, Timeline};
 use fleetstorm_model::device::{LifePolicy, Policy};
 use fleetstorm_model::profile::Profile;
-use fleetstorm_model::random::{Purpose, Seed};
-use fleetstorm_model::scenario::{Arrival, Cohort, Scenario, SecretSource, TargetKind};
 use fleetstorm_model::service::throttle::Model;
-use fleetstorm_model::time::{Calendar, Moment};
 use fleetstorm_reports::grouped;
 use fleetstorm_reports::record::{Bound, Plugin as UsedPlugin, SteadyState};
+use fleetstorm_scenario::{Arrival, Cohort, Scenario, SecretSource, TargetKind, read_profile};
+use fleetstorm_units::random::{Purpose, Seed};
+use fleetstorm_units::time::{Calendar, Moment};
 use serde_json::{Value, json};
 
 use crate::RunError;
@@ -122,7 +122,7 @@ impl Plan {
                 |name: &String| scenario.cohorts.iter().position(|cohort| cohort.name == *name).unwrap_or(0);
             everybody.extend(names.map(|name| cohort(name) as u16));
         }
-        let chaos = Timeline::new(&scenario, &everybody);
+        let chaos = scenario.timeline(&everybody);
         Ok(Self {
             scenario,
             profile,
@@ -153,7 +153,7 @@ impl Plan {
     #[doc(hidden)]
     #[must_use]
     pub fn asking(mut self) -> Self {
-        self.chaos = self.chaos.or_else(|| Some(Timeline::of(&self.scenario, &self.membership)));
+        self.chaos = self.chaos.or_else(|| Some(self.scenario.timeline_even_if_empty(&self.membership)));
         self
     }
 
@@ -270,7 +270,7 @@ fn profile(name: &str) -> Result<Profile, RunError> {
     if Profile::is_built_in(name) {
         return Ok(Profile::default());
     }
-    Ok(Profile::read(&read_text(name)?, name)?)
+    Ok(read_profile(&read_text(name)?, name)?)
 }
 
 fn knowledge(scenario: &Scenario) -> Knowledge {

@@ -22,14 +22,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use codes::{Codes, Key, Met};
 use fleetstorm_model::chaos::Timeline as Faults;
 use fleetstorm_model::device::{LifeEvent, Observation};
-use fleetstorm_model::outcome::{ErrorClass, Fault, Outcome};
-use fleetstorm_model::protocol::{Operation, Status};
-use fleetstorm_model::time::{Moment, Span};
+use fleetstorm_protocol::outcome::{ErrorClass, Fault, Outcome};
+use fleetstorm_protocol::{Operation, Status};
 use fleetstorm_reports::record::{RetryAfterUse, Totals};
-
-use codes::{Codes, Key, Met};
+use fleetstorm_units::time::{Moment, Span};
 use flow::{Flow, Passage, Passed};
 use heat::Heats;
 use herd::Retries;

@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
-use fleetstorm_model::scenario::{Arrival, Duration};
-use fleetstorm_model::time::Span;
 use fleetstorm_reports::analysis::{Conclusion, Rollout};
+use fleetstorm_scenario::Arrival;
+use fleetstorm_units::Duration;
+use fleetstorm_units::time::Span;
 
 /// The documented limits (`dps` 11.1 and 11.3).
 const INSTANCES_MAX: u32 = 10;
@@ -184,7 +185,7 @@ fn arrival(plan: &Rollout) -> Arrival {
 /// schedule that is tried.
 pub fn schedule_csv(plan: &Rollout) -> String {
     let (devices, _) = share(plan);
-    let instants = arrival(plan).schedule(devices, fleetstorm_model::random::Seed(0));
+    let instants = arrival(plan).schedule(devices, fleetstorm_units::random::Seed(0));
     let mut csv = String::from("device,t_s,instance\n");
     for device in 0..plan.devices {
         let at_s = instants[(device / plan.instances) as usize].as_secs_f64();
@@ -222,7 +223,7 @@ const REGISTERS_MAX: u32 = 1;
 
 #[cfg(test)]
 mod tests {
-    use fleetstorm_model::scenario::Scenario;
+    use fleetstorm_scenario::Scenario;
 
     use super::*;
 

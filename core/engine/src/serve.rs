@@ -24,16 +24,16 @@ use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use fleetstorm_model::scenario::{LimitsFile, MqttFile};
 use fleetstorm_model::service::Service;
 use fleetstorm_model::service::log::{Entry, What, write_entry};
-use fleetstorm_model::time::{Moment, Span};
 use fleetstorm_reports::record::ServiceLog as LogSummary;
+use fleetstorm_scenario::{LimitsFile, MqttFile};
+use fleetstorm_units::time::{Moment, Span};
+use porch::Porch;
+use sessions::Sessions;
 
 use crate::clock::Clock;
 use crate::evidence::Peer;
-use porch::Porch;
-use sessions::Sessions;
 
 pub(crate) use amqp::serve_amqp;
 pub(crate) use http::serve_http;

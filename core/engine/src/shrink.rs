@@ -8,10 +8,10 @@ mod search;
 mod told;
 mod values;
 
-use fleetstorm_model::scenario::Scenario;
-use fleetstorm_model::time::Calendar;
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{CheckStatus, Clock, FaultStatus, ObjectiveStatus};
+use fleetstorm_scenario::Scenario;
+use fleetstorm_units::time::Calendar;
 
 use self::search::{ddmin, least};
 use self::values::{KEYS, NUMBERS};

@@ -21,15 +21,16 @@ use std::sync::Arc;
 
 use fleetstorm_model::chaos::{Connecting, Cut, Layer, Timeline};
 use fleetstorm_model::device::{Action, Device, Input, Life, LifeInput, LifePolicy, Policy};
-use fleetstorm_model::outcome::Fault;
-use fleetstorm_model::protocol::{Operation, OperationId, Transport};
-use fleetstorm_model::random::{Purpose, Seed};
-use fleetstorm_model::scenario::{Delay, Network, TargetKind};
 use fleetstorm_model::service::{Answered, Query, Service};
-use fleetstorm_model::time::{Moment, Span};
-use fleetstorm_model::wheel::Wheel;
+use fleetstorm_protocol::outcome::Fault;
+use fleetstorm_protocol::{Operation, OperationId, Transport};
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{Clock as ClockKind, Residue, Target};
+use fleetstorm_scenario::{Network, TargetKind};
+use fleetstorm_units::Delay;
+use fleetstorm_units::random::{Purpose, Seed};
+use fleetstorm_units::time::{Moment, Span};
+use fleetstorm_units::wheel::Wheel;
 
 pub use herd::{Fate, Herd};
 pub(crate) use truth::Proof;
@@ -59,7 +60,7 @@ const LIFE_BYTES: u64 = 64;
 /// Memory that a run takes beside its devices: the wheel's rings, histograms, a timeline.
 const RUN_BYTES: u64 = 64 << 20;
 
-/// Runs a plan in virtual time. The plan's calendar must be [`fleetstorm_model::time::Calendar::VIRTUAL`].
+/// Runs a plan in virtual time. The plan's calendar must be [`fleetstorm_units::time::Calendar::VIRTUAL`].
 ///
 /// # Errors
 /// The target is not the embedded mock, the machine has not the memory, or time stands still.
@@ -944,8 +945,8 @@ fn query(operation: Operation, id: Option<&OperationId>) -> Option<Query<'_>> {
 
 #[cfg(test)]
 mod tests {
-    use fleetstorm_model::scenario::Scenario;
-    use fleetstorm_model::time::Calendar;
+    use fleetstorm_scenario::Scenario;
+    use fleetstorm_units::time::Calendar;
 
     use super::*;
     use crate::Registry;

@@ -3,11 +3,11 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
-use fleetstorm_model::scenario::Scenario;
-use fleetstorm_model::time::Calendar;
 use fleetstorm_reports::Record;
 use fleetstorm_reports::analysis::Outcome;
 use fleetstorm_reports::record::End;
+use fleetstorm_scenario::Scenario;
+use fleetstorm_units::time::Calendar;
 
 use crate::control::Control;
 use crate::simulate::Herd;

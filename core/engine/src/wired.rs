@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleetstorm_model::chaos::{Layer, Timeline};
-use fleetstorm_model::outcome::Fault;
-use fleetstorm_model::random::Seed;
-use fleetstorm_model::scenario::{MqttFile, TargetKind, Transport};
 use fleetstorm_model::service::Service;
-use fleetstorm_model::time::{Moment, Span};
+use fleetstorm_protocol::Transport;
+use fleetstorm_protocol::outcome::Fault;
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{Clock as ClockKind, Residue, Target};
+use fleetstorm_scenario::{MqttFile, TargetKind};
+use fleetstorm_units::random::Seed;
+use fleetstorm_units::time::{Moment, Span};
 use rustls::pki_types::CertificateDer;
 use tokio::io::DuplexStream;
 
@@ -43,7 +44,7 @@ const HOP: Duration = Duration::from_millis(1);
 /// Bytes that a pipe holds each way.
 const PIPE_BYTES: usize = 8 * 1024;
 
-/// Runs a plan in virtual time. The plan's calendar must be [`fleetstorm_model::time::Calendar::VIRTUAL`].
+/// Runs a plan in virtual time. The plan's calendar must be [`fleetstorm_units::time::Calendar::VIRTUAL`].
 ///
 /// # Errors
 /// The scenario's target is not the embedded mock, or the mock's configuration is contradictory.
@@ -310,8 +311,8 @@ fn doors(plan: &Plan) -> (MqttFile, Limits) {
 
 #[cfg(test)]
 mod tests {
-    use fleetstorm_model::scenario::Scenario;
-    use fleetstorm_model::time::Calendar;
+    use fleetstorm_scenario::Scenario;
+    use fleetstorm_units::time::Calendar;
 
     use super::*;
     use crate::Registry;

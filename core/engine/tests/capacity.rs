@@ -2,12 +2,11 @@
 
 use fleetstorm_engine::capacity::{self, Search};
 use fleetstorm_engine::fidelity::ByChance;
-use fleetstorm_engine::{Control, Timing};
-use fleetstorm_engine::{Plan, Registry, RunError, fidelity, simulate, wired};
-use fleetstorm_model::scenario::Scenario;
-use fleetstorm_model::time::Calendar;
+use fleetstorm_engine::{Control, Plan, Registry, RunError, Timing, fidelity, simulate, wired};
 use fleetstorm_reports::analysis::{Outcome, Vary};
 use fleetstorm_reports::{Document, Form};
+use fleetstorm_scenario::Scenario;
+use fleetstorm_units::time::Calendar;
 
 fn registry() -> Registry {
     Registry::new(&[&fleetstorm_plugin_retry::ENTRY, &fleetstorm_plugin_symmetric_key::ENTRY])

@@ -1,11 +1,9 @@
 //! A whole comparison, and the data it leaves.
 
-use fleetstorm_engine::compare;
-use fleetstorm_engine::{Control, Timing};
-use fleetstorm_engine::{Registry, RunError};
-use fleetstorm_model::scenario::Scenario;
+use fleetstorm_engine::{Control, Registry, RunError, Timing, compare};
 use fleetstorm_reports::analysis::{Finding, Metrics, Outcome};
 use fleetstorm_reports::{Document, Form};
+use fleetstorm_scenario::Scenario;
 
 fn registry() -> Registry {
     Registry::new(&[&fleetstorm_plugin_retry::ENTRY, &fleetstorm_plugin_symmetric_key::ENTRY])

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use fleetstorm_engine::identity::FleetIdentity;
 use fleetstorm_engine::plugins::{Admission, Library, Sealed};
 use fleetstorm_engine::{Plan, Registry, live, wired};
-use fleetstorm_model::scenario::Scenario;
-use fleetstorm_model::time::{Calendar, Moment};
 use fleetstorm_reports::Record;
+use fleetstorm_scenario::Scenario;
+use fleetstorm_units::time::{Calendar, Moment};
 
 fn built(name: &str) -> PathBuf {
     let deps = std::env::current_exe().unwrap().parent().unwrap().to_owned();

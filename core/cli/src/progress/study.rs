@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use fleetstorm_engine::{Clock, Control, Progress};
-use fleetstorm_model::time::{Moment, Span};
+use fleetstorm_units::time::{Moment, Span};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
 use super::{JSON_EVERY, PLAIN_EVERY};

@@ -6,10 +6,10 @@
 //! that was not healed can hit them. Whether they do as well is judged by what went wrong rather than by time alone,
 //! because a busy machine makes everything slower.
 
-use fleetstorm_model::scenario::{Arrival, Scenario, TargetKind};
 use fleetstorm_model::service::throttle::Model;
-use fleetstorm_model::time::{Moment, Span};
 use fleetstorm_reports::record::Residue;
+use fleetstorm_scenario::{Arrival, Scenario, TargetKind};
+use fleetstorm_units::time::{Moment, Span};
 
 use crate::RunError;
 use crate::governor::Halt;

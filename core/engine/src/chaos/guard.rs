@@ -1,7 +1,7 @@
 //! Guardrails: a run that goes too far for too long is aborted.
 
-use fleetstorm_model::scenario::{GuardrailFile, Measure};
-use fleetstorm_model::time::{Moment, Span};
+use fleetstorm_scenario::{GuardrailFile, Measure};
+use fleetstorm_units::time::{Moment, Span};
 
 use crate::gauges::Snapshot;
 use crate::governor::{Brake, Halt};
@@ -64,7 +64,7 @@ impl Guards {
 
 #[cfg(test)]
 mod tests {
-    use fleetstorm_model::scenario::Duration;
+    use fleetstorm_units::Duration;
 
     use super::*;
 

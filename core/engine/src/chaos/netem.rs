@@ -11,8 +11,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use fleetstorm_model::chaos::{PacketCounts, Packets, Timeline};
-use fleetstorm_model::scenario::Scenario;
-use fleetstorm_model::time::{Moment, Span};
+use fleetstorm_scenario::Scenario;
+use fleetstorm_units::time::{Moment, Span};
 use rustix::process::{getegid, geteuid};
 use rustix::thread::{CapabilitySet, UnshareFlags, capabilities};
 use serde::Deserialize;

@@ -8,7 +8,7 @@ use fleetstorm_model::chaos::{
     Connecting, Deciding, Exchanging, FaultKind, Layer, Occasion, Rules, Sending, Timeline, Window,
 };
 use fleetstorm_model::device::Policy;
-use fleetstorm_model::time::{Moment, Span};
+use fleetstorm_units::time::{Moment, Span};
 use tokio::sync::watch;
 
 use super::power::Outages;

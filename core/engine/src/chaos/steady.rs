@@ -1,8 +1,8 @@
 //! The steady state: before the first fault a few devices must come online without any.
 
-use fleetstorm_model::scenario::{Arrival, Scenario};
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{ObjectiveStatus, SteadyState};
+use fleetstorm_scenario::{Arrival, Scenario};
 
 use crate::plan::Plan;
 use crate::{Control, RunError};

@@ -191,7 +191,7 @@ pub(super) fn dominates(a: &Metrics, b: &Metrics) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use fleetstorm_model::scenario::{CompareFile, Plugin};
+    use fleetstorm_scenario::{CompareFile, Plugin};
 
     use super::super::{conclusion, standings};
     use super::*;
@@ -309,7 +309,7 @@ mod tests {
     /// Of strategies that do not differ, any claim in the whole table is wrong: it may happen in 5 of 100 tables.
     #[test]
     fn chance_makes_no_more_claims_than_it_may() {
-        use fleetstorm_model::random::{Purpose, Seed};
+        use fleetstorm_units::random::{Purpose, Seed};
         let claims = |table: u32| {
             let runs = |strategy: u32| -> Vec<Metrics> {
                 let draw = |seed: u32, metric: u32| {

@@ -1,9 +1,9 @@
 //! One run in numbers (`strategies` 5.2).
 
-use fleetstorm_model::time::Span;
 use fleetstorm_reports::Record;
 use fleetstorm_reports::analysis::Metrics;
 use fleetstorm_reports::record::{Bound, Series};
+use fleetstorm_units::time::Span;
 
 use crate::simulate::{Fate, Herd};
 use crate::statistics::{Ending, cumulative_incidence, jain, kaplan_meier, restricted_mean};

@@ -2,7 +2,7 @@
 
 use std::io::{Error, ErrorKind};
 
-use fleetstorm_model::outcome::Fault;
+use fleetstorm_protocol::outcome::Fault;
 use rustls::CertificateError;
 
 pub(super) fn of_socket(error: &Error) -> Fault {

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use fleetstorm_model::chaos::{Cut, Exchanging, Sending};
-use fleetstorm_model::time::Span;
+use fleetstorm_units::time::Span;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 

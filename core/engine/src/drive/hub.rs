@@ -6,10 +6,10 @@ use std::task::Poll;
 
 use fleetstorm_model::chaos::{Cut, Exchanging, Occasion, Peer};
 use fleetstorm_model::device::{Credential, LifeEvent, LifeHost};
-use fleetstorm_model::outcome::Fault;
-use fleetstorm_model::protocol::{Registration, hub};
-use fleetstorm_model::random::Purpose;
-use fleetstorm_model::time::{Moment, Span};
+use fleetstorm_protocol::outcome::Fault;
+use fleetstorm_protocol::{Registration, hub};
+use fleetstorm_units::random::Purpose;
+use fleetstorm_units::time::{Moment, Span};
 
 use super::{Around, Connect, Driven, Event};
 use crate::connect::Weather;

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use fleetstorm_model::service::enrollment::TrustedCas;
+use fleetstorm_model::service::TrustedCas;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, ParsedExtension, X509Extension};

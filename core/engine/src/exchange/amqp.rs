@@ -6,10 +6,10 @@
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
-use fleetstorm_model::outcome::Fault;
-use fleetstorm_model::protocol::amqp::{Client, Said, Terms, address, frame};
-use fleetstorm_model::protocol::{Operation, OperationId, Reply, http};
-use fleetstorm_model::time::{Moment, Span};
+use fleetstorm_protocol::amqp::{Client, Said, Terms, address, frame};
+use fleetstorm_protocol::outcome::Fault;
+use fleetstorm_protocol::{Operation, OperationId, Reply, http};
+use fleetstorm_units::time::{Moment, Span};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{AGENT, Carrier};

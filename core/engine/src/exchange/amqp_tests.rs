@@ -3,8 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use fleetstorm_model::protocol::{Body, Status};
-use fleetstorm_model::scenario::Transport;
+use fleetstorm_protocol::{Body, Status, Transport};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
 use super::*;

@@ -7,8 +7,8 @@ use std::pin::Pin;
 use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
-use fleetstorm_model::outcome::Fault;
-use fleetstorm_model::protocol::{Operation, OperationId, Reply, RetryAfter, Status, http as spelling};
+use fleetstorm_protocol::outcome::Fault;
+use fleetstorm_protocol::{Operation, OperationId, Reply, RetryAfter, Status, http as spelling};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER, USER_AGENT};
 use http::{Method, Request, Response, Uri};
 use http_body_util::{BodyExt, Full};

@@ -2,8 +2,8 @@
 
 use std::task::Poll;
 
-use fleetstorm_model::outcome::Fault;
-use fleetstorm_model::protocol::hub as spelling;
+use fleetstorm_protocol::hub as spelling;
+use fleetstorm_protocol::outcome::Fault;
 use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v4::{Connect, Packet, Publish};
 use tokio::io::{AsyncRead, AsyncWrite};

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use fleetstorm_model::outcome::Fault;
-use fleetstorm_model::protocol::mqtt::{self as spelling, Connack};
-use fleetstorm_model::protocol::{Operation, OperationId, Reply, http};
-use fleetstorm_model::time::{Moment, Span};
+use fleetstorm_protocol::mqtt::Connack;
+use fleetstorm_protocol::outcome::Fault;
+use fleetstorm_protocol::{Operation, OperationId, Reply, http, mqtt as spelling};
+use fleetstorm_units::time::{Moment, Span};
 use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v4::{
     ConnAck, Connect, Packet, PubAck, Publish, SubAck, Subscribe, SubscribeReasonCode,

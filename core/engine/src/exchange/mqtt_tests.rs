@@ -1,8 +1,7 @@
 //! A device's end, against a server whose every packet is in the test's hand.
 
 use bytes::BytesMut;
-use fleetstorm_model::protocol::Status;
-use fleetstorm_model::scenario::Transport;
+use fleetstorm_protocol::{Status, Transport};
 use rumqttc::mqttbytes::v4::ConnectReturnCode;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 

@@ -15,11 +15,11 @@ use std::sync::Arc;
 
 use fleetstorm_model::chaos::Timeline;
 use fleetstorm_model::device::Observation;
-use fleetstorm_model::number::{counted, grouped};
 use fleetstorm_model::profile::Profile;
-use fleetstorm_model::time::{Moment, Span};
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{Case, Check, CheckStatus, Exercised, Practice};
+use fleetstorm_units::number::{counted, grouped};
+use fleetstorm_units::time::{Moment, Span};
 
 pub(crate) use life::Life;
 use under::Under;

@@ -1,9 +1,9 @@
 //! What a device does or meets, as a line of its life and as a line of a trace.
 
 use fleetstorm_model::device::{LifeEvent, Observation};
-use fleetstorm_model::outcome::{ErrorClass, Fault, Outcome};
-use fleetstorm_model::protocol::{Operation, RetryAfter, Status, code};
-use fleetstorm_model::time::{Moment, Span};
+use fleetstorm_protocol::outcome::{ErrorClass, Fault, Outcome};
+use fleetstorm_protocol::{Operation, RetryAfter, Status, code};
+use fleetstorm_units::time::{Moment, Span};
 use serde::{Deserialize, Serialize};
 
 /// One thing that a device did or met. Spans are nanoseconds.

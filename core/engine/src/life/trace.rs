@@ -6,10 +6,10 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 
-use fleetstorm_model::scenario::Scenario;
-use fleetstorm_model::time::Moment;
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::Trace as Summary;
+use fleetstorm_scenario::Scenario;
+use fleetstorm_units::time::Moment;
 use serde::{Deserialize, Serialize};
 
 use super::event::Event;

@@ -5,18 +5,18 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use fleetstorm_model::random::Seed;
-use fleetstorm_model::scenario::{
+use fleetstorm_model::service::access::{AccessPolicy, OWNER, Permission};
+use fleetstorm_model::service::{Config, Hub, NamedCertificate, Region, Sweep, Tier};
+use fleetstorm_protocol::certificate::CertificateInfo;
+use fleetstorm_protocol::enrollment::{
+    Attestation, CaCertificate, CustomAllocation, Enrollment, Group, Individual, SymmetricKey,
+};
+use fleetstorm_scenario::{
     AllocationFile, CertificateFile, HubFile, InitialTwinFile, MockFile, ReprovisionFile, SecretSource,
     TierFile,
 };
-use fleetstorm_model::service::access::{AccessPolicy, OWNER, Permission};
-use fleetstorm_model::service::certificate::CertificateInfo;
-use fleetstorm_model::service::enrollment::{
-    Attestation, CaCertificate, CustomAllocation, Enrollment, Group, Individual, SymmetricKey,
-};
-use fleetstorm_model::service::{Config, Hub, NamedCertificate, Region, Sweep, Tier};
-use fleetstorm_model::time::{Calendar, Moment};
+use fleetstorm_units::random::Seed;
+use fleetstorm_units::time::{Calendar, Moment};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use zeroize::Zeroizing;
 
@@ -251,7 +251,7 @@ fn hub(file: &HubFile) -> Hub {
         units: file.units,
         backlog: file.backlog.0,
         registry_limit: file.registry_limit,
-        states: file.states.iter().map(|change| (Moment::START + change.at.0, change.state.into())).collect(),
+        states: file.states.iter().map(|change| (Moment::START + change.at.0, change.state)).collect(),
         commands: file
             .reprovision
             .iter()
@@ -262,7 +262,7 @@ fn hub(file: &HubFile) -> Hub {
 }
 
 fn regions(mock: &MockFile) -> Vec<Region> {
-    let region = |file: &fleetstorm_model::scenario::RegionFile| Region {
+    let region = |file: &fleetstorm_scenario::RegionFile| Region {
         id_prefix: file.id_prefix.clone(),
         latency: file.latency.iter().map(|(host, latency)| (host.clone(), latency.0)).collect(),
     };

@@ -5,9 +5,9 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use fleetstorm_model::protocol::http::{body, read_tpm};
 use fleetstorm_model::service::Config;
-use fleetstorm_model::service::enrollment::Individual;
+use fleetstorm_protocol::enrollment::Individual;
+use fleetstorm_protocol::http::{body, read_tpm};
 
 use super::ResolveError;
 use crate::RunError;

@@ -9,10 +9,9 @@
 //! are sent to the moment of half opening, all others are spread over the `open_ms` after it. The plain algorithm
 //! would send the whole fleet to that one moment.
 
-use fleetstorm_model::random::{Purpose, span_below};
-use fleetstorm_model::time::Span;
-use fleetstorm_plugin::Decision;
-use fleetstorm_plugin::abi;
+use fleetstorm_plugin::{Decision, abi};
+use fleetstorm_units::random::{Purpose, span_below};
+use fleetstorm_units::time::Span;
 use schemars::JsonSchema;
 use serde::Deserialize;
 

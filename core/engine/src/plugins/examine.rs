@@ -9,9 +9,9 @@ mod retry_after;
 mod sweep;
 mod text;
 
-use fleetstorm_model::number::nanos as told;
-use fleetstorm_model::random::{Purpose, Seed};
 use fleetstorm_plugin::{Attempt, Decision};
+use fleetstorm_units::number::nanos as told;
+use fleetstorm_units::random::{Purpose, Seed};
 use serde::Serialize;
 
 use super::library::Kind;

@@ -6,10 +6,9 @@
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
-use fleetstorm_model::random::{Purpose, Seed, span_below};
-use fleetstorm_model::time::Span;
-use fleetstorm_plugin::abi;
-use fleetstorm_plugin::{Advice, Decision};
+use fleetstorm_plugin::{Advice, Decision, abi};
+use fleetstorm_units::random::{Purpose, Seed, span_below};
+use fleetstorm_units::time::Span;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};

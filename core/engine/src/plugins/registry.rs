@@ -97,7 +97,7 @@ impl Registry {
         PluginError::Unknown {
             kind,
             id: id.to_owned(),
-            hint: fleetstorm_model::scenario::nearest(id, ids.iter().copied())
+            hint: fleetstorm_units::nearest(id, ids.iter().copied())
                 .map(|near| format!(", did you mean `{near}`?"))
                 .unwrap_or_default(),
             known: ids.join(", "),

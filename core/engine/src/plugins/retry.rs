@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use fleetstorm_model::device::{Attempt, Decision};
-use fleetstorm_model::time::Span;
 use fleetstorm_plugin as sdk;
 use fleetstorm_plugin::abi::{self, Slice};
+use fleetstorm_units::time::Span;
 
 use super::breaker::Breaker;
 use super::calls::Watched;

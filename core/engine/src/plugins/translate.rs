@@ -1,11 +1,11 @@
 //! The model's attempt in the plugin interface, and a plugin's decision in the model.
 
 use fleetstorm_model::device::{Advice, Attempt, Decision};
-use fleetstorm_model::outcome::{ErrorClass, Outcome};
-use fleetstorm_model::protocol::{Operation, RetryAfter};
-use fleetstorm_model::time::Span;
 use fleetstorm_plugin as sdk;
 use fleetstorm_plugin::abi;
+use fleetstorm_protocol::outcome::{ErrorClass, Outcome};
+use fleetstorm_protocol::{Operation, RetryAfter};
+use fleetstorm_units::time::Span;
 
 use super::retry::Knowledge;
 

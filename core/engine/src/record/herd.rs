@@ -2,8 +2,8 @@
 
 use std::f64::consts::TAU;
 
-use fleetstorm_model::time::Moment;
 use fleetstorm_reports::record::HerdIndex;
+use fleetstorm_units::time::Moment;
 
 /// Length of a slot, as the literature on retry storms counts (`strategies` 2.4).
 const SLOT_NS: u64 = 100_000_000;
@@ -121,7 +121,7 @@ fn thinned(parts: &[u32]) -> Vec<u32> {
 
 #[cfg(test)]
 mod tests {
-    use fleetstorm_model::random::{Purpose, Seed};
+    use fleetstorm_units::random::{Purpose, Seed};
 
     use super::*;
     use crate::statistics::rayleigh_r;

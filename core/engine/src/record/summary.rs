@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use fleetstorm_model::time::{Moment, Span};
 use fleetstorm_reports::record::{
     Code, Completion, Distribution, Heat, HeldBack, HerdIndex, Journey, Life, Passage, Phase as PhaseRecord,
     RetryAfterUse, Series, Totals,
 };
+use fleetstorm_units::time::{Moment, Span};
 
 use super::codes::Codes;
 use super::flow::Flow;

@@ -10,16 +10,16 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use fleetstorm_model::chaos::DoorStep;
-use fleetstorm_model::protocol::amqp::{
+use fleetstorm_model::service::log::What;
+use fleetstorm_model::service::{Call, Handled, Request as Asked};
+use fleetstorm_protocol::amqp::{
     Guest, Heard, Refusal, RequestCall, Server, Tpm, frame, named_by, read_request,
 };
-use fleetstorm_model::protocol::http::{
+use fleetstorm_protocol::http::{
     API_VERSION, API_VERSIONS, read_submission, read_tpm, tpm_keys, write_reply,
 };
-use fleetstorm_model::protocol::{Body, Operation, OperationId, RetryAfter, Status};
-use fleetstorm_model::service::log::What;
-use fleetstorm_model::service::{Call, Handled, Request as Asked, Submission};
-use fleetstorm_model::time::{Moment, Span};
+use fleetstorm_protocol::{Body, Operation, OperationId, RetryAfter, Status, Submission};
+use fleetstorm_units::time::{Moment, Span};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{House, Visit, webhooks};

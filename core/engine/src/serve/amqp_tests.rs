@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fleetstorm_model::protocol::amqp::frame::write_heartbeat;
+use fleetstorm_protocol::amqp::frame::write_heartbeat;
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 

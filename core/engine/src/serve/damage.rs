@@ -98,7 +98,7 @@ pub(super) fn damaged(
         FaultKind::HttpRetryAfter { .. } => {
             head.headers.remove(RETRY_AFTER);
             let text = misspelt.retry_after.to_string();
-            if misspelt.retry_after != fleetstorm_model::protocol::RetryAfter::Absent
+            if misspelt.retry_after != fleetstorm_protocol::RetryAfter::Absent
                 && let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(text))
             {
                 head.headers.insert(RETRY_AFTER, value);

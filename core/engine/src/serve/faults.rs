@@ -6,7 +6,7 @@ use std::sync::Arc;
 use fleetstorm_model::chaos::{
     DoorStep, Layer, Misspelt, Naming, Occasion, RidForm, Rules, Timeline, TopicForm,
 };
-use fleetstorm_model::protocol::Operation;
+use fleetstorm_protocol::Operation;
 
 use super::House;
 
@@ -84,7 +84,7 @@ pub(super) fn respelled(topic: &str, form: TopicForm) -> String {
 
 #[cfg(test)]
 mod tests {
-    use fleetstorm_model::protocol::mqtt::read_answer_topic;
+    use fleetstorm_protocol::mqtt::read_answer_topic;
 
     use super::*;
 

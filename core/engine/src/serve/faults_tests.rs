@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use fleetstorm_model::protocol::mqtt::ANSWERS;
+use fleetstorm_protocol::mqtt::ANSWERS;
 use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v4::{Connect, ConnectReturnCode, Packet, Publish, Subscribe, SubscribeReasonCode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -5,13 +5,13 @@ use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
 use fleetstorm_model::chaos::DoorStep;
-use fleetstorm_model::protocol::http::{
-    MESSAGE_MAX_BYTES, Route, RouteCall, read_submission, route, service_route, write_reply,
-};
-use fleetstorm_model::protocol::{Body, Guid, Operation, OperationId, RetryAfter, Status, Transport};
 use fleetstorm_model::service::log::What;
 use fleetstorm_model::service::{Call, Handled, Request as Asked};
-use fleetstorm_model::time::Span;
+use fleetstorm_protocol::http::{
+    MESSAGE_MAX_BYTES, Route, RouteCall, read_submission, route, service_route, write_reply,
+};
+use fleetstorm_protocol::{Body, Guid, Operation, OperationId, RetryAfter, Status, Transport};
+use fleetstorm_units::time::Span;
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
     STRICT_TRANSPORT_SECURITY,

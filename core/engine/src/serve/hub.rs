@@ -7,10 +7,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fleetstorm_model::protocol::hub as spelling;
-use fleetstorm_model::protocol::mqtt::Connack;
 use fleetstorm_model::service::{Evidence as _, HubEvent, Standing, Token, Welcome};
-use fleetstorm_model::time::{Moment, Span};
+use fleetstorm_protocol::hub as spelling;
+use fleetstorm_protocol::mqtt::Connack;
+use fleetstorm_units::time::{Moment, Span};
 use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v4::{
     Connect, Packet, PubAck, Publish, SubAck, Subscribe, SubscribeFilter, SubscribeReasonCode, UnsubAck,

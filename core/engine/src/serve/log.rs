@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use fleetstorm_model::scenario::LogFile;
 use fleetstorm_reports::record::ServiceLog as Summary;
+use fleetstorm_scenario::LogFile;
 
 use crate::lines::{LineFile, Manner};
 use crate::mock::ResolveError;

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fleetstorm_model::chaos::{DoorStep, FaultKind};
-use fleetstorm_model::protocol::http::{MESSAGE_MAX_BYTES, read_submission, write_reply};
-use fleetstorm_model::protocol::mqtt::{self as spelling, Connack};
-use fleetstorm_model::protocol::{Operation, OperationId};
 use fleetstorm_model::service::log::What;
-use fleetstorm_model::service::{Call, Request as Asked, Submission};
-use fleetstorm_model::time::Moment;
+use fleetstorm_model::service::{Call, Request as Asked};
+use fleetstorm_protocol::http::{MESSAGE_MAX_BYTES, read_submission, write_reply};
+use fleetstorm_protocol::mqtt::Connack;
+use fleetstorm_protocol::{Operation, OperationId, Submission, mqtt as spelling};
+use fleetstorm_units::time::Moment;
 use rumqttc::Protocol;
 use rumqttc::mqttbytes::v4::{
     ConnAck, Connect, ConnectReturnCode, Packet, PubAck, Publish, SubAck, Subscribe, SubscribeReasonCode,

@@ -3,12 +3,12 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use fleetstorm_model::protocol::http::{
+use fleetstorm_model::service::log::What;
+use fleetstorm_protocol::enrollment_api::{Administered, Call, Content, Kind, Page, Request};
+use fleetstorm_protocol::http::{
     ServiceCall, ServiceRoute, read_bulk, read_draft, read_query, write_administered,
 };
-use fleetstorm_model::service::enrollment_api::{Administered, Call, Content, Kind, Page, Request};
-use fleetstorm_model::service::log::What;
-use fleetstorm_model::time::Span;
+use fleetstorm_units::time::Span;
 use http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, IF_MATCH};
 use http::{Response, StatusCode};
 use http_body_util::Full;

@@ -3,11 +3,11 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use fleetstorm_model::chaos::{Layer, Timeline};
-use fleetstorm_model::random::Seed;
-use fleetstorm_model::scenario::{MockFile, Scenario};
+use fleetstorm_model::chaos::Layer;
 use fleetstorm_model::service::Service;
-use fleetstorm_model::time::Calendar;
+use fleetstorm_scenario::{MockFile, Scenario};
+use fleetstorm_units::random::Seed;
+use fleetstorm_units::time::Calendar;
 
 use super::{House, Limits};
 use crate::clock::Clock;
@@ -35,7 +35,7 @@ pub(crate) fn house_under(answer: &str, fault: &str) -> Rc<House> {
     let entry = |kind: &str| format!("[[chaos]]\nfault = {{ kind = {kind} }}\n");
     let text = format!("[fleet]\ndevices = 10\n{}{}", entry(answer), entry(fault));
     let scenario = Scenario::read(&text, "t.toml", &[]).unwrap_or_else(|problems| panic!("{problems}"));
-    let timeline = Timeline::new(&scenario, &[0; 10]).unwrap();
+    let timeline = scenario.timeline(&[0; 10]).unwrap();
     let house = house();
     house.service.borrow_mut().disturb(
         timeline.rules(&[Layer::Service]),

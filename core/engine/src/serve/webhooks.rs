@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fleetstorm_model::protocol::http::{MESSAGE_MAX_BYTES, read_webhook_reply, write_webhook_call};
-use fleetstorm_model::scenario::{TlsVersions, WebhookFile};
-use fleetstorm_model::service::{Service, WebhookCall, WebhookReply};
-use fleetstorm_model::time::Moment;
+use fleetstorm_model::service::{Service, WebhookAsk};
+use fleetstorm_protocol::http::{MESSAGE_MAX_BYTES, read_webhook_reply, write_webhook_call};
+use fleetstorm_protocol::webhook::WebhookReply;
+use fleetstorm_scenario::{TlsVersions, WebhookFile};
+use fleetstorm_units::time::Moment;
 use http::header::{CONTENT_TYPE, HOST, HeaderValue};
 use http::{Method, Request, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -141,24 +142,24 @@ pub(super) fn ask_all(house: &Rc<House>) {
     if house.webhooks.is_none() {
         return forbid(&mut service, house.clock.now());
     }
-    while let Some(call) = service.next_webhook() {
-        tokio::task::spawn_local(converse(Rc::clone(house), call));
+    while let Some(ask) = service.next_webhook() {
+        tokio::task::spawn_local(converse(Rc::clone(house), ask));
     }
 }
 
 /// Answers in the place of every webhook that the service has to ask, in a run without a network.
 pub(crate) fn forbid(service: &mut Service, now: Moment) {
-    while let Some(call) = service.next_webhook() {
+    while let Some(ask) = service.next_webhook() {
         let why = "this run has no network to ask a webhook".to_owned();
-        service.webhook_answered(now, call.ticket, WebhookReply::Forbidden(why));
+        service.webhook_answered(now, ask.ticket, WebhookReply::Forbidden(why));
     }
 }
 
 /// Asks one webhook until there is an answer that counts.
-async fn converse(house: Rc<House>, call: WebhookCall) {
+async fn converse(house: Rc<House>, ask: WebhookAsk) {
     let Some(webhooks) = &house.webhooks else { return };
+    let WebhookAsk { mut ticket, call } = ask;
     let body = write_webhook_call(&call);
-    let mut ticket = call.ticket;
     loop {
         let reply = webhooks.ask(&call.webhook.webhook_url, &body).await;
         let next = house.service.borrow_mut().webhook_answered(house.clock.now(), ticket, reply);

@@ -1,8 +1,8 @@
 //! What can be made simpler about a fault: keys that say something special, and numbers that could be smaller.
 
 use fleetstorm_model::chaos::{AppliesTo, ChaosFile, Limits, Ramp, Select};
-use fleetstorm_model::scenario::Duration;
-use fleetstorm_model::time::Span;
+use fleetstorm_units::Duration;
+use fleetstorm_units::time::Span;
 
 /// A key that a fault may do without.
 pub(super) struct Key {

@@ -7,9 +7,9 @@ use std::cell::OnceCell;
 
 use fleetstorm_model::chaos::Cut;
 use fleetstorm_model::device::{Credential, LifeAction, LifeInput};
-use fleetstorm_model::outcome::Fault;
 use fleetstorm_model::service::{HubEvent, Standing, Welcome, device_key};
-use fleetstorm_model::time::{Moment, Span};
+use fleetstorm_protocol::outcome::Fault;
+use fleetstorm_units::time::{Moment, Span};
 
 use super::parcel::Parcel;
 use super::truth::Truth;

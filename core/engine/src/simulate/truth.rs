@@ -4,9 +4,9 @@ use std::cell::OnceCell;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use fleetstorm_model::protocol::Transport;
-use fleetstorm_model::service::enrollment::{CaCertificate, SymmetricKey, TrustedCas};
-use fleetstorm_model::service::{Certificate, Evidence, Resource, Token, TpmKeys};
+use fleetstorm_model::service::{Certificate, Evidence, Resource, Token, TrustedCas};
+use fleetstorm_protocol::enrollment::{CaCertificate, SymmetricKey};
+use fleetstorm_protocol::{TpmKeys, Transport};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde_json::Value;
 

@@ -2,8 +2,8 @@
 
 use std::ops::ControlFlow;
 
-use fleetstorm_model::random::{Purpose, Seed};
 use fleetstorm_reports::analysis::Difference;
+use fleetstorm_units::random::{Purpose, Seed};
 
 /// Signs that are drawn where there are too many pairs to try every choice of them.
 const DRAWS: u32 = 100_000;

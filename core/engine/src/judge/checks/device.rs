@@ -4,10 +4,10 @@
 //! function and an entry of [`RULES`]; section 4.6 of `plugins/retry/docs/strategies.md` has the definitions.
 
 use fleetstorm_model::device::Observation;
-use fleetstorm_model::outcome::{ErrorClass, Fault, Outcome};
 use fleetstorm_model::profile::Profile;
-use fleetstorm_model::protocol::Operation;
-use fleetstorm_model::time::{Moment, Span};
+use fleetstorm_protocol::Operation;
+use fleetstorm_protocol::outcome::{ErrorClass, Fault, Outcome};
+use fleetstorm_units::time::{Moment, Span};
 
 use super::life::{Ended, Life};
 

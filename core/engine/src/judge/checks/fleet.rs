@@ -1,10 +1,10 @@
 //! Rules that a fleet keeps or breaks as a whole, read from the finished record.
 
-use fleetstorm_model::number::{Bounds, counted, grouped, number, percent, share};
 use fleetstorm_model::profile::Profile;
-use fleetstorm_model::time::Span;
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{CheckStatus, Totals};
+use fleetstorm_units::number::{Bounds, counted, grouped, number, percent, share};
+use fleetstorm_units::time::Span;
 
 use super::waits::{RANKS, Waits};
 

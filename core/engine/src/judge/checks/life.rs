@@ -1,9 +1,9 @@
 //! What is remembered of a watched device between two of its events.
 
 use fleetstorm_model::device::Observation;
-use fleetstorm_model::outcome::Outcome;
-use fleetstorm_model::protocol::{Operation, RetryAfter, Status};
-use fleetstorm_model::time::{Moment, Span};
+use fleetstorm_protocol::outcome::Outcome;
+use fleetstorm_protocol::{Operation, RetryAfter, Status};
+use fleetstorm_units::time::{Moment, Span};
 
 /// Poll instants that are kept: no profile can allow more in its window.
 const POLLS: usize = 8;

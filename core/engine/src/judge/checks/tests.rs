@@ -1,9 +1,9 @@
 //! Rules against lives told by hand.
 
-use fleetstorm_model::outcome::{ErrorClass, Fault, Outcome};
-use fleetstorm_model::protocol::{Operation, Registration, RetryAfter, Status};
-use fleetstorm_model::time::Span;
+use fleetstorm_protocol::outcome::{ErrorClass, Fault, Outcome};
+use fleetstorm_protocol::{Operation, Registration, RetryAfter, Status};
 use fleetstorm_reports::record::{Bound, HerdIndex, Series, Totals};
+use fleetstorm_units::time::Span;
 
 use super::*;
 

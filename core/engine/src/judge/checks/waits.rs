@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fleetstorm_model::time::Span;
+use fleetstorm_units::time::Span;
 
 /// Failures in a row that are told apart; further ones count together.
 pub(super) const RANKS: usize = 12;

@@ -1,8 +1,8 @@
 //! What the door does wrongly, because a fault of the protocol strikes its client.
 
 use fleetstorm_model::chaos::{AmqpAwaited, CorrelationForm, DoorStep, FaultKind, ReleaseForm};
-use fleetstorm_model::protocol::amqp::{Greeting, Misanswer, RetryAfterKeys, frame, strange_correlation_id};
-use fleetstorm_model::protocol::{Operation, RetryAfter};
+use fleetstorm_protocol::amqp::{Greeting, Misanswer, RetryAfterKeys, frame, strange_correlation_id};
+use fleetstorm_protocol::{Operation, RetryAfter};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Answer, Talk};

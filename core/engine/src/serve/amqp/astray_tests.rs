@@ -2,17 +2,15 @@
 
 use std::time::Duration;
 
-use fleetstorm_model::protocol::RetryAfter;
-use fleetstorm_model::scenario::Transport;
+use fleetstorm_protocol::{RetryAfter, Transport};
 
+use super::Operation;
 use crate::clock::Clock;
 use crate::evidence::Peer;
 use crate::exchange::Carrier;
 use crate::exchange::amqp::{Caller, Link};
 use crate::record::ConnectTimes;
 use crate::serve::{serve_amqp, testing};
-
-use super::Operation;
 
 /// An answer that is none of a refusal, and one that is.
 const ANSWERED: &str = "\"service.error\", status = 302, retry_after = [\"3\"]";
