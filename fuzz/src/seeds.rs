@@ -1,6 +1,7 @@
 //! What targets understand: captured from clients of others, shipped with the project, or made by its own writers.
 
-use fleetstorm_engine::{Control, Plan, Registry, simulate};
+use fleetstorm_engine::{Control, Plan, simulate};
+use fleetstorm_plugin_host::Registry;
 use fleetstorm_protocol::amqp::{Client, Heard, Said, Server, Terms, frame};
 use fleetstorm_protocol::{Operation, RetryAfter, Status};
 use fleetstorm_reports::Record;

@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use fleetstorm_engine::plugins::{Deed, Ward, adopt_orphans, end_orphans, end_with_parent, say, watch_calls};
+use fleetstorm_plugin_host::{Deed, Ward, adopt_orphans, end_orphans, end_with_parent, say, watch_calls};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::failure::Failure;

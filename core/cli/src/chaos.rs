@@ -1,11 +1,12 @@
 //! `fleetstorm chaos`, and faults that options add.
 
 use fleetstorm_engine::chaos::schedule;
-use fleetstorm_engine::shrink::{self, Search, ShrinkError};
-use fleetstorm_engine::{Control, Plan, write_whole};
+use fleetstorm_engine::{Control, Plan};
+use fleetstorm_files::write_whole;
 use fleetstorm_model::chaos::ChaosFile;
 use fleetstorm_reports::analysis::Outcome;
 use fleetstorm_scenario::{MockFile, Problem, Problems, Scenario, parse_short};
+use fleetstorm_study::shrink::{self, Search, ShrinkError};
 use fleetstorm_units::time::Calendar;
 
 use crate::arguments::chaos::{ChaosPlanArguments, ChaosShrinkArguments};

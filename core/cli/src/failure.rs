@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use fleetstorm_engine::{MockError, PluginError, ResolveError, RunError, WriteError};
+use fleetstorm_engine::RunError;
+use fleetstorm_files::WriteError;
+use fleetstorm_mock::{MockError, ResolveError};
+use fleetstorm_plugin_host::PluginError;
 use fleetstorm_reports::analysis::Outcome;
 use fleetstorm_scenario::{Problems, Scenario};
 

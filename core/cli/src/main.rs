@@ -100,7 +100,7 @@ fn work(command: Command) -> ExitCode {
             PluginCommand::Check(arguments) => plugin::check(&arguments),
             PluginCommand::New(arguments) => plugin::new(&arguments),
         },
-        Command::PluginProbe { arguments } => return fleetstorm_engine::plugins::serve_probe(&arguments),
+        Command::PluginProbe { arguments } => return fleetstorm_plugin_host::serve_probe(&arguments),
         Command::Apart { .. } => Err(failure::Failure::usage("this is for the command itself")),
         Command::Chaos { command } => match command {
             ChaosCommand::Plan(arguments) => chaos::plan(&arguments),

@@ -3,8 +3,11 @@
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 
-use fleetstorm_engine::identity::{FleetIdentity, ServerIdentity, ServerKeys};
-use fleetstorm_engine::{Clock, MockOptions, RunError, RunningMock, live, resolve, write_whole};
+use fleetstorm_engine::{RunError, live};
+use fleetstorm_files::write_whole;
+use fleetstorm_mock::identity::{FleetIdentity, ServerIdentity, ServerKeys};
+use fleetstorm_mock::{MockOptions, RunningMock, resolve};
+use fleetstorm_net::clock::Clock;
 use fleetstorm_scenario::ServerTls;
 
 use crate::arguments::run::MockArguments;

@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use fleetstorm_engine::plugins::{
-    Admission, Kind, Library, LoadError, Needs, Part, Probe, SEARCH_VARIABLE, Sealed, examine, find, scaffold,
+use fleetstorm_files::write_whole;
+use fleetstorm_plugin_host::{
+    Admission, Kind, Library, LoadError, Needs, Part, Probe, Registry, SEARCH_VARIABLE, Sealed, examine,
+    find, scaffold,
 };
-use fleetstorm_engine::{Registry, write_whole};
 
 use crate::apart::{self, Work};
 use crate::arguments::PluginOptions;

@@ -6,7 +6,8 @@ use std::collections::VecDeque;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use fleetstorm_engine::{Clock, Control, Snapshot};
+use fleetstorm_engine::{Control, Snapshot};
+use fleetstorm_net::clock::Clock;
 use fleetstorm_protocol::outcome::Outcome;
 use fleetstorm_scenario::Scenario;
 use fleetstorm_units::number::{counted as of_number, grouped};

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fleetstorm_engine::life::Trace;
-use fleetstorm_engine::{Claim, Control, Plan, RunError, broken_run, live, simulate, wired, write_together};
+use fleetstorm_engine::{Control, Plan, RunError, broken_run, live, simulate, wired};
+use fleetstorm_files::{Claim, write_together};
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::Clock;
 use fleetstorm_scenario::{Override, Scenario};

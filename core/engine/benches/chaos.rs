@@ -10,7 +10,8 @@
 //!
 //! After a run under faults canaries look what they have left behind; what they ask for is counted with the rest.
 
-use fleetstorm_engine::{Control, Plan, Registry, wired};
+use fleetstorm_engine::{Control, Plan, wired};
+use fleetstorm_plugin_host::Registry;
 use fleetstorm_scenario::Scenario;
 use fleetstorm_units::time::Calendar;
 

@@ -8,7 +8,8 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use fleetstorm_engine::{Control, Plan, Registry, simulate};
+use fleetstorm_engine::{Control, Plan, simulate};
+use fleetstorm_plugin_host::Registry;
 use fleetstorm_scenario::Scenario;
 use fleetstorm_units::random::span_below;
 use fleetstorm_units::time::{Calendar, Moment, Span};

@@ -18,6 +18,14 @@ use fleetstorm_model::device::{
     Action, Attempt, Credential, Decision, Device, Host, Input, Life, LifeAction, LifeInput, LifePolicy,
     Observation, Policy,
 };
+use fleetstorm_net::ConnectTimes;
+use fleetstorm_net::aside::Aside;
+use fleetstorm_net::clock::{Alarms, Clock};
+use fleetstorm_net::connect::{Connect, Weather};
+use fleetstorm_net::deadline::Deadline;
+use fleetstorm_net::exchange::{Caller, Carrier, HubLink, Link};
+use fleetstorm_net::governor::{Governor, Halt, Leaving};
+use fleetstorm_plugin_host::{AttestationFailed, DeviceIdentity, Retry, Session};
 use fleetstorm_protocol::outcome::Fault;
 use fleetstorm_protocol::{Operation, OperationId, Reply, Transport};
 use fleetstorm_units::random::{Purpose, Seed};
@@ -26,42 +34,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::aside::Aside;
 use crate::chaos::ShardChaos;
-use crate::clock::{Alarms, Clock};
-use crate::connect::Weather;
-use crate::deadline::Deadline;
-use crate::exchange::hub::HubLink;
-use crate::exchange::{Caller, Carrier, Link};
-use crate::governor::{Governor, Halt, Leaving};
-use crate::plugins::{AttestationFailed, DeviceIdentity, Retry, Session};
-use crate::record::{ConnectTimes, Recorder};
+use crate::record::Recorder;
 
 pub(crate) use hub::HubNames;
-
-/// Opens connections for the devices of a cohort.
-pub(crate) trait Connect {
-    /// What a connection is made of.
-    type Stream: AsyncRead + AsyncWrite + Unpin + 'static;
-
-    /// Opens a connection on which the device proves itself with `identity`, as far as its transport does that when
-    /// connecting. The times are those of the phases that were finished.
-    ///
-    /// Faults of the network act on the stream through `weather`.
-    async fn connect(
-        &self,
-        identity: &Arc<DeviceIdentity>,
-        weather: Option<Weather>,
-    ) -> (Result<Self::Stream, Fault>, ConnectTimes);
-
-    /// Opens a connection to the IoT hub of this name. Faults of the network act on it as on one to the service.
-    async fn connect_hub(
-        &self,
-        hub: &str,
-        identity: &Arc<DeviceIdentity>,
-        weather: Option<Weather>,
-    ) -> Result<Self::Stream, Fault>;
-}
 
 /// A cohort as a shard drives it.
 pub(crate) struct Cohort<C> {

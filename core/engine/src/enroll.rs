@@ -11,12 +11,12 @@ mod want;
 use std::path::Path;
 
 use api::{Answer, Api};
+use fleetstorm_net::connect::Dial;
 use fleetstorm_scenario::{Consent, SecretSource};
 use fleetstorm_units::UtcTime;
 use fleetstorm_units::time::{Moment, Span};
 use ledger::{Entry, Ledger, State};
 
-use crate::connect::Dial;
 use crate::{RunError, live};
 
 pub use ledger::LedgerError;

@@ -12,6 +12,7 @@ mod verdict;
 mod worst;
 
 use fleetstorm_model::service::metrics::Metrics;
+use fleetstorm_net::governor::Halt;
 use fleetstorm_reports::record::{
     Audit, Chaos, Clock, Cohort, Completion, End, Guardrail, Machine, Practice, Residue, ServiceLog, Target,
     Totals, VERSION, Verdict, VerdictResult,
@@ -20,7 +21,6 @@ use fleetstorm_reports::{Record, sentence};
 use fleetstorm_scenario::Scenario;
 use fleetstorm_units::time::Moment;
 
-use crate::governor::Halt;
 use crate::plan::Plan;
 use crate::record::Findings;
 

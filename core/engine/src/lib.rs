@@ -7,59 +7,32 @@
 
 #![deny(unsafe_code)]
 
-mod aside;
 mod audit;
 #[cfg(feature = "bench")]
 pub mod bench;
-pub mod capacity;
 pub mod chaos;
-mod clock;
-pub mod compare;
-mod connect;
 mod control;
-mod deadline;
 mod drive;
 pub mod enroll;
-mod evidence;
-mod exchange;
-pub mod fidelity;
-mod frames;
 mod gauges;
-mod governor;
-pub mod identity;
 mod judge;
 pub mod life;
-mod lines;
 pub mod live;
-mod mock;
-mod octets;
-mod packets;
 mod plan;
-pub mod plugins;
 mod record;
-pub mod rollout;
-mod serve;
 pub mod service_log;
-pub mod shrink;
 pub mod simulate;
-pub mod statistics;
-mod trial;
-mod websocket;
+mod tpm;
 pub mod wired;
-mod write;
 
-pub use clock::Clock;
-pub use connect::AddressError;
+pub use audit::cpus;
 pub use control::{Control, Progress};
+use fleetstorm_mock::{MockError, ResolveError, identity};
+use fleetstorm_net::connect::AddressError;
+use fleetstorm_plugin_host::PluginError;
 pub use gauges::Snapshot;
 pub use judge::broken_run;
-pub use mock::{MockError, MockOptions, ResolveError, RunningMock, Stopped, resolve};
 pub use plan::Plan;
-pub use plugins::{Knowledge, PluginError, Registry};
-pub use trial::Timing;
-pub use write::{Claim, WriteError, write_together, write_whole};
-
-pub(crate) use mock::{file as mock_file, secret as mock_secret};
 
 /// Why a run cannot start or finish.
 #[derive(Debug, thiserror::Error)]

@@ -11,13 +11,13 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use event::Event;
+use fleetstorm_files::Lines;
 use fleetstorm_model::device::{LifeEvent, Observation};
 use fleetstorm_reports::Record;
 use fleetstorm_units::shown::printable;
 use fleetstorm_units::time::Moment;
 
 use crate::control::Control;
-use crate::lines::Lines;
 use crate::plan::Plan;
 use crate::{RunError, simulate, wired};
 pub use trace::{Trace, TraceError, tell as tell_trace};

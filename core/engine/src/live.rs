@@ -9,7 +9,15 @@ use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use fleetstorm_mock::identity::{ServerIdentity, ServerKeys};
+use fleetstorm_mock::{MockOptions, RunningMock, resolve};
 use fleetstorm_model::chaos::Timeline;
+use fleetstorm_net::aside::{Aside, THREADS_MAX};
+use fleetstorm_net::clock::{Alarms, Clock};
+use fleetstorm_net::connect::{Astray, Dial, TlsDialler, Trust, client_config};
+use fleetstorm_net::exchange::Carrier;
+use fleetstorm_net::governor::{Brake, Ceilings, Governor, Halt, Leaving};
+use fleetstorm_net::limits;
 use fleetstorm_protocol::Transport;
 use fleetstorm_protocol::outcome::Fault;
 use fleetstorm_reports::Record;
@@ -19,22 +27,16 @@ use fleetstorm_units::UtcTime;
 use fleetstorm_units::random::Seed;
 use fleetstorm_units::time::{Calendar, Moment, Span};
 
-use crate::aside::{Aside, THREADS_MAX};
 use crate::audit::{self, Auditor};
 use crate::chaos::canary::{self, Met};
 use crate::chaos::netem::{self, Netem};
 use crate::chaos::{Guards, ShardChaos, steady};
-use crate::clock::{Alarms, Clock};
-use crate::connect::{Astray, Dial, TlsDialler, Trust, client_config};
 use crate::control::Control;
 use crate::drive::{Cohort, HubNames, Member, Shard, drive_all};
-use crate::exchange::Carrier;
 use crate::gauges::{Gauges, Snapshot};
-use crate::governor::{Brake, Ceilings, Governor, Halt, Leaving};
-use crate::identity::{ServerIdentity, ServerKeys};
-use crate::mock::{MockOptions, RunningMock, endorsement_key, enrol, resolve};
 use crate::plan::Plan;
 use crate::record::{Findings, Recorder, Rest};
+use crate::tpm::{endorsement_key, enrol};
 use crate::{RunError, judge};
 
 pub use crate::chaos::netem::claim_network;
@@ -493,7 +495,7 @@ fn target(plan: &Plan) -> Result<Targeted, RunError> {
     let dial = Dial::read(target.address.as_deref().unwrap_or(global), target.server_name.as_deref())?;
     let dial = consented(target, dial)?;
     let trust = match &target.ca_file {
-        Some(name) => Trust::Ca { name: name.clone(), pem: crate::mock_file(name)? },
+        Some(name) => Trust::Ca { name: name.clone(), pem: fleetstorm_mock::file(name)? },
         None => Trust::System,
     };
     Ok((Doors::new(dial, target.mqtt_port, target.amqp_port), trust, None))
@@ -567,7 +569,7 @@ fn preflight(plan: &Plan, embedded: bool) -> Result<(), RunError> {
     let devices = u64::from(plan.scenario.fleet.devices);
     let at_once = at_once(plan);
     let ends = 1 + u64::from(embedded);
-    let limit = audit::raise_descriptor_limit();
+    let limit = limits::raise_descriptor_limit();
     let needed = at_once * ends + OTHER_DESCRIPTORS;
     if needed > limit {
         let fits = limit.saturating_sub(OTHER_DESCRIPTORS) / ends;
@@ -597,7 +599,7 @@ fn preflight(plan: &Plan, embedded: bool) -> Result<(), RunError> {
 
 /// Every open connection holds a port of one of this machine's addresses.
 fn enough_ports(plan: &Plan, dial: &Dial) -> Result<(), RunError> {
-    let Some(each) = audit::ephemeral_ports() else { return Ok(()) };
+    let Some(each) = limits::ephemeral_ports() else { return Ok(()) };
     let (ports, at_once) = (each * u64::from(dial.sources()), at_once(plan));
     if at_once <= ports {
         return Ok(());
@@ -665,7 +667,7 @@ mod tests {
     use fleetstorm_scenario::Scenario;
 
     use super::*;
-    use crate::Registry;
+    use fleetstorm_plugin_host::Registry;
 
     #[test]
     fn a_fault_that_is_not_healed_is_residue() {

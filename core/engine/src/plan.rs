@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use fleetstorm_mock::ResolveError;
+use fleetstorm_mock::identity::FleetIdentity;
 use fleetstorm_model::chaos::{FaultKind, Naming, Timeline};
 use fleetstorm_model::device::{LifePolicy, Policy};
 use fleetstorm_model::profile::Profile;
 use fleetstorm_model::service::throttle::Model;
+use fleetstorm_plugin_host::{Attestation, DeviceIdentity, Knowledge, Registry, Retry, Scopes};
 use fleetstorm_reports::grouped;
 use fleetstorm_reports::record::{Bound, Plugin as UsedPlugin, SteadyState};
 use fleetstorm_scenario::{Arrival, Cohort, Scenario, SecretSource, TargetKind, read_profile};
@@ -15,10 +18,7 @@ use serde_json::{Value, json};
 
 use crate::RunError;
 use crate::drive::Member;
-use crate::identity::FleetIdentity;
 use crate::life::Listener;
-use crate::mock::ResolveError;
-use crate::plugins::{Attestation, DeviceIdentity, Knowledge, Registry, Retry, Scopes};
 use crate::record::Watch;
 use crate::simulate::Proof;
 
@@ -240,7 +240,7 @@ impl Plan {
 
     /// The hosts of the embedded mock's hubs.
     pub(crate) fn hubs(&self) -> Vec<String> {
-        crate::mock::hubs(&self.scenario.mock).into_iter().map(|hub| hub.host).collect()
+        fleetstorm_mock::hubs(&self.scenario.mock).into_iter().map(|hub| hub.host).collect()
     }
 
     /// What bounds the fleet from outside; known for the embedded mock only.
@@ -328,14 +328,14 @@ fn identity_parameters(
     match &*cohort.attestation.kind {
         "symmetric-key" => {
             let keys = match &target.group_key {
-                Some(source) => vec![crate::mock_secret(source)?.to_string()],
+                Some(source) => vec![fleetstorm_mock::secret(source)?.to_string()],
                 None => fleet.group_keys_base64().iter().map(|key| key.to_string()).collect(),
             };
             fill("group_keys", json!(keys));
         }
         "x509" => {
             let (certificate, key) = match (&target.device_ca_file, &target.device_ca_key) {
-                (Some(file), Some(key)) => (read_text(file)?, crate::mock_secret(key)?.to_string()),
+                (Some(file), Some(key)) => (read_text(file)?, fleetstorm_mock::secret(key)?.to_string()),
                 (None, None) => (fleet.ca_pem(), fleet.ca_key_pem().to_string()),
                 _ => {
                     let why = "device_ca_file and device_ca_key go together";
@@ -363,7 +363,7 @@ fn parameters_u32(parameters: &serde_json::Map<String, Value>, name: &str) -> Op
 }
 
 fn read_text(path: &str) -> Result<String, RunError> {
-    let bytes = crate::mock_file(path)?;
+    let bytes = fleetstorm_mock::file(path)?;
     String::from_utf8(bytes).map_err(|_| ResolveError::new(path, "it is not text").into())
 }
 
@@ -373,9 +373,9 @@ fn id_scope(scenario: &Scenario) -> Result<String, RunError> {
         return Ok(scenario.mock.id_scope.clone());
     }
     if let Some(name) = &target.id_scope_env {
-        return Ok(crate::mock_secret(&SecretSource::Env(name.clone()))?.to_string());
+        return Ok(fleetstorm_mock::secret(&SecretSource::Env(name.clone()))?.to_string());
     }
-    Ok(target.id_scope.clone().unwrap_or_else(|| crate::identity::DEMO_SCOPE.to_owned()))
+    Ok(target.id_scope.clone().unwrap_or_else(|| fleetstorm_mock::identity::DEMO_SCOPE.to_owned()))
 }
 
 #[cfg(test)]

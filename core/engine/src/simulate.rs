@@ -40,15 +40,16 @@ use crate::chaos::canary::{may_look, or_unknown, rest};
 use crate::chaos::{Guards, netem, steady};
 use crate::control::Control;
 use crate::gauges::{Gauges, Snapshot};
-use crate::governor::{Brake, Halt};
-use crate::mock::{MockError, enrol, resolve};
 use crate::plan::Plan;
-use crate::plugins::{Retry, Sessions};
 use crate::record::{Findings, Recorder, Rest, Watch};
-use crate::serve::webhooks;
+use crate::tpm::enrol;
 use crate::{RunError, judge};
 use around::Around;
 use faults::Faults;
+use fleetstorm_mock::serve::webhooks;
+use fleetstorm_mock::{MockError, resolve};
+use fleetstorm_net::governor::{Brake, Halt};
+use fleetstorm_plugin_host::{Retry, Sessions};
 use parcel::{Parcel, Shelf};
 use places::Places;
 use truth::Truth;
@@ -84,7 +85,7 @@ pub fn run_in_detail(plan: Plan, control: &Control) -> Result<(Record, Herd), Ru
 ///
 /// # Errors
 /// As [`run`].
-pub(crate) fn run_for_verdict(plan: Plan, control: &Control) -> Result<Record, RunError> {
+pub fn run_for_verdict(plan: Plan, control: &Control) -> Result<Record, RunError> {
     let devices = plan.scenario.fleet.devices;
     Ok(simulate(plan, control, Keep::Totals, 0..devices, FORESIGHT)?.0)
 }
@@ -949,7 +950,7 @@ mod tests {
     use fleetstorm_units::time::Calendar;
 
     use super::*;
-    use crate::Registry;
+    use fleetstorm_plugin_host::Registry;
 
     fn plan_of(text: &str) -> Plan {
         let scenario = Scenario::read(text, "t.toml", &[]).unwrap();

@@ -8,8 +8,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fleetstorm_mock::evidence::Peer;
+use fleetstorm_mock::serve::{House, Limits, ServiceLog, serve_amqp, serve_http, serve_mqtt};
+use fleetstorm_mock::{MockError, resolve};
 use fleetstorm_model::chaos::{Layer, Timeline};
 use fleetstorm_model::service::Service;
+use fleetstorm_net::ConnectTimes;
+use fleetstorm_net::clock::{Alarms, Clock};
+use fleetstorm_net::connect::{Connect, Weather, Weathered};
+use fleetstorm_net::exchange::Carrier;
+use fleetstorm_net::governor::{Brake, Governor, Halt};
+use fleetstorm_plugin_host::DeviceIdentity;
 use fleetstorm_protocol::Transport;
 use fleetstorm_protocol::outcome::Fault;
 use fleetstorm_reports::Record;
@@ -22,19 +31,12 @@ use tokio::io::DuplexStream;
 
 use crate::chaos::canary::{self, Met};
 use crate::chaos::{Guards, ShardChaos, netem, steady};
-use crate::clock::{Alarms, Clock};
-use crate::connect::{Weather, Weathered};
 use crate::control::Control;
-use crate::drive::{Cohort, Connect, HubNames, Shard, drive_all};
-use crate::evidence::Peer;
-use crate::exchange::Carrier;
+use crate::drive::{Cohort, HubNames, Shard, drive_all};
 use crate::gauges::{Gauges, Snapshot};
-use crate::governor::{Brake, Governor, Halt};
-use crate::mock::{MockError, endorsement_key, enrol, resolve};
 use crate::plan::Plan;
-use crate::plugins::DeviceIdentity;
-use crate::record::{ConnectTimes, Findings, Recorder, Rest};
-use crate::serve::{House, Limits, ServiceLog, serve_amqp, serve_http, serve_mqtt};
+use crate::record::{Findings, Recorder, Rest};
+use crate::tpm::{endorsement_key, enrol};
 use crate::{RunError, judge};
 
 /// What it takes to connect, and what a request takes. Some time must pass, or a strategy that never waits would
@@ -315,7 +317,7 @@ mod tests {
     use fleetstorm_units::time::Calendar;
 
     use super::*;
-    use crate::Registry;
+    use fleetstorm_plugin_host::Registry;
 
     /// A run with a fault that its canaries meet, because nobody heals it, and again once it is healed.
     #[test]

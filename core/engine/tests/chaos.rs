@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use fleetstorm_engine::{Control, Plan, Registry, live, simulate, wired};
+use fleetstorm_engine::{Control, Plan, live, simulate, wired};
+use fleetstorm_plugin_host::Registry;
 use fleetstorm_reports::Record;
 use fleetstorm_scenario::Scenario;
 use fleetstorm_units::time::Calendar;

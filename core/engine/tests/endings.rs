@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use fleetstorm_engine::{Control, Plan, Registry, live, simulate, wired};
+use fleetstorm_engine::{Control, Plan, live, simulate, wired};
+use fleetstorm_plugin_host::Registry;
 use fleetstorm_reports::record::{End, FaultStatus, ObjectiveStatus, VerdictResult};
 use fleetstorm_reports::{Document, Form, Record};
 use fleetstorm_scenario::Scenario;

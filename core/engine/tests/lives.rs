@@ -1,6 +1,7 @@
 //! The life after provisioning, as real bytes and by direct calls: the same machine meets the same hubs.
 
-use fleetstorm_engine::{Control, Plan, Registry, simulate, wired};
+use fleetstorm_engine::{Control, Plan, simulate, wired};
+use fleetstorm_plugin_host::Registry;
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{End, Life};
 use fleetstorm_scenario::Scenario;

@@ -3,7 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use fleetstorm_engine::{Control, Plan, Registry, RunError, simulate, wired};
+use fleetstorm_engine::{Control, Plan, RunError, simulate, wired};
+use fleetstorm_plugin_host::Registry;
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{Clock, End, VerdictResult};
 use fleetstorm_scenario::Scenario;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use fleetstorm_engine::Timing;
+use fleetstorm_study::Timing;
 use fleetstorm_units::{Duration, Rate};
 
 use super::run::ProgressChoice;

@@ -3,7 +3,8 @@
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use fleetstorm_engine::{Clock, Control, Progress};
+use fleetstorm_engine::{Control, Progress};
+use fleetstorm_net::clock::Clock;
 use fleetstorm_units::time::{Moment, Span};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 

@@ -7,12 +7,12 @@
 //! because a busy machine makes everything slower.
 
 use fleetstorm_model::service::throttle::Model;
+use fleetstorm_net::governor::Halt;
 use fleetstorm_reports::record::Residue;
 use fleetstorm_scenario::{Arrival, Scenario, TargetKind};
 use fleetstorm_units::time::{Moment, Span};
 
 use crate::RunError;
-use crate::governor::Halt;
 use crate::record::Findings;
 
 /// Devices of each cohort.

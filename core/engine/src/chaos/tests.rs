@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use fleetstorm_model::chaos::{Layer, Occasion};
+use fleetstorm_plugin_host::Registry;
 use fleetstorm_protocol::Operation;
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{End, VerdictResult};
@@ -10,7 +11,7 @@ use fleetstorm_scenario::Scenario;
 use fleetstorm_units::time::{Calendar, Moment};
 
 use crate::life::Listener;
-use crate::{Control, Plan, Registry, RunError, live, simulate, wired};
+use crate::{Control, Plan, RunError, live, simulate, wired};
 
 fn plan(text: &str, calendar: Calendar) -> Plan {
     let scenario = Scenario::read(text, "t.toml", &[]).unwrap_or_else(|problems| panic!("{problems}"));

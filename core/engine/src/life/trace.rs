@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 
+use fleetstorm_files::{LineFile, Manner, open_lines};
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::Trace as Summary;
 use fleetstorm_scenario::Scenario;
@@ -14,9 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::event::Event;
 use super::{Ear, LINES_MAX, Line, Listener, told};
-use crate::lines::{LineFile, Manner};
 use crate::plan::Plan;
-use crate::write::open_lines;
 
 /// The version of the format.
 const VERSION: u32 = 1;

@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 use std::sync::Arc;
 
+use fleetstorm_mock::serve::webhooks;
 use fleetstorm_model::chaos::{Cut, Layer, Occasion, Rules, Timeline};
 use fleetstorm_model::device::{Action, Attempt, Decision, Device, Host, Input, Observation};
 use fleetstorm_model::service::Service;
@@ -14,7 +15,6 @@ use fleetstorm_units::time::{Moment, Span};
 use super::truth::{Proof, Truth};
 use crate::chaos::canary::Met;
 use crate::plan::Plan;
-use crate::serve::webhooks;
 
 /// Lets the devices of a plan come to a service from this moment on, under the faults of a timeline that are on.
 pub(super) fn visit(
