@@ -21,7 +21,8 @@ use crate::arguments::run::{ClockChoice, ProgressChoice, RunArguments};
 use crate::failure::Failure;
 use crate::progress::StudyDisplay;
 use crate::report::read;
-use crate::run::{drive, supervise};
+use crate::run::drive;
+use crate::supervise::supervise;
 use crate::{files, plugin, run};
 
 /// A run in virtual time with another number of devices.

@@ -14,7 +14,7 @@ use crate::arguments::run::ProgressChoice;
 use crate::failure::Failure;
 use crate::progress::Display;
 use crate::report::read;
-use crate::run::supervise;
+use crate::supervise::supervise;
 use crate::{files, plugin};
 
 pub(crate) fn plan(arguments: &ChaosPlanArguments) -> Result<u8, Failure> {

@@ -11,7 +11,7 @@ use crate::arguments::record::ExplainArguments;
 use crate::arguments::run::ProgressChoice;
 use crate::failure::Failure;
 use crate::progress::Display;
-use crate::run::supervise;
+use crate::supervise::supervise;
 use crate::{plugin, report};
 
 pub(crate) fn run(arguments: &ExplainArguments) -> Result<u8, Failure> {

@@ -11,8 +11,9 @@ use fleetstorm_net::clock::Clock;
 use fleetstorm_scenario::ServerTls;
 
 use crate::arguments::run::MockArguments;
-use crate::failure::{Failure, INTERRUPTED};
-use crate::{chaos, files, run};
+use crate::exit_code::INTERRUPTED;
+use crate::failure::Failure;
+use crate::{chaos, files, signals};
 
 /// Where the throw-away CA is written if the file does not say.
 const CA_FILE: &str = "fleetstorm-mock-ca.pem";
@@ -33,7 +34,7 @@ pub(crate) fn run(arguments: &MockArguments) -> Result<u8, Failure> {
     let hubs = service.hubs.iter().map(|hub| hub.host.clone()).collect();
     let (identity, ca_file) = server_identity(&file.tls, hubs)?;
     // Whoever reads the ready line may interrupt at once.
-    let interruption = run::Interruption::listen()?;
+    let interruption = signals::Interruption::listen()?;
     let mock = RunningMock::start(MockOptions {
         faults: file.timeline(),
         service,

@@ -11,18 +11,16 @@ use fleetstorm_plugin_host::{
 };
 
 use crate::apart::{self, Work};
-use crate::arguments::PluginOptions;
 use crate::arguments::plugin::{
     PluginCheckArguments, PluginDescribeArguments, PluginKind, PluginListArguments, PluginNewArguments,
 };
+use crate::arguments::{PROBE, PluginOptions};
 use crate::failure::Failure;
 
 /// The lock file that is read if it is there.
 const LOCK_FILE: &str = "plugins.lock";
 /// How long a library may take to start in a process of its own.
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
-/// The hidden subcommand that a probe runs.
-pub(crate) const PROBE: &str = "plugin-probe";
 
 /// Where the work is done with the libraries that the options and `more` (a scenario's list) name.
 pub(crate) fn apart(options: &PluginOptions, more: &[String]) -> Result<Work, Failure> {

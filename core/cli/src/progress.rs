@@ -17,7 +17,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 pub(crate) use study::StudyDisplay;
 
 use crate::arguments::run::ProgressChoice;
-use crate::run::Watch;
+use crate::supervise::Watch;
 use crate::terminal::QuietKeys;
 
 /// Shows a run while it lives.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use fleetstorm_units::shown::is_unsettling;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 
-use crate::failure::INTERNAL;
+use crate::exit_code::INTERNAL;
 
 /// Whether to write colours to a stream: only to a terminal, and not if the user asks for none (<https://no-color.org>).
 pub(crate) fn colours(stream: &impl IsTerminal) -> bool {

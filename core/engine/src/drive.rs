@@ -35,6 +35,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::chaos::ShardChaos;
+use crate::plan::Member;
 use crate::record::Recorder;
 
 pub(crate) use hub::HubNames;
@@ -48,21 +49,6 @@ pub(crate) struct Cohort<C> {
     pub(crate) connect: C,
     pub(crate) id_scope: Arc<str>,
     pub(crate) carrier: Carrier,
-}
-
-/// A device before it boots.
-pub(crate) struct Member {
-    /// Its number in the fleet.
-    pub(crate) index: u32,
-    pub(crate) cohort: u16,
-    pub(crate) registration_id: String,
-    /// When it boots.
-    pub(crate) arrival: Moment,
-    pub(crate) identity: Arc<DeviceIdentity>,
-    /// The name and the keys of the device whose image it was made from, if a fault says that it was.
-    pub(crate) image: Option<Box<(String, Arc<DeviceIdentity>)>>,
-    /// Who it is to its hub, if that takes a key of its own: a TPM is given one for each, and an identity holds one.
-    pub(crate) at_hub: Option<Arc<DeviceIdentity>>,
 }
 
 /// The devices of one core and what they share.

@@ -5,7 +5,6 @@
 
 mod alert;
 mod chaos;
-pub(crate) mod checks;
 mod life;
 mod objective;
 mod verdict;

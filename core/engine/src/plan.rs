@@ -16,11 +16,10 @@ use fleetstorm_units::random::{Purpose, Seed};
 use fleetstorm_units::time::{Calendar, Moment};
 use serde_json::{Value, json};
 
-use crate::RunError;
-use crate::drive::Member;
-use crate::life::Listener;
+use crate::listen::Listener;
 use crate::record::Watch;
-use crate::simulate::Proof;
+use crate::truth::Proof;
+use crate::{RunError, probes};
 
 /// Salt of the identity that a service does not know.
 const STRANGER: u64 = 0x5374_7261_6e67_6572;
@@ -50,6 +49,21 @@ pub struct Plan {
     pub(crate) steady_state: Option<SteadyState>,
     /// Who hears what some devices do.
     pub(crate) listener: Option<Listener>,
+}
+
+/// A device before it boots.
+pub(crate) struct Member {
+    /// Its number in the fleet.
+    pub(crate) index: u32,
+    pub(crate) cohort: u16,
+    pub(crate) registration_id: String,
+    /// When it boots.
+    pub(crate) arrival: Moment,
+    pub(crate) identity: Arc<DeviceIdentity>,
+    /// The name and the keys of the device whose image it was made from, if a fault says that it was.
+    pub(crate) image: Option<Box<(String, Arc<DeviceIdentity>)>>,
+    /// Who it is to its hub, if that takes a key of its own: a TPM is given one for each, and an identity holds one.
+    pub(crate) at_hub: Option<Arc<DeviceIdentity>>,
 }
 
 pub(crate) struct PlannedCohort {
@@ -111,8 +125,8 @@ impl Plan {
         let membership = membership(&scenario.cohort_sizes(), seed);
         let id_scope = id_scope(&scenario)?.into();
         let small = |small: Scenario| Self::of(small, registry, calendar, fleet).map(Box::new);
-        let steady = crate::chaos::steady::scenario(&scenario).map(small).transpose()?;
-        let mut canaries = crate::chaos::canary::scenario(&scenario).map(small).transpose()?;
+        let steady = probes::steady(&scenario).map(small).transpose()?;
+        let mut canaries = probes::canaries(&scenario).map(small).transpose()?;
         let mut everybody = membership.clone();
         if let Some(canaries) = &mut canaries {
             canaries.first = scenario.fleet.devices;

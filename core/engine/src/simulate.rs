@@ -12,7 +12,6 @@ mod herd;
 mod living;
 mod parcel;
 mod places;
-mod truth;
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -33,7 +32,6 @@ use fleetstorm_units::time::{Moment, Span};
 use fleetstorm_units::wheel::Wheel;
 
 pub use herd::{Fate, Herd};
-pub(crate) use truth::Proof;
 
 use crate::audit;
 use crate::chaos::canary::{may_look, or_unknown, rest};
@@ -43,6 +41,7 @@ use crate::gauges::{Gauges, Snapshot};
 use crate::plan::Plan;
 use crate::record::{Findings, Recorder, Rest, Watch};
 use crate::tpm::enrol;
+use crate::truth::{self, Proof, Truth};
 use crate::{RunError, judge};
 use around::Around;
 use faults::Faults;
@@ -52,7 +51,6 @@ use fleetstorm_net::governor::{Brake, Halt};
 use fleetstorm_plugin_host::{Retry, Sessions};
 use parcel::{Parcel, Shelf};
 use places::Places;
-use truth::Truth;
 
 /// Memory that one device takes, all included (`benches/simulate.rs` measures it).
 pub const DEVICE_BYTES: u64 = 200;

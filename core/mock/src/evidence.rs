@@ -20,7 +20,7 @@ use path::Ways;
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::serve::{Place, Stage};
+use crate::porch::{Place, Stage};
 
 /// Who is at the other end of a connection. Kept for as long as the connection is, so that a device's polls do not
 /// repeat the work of its registration.

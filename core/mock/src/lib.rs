@@ -6,6 +6,7 @@
 mod clients;
 pub mod evidence;
 pub mod identity;
+mod porch;
 mod resolve;
 pub mod serve;
 
@@ -28,9 +29,8 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::evidence::Peer;
 use crate::identity::ServerIdentity;
-use crate::serve::{
-    House, Place, ServiceLog, Stage, Webhooks, serve_amqp, serve_http, serve_mqtt, server_config,
-};
+use crate::porch::{Place, Stage};
+use crate::serve::{House, ServiceLog, Webhooks, serve_amqp, serve_http, serve_mqtt, server_config};
 
 pub use resolve::{ResolveError, file, hubs, resolve, secret};
 
@@ -121,7 +121,13 @@ impl Stopped {
         let (counters, metrics) = (service.counters().clone(), service.metrics().clone());
         let registrations = service.registrations() as u64;
         drop(service);
-        Self { counters, registrations, metrics, turned_away: house.turned_away(), log: house.finish_log() }
+        Self {
+            counters,
+            registrations,
+            metrics,
+            turned_away: house.porch.turned_away(),
+            log: house.finish_log(),
+        }
     }
 }
 
@@ -343,11 +349,11 @@ impl Entrance {
             while connections.try_join_next().is_some() {}
             let Ok((stream, from)) = accepted else {
                 // Out of descriptors: some connection has to end first.
-                self.house.make_room();
+                self.house.porch.make_room();
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;
                 continue;
             };
-            let Some(place) = self.house.admit(from.ip()) else { continue };
+            let Some(place) = self.house.porch.admit(from.ip()) else { continue };
             let _ = stream.set_nodelay(true);
             let (visit, place) = (self.clone(), Rc::new(place));
             connections.spawn_local(async move {

@@ -12,7 +12,6 @@ mod hub;
 mod log;
 mod mqtt;
 mod operators;
-mod porch;
 mod sessions;
 #[cfg(test)]
 pub mod testing;
@@ -30,16 +29,15 @@ use fleetstorm_net::clock::Clock;
 use fleetstorm_reports::record::ServiceLog as LogSummary;
 use fleetstorm_scenario::{LimitsFile, MqttFile};
 use fleetstorm_units::time::{Moment, Span};
-use porch::Porch;
 use sessions::Sessions;
 
 use crate::evidence::Peer;
+use crate::porch::Porch;
 
 pub use amqp::serve_amqp;
 pub use http::serve_http;
 pub use log::ServiceLog;
 pub use mqtt::serve_mqtt;
-pub use porch::{Place, Stage};
 pub use tls::server_config;
 pub use webhooks::Webhooks;
 
@@ -64,7 +62,7 @@ pub struct House {
     /// Faults of the protocol, if there are any.
     faults: OnceCell<faults::DoorFaults>,
     /// Connections at all doors.
-    porch: RefCell<Porch>,
+    pub porch: Porch,
 }
 
 impl House {
@@ -87,7 +85,7 @@ impl House {
             webhooks,
             log: log.into(),
             faults: OnceCell::new(),
-            porch: RefCell::default(),
+            porch: Porch::new(limits.connections, limits.unproven_per_address),
         })
     }
 

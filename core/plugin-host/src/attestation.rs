@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use fleetstorm_plugin::abi::{self, Sink, Slice, Status};
 
 use super::calls::Watched;
-use super::library::{Kind, Library, Part};
+use super::kind::Kind;
+use super::library::{Library, Part};
 use super::problem::PluginError;
 use super::sink::collect;
 

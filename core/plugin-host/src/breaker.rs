@@ -10,12 +10,10 @@
 //! would send the whole fleet to that one moment.
 
 use fleetstorm_plugin::{Decision, abi};
-use fleetstorm_units::random::{Purpose, span_below};
+use fleetstorm_units::random::{Purpose, Seed, span_below};
 use fleetstorm_units::time::Span;
 use schemars::JsonSchema;
 use serde::Deserialize;
-
-use super::guard::third;
 
 const MS: u64 = 1_000_000;
 
@@ -192,6 +190,12 @@ impl Breaker {
         }
         calls >= u64::from(self.config.min_calls) && failures as f64 >= self.config.ratio * calls as f64
     }
+}
+
+/// A draw beside the two that the strategy has, made of them, so that the interface needs no more.
+pub(super) fn third(attempt: &abi::Attempt, purpose: Purpose) -> u64 {
+    let [seed, key] = attempt.random;
+    Seed(seed).pair(purpose, key, 0)[0]
 }
 
 #[cfg(test)]

@@ -14,10 +14,11 @@ use fleetstorm_units::number::nanos as told;
 use fleetstorm_units::random::{Purpose, Seed};
 use serde::Serialize;
 
-use super::library::Kind;
+use super::kind::Kind;
+use super::knowledge::Knowledge;
 use super::problem::PluginError;
 use super::registry::Registry;
-use super::retry::{Fault, Knowledge, Retry};
+use super::retry::{Fault, Retry};
 
 pub use conduct::{Repeats, Terminal};
 pub use herd::HerdRow;

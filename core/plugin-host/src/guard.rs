@@ -7,13 +7,13 @@ use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use fleetstorm_plugin::{Advice, Decision, abi};
-use fleetstorm_units::random::{Purpose, Seed, span_below};
+use fleetstorm_units::random::{Purpose, span_below};
 use fleetstorm_units::time::Span;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::breaker::{Breaker, BreakerConfig};
+use super::breaker::{Breaker, BreakerConfig, third};
 
 const MS: u64 = 1_000_000;
 
@@ -187,15 +187,11 @@ impl Guard {
     }
 }
 
-/// A draw beside the two that the strategy has, made of them, so that the interface needs no more.
-pub(super) fn third(attempt: &abi::Attempt, purpose: Purpose) -> u64 {
-    let [seed, key] = attempt.random;
-    Seed(seed).pair(purpose, key, 0)[0]
-}
-
 #[cfg(test)]
 mod tests {
     use fleetstorm_plugin::Attempt;
+
+    use fleetstorm_units::random::Seed;
 
     use super::*;
 

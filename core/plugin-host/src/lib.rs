@@ -8,7 +8,7 @@
 //! command holds it in a process apart ([`Ward`]) and has its calls watched ([`watch_calls`]).
 //!
 //! Unsafe code is confined to `library`, `retry` and `attestation`, which call through the C interface, to `sink` and
-//! `host`, which it calls back, and to `load`, which opens files.
+//! `host`, which it calls back, and to `open`, which opens libraries.
 
 #![deny(unsafe_code)]
 
@@ -22,12 +22,15 @@ mod file;
 mod guard;
 #[allow(unsafe_code, reason = "offers the host's side of the C interface")]
 mod host;
+mod kind;
+mod knowledge;
 #[allow(unsafe_code, reason = "reads descriptors of the C interface")]
 mod library;
-#[allow(unsafe_code, reason = "opens libraries")]
 mod load;
 mod memory;
 mod needs;
+#[allow(unsafe_code, reason = "opens libraries")]
+mod open;
 mod probe;
 mod problem;
 mod registry;
@@ -45,12 +48,14 @@ pub use calls::watch_calls;
 pub use examine::{Check, Examination, HerdRow, Repeats, RetryAfterRow, Terminal, Verdict, examine};
 pub use file::{SEARCH_VARIABLE, Sealed, find};
 pub use host::{Message, messages};
-pub use library::{Kind, Library, Part};
+pub use kind::Kind;
+pub use knowledge::Knowledge;
+pub use library::{Library, Part};
 pub use memory::{Layout, Session, Sessions};
 pub use needs::Needs;
 pub use probe::{Found, Probe, serve_probe};
 pub use problem::{LoadError, PluginError, Problem};
 pub use registry::Registry;
-pub use retry::{Fault, Knowledge, Retry, Scopes};
+pub use retry::{Fault, Retry, Scopes};
 pub use scaffold::{Files, NameError, scaffold};
 pub use ward::{Deed, Ward, adopt_orphans, end_orphans, end_with_parent, say};

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 use fleetstorm_plugin::abi::{self, Entry, Slice};
-use serde::Serialize;
 use serde_json::Value;
 
 use super::calls::Watched;
 use super::guard;
 use super::host::{HOST, HostTable, LINKED_HOST};
+use super::kind::Kind;
 use super::memory::Layout;
 use super::problem::{LoadError, Problem};
 use super::sink::collect;
@@ -25,25 +25,6 @@ const SUMMARY_MOST: usize = 1_000;
 
 /// Linked libraries that have been started, by the address of their entry.
 static STARTED: Mutex<BTreeSet<usize>> = Mutex::new(BTreeSet::new());
-
-/// What a part is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// A retry strategy.
-    Retry,
-    /// An attestation.
-    Attestation,
-}
-
-impl std::fmt::Display for Kind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Retry => "retry strategy",
-            Self::Attestation => "attestation",
-        })
-    }
-}
 
 /// A library that has passed every check.
 #[derive(Debug)]

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::file::{Sealed, hex};
 use super::library::Library;
-use super::load::open;
+use super::open::open;
 use super::problem::{LoadError, Problem};
 use super::ward::{Deed, Ward, end_with_parent, say};
 

@@ -1,6 +1,6 @@
 //! Why a library or a part cannot be used.
 
-use super::library::{Kind, Part};
+use super::kind::Kind;
 
 /// A library cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -174,10 +174,9 @@ pub enum PluginError {
 }
 
 impl PluginError {
-    /// The same error, with the parameters that the part takes.
-    pub(super) fn of_part(self, part: &Part) -> Self {
+    /// The same error, with the parameters that the part takes; `schema` describes them.
+    pub(super) fn with_parameters(self, schema: &serde_json::Value) -> Self {
         let Self::Refused { kind, id, reason, .. } = self else { return self };
-        let schema = part.schema();
         let names = schema["properties"].as_object().into_iter().flatten();
         // The list below has those of the guard too.
         let reason = reason.split(", expected one of").next().unwrap_or(&reason).to_owned();

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use fleetstorm_plugin::abi::Entry;
 
 use super::attestation::Attestation;
-use super::library::{Kind, Library, Part, Table};
+use super::kind::Kind;
+use super::knowledge::Knowledge;
+use super::library::{Library, Part, Table};
 use super::problem::{LoadError, PluginError, Problem};
-use super::retry::{Knowledge, Retry};
+use super::retry::Retry;
 
 /// The plugins that a process knows.
 #[derive(Clone, Debug, Default)]
@@ -72,7 +74,8 @@ impl Registry {
     pub fn retry(&self, id: &str, config: &str, knowledge: Knowledge) -> Result<Retry, PluginError> {
         match self.get(Kind::Retry, id) {
             Some((library, part @ Part { table: Table::Retry(table), .. })) => {
-                Retry::new(library, part, *table, config, knowledge).map_err(|error| error.of_part(part))
+                Retry::new(library, part, *table, config, knowledge)
+                    .map_err(|error| error.with_parameters(&part.schema()))
             }
             _ => Err(self.unknown(Kind::Retry, id)),
         }
@@ -85,7 +88,8 @@ impl Registry {
     pub fn attestation(&self, id: &str, config: &str) -> Result<Attestation, PluginError> {
         match self.get(Kind::Attestation, id) {
             Some((library, part @ Part { table: Table::Attestation(table), .. })) => {
-                Attestation::new(library, part, *table, config).map_err(|error| error.of_part(part))
+                Attestation::new(library, part, *table, config)
+                    .map_err(|error| error.with_parameters(&part.schema()))
             }
             _ => Err(self.unknown(Kind::Attestation, id)),
         }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::library::Kind;
+use super::kind::Kind;
 
 /// What a new plugin is made of: paths beneath its folder, and their texts.
 pub type Files = Vec<(PathBuf, String)>;

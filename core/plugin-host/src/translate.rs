@@ -7,7 +7,7 @@ use fleetstorm_protocol::outcome::{ErrorClass, Outcome};
 use fleetstorm_protocol::{Operation, RetryAfter};
 use fleetstorm_units::time::Span;
 
-use super::retry::Knowledge;
+use super::knowledge::Knowledge;
 
 const fn operation(operation: Operation) -> u32 {
     match operation {

@@ -20,10 +20,12 @@ mod mock;
 mod network;
 mod outage;
 mod paths;
+mod plugin;
 mod profile;
 mod read;
 mod secret;
 mod short;
+mod stage;
 mod timeline;
 mod transport;
 mod unused;
@@ -34,9 +36,7 @@ pub use compare::CompareFile;
 pub use explain::explain;
 pub use faults::Complaint;
 pub(crate) use feasible::Question;
-pub use file::{
-    Cohort, ConnectionKind, Consent, Fleet, Plugin, Plugins, Scenario, Target, TargetKind, TlsVersions,
-};
+pub use file::{Cohort, ConnectionKind, Consent, Fleet, Plugins, Scenario, Target, TargetKind, TlsVersions};
 pub use guardrail::{GuardrailFile, Measure, SteadyStateFile};
 pub use hub::{HubChangeFile, HubFile, SweepFile, TierFile};
 pub use life::{LifeFile, PowerCutFile};
@@ -47,6 +47,7 @@ pub use mock::{
 };
 pub use network::Network;
 pub use outage::OutageFile;
+pub use plugin::Plugin;
 pub use profile::read_profile;
 pub use read::{Override, Problem, Problems, is_mock_path, read_mock, schema};
 pub use secret::SecretSource;

@@ -1,9 +1,8 @@
 //! The mock's own file, `mock.toml`, which is also the `[mock]` table of a scenario.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use fleetstorm_model::chaos::{ChaosFile, Naming, Timeline};
+use fleetstorm_model::chaos::ChaosFile;
 use fleetstorm_model::service::access::Permission;
 use fleetstorm_model::service::throttle::{self, Model, RetryAfterMode};
 use fleetstorm_model::service::{Assignment, Overlap};
@@ -14,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Cohort, Fleet, HubFile, OutageFile, Problem, Problems, Scenario, SecretSource};
+use super::{HubFile, OutageFile, SecretSource};
 
 /// A mock of the service. Without any key it plays a documented demo: one scope, one symmetric-key group, one X.509
 /// group.
@@ -72,45 +71,6 @@ pub struct MockFile {
     pub limits: LimitsFile,
     /// Seed of delays, ids and jitter, and of the demo's keys.
     pub seed: u64,
-}
-
-impl MockFile {
-    /// Its faults made ready for whoever comes, and how they know devices; `None` if there are none.
-    pub fn timeline(&self) -> Option<(Arc<Timeline>, Naming)> {
-        (!self.chaos.is_empty()).then(|| {
-            let naming = Naming::guests();
-            let everybody = vec![0; Naming::GUESTS_MAX as usize];
-            (self.stage().timeline_of(&everybody, &naming), naming)
-        })
-    }
-
-    /// Whether its faults fit a mock in a process of its own. `file` names where they stand.
-    ///
-    /// # Errors
-    /// Everything that is wrong with them.
-    pub fn check(&self, file: &str) -> Result<(), Problems> {
-        let list: Vec<Problem> = crate::faults::check_mock(&self.stage())
-            .into_iter()
-            .map(|complaint| Problem { message: complaint.message, span: None, help: complaint.help })
-            .collect();
-        if list.is_empty() {
-            Ok(())
-        } else {
-            Err(Problems { file: file.to_owned(), text: String::new(), list })
-        }
-    }
-
-    /// A scenario in which its faults can be looked at: whoever comes, for as long as the mock lives.
-    pub(super) fn stage(&self) -> Scenario {
-        Scenario {
-            seed: self.seed,
-            horizon: Duration(Span::from_secs(100 * 365 * 86_400)),
-            fleet: Fleet { devices: Naming::GUESTS_MAX, ..Fleet::default() },
-            cohorts: vec![Cohort::default()],
-            chaos: self.chaos.clone(),
-            ..Scenario::default()
-        }
-    }
 }
 
 impl Default for MockFile {

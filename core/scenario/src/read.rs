@@ -125,6 +125,24 @@ pub fn read_mock(
     judge.done(mock, text, file, overrides)
 }
 
+impl MockFile {
+    /// Whether its faults fit a mock in a process of its own. `file` names where they stand.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub fn check(&self, file: &str) -> Result<(), Problems> {
+        let list: Vec<Problem> = crate::faults::check_mock(&self.stage())
+            .into_iter()
+            .map(|complaint| Problem { message: complaint.message, span: None, help: complaint.help })
+            .collect();
+        if list.is_empty() {
+            Ok(())
+        } else {
+            Err(Problems { file: file.to_owned(), text: String::new(), list })
+        }
+    }
+}
+
 /// Whether a path names a value of a mock's file.
 pub fn is_mock_path(text: &str, change: &Override) -> bool {
     is_path::<MockFile>(text, change)

@@ -10,7 +10,7 @@ use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
 use super::{JSON_EVERY, PLAIN_EVERY};
 use crate::arguments::run::ProgressChoice;
-use crate::run::Watch;
+use crate::supervise::Watch;
 use crate::terminal::QuietKeys;
 
 /// Characters of what is known that are shown.

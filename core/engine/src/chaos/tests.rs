@@ -10,7 +10,7 @@ use fleetstorm_reports::record::{End, VerdictResult};
 use fleetstorm_scenario::Scenario;
 use fleetstorm_units::time::{Calendar, Moment};
 
-use crate::life::Listener;
+use crate::listen::Listener;
 use crate::{Control, Plan, RunError, live, simulate, wired};
 
 fn plan(text: &str, calendar: Calendar) -> Plan {

@@ -13,8 +13,9 @@ use fleetstorm_scenario::Scenario;
 use fleetstorm_units::time::Moment;
 use serde::{Deserialize, Serialize};
 
-use super::event::Event;
-use super::{Ear, LINES_MAX, Line, Listener, told};
+use super::told;
+use crate::event::Event;
+use crate::listen::{Ear, LINES_MAX, Line, Listener};
 use crate::plan::Plan;
 
 /// The version of the format.

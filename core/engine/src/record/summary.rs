@@ -19,7 +19,7 @@ use super::pulse::Health;
 use super::series::{Timeline, per_second};
 use super::watch::Watch;
 use super::{ASKING, PARKED, Recorder, Standing, StruckDevices, struck};
-use crate::judge::checks::Checker;
+use crate::checks::Checker;
 
 /// What all shards found, ready for a record.
 pub(crate) struct Findings {

@@ -15,8 +15,8 @@ use fleetstorm_reports::record::Journey;
 use fleetstorm_units::random::{Purpose, Seed};
 use fleetstorm_units::time::{Moment, Span};
 
-use crate::judge::checks::{Checker, Life};
-use crate::life::Listener;
+use crate::checks::{Checker, Life};
+use crate::listen::Listener;
 
 /// Fleets up to this size are watched whole.
 const WHOLE: u32 = 10_000;

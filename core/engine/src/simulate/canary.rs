@@ -12,9 +12,9 @@ use fleetstorm_protocol::outcome::Fault;
 use fleetstorm_units::random::{Purpose, Seed};
 use fleetstorm_units::time::{Moment, Span};
 
-use super::truth::{Proof, Truth};
 use crate::chaos::canary::Met;
 use crate::plan::Plan;
+use crate::truth::{Proof, Truth};
 
 /// Lets the devices of a plan come to a service from this moment on, under the faults of a timeline that are on.
 pub(super) fn visit(

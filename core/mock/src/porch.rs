@@ -5,15 +5,13 @@
 //! of the address that holds the most of them. A device that has proved who it is never does, so that a fleet behind one
 //! address is as welcome as one behind many.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::rc::Rc;
 
 use tokio::sync::Notify;
-
-use super::House;
 
 /// How much a connection has shown of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,9 +26,19 @@ pub enum Stage {
     Proven,
 }
 
+/// Where connections are given their places.
+#[derive(Debug)]
+pub struct Porch {
+    room: Rc<RefCell<Room>>,
+    /// Connections at once.
+    connections: usize,
+    /// Connections from one address that have proved nothing.
+    unproven_per_address: Option<usize>,
+}
+
 /// The connections of a house.
 #[derive(Debug, Default)]
-pub(super) struct Porch {
+struct Room {
     inside: usize,
     count: u64,
     turned_away: u64,
@@ -38,7 +46,7 @@ pub(super) struct Porch {
     strangers: BTreeMap<IpAddr, BTreeMap<(Stage, u64), Rc<Notify>>>,
 }
 
-impl Porch {
+impl Room {
     /// Sends away the one of an address that has shown the least; `false` if all of it are proven.
     fn make_room_at(&mut self, address: IpAddr) -> bool {
         let Some(of) = self.strangers.get_mut(&address) else { return false };
@@ -67,35 +75,40 @@ impl Porch {
     }
 }
 
-impl House {
+impl Porch {
+    /// One that nobody has entered.
+    pub fn new(connections: usize, unproven_per_address: Option<usize>) -> Self {
+        Self { room: Rc::default(), connections, unproven_per_address }
+    }
+
     /// A place for one more connection; `None` if all that are here have proved who they are.
-    pub fn admit(self: &Rc<Self>, address: IpAddr) -> Option<Place> {
+    pub fn admit(&self, address: IpAddr) -> Option<Place> {
         let address = network(address);
-        let mut porch = self.porch.borrow_mut();
-        let of = porch.strangers.get(&address).map_or(0, BTreeMap::len);
-        if self.limits.unproven_per_address.is_some_and(|most| of >= most) {
-            porch.make_room_at(address);
+        let mut room = self.room.borrow_mut();
+        let of = room.strangers.get(&address).map_or(0, BTreeMap::len);
+        if self.unproven_per_address.is_some_and(|most| of >= most) {
+            room.make_room_at(address);
         }
-        if porch.inside >= self.limits.connections && !porch.make_room() {
-            porch.turned_away += 1;
+        if room.inside >= self.connections && !room.make_room() {
+            room.turned_away += 1;
             return None;
         }
-        porch.inside += 1;
-        porch.count += 1;
-        let (number, leave) = (porch.count, Rc::new(Notify::new()));
-        porch.strangers.entry(address).or_default().insert((Stage::Silent, number), Rc::clone(&leave));
-        drop(porch);
-        Some(Place { house: Rc::clone(self), address, number, stage: Stage::Silent.into(), leave })
+        room.inside += 1;
+        room.count += 1;
+        let (number, leave) = (room.count, Rc::new(Notify::new()));
+        room.strangers.entry(address).or_default().insert((Stage::Silent, number), Rc::clone(&leave));
+        drop(room);
+        Some(Place { room: Rc::clone(&self.room), address, number, stage: Stage::Silent.into(), leave })
     }
 
     /// Sends away the connection that has shown the least, if one has not proved who it is.
     pub fn make_room(&self) -> bool {
-        self.porch.borrow_mut().make_room()
+        self.room.borrow_mut().make_room()
     }
 
     /// Connections that had to go, or were not let in, because the house was full.
     pub fn turned_away(&self) -> u64 {
-        self.porch.borrow().turned_away
+        self.room.borrow().turned_away
     }
 }
 
@@ -112,7 +125,7 @@ fn network(address: IpAddr) -> IpAddr {
 
 /// A connection's place, given back when dropped.
 pub struct Place {
-    house: Rc<House>,
+    room: Rc<RefCell<Room>>,
     address: IpAddr,
     number: u64,
     stage: Cell<Stage>,
@@ -137,12 +150,12 @@ impl Place {
             return;
         }
         let at = (self.stage.replace(stage), self.number);
-        let mut porch = self.house.porch.borrow_mut();
+        let mut room = self.room.borrow_mut();
         // One that has been sent away already is not called back.
-        if let Some(leave) = porch.take_out(self.address, at)
+        if let Some(leave) = room.take_out(self.address, at)
             && stage < Stage::Proven
         {
-            porch.strangers.entry(self.address).or_default().insert((stage, self.number), leave);
+            room.strangers.entry(self.address).or_default().insert((stage, self.number), leave);
         }
     }
 
@@ -154,10 +167,10 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut porch = self.house.porch.borrow_mut();
+        let mut room = self.room.borrow_mut();
         let stage = self.stage.get();
-        if stage == Stage::Proven || porch.take_out(self.address, (stage, self.number)).is_some() {
-            porch.inside = porch.inside.saturating_sub(1);
+        if stage == Stage::Proven || room.take_out(self.address, (stage, self.number)).is_some() {
+            room.inside = room.inside.saturating_sub(1);
         }
     }
 }
@@ -165,14 +178,6 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::serve::testing::house_with;
-
-    fn full(connections: usize, unproven_per_address: Option<usize>) -> Rc<House> {
-        house_with(|limits| {
-            (limits.connections, limits.unproven_per_address) = (connections, unproven_per_address)
-        })
-    }
-
     fn address(last: u8) -> IpAddr {
         [192, 0, 2, last].into()
     }
@@ -187,8 +192,8 @@ mod tests {
 
     #[tokio::test]
     async fn who_has_shown_the_least_gives_way_and_who_has_proved_itself_never_does() {
-        let house = full(4, None);
-        let places: Vec<_> = (0..4).map(|_| house.admit(address(1)).unwrap()).collect();
+        let porch = Porch::new(4, None);
+        let places: Vec<_> = (0..4).map(|_| porch.admit(address(1)).unwrap()).collect();
         places[0].rise(Stage::Proven);
         places[1].rise(Stage::Heard);
         places[2].rise(Stage::Greeting);
@@ -198,28 +203,28 @@ mod tests {
                 .into_iter()
                 .enumerate()
         {
-            let place = house.admit(address(2)).unwrap();
+            let place = porch.admit(address(2)).unwrap();
             place.rise(Stage::Proven);
             later.push(place);
             let newly = 3 - gone;
             assert!(is_sent_away(&places[newly]).await, "{expected:?}");
         }
         assert!(!is_sent_away(&places[0]).await);
-        assert!(house.admit(address(3)).is_none(), "all that are here are proven");
-        assert_eq!(house.turned_away(), 4);
+        assert!(porch.admit(address(3)).is_none(), "all that are here are proven");
+        assert_eq!(porch.turned_away(), 4);
         drop(places);
-        assert!(house.admit(address(3)).is_some(), "its place is free again");
+        assert!(porch.admit(address(3)).is_some(), "its place is free again");
         drop(later);
-        assert_eq!(house.porch.borrow().inside, 0);
-        assert!(house.porch.borrow().strangers.is_empty());
+        assert_eq!(porch.room.borrow().inside, 0);
+        assert!(porch.room.borrow().strangers.is_empty());
     }
 
     #[tokio::test]
     async fn the_address_with_the_most_strangers_makes_room() {
-        let house = full(4, None);
-        let honest = house.admit(address(1)).unwrap();
-        let crowd: Vec<_> = (0..3).map(|_| house.admit(address(2)).unwrap()).collect();
-        let newcomer = house.admit(address(3)).unwrap();
+        let porch = Porch::new(4, None);
+        let honest = porch.admit(address(1)).unwrap();
+        let crowd: Vec<_> = (0..3).map(|_| porch.admit(address(2)).unwrap()).collect();
+        let newcomer = porch.admit(address(3)).unwrap();
         assert!(
             !is_sent_away(&honest).await && is_sent_away(&crowd[0]).await && !is_sent_away(&crowd[1]).await
         );
@@ -231,15 +236,15 @@ mod tests {
 
     #[tokio::test]
     async fn strangers_of_one_address_can_be_limited_and_its_devices_are_not() {
-        let house = full(100, Some(2));
+        let porch = Porch::new(100, Some(2));
         let fleet: Vec<_> = (0..50)
             .map(|_| {
-                let place = house.admit(address(1)).unwrap();
+                let place = porch.admit(address(1)).unwrap();
                 place.rise(Stage::Proven);
                 place
             })
             .collect();
-        let strangers: Vec<_> = (0..3).map(|_| house.admit(address(1)).unwrap()).collect();
+        let strangers: Vec<_> = (0..3).map(|_| porch.admit(address(1)).unwrap()).collect();
         assert!(is_sent_away(&strangers[0]).await && !is_sent_away(&strangers[2]).await);
         for place in &fleet {
             assert!(!is_sent_away(place).await);

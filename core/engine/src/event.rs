@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// One thing that a device did or met. Spans are nanoseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
-pub(super) enum Event {
+pub(crate) enum Event {
     PowerOn,
     PowerLost,
     Connected {
@@ -78,7 +78,7 @@ fn is_false(value: &bool) -> bool {
 /// How a request ended: with an answer, or without one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub(super) enum Ending {
+pub(crate) enum Ending {
     Broke {
         fault: Fault,
     },
@@ -110,7 +110,7 @@ impl From<Outcome> for Ending {
 }
 
 impl Event {
-    pub(super) fn of(now: Moment, observation: &Observation<'_>) -> Self {
+    pub(crate) fn of(now: Moment, observation: &Observation<'_>) -> Self {
         match *observation {
             Observation::Connected { started, fault, .. } => {
                 Self::Connected { took_ns: now.since(started), fault }
@@ -142,7 +142,7 @@ impl Event {
     }
 
     /// Of the life after provisioning; a message to the hub is no event worth a line.
-    pub(super) fn of_life(now: Moment, event: LifeEvent) -> Option<Self> {
+    pub(crate) fn of_life(now: Moment, event: LifeEvent) -> Option<Self> {
         Some(match event {
             LifeEvent::Tried { started, fault } => Self::HubTried { took_ns: now.since(started), fault },
             LifeEvent::Online { cached, .. } => Self::Online { cached },
@@ -157,7 +157,7 @@ impl Event {
     }
 
     /// In words.
-    pub(super) fn told(&self) -> String {
+    pub(crate) fn told(&self) -> String {
         match self {
             Self::PowerOn => "is given power".to_owned(),
             Self::PowerLost => "loses power".to_owned(),

@@ -46,19 +46,19 @@ impl Proof {
 }
 
 /// What stands for a device's endorsement key where nobody looks into it.
-pub(super) fn endorsement_key(device: u32) -> Box<[u8]> {
+pub(crate) fn endorsement_key(device: u32) -> Box<[u8]> {
     device.to_be_bytes().into()
 }
 
 /// The evidence that comes with one request.
-pub(super) struct Truth<'a> {
-    pub(super) transport: Transport,
-    pub(super) proof: &'a Proof,
-    pub(super) slot: u8,
-    pub(super) expires_unix_secs: u64,
+pub(crate) struct Truth<'a> {
+    pub(crate) transport: Transport,
+    pub(crate) proof: &'a Proof,
+    pub(crate) slot: u8,
+    pub(crate) expires_unix_secs: u64,
     /// The prefix and number that make up the registration id.
-    pub(super) name: (&'a str, u32),
-    pub(super) certificate: OnceCell<Certificate>,
+    pub(crate) name: (&'a str, u32),
+    pub(crate) certificate: OnceCell<Certificate>,
 }
 
 impl Evidence for Truth<'_> {
