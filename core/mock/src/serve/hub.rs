@@ -20,7 +20,7 @@ use rumqttc::mqttbytes::v4::{
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::House;
-use super::mqtt::{answer, answer_of_session};
+use super::connack::{answer, answer_of_session};
 use super::sessions::{Seat, Subscriptions};
 use super::webhooks;
 use crate::evidence::{Peer, Presented};
