@@ -265,7 +265,11 @@ fn a_file_with_impossible_policies_names_the_place_and_the_fix() {
         ("validity_days = 30", "validity_days = 10_000", &["10000 days", "write 1 to 90"]),
         ("namespace = \"ns-1\"\nname", "namespace = \"Ns\"\nname", &["`Ns`", "lower-case"]),
         ("policy = \"p30\"", "policy = \"p90\"", &["no policy `p90`", "[[certificate_authority]]"]),
-        ("validity_days = 30", "validity_days = 30\nalgorithms = [\"dsa\"]", &["`dsa`", "p256"]),
+        (
+            "validity_days = 30",
+            "validity_days = 30\nalgorithms = [\"dsa\"]",
+            &["`dsa`", "did you mean `rsa`"],
+        ),
         ("renewal = { delay = \"0s\" }", "hub_refusal = 7", &["this code does not fit", "2 to 5"]),
     ] {
         let bench = Bench::new();
