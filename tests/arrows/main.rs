@@ -4,6 +4,8 @@
 //! paths of one, with everything below it, never lead back to where they came from. Tests within a crate are left out: they may
 //! look anywhere.
 
+mod pages;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -185,7 +187,8 @@ impl Module {
         self.children.iter().for_each(|child| child.all_uses(into));
     }
 
-    fn circles(&self, root: &Self, tell: &mut impl FnMut(String)) {
+    /// Which of its children use which, themselves or by what is below them.
+    fn arrows(&self, root: &Self) -> BTreeMap<&str, BTreeSet<&str>> {
         let mut arrows: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         let depth = self.path.len();
         for child in &self.children {
@@ -203,7 +206,11 @@ impl Module {
                 }
             }
         }
-        if let Some(circle) = circle(&arrows) {
+        arrows
+    }
+
+    fn circles(&self, root: &Self, tell: &mut impl FnMut(String)) {
+        if let Some(circle) = circle(&self.arrows(root)) {
             let prefix: String = self.path.iter().map(|name| format!("{name}::")).collect();
             tell(format!("{prefix}{}", circle.join(" -> ")));
         }
