@@ -5,6 +5,11 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "Fleetstorm needs Linux (its audit reads /proc, and faults of packets are made by the kernel's netem): build it there, or in a container"
+);
+
 mod audit;
 #[cfg(feature = "bench")]
 pub mod bench;
