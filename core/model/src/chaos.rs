@@ -35,7 +35,9 @@ pub use layer::Layer;
 pub use naming::Naming;
 pub use network::{BlackholePhase, DnsFailure, ResetPhase, TlsFailure};
 pub use packets::{PacketCounts, Packets, burst_begins};
-pub use protocol::{Awaited, BodyDamage, CutAfter, DoorStep, Misspelt, OrderForm, RidForm, TopicForm};
+pub use protocol::{
+    Awaited, BodyDamage, CutAfter, DoorStep, Misspelt, OrderForm, PayloadDamage, RidForm, TopicForm,
+};
 pub use retry_after::RetryAfterText;
 pub use rules::{Occasion, Rules};
 pub use tally::{Tally, TallySnapshot};

@@ -1,12 +1,13 @@
 //! A house for the tests of the doors.
 
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
 use fleetstorm_model::chaos::Layer;
 use fleetstorm_model::service::Service;
 use fleetstorm_net::clock::Clock;
-use fleetstorm_scenario::{MockFile, Scenario};
+use fleetstorm_scenario::{MockFile, Scenario, read_mock};
 use fleetstorm_units::random::Seed;
 use fleetstorm_units::time::Calendar;
 
@@ -20,11 +21,20 @@ pub fn house() -> Rc<House> {
 
 /// The same with other limits.
 pub fn house_with(change: impl FnOnce(&mut Limits)) -> Rc<House> {
-    let mut limits = Limits::from(MockFile::default().limits);
+    built(&MockFile::default(), change)
+}
+
+/// A house of a mock's file, whose paths begin in `directory`.
+pub fn house_of(directory: &Path, text: &str) -> Rc<House> {
+    let file = read_mock(directory, text, "mock.toml", &[]).unwrap_or_else(|problems| panic!("{problems}"));
+    built(&file, |_| ())
+}
+
+fn built(file: &MockFile, change: impl FnOnce(&mut Limits)) -> Rc<House> {
+    let mut limits = Limits::from(file.limits);
     change(&mut limits);
-    let file = MockFile::default();
     let fleet = FleetIdentity::from_seed(0).unwrap();
-    let mut config = crate::resolve(&file, &fleet, Calendar::VIRTUAL).unwrap();
+    let mut config = crate::resolve(file, &fleet, Calendar::VIRTUAL).unwrap();
     config.seed = Seed(1);
     House::new(Service::new(config).unwrap(), Clock::start(), Duration::ZERO, (file.mqtt, limits), None, None)
 }

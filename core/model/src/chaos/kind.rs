@@ -10,7 +10,7 @@ use super::amqp::{
 };
 use super::layer::Layer;
 use super::network::{BlackholePhase, DnsFailure, ResetPhase, TlsFailure};
-use super::protocol::{Awaited, BodyDamage, CutAfter, OrderForm, RidForm, TopicForm};
+use super::protocol::{Awaited, BodyDamage, CutAfter, OrderForm, PayloadDamage, RidForm, TopicForm};
 use super::retry_after::RetryAfterText;
 use crate::chaos::HubState;
 
@@ -272,6 +272,12 @@ pub enum FaultKind {
         /// In which way.
         form: TopicForm,
     },
+    /// The payload of an MQTT answer is damaged, although the work is done.
+    #[serde(rename = "mqtt.body")]
+    MqttBody {
+        /// In which way.
+        damage: PayloadDamage,
+    },
     /// SUBACK grants something else.
     #[serde(rename = "mqtt.suback")]
     MqttSuback {
@@ -347,6 +353,12 @@ pub enum FaultKind {
     AmqpFrame {
         /// In which way.
         form: FrameForm,
+    },
+    /// The body of an AMQP answer is damaged, although the work is done. That of a refusal is what describes its error.
+    #[serde(rename = "amqp.body")]
+    AmqpBody {
+        /// In which way.
+        damage: PayloadDamage,
     },
     /// AMQP clients are granted no credit: they may not ask for anything.
     #[serde(rename = "amqp.credit")]
@@ -482,6 +494,7 @@ impl FaultKind {
             Self::MqttConnack { .. } => "mqtt.connack",
             Self::MqttDisconnect { .. } => "mqtt.disconnect",
             Self::MqttTopic { .. } => "mqtt.topic",
+            Self::MqttBody { .. } => "mqtt.body",
             Self::MqttSuback { .. } => "mqtt.suback",
             Self::MqttTakeover => "mqtt.takeover",
             Self::AmqpSasl { .. } => "amqp.sasl",
@@ -495,6 +508,7 @@ impl FaultKind {
             Self::AmqpRelease { .. } => "amqp.release",
             Self::AmqpRetryAfter { .. } => "amqp.retry-after",
             Self::AmqpFrame { .. } => "amqp.frame",
+            Self::AmqpBody { .. } => "amqp.body",
             Self::AmqpCredit => "amqp.credit",
             Self::FleetPowerOutage { .. } => "fleet.power-outage",
             Self::FleetCacheLoss { .. } => "fleet.cache-loss",
