@@ -2,9 +2,7 @@
 
 use std::fmt::Write as _;
 
-use fleetstorm_protocol::code;
-
-use crate::html::tally;
+use crate::html::{explained, short, tally};
 use crate::number::{Bounds, counted, grouped, nanos, share};
 use crate::record::{CheckStatus, Clock, FaultStatus, ObjectiveStatus, VerdictResult};
 use crate::text::{clipped, printable};
@@ -249,13 +247,9 @@ fn codes(record: &Record, paint: Paint, out: &mut String) {
     }
     let _ = writeln!(out, "\n{}", paint.bold("What went wrong"));
     for code in bad.iter().take(6) {
-        let entry = code::lookup(code.status, code.code);
-        let what = match (code.status, code.code) {
-            (0, _) => clipped(&code.fault, 15),
-            (status, 0) => status.to_string(),
-            (_, code) => code.to_string(),
-        };
-        let title = entry.map_or("", |entry| entry.title);
+        let entry = explained(code);
+        let what = clipped(&short(code), 15);
+        let title = entry.map_or("", |(title, ..)| title);
         let _ = writeln!(
             out,
             "  {:>8} x {what:<16} {:<9} {}  {title}",
@@ -263,8 +257,8 @@ fn codes(record: &Record, paint: Paint, out: &mut String) {
             clipped(&code.operation, 9),
             counted(code.devices, "device")
         );
-        if let Some(entry) = entry {
-            for line in wrapped(entry.action, 66) {
+        if let Some((.., action)) = entry {
+            for line in wrapped(action, 66) {
                 let _ = writeln!(out, "             {}", paint.dim(&line));
             }
         }

@@ -65,6 +65,11 @@ pub(crate) fn serve(place: &Path, work: impl FnOnce() -> ExitCode) -> ExitCode {
     }
 }
 
+/// Whether the process that waits for this one has read the same before, and has told what there is to tell about it.
+pub(crate) fn is_told() -> bool {
+    PLACE.get().is_some()
+}
+
 /// Says that the work is done. Does nothing in a process that is not watched.
 pub(crate) fn over(code: u8) {
     if let Some(place) = PLACE.get() {

@@ -6,7 +6,7 @@ use fleetstorm_scenario::{Consent, MockFile, Override, Scenario, is_mock_path, r
 
 use crate::arguments::{Changes, ScenarioOptions};
 use crate::failure::Failure;
-use crate::once;
+use crate::{apart, once};
 
 /// Reads a scenario; `more` are changes that options stand for, which win over everything else.
 pub(crate) fn scenario(source: &ScenarioOptions, more: Vec<Override>) -> Result<Scenario, Failure> {
@@ -15,8 +15,10 @@ pub(crate) fn scenario(source: &ScenarioOptions, more: Vec<Override>) -> Result<
     overrides.extend(more);
     let file = source.scenario.display().to_string();
     let scenario = Scenario::read_in(directory(&source.scenario), &text, &file, &overrides)?;
-    for unused in scenario.unused() {
-        eprintln!("note: not used: {unused}");
+    if !apart::is_told() {
+        for unused in scenario.unused() {
+            eprintln!("note: not used: {unused}");
+        }
     }
     Ok(scenario)
 }
@@ -65,7 +67,7 @@ fn overrides(
     // Others name variables as well: Kubernetes does for each of its services.
     list.retain(|change| {
         let is_known = is_path(text, change);
-        if !is_known {
+        if !is_known && !apart::is_told() {
             eprintln!(
                 "warning: the environment variable {} names no value of a {what} and is ignored",
                 change.origin

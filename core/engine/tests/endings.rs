@@ -251,3 +251,33 @@ fn counts_add_up_whatever_happens() {
     };
     assert!(unreadable(&record) > 0, "{:?}", record.codes);
 }
+
+/// Over MQTT and AMQP, as over HTTPS: an answer of 200 that cannot be read is a failure, everywhere that failures are
+/// counted and told.
+#[test]
+fn answers_that_cannot_be_read_are_failures_over_every_transport() {
+    for transport in ["mqtt", "mqtt-ws", "amqp", "amqp-ws"] {
+        let family = transport.trim_end_matches("-ws");
+        for damage in ["html", "empty", "malformed-json", "truncated"] {
+            let text = format!(
+                "horizon = \"10m\"\nobjectives = [\"assigned == 100%\"]\n[fleet]\ndevices = 40\n\
+                 arrival = {{ kind = \"constant\", rate = \"4/s\" }}\n[[cohort]]\ntransport = \"{transport}\"\n\
+                 [mock.throttle]\nprofile = \"unlimited\"\n\
+                 [[chaos]]\nfault = {{ kind = \"{family}.body\", damage = \"{damage}\" }}\nprobability = 0.3\n\
+                 unit = \"request\"\nduration = \"1m\"\n"
+            );
+            let record = wired(&text);
+            let place = format!("{transport} {damage}: {:?}", record.codes);
+            let (fired, devices) = (record.chaos.faults[0].fired, record.chaos.faults[0].devices);
+            assert!(fired > 20 && devices > 10, "{place}");
+            let unread: u64 =
+                record.codes.iter().filter(|code| !code.succeeded()).map(|code| code.count).sum();
+            // Nothing else goes wrong in this run.
+            assert_eq!((unread, record.totals.failed, record.totals.assigned), (fired, fired, 40), "{place}");
+            assert!(record.codes.iter().all(|code| code.succeeded() || code.fault == "protocol"), "{place}");
+            let text = Form::Text.render(&Document::Run(Box::new(record))).unwrap();
+            let listed = text.split("What went wrong").nth(1).expect("it is told");
+            assert!(listed.contains(" protocol ") && !listed.contains("Nothing."), "{place} {text}");
+        }
+    }
+}

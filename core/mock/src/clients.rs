@@ -1,4 +1,5 @@
 //! The client's side of an exchange against these doors.
 
 mod amqp_tests;
+mod doors_tests;
 mod hostile_tests;

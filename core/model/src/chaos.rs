@@ -33,7 +33,8 @@ pub use file::{
 };
 pub use form::{
     AmqpAwaited, AmqpCutAfter, AmqpDetachAfter, Awaited, BlackholePhase, BodyDamage, CorrelationForm,
-    CutAfter, DnsFailure, OrderForm, ReleaseForm, ResetPhase, RetryAfterForm, RidForm, TlsFailure, TopicForm,
+    CutAfter, DnsFailure, OrderForm, PayloadDamage, ReleaseForm, ResetPhase, RetryAfterForm, RidForm,
+    TlsFailure, TopicForm,
 };
 pub use hub_state::HubState;
 pub use kind::FaultKind;

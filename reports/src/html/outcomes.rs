@@ -110,6 +110,9 @@ pub(crate) fn succeeded(code: &Code) -> bool {
 pub(crate) fn short(code: &Code) -> String {
     match (code.status, code.code) {
         (0, _) => clipped(&code.fault, NAME_MAX),
+        (status @ 200..300, 0) if !code.fault.is_empty() => {
+            clipped(&format!("{status} {}", code.fault), NAME_MAX)
+        }
         (status, 0) => status.to_string(),
         (_, code) => code.to_string(),
     }
@@ -117,7 +120,8 @@ pub(crate) fn short(code: &Code) -> String {
 
 /// Title, meaning, whether waiting can help, and what to do.
 pub(crate) fn explained(code: &Code) -> Option<(&'static str, &'static str, bool, &'static str)> {
-    if code.status == 0 {
+    // A 2xx that is a failure all the same is none for what the catalogue says of its status.
+    if code.status == 0 || code.code == 0 && (200..300).contains(&code.status) && !code.fault.is_empty() {
         return fault::lookup(&code.fault)
             .map(|entry| (entry.title, entry.meaning, entry.transient, entry.action));
     }

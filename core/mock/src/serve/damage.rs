@@ -1,11 +1,11 @@
-//! HTTP answers that are not what they should be.
+//! Answers that are not what they should be: over HTTP, and their bodies over MQTT and AMQP.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use fleetstorm_model::chaos::{BodyDamage, FaultKind, Misspelt};
+use fleetstorm_model::chaos::{BodyDamage, FaultKind, Misspelt, PayloadDamage};
 use http::header::{CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
 use http::{Response, StatusCode};
 use http_body_util::{Either, Full};
@@ -19,6 +19,9 @@ const HUGE_BYTES: usize = 1 << 20;
 
 /// The page of something that stands in front of a service and cannot reach it.
 const PAGE: &[u8] = b"<html><body><h1>The gateway has no answer</h1></body></html>";
+
+/// Almost the answer that a registration gets.
+const MALFORMED: &[u8] = b"{\"operationId\": }";
 
 /// An error as the service spells it.
 const ERROR: &[u8] = br#"{"errorCode":500000,"trackingId":"00000000-0000-0000-0000-000000000000","message":"Internal server error.","timestampUtc":"2024-01-01T00:00:00Z"}"#;
@@ -112,7 +115,7 @@ pub(super) fn damaged(
         FaultKind::HttpBody { damage } => {
             let half = body.slice(..body.len() / 2);
             match damage {
-                BodyDamage::MalformedJson => Either::Left(Full::from(&b"{\"operationId\": }"[..])),
+                BodyDamage::MalformedJson => Either::Left(Full::from(MALFORMED)),
                 BodyDamage::Empty => Either::Left(Full::default()),
                 BodyDamage::Huge => Either::Left(Full::from(vec![b' '; HUGE_BYTES])),
                 BodyDamage::WrongContentType => {
@@ -131,4 +134,14 @@ pub(super) fn damaged(
         _ => Either::Left(full),
     };
     Response::from_parts(head, carries)
+}
+
+/// A body of an answer over MQTT or AMQP, damaged.
+pub(super) fn payload(body: &[u8], damage: PayloadDamage) -> &[u8] {
+    match damage {
+        PayloadDamage::MalformedJson => MALFORMED,
+        PayloadDamage::Truncated => &body[..body.len() / 2],
+        PayloadDamage::Empty => &[],
+        PayloadDamage::Html => PAGE,
+    }
 }

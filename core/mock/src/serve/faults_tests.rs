@@ -210,6 +210,27 @@ fn every_fault_of_the_mqtt_door_is_on_the_wire() {
 }
 
 #[test]
+fn every_damage_of_a_payload_is_on_the_wire() {
+    let payloads = |fault: &str| -> Vec<String> {
+        let text = |packet| match packet {
+            Packet::Publish(publish) => Some(String::from_utf8(publish.payload.to_vec()).unwrap()),
+            _ => None,
+        };
+        mqtt(fault).into_iter().filter_map(text).collect()
+    };
+    let usual = payloads("\"amqp.body\", damage = \"empty\"");
+    assert!(usual.len() == 2 && usual.iter().all(|body| body.contains("\"errorCode\":429001")), "{usual:?}");
+    let damaged = |damage: &str| payloads(&format!("\"mqtt.body\", damage = \"{damage}\""));
+    assert_eq!(damaged("empty"), ["", ""]);
+    for (half, whole) in damaged("truncated").iter().zip(&usual) {
+        assert_eq!(half.len(), whole.len() / 2);
+        assert!(half.starts_with("{\"errorCode\":429001"), "{half}");
+    }
+    assert_eq!(damaged("malformed-json"), ["{\"operationId\": }"; 2]);
+    assert!(damaged("html").iter().all(|body| body.starts_with("<html>")));
+}
+
+#[test]
 fn an_unknown_return_code_is_sent_as_it_is() {
     let mut said = bytes::BytesMut::new();
     let mut connect = Connect::new("dev-1");

@@ -25,7 +25,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::connack::answer;
 use super::sessions::Seat;
-use super::{House, Visit, faults, hub, webhooks};
+use super::{House, Visit, damage, faults, hub, webhooks};
 use crate::evidence::{Peer, Presented};
 
 /// The first byte of a CONNECT.
@@ -423,6 +423,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
                 answer.topic = faults::with_rid(&answer.topic, form, earlier)
             }
             Some(FaultKind::MqttTopic { form }) => answer.topic = faults::respelled(&answer.topic, form),
+            Some(FaultKind::MqttBody { damage }) => {
+                answer.body = Bytes::copy_from_slice(damage::payload(&answer.body, damage));
+            }
             Some(FaultKind::MqttOrder { .. }) => {
                 let before = self.astray.late.replace(answer);
                 return before.map_or(Some(()), |before| self.send(before, false));

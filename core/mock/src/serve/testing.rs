@@ -10,10 +10,14 @@ use fleetstorm_model::service::{
     Call, Certificate, CertificateRequest, Evidence, Request, Resource, Service, Token, TrustedCas,
 };
 use fleetstorm_net::clock::Clock;
+<<<<<<< HEAD
 use fleetstorm_protocol::enrollment::{CaCertificate, SymmetricKey};
 use fleetstorm_protocol::policy_name::PolicyName;
 use fleetstorm_protocol::{Body, Registration, Submission};
 use fleetstorm_scenario::{MockFile, Scenario};
+=======
+use fleetstorm_scenario::{MockFile, Scenario, read_mock};
+>>>>>>> tail13
 use fleetstorm_units::random::Seed;
 use fleetstorm_units::time::Calendar;
 
@@ -28,11 +32,20 @@ pub fn house() -> Rc<House> {
 
 /// The same with other limits.
 pub fn house_with(change: impl FnOnce(&mut Limits)) -> Rc<House> {
-    let mut limits = Limits::from(MockFile::default().limits);
+    built(&MockFile::default(), change)
+}
+
+/// A house of a mock's file, whose paths begin in `directory`.
+pub fn house_of(directory: &Path, text: &str) -> Rc<House> {
+    let file = read_mock(directory, text, "mock.toml", &[]).unwrap_or_else(|problems| panic!("{problems}"));
+    built(&file, |_| ())
+}
+
+fn built(file: &MockFile, change: impl FnOnce(&mut Limits)) -> Rc<House> {
+    let mut limits = Limits::from(file.limits);
     change(&mut limits);
-    let file = MockFile::default();
     let fleet = FleetIdentity::from_seed(0).unwrap();
-    let mut config = crate::resolve(&file, &fleet, Calendar::VIRTUAL).unwrap();
+    let mut config = crate::resolve(file, &fleet, Calendar::VIRTUAL).unwrap();
     config.seed = Seed(1);
     let errands = Errands { webhooks: None, issuer: Issuer::new(&file, &fleet).unwrap() };
     House::new(

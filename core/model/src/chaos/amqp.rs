@@ -64,7 +64,7 @@ pub(super) fn concerns(step: DoorStep, kind: &FaultKind) -> bool {
         FaultKind::AmqpDisconnect { after, .. } => step == after.step(),
         FaultKind::AmqpDetach { after, .. } => step == after.step(),
         FaultKind::AmqpReject { .. } | FaultKind::AmqpRelease { .. } => step == DoorStep::AmqpRequest,
-        FaultKind::AmqpFrame { .. } => answered(|_, _, _| true),
+        FaultKind::AmqpBody { .. } | FaultKind::AmqpFrame { .. } => answered(|_, _, _| true),
         FaultKind::AmqpRetryAfter { .. } => answered(|_, retry_after, _| retry_after),
         // A refusal is a disposition: it has no correlation id, and there is no order to it.
         FaultKind::AmqpCorrelation { form: CorrelationForm::Reused } => {

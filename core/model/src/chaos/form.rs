@@ -73,6 +73,20 @@ pub enum BodyDamage {
     BadChunk,
 }
 
+/// What is wrong with the body of an answer whose length its packet or frame says, as over MQTT and AMQP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PayloadDamage {
+    /// It is no JSON.
+    MalformedJson,
+    /// It ends in the middle.
+    Truncated,
+    /// There is none.
+    Empty,
+    /// It is a page in HTML.
+    Html,
+}
+
 /// How the `$rid` of an MQTT answer is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

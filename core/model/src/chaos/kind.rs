@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::form::{
     AmqpAwaited, AmqpCutAfter, AmqpDetachAfter, Awaited, BlackholePhase, BodyDamage, CorrelationForm,
-    CutAfter, DnsFailure, OrderForm, ReleaseForm, ResetPhase, RetryAfterForm, RidForm, TlsFailure, TopicForm,
+    CutAfter, DnsFailure, OrderForm, PayloadDamage, ReleaseForm, ResetPhase, RetryAfterForm, RidForm,
+    TlsFailure, TopicForm,
 };
 use super::hub_state::HubState;
 use super::layer::Layer;
@@ -271,6 +272,12 @@ pub enum FaultKind {
         /// In which way.
         form: TopicForm,
     },
+    /// The payload of an MQTT answer is damaged, although the work is done.
+    #[serde(rename = "mqtt.body")]
+    MqttBody {
+        /// In which way.
+        damage: PayloadDamage,
+    },
     /// SUBACK grants something else.
     #[serde(rename = "mqtt.suback")]
     MqttSuback {
@@ -346,6 +353,12 @@ pub enum FaultKind {
     AmqpFrame {
         /// In which way.
         form: FrameForm,
+    },
+    /// The body of an AMQP answer is damaged, although the work is done. That of a refusal is what describes its error.
+    #[serde(rename = "amqp.body")]
+    AmqpBody {
+        /// In which way.
+        damage: PayloadDamage,
     },
     /// AMQP clients are granted no credit: they may not ask for anything.
     #[serde(rename = "amqp.credit")]
@@ -481,6 +494,7 @@ impl FaultKind {
             Self::MqttConnack { .. } => "mqtt.connack",
             Self::MqttDisconnect { .. } => "mqtt.disconnect",
             Self::MqttTopic { .. } => "mqtt.topic",
+            Self::MqttBody { .. } => "mqtt.body",
             Self::MqttSuback { .. } => "mqtt.suback",
             Self::MqttTakeover => "mqtt.takeover",
             Self::AmqpSasl { .. } => "amqp.sasl",
@@ -494,6 +508,7 @@ impl FaultKind {
             Self::AmqpRelease { .. } => "amqp.release",
             Self::AmqpRetryAfter { .. } => "amqp.retry-after",
             Self::AmqpFrame { .. } => "amqp.frame",
+            Self::AmqpBody { .. } => "amqp.body",
             Self::AmqpCredit => "amqp.credit",
             Self::FleetPowerOutage { .. } => "fleet.power-outage",
             Self::FleetCacheLoss { .. } => "fleet.cache-loss",

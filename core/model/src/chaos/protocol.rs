@@ -34,6 +34,7 @@ impl DoorStep {
             }
             FaultKind::MqttRid { .. }
             | FaultKind::MqttDuplicate
+            | FaultKind::MqttBody { .. }
             | FaultKind::MqttOrder { form: OrderForm::Late }
             | FaultKind::MqttTopic { form: TopicForm::Extra } => matches!(self, Self::MqttAnswer { .. }),
             kind => amqp::concerns(self, kind),

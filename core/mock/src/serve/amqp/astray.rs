@@ -6,6 +6,7 @@ use fleetstorm_protocol::{Operation, RetryAfter};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Answer, Talk};
+use crate::serve::damage;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
     /// The fault that strikes this client now, if one does.
@@ -102,6 +103,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
         let wrongly = match fault {
             Some(FaultKind::AmqpRetryAfter { form }) => {
                 self.server.spell_retry_after(form.into());
+                return false;
+            }
+            Some(FaultKind::AmqpBody { damage }) => {
+                answer.body = damage::payload(&answer.body, damage).to_owned();
                 return false;
             }
             Some(FaultKind::AmqpCorrelation { form }) => {
