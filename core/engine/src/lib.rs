@@ -10,6 +10,7 @@
 mod audit;
 #[cfg(feature = "bench")]
 pub mod bench;
+mod cause;
 pub mod chaos;
 mod checks;
 mod control;

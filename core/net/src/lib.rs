@@ -10,6 +10,7 @@ pub mod aside;
 pub mod clock;
 pub mod connect;
 pub mod deadline;
+mod error;
 pub mod exchange;
 pub mod frames;
 pub mod governor;
@@ -19,4 +20,5 @@ pub mod packets;
 mod times;
 pub mod websocket;
 
+pub use error::NetError;
 pub use times::ConnectTimes;
