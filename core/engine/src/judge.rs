@@ -6,6 +6,7 @@
 mod alert;
 mod chaos;
 mod life;
+mod measure;
 mod objective;
 mod practice;
 mod verdict;

@@ -315,6 +315,9 @@ fn knowledge(scenario: &Scenario) -> Knowledge {
 fn membership(sizes: &[u32], seed: Seed) -> Vec<u16> {
     let mut members: Vec<u16> =
         (0u16..).zip(sizes).flat_map(|(cohort, size)| std::iter::repeat_n(cohort, *size as usize)).collect();
+    if let [_] = sizes {
+        return members;
+    }
     // Fisher and Yates; the draws are keyed by the place.
     for at in (1..members.len()).rev() {
         let draw = seed.draw(Purpose::Cohort, at as u32, 0);

@@ -5,8 +5,10 @@
 //! enrollment, one throttle, one log, whichever way a device came, and no lock.
 
 mod amqp;
+mod connack;
 mod damage;
 mod faults;
+mod headers;
 mod http;
 mod hub;
 mod log;
