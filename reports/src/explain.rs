@@ -4,7 +4,10 @@ use std::fmt::Write as _;
 
 use fleetstorm_protocol::code;
 
-use crate::fault;
+use crate::html::{explained, short};
+use crate::number::{counted, grouped};
+use crate::text::{CAUSE_MAX, clipped};
+use crate::{Record, fault};
 
 /// The meaning of an HTTP status, a six-digit code or a transport error; `None` if it is none that is known.
 pub fn explain(text: &str) -> Option<String> {
@@ -45,6 +48,31 @@ pub fn explain(text: &str) -> Option<String> {
     Some(out)
 }
 
+/// What went wrong in a run, the most frequent first: what each code means, what was said about it, and what to do.
+pub fn explain_run(record: &Record) -> String {
+    let mut bad: Vec<_> = record.codes.iter().filter(|code| !code.succeeded()).collect();
+    bad.sort_by_key(|code| std::cmp::Reverse(code.count));
+    let mut out = format!("{}\n", clipped(&record.verdict.sentence, 1_000));
+    if bad.is_empty() {
+        out.push_str("\nNo connection and no request failed.\n");
+    }
+    for code in bad {
+        let (what, operation) = (short(code), clipped(&code.operation, 9));
+        let head =
+            format!("\n{what}  {} x {operation}, {}", grouped(code.count), counted(code.devices, "device"));
+        let _ = match explained(code) {
+            Some((title, meaning, transient, action)) => {
+                write!(out, "{}", told(&format!("{head}\n"), title, meaning, transient, action))
+            }
+            None => writeln!(out, "{head}\nThis code is in no catalogue."),
+        };
+        for cause in &code.causes {
+            let _ = writeln!(out, "said: {}", clipped(cause, CAUSE_MAX));
+        }
+    }
+    out
+}
+
 fn told(text: &str, title: &str, meaning: &str, transient: bool, action: &str) -> String {
     let waiting = if transient { "It can pass: waiting helps." } else { "It does not pass by waiting." };
     format!("{text}  {title}\n\n{meaning}\n{waiting}\n-> {action}\n")
@@ -53,6 +81,21 @@ fn told(text: &str, title: &str, meaning: &str, transient: bool, action: &str) -
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_is_explained_by_its_codes_and_what_was_said_about_them() {
+        let mut record = crate::testing::record();
+        let refused = record.codes.iter_mut().find(|code| code.code == 401_000).unwrap();
+        refused.causes = vec!["PIN is wrong\u{1b}[31m".into()];
+        let text = explain_run(&record);
+        assert!(
+            text.contains("401000  2 x register, 2 devices") && text.contains("said: PIN is wrong?[31m"),
+            "{text}"
+        );
+        assert!(text.find("429001").unwrap() < text.find("401000").unwrap(), "{text}");
+        record.codes.retain(crate::record::Code::succeeded);
+        assert!(explain_run(&record).contains("no request failed"));
+    }
 
     #[test]
     fn every_row_of_the_table_is_explained_and_nonsense_is_not() {

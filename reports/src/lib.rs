@@ -31,7 +31,7 @@ use fleetstorm_units::number;
 
 pub use analysis::Document;
 pub use diff::Diff;
-pub use explain::explain;
+pub use explain::{explain, explain_run};
 pub use fleetstorm_units::number::grouped;
 pub use form::{Form, FormError};
 pub use html::html;

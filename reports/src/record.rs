@@ -370,6 +370,11 @@ pub struct Code {
     /// How often in each window of [`Record::window_ns`].
     #[serde(default)]
     pub windows: Vec<u32>,
+    /// What lay under it, where somebody said so: an error of the system or of TLS, a plugin's reason, the service's words, how
+    /// an answer begins that cannot be read. A few texts of those that were met, without what looks like a secret; absent in
+    /// records of before there were any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<String>,
 }
 
 impl Code {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::html::{explained, short, tally};
 use crate::number::{Bounds, counted, grouped, nanos, share};
 use crate::record::{CheckStatus, Clock, FaultStatus, ObjectiveStatus, VerdictResult};
-use crate::text::{clipped, printable};
+use crate::text::{CAUSE_MAX, clipped, printable};
 use crate::{Record, chaos, judged, practice, verdict};
 
 /// How the summary is printed.
@@ -239,6 +239,9 @@ fn latency(record: &Record, bounds: &Bounds, paint: Paint, out: &mut String) {
     }
 }
 
+/// Causes of a code that a terminal has room for; the page has all that the record has.
+const CAUSES_MAX: usize = 2;
+
 fn codes(record: &Record, paint: Paint, out: &mut String) {
     let mut bad: Vec<_> = record.codes.iter().filter(|code| !code.succeeded()).collect();
     bad.sort_by_key(|code| std::cmp::Reverse(code.count));
@@ -260,6 +263,11 @@ fn codes(record: &Record, paint: Paint, out: &mut String) {
         if let Some((.., action)) = entry {
             for line in wrapped(action, 66) {
                 let _ = writeln!(out, "             {}", paint.dim(&line));
+            }
+        }
+        for cause in code.causes.iter().take(CAUSES_MAX) {
+            for line in wrapped(&format!("said: {}", clipped(cause, CAUSE_MAX)), 66) {
+                let _ = writeln!(out, "             {line}");
             }
         }
     }

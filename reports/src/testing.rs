@@ -225,6 +225,7 @@ fn codes() -> Vec<Code> {
         first_ns: 1_500_000,
         last_ns: 90_000_000_000,
         windows: (0..24).map(|window| count as u32 * (24 - window) / 300).collect(),
+        causes: Vec::new(),
     };
     vec![
         code("connect", 0, 0, "connect-timeout", 2),

@@ -5,6 +5,9 @@ use std::borrow::Cow;
 use fleetstorm_units::shown::is_unsettling;
 pub(crate) use fleetstorm_units::shown::printable;
 
+/// Characters of a cause that are shown; a record that we wrote has no longer ones.
+pub(crate) const CAUSE_MAX: usize = 161;
+
 /// At most `max` characters of the printable text, with an ellipsis where there was more.
 pub(crate) fn clipped(text: &str, max: usize) -> String {
     let mut chars = text.chars();

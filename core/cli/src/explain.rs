@@ -23,11 +23,11 @@ pub(crate) fn run(arguments: &ExplainArguments) -> Result<u8, Failure> {
                 print!("{text}");
                 Ok(0)
             }
-            None if path.exists() => Err(Failure::usage(format!(
-                "which device of {}? Name it: fleetstorm explain {} dev-000042",
-                path.display(),
-                path.display()
-            ))),
+            None if path.exists() => {
+                print!("{}", fleetstorm_reports::explain_run(&report::read(path)?));
+                println!("\nA device's life: fleetstorm explain {} DEVICE", path.display());
+                Ok(0)
+            }
             None => Err(Failure::usage(format!(
                 "`{}` is no code that is known and no file: give a status such as 429, a six-digit code such as \
                  401002, or the name of a transport error such as connect-timeout",

@@ -64,7 +64,7 @@ pub(crate) fn supervise<T: Send + 'static>(
         }
     });
     display.finish(control);
-    let crashed = || Failure::from(RunError::Driver("the run ended without a result".to_owned()));
+    let crashed = || Failure::from(RunError::driver("the run ended without a result"));
     let done = result.map_err(|_| crashed())??;
     worker.join().map_err(|_| crashed())?;
     Ok(done)

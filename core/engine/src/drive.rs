@@ -18,13 +18,13 @@ use fleetstorm_model::device::{
     Action, Answered, Attempt, Credential, Decision, Device, Host, Input, Life, LifeAction, LifeInput,
     LifePolicy, Observation, Policy,
 };
-use fleetstorm_net::ConnectTimes;
 use fleetstorm_net::aside::Aside;
 use fleetstorm_net::clock::{Alarms, Clock};
 use fleetstorm_net::connect::{Connect, Weather};
 use fleetstorm_net::deadline::Deadline;
 use fleetstorm_net::exchange::{Caller, Carrier, HubLink, Link};
 use fleetstorm_net::governor::{Governor, Halt, Leaving};
+use fleetstorm_net::{ConnectTimes, NetError};
 use fleetstorm_plugin_host::{AttestationFailed, DeviceIdentity, Retry, Session};
 use fleetstorm_protocol::outcome::Fault;
 use fleetstorm_protocol::{Operation, OperationId, Reply, Transport};
@@ -34,9 +34,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use crate::cause::Cause;
 use crate::chaos::ShardChaos;
 use crate::plan::Member;
-use crate::record::Recorder;
+use crate::record::{Key, Recorder};
 
 pub(crate) use hub::HubNames;
 
@@ -296,6 +297,37 @@ struct Around<'a, C> {
     draws: u32,
     /// Whether the next request goes with the connection that was made for it.
     along: bool,
+    /// How the attempt failed that has just ended, until it is explained.
+    failed: Option<Key>,
+}
+
+impl Event {
+    /// The same for a request or a connection, and for the connection to a hub.
+    fn broke(error: impl Into<NetError>) -> Self {
+        Self::Broke(error.into())
+    }
+
+    fn hub_broke(error: impl Into<NetError>) -> Self {
+        Self::HubBroke(error.into())
+    }
+
+    fn attestation(failed: AttestationFailed) -> Self {
+        Self::Broke(NetError::new(Fault::Attestation, failed))
+    }
+
+    /// What lay under a failure, if this is one and somebody said something about it.
+    fn cause(&self) -> Option<Cause<'_>> {
+        match self {
+            Self::Broke(error) | Self::HubBroke(error) => Cause::of(error),
+            Self::Reply(reply) => Cause::of_body(&reply.body),
+            Self::Connected
+            | Self::Answered
+            | Self::Alarm
+            | Self::Resume(_)
+            | Self::Welcome
+            | Self::Command => None,
+        }
+    }
 }
 
 /// How a device ended.
@@ -310,14 +342,14 @@ struct Ended {
 enum Event {
     Connected,
     Reply(Reply),
-    Broke(Fault),
+    Broke(NetError),
     Answered,
     Alarm,
     /// A device that has parked was held back until this moment, and goes on.
     Resume(Moment),
     /// The hub let the device in.
     Welcome,
-    HubBroke(Fault),
+    HubBroke(NetError),
     /// The hub told the device to provision again.
     Command,
 }
@@ -367,6 +399,7 @@ impl<'a, C: Connect> Driven<'a, C> {
                 session: cohort.retry.session(),
                 draws: 0,
                 along: false,
+                failed: None,
             },
         }
     }
@@ -409,14 +442,17 @@ impl<'a, C: Connect> Driven<'a, C> {
             action = match &event {
                 Event::Connected => self.step(LifeInput::Dps(Input::Connected)),
                 Event::Reply(reply) => self.step(LifeInput::Dps(Input::Reply(reply))),
-                Event::Broke(fault) => self.step(LifeInput::Dps(Input::Broke(*fault))),
+                Event::Broke(error) => self.step(LifeInput::Dps(Input::Broke(error.fault))),
                 Event::Answered => self.step(LifeInput::Dps(Input::Answered)),
                 Event::Alarm => self.step(LifeInput::Alarm),
                 Event::Resume(intended) => self.step(LifeInput::Dps(Input::Resume { intended: *intended })),
                 Event::Welcome => self.step(LifeInput::Welcome),
-                Event::HubBroke(fault) => self.step(LifeInput::HubBroke(*fault)),
+                Event::HubBroke(error) => self.step(LifeInput::HubBroke(error.fault)),
                 Event::Command => self.step(LifeInput::Command),
             };
+            if let Some(key) = self.around.failed.take() {
+                self.around.explain(key, event.cause());
+            }
             if !knew
                 && self.device.operation().is_some()
                 && let Some(chaos) = &shard.chaos
@@ -540,7 +576,7 @@ impl<'a, C: Connect> Driven<'a, C> {
             }
             match verdict.cut {
                 Some(Cut::Silence) => std::future::pending().await,
-                Some(Cut::Broke(fault)) => return (Err(fault), ConnectTimes::default()),
+                Some(Cut::Broke(fault)) => return (Err(fault.into()), ConnectTimes::default()),
                 None => {}
             }
             match cohort.connect.connect(&self.wire.identity, self.wire.weather.clone()).await {
@@ -548,7 +584,7 @@ impl<'a, C: Connect> Driven<'a, C> {
                     let link = Link::open(stream, &cohort.carrier, &self.wire.caller, &mut times).await;
                     (link, times)
                 }
-                (Err(fault), times) => (Err(fault), times),
+                (Err(error), times) => (Err(error), times),
             }
         });
         let (result, times) = match tokio::time::timeout_at(deadline, attempt).await {
@@ -562,7 +598,7 @@ impl<'a, C: Connect> Driven<'a, C> {
                 self.wire.connected = shard.clock.now();
                 Event::Connected
             }
-            Err(fault) => Event::Broke(fault),
+            Err(error) => Event::Broke(error),
         }
     }
 
@@ -573,7 +609,7 @@ impl<'a, C: Connect> Driven<'a, C> {
             // The token ran out between connecting and sending: the connection's is the old one.
             if self.wire.presented != Some(credential) {
                 self.wire.hang_up();
-                return Event::Broke(Fault::Closed);
+                return Event::broke(Fault::Closed);
             }
         } else if let Err(event) = self.present(credential).await {
             return event;
@@ -584,7 +620,7 @@ impl<'a, C: Connect> Driven<'a, C> {
             return event;
         }
         let wire = &mut self.wire;
-        let Some(link) = &mut wire.link else { return Event::Broke(Fault::Closed) };
+        let Some(link) = &mut wire.link else { return Event::broke(Fault::Closed) };
         let result = {
             let mut exchange = pin!(link.exchange(&wire.caller, operation, id.as_ref()));
             let mut deadline = wire.deadline.until(shard.clock.instant(deadline));
@@ -596,9 +632,9 @@ impl<'a, C: Connect> Driven<'a, C> {
         };
         match result {
             Some(Ok(reply)) => Event::Reply(reply),
-            Some(Err(fault)) => {
+            Some(Err(error)) => {
                 wire.link = None;
-                Event::Broke(fault)
+                Event::Broke(error)
             }
             None => {
                 wire.link = None;
@@ -614,7 +650,7 @@ impl<'a, C: Connect> Driven<'a, C> {
         let (sending, exchanging) = chaos.send(&self.occasion(Some(operation)));
         if let Exchanging { cut: Some(Cut::Broke(fault)), reaches_service: false, .. } = exchanging {
             self.wire.link = None;
-            return Some(Event::Broke(fault));
+            return Some(Event::broke(fault));
         }
         if sending.delay > Span::ZERO {
             let until = shard.clock.now() + sending.delay;
@@ -629,11 +665,11 @@ impl<'a, C: Connect> Driven<'a, C> {
     }
 
     async fn answer(&mut self) -> Event {
-        let Some(challenge) = self.wire.challenge.take() else { return Event::Broke(Fault::Attestation) };
+        let Some(challenge) = self.wire.challenge.take() else { return Event::broke(Fault::Attestation) };
         self.wire.presented = None;
         match self.attest(&self.wire.identity, move |identity| identity.answer(&challenge)).await {
             Ok(Ok(())) => Event::Answered,
-            Ok(Err(_)) => Event::Broke(Fault::Attestation),
+            Ok(Err(failed)) => Event::attestation(failed),
             Err(event) => event,
         }
     }
@@ -644,8 +680,7 @@ impl<'a, C: Connect> Driven<'a, C> {
             return Ok(());
         }
         let token = self.sign(&self.wire.identity, credential, self.wire.caller.audience()).await?;
-        let refused = |_| Event::Broke(Fault::Attestation);
-        self.wire.caller.authorize(token.as_deref()).map_err(refused)?;
+        self.wire.caller.authorize(token.as_deref()).map_err(Event::Broke)?;
         self.wire.presented = Some(credential);
         Ok(())
     }
@@ -665,7 +700,7 @@ impl<'a, C: Connect> Driven<'a, C> {
             identity.authorize(credential.slot, &audience, credential.expires_unix_secs, &mut token)?;
             Ok::<_, AttestationFailed>(token)
         };
-        let token = self.attest(identity, sign).await?.map_err(|_| Event::Broke(Fault::Attestation))?;
+        let token = self.attest(identity, sign).await?.map_err(Event::attestation)?;
         Ok(Some(token).filter(|token| !token.is_empty()))
     }
 
@@ -686,7 +721,7 @@ impl<'a, C: Connect> Driven<'a, C> {
         let done = Box::pin(aside.call(move || work(&identity)));
         match tokio::time::timeout_at(deadline, done).await {
             Ok(Some(result)) => Ok(result),
-            Ok(None) => Err(Event::Broke(Fault::Attestation)),
+            Ok(None) => Err(Event::Broke(NetError::new(Fault::Attestation, "attestation: its thread ended"))),
             Err(_) => Err(Event::Alarm),
         }
     }
@@ -714,7 +749,7 @@ impl<'a, C: Connect> Driven<'a, C> {
             };
             if closed {
                 self.wire.link = None;
-                return Event::Broke(Fault::Closed);
+                return Event::broke(Fault::Closed);
             }
         } else {
             shard.alarms.at(at).await;
@@ -801,11 +836,20 @@ impl<C> Host for Around<'_, C> {
         if let (Some(chaos), Observation::Assigned { .. }) = (&self.shard.chaos, observation) {
             chaos.assigned(now);
         }
+        if let Some(failed) = Key::of_failure(&observation) {
+            self.failed = Some(failed);
+        }
         self.shard.recorder.borrow_mut().observe(self.local, now, observation);
     }
 }
 
 impl<C> Around<'_, C> {
+    /// Keeps and logs what lay under a failure.
+    fn explain(&self, key: Key, cause: Option<Cause<'_>>) {
+        let Some(cause) = cause else { return };
+        self.shard.recorder.borrow_mut().explain(key, cause);
+    }
+
     /// Returns if a connection may be made; if not, the run is being stopped, and this device with it.
     async fn leave(&self) {
         if !self.shard.governor.permit(self.shard.clock.now(), self.index, Leaving::Connection) {

@@ -328,7 +328,7 @@ fn refused(what: String, answer: &Answer) -> EnrollError {
 
 fn runtime() -> Result<tokio::runtime::Runtime, RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|error| RunError::Driver(error.to_string()))
+    runtime.map_err(RunError::driver)
 }
 
 /// Time between two operations.

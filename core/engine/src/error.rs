@@ -1,8 +1,12 @@
 //! Why a run cannot start or finish.
 
+use std::error::Error;
+
 use fleetstorm_mock::{MockError, ResolveError, identity};
 use fleetstorm_net::connect::AddressError;
 use fleetstorm_plugin_host::PluginError;
+
+use crate::cause::Cause;
 
 /// Why a run cannot start or finish.
 #[derive(Debug, thiserror::Error)]
@@ -91,12 +95,14 @@ pub enum RunError {
         failed: String,
     },
     /// The target does not answer as a DPS would.
-    #[error("the target {address} cannot be used: {why}")]
+    #[error("the target {address} cannot be used: {why}{}", .source.as_deref().map(because).unwrap_or_default())]
     Unreachable {
         /// Host and port.
         address: String,
         /// What went wrong, and what to do.
         why: String,
+        /// What said so.
+        source: Option<Box<dyn Error + Send + Sync>>,
     },
     /// A strategy never waits and nothing else takes time, so time stands still.
     #[error(
@@ -111,10 +117,19 @@ pub enum RunError {
     },
     /// A thread could not be started or ended badly.
     #[error("a driver failed: {0}")]
-    Driver(String),
+    Driver(#[source] Box<dyn Error + Send + Sync>),
+}
+
+fn because(source: &(dyn Error + Send + Sync + 'static)) -> String {
+    format!(" ({})", Cause::Error(source).told())
 }
 
 impl RunError {
+    /// A driver failed for this reason.
+    pub fn driver<E: Into<Box<dyn Error + Send + Sync>>>(source: E) -> Self {
+        Self::Driver(source.into())
+    }
+
     /// The exit code that goes with it.
     pub fn exit_code(&self) -> u8 {
         match self {

@@ -13,6 +13,7 @@ compile_error!(
 mod audit;
 #[cfg(feature = "bench")]
 pub mod bench;
+mod cause;
 pub mod chaos;
 mod checks;
 mod control;

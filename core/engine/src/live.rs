@@ -12,6 +12,7 @@ use std::time::Duration;
 use fleetstorm_mock::identity::{ServerIdentity, ServerKeys};
 use fleetstorm_mock::{Issuer, MockOptions, RunningMock, resolve};
 use fleetstorm_model::chaos::Timeline;
+use fleetstorm_net::NetError;
 use fleetstorm_net::aside::{Aside, THREADS_MAX};
 use fleetstorm_net::clock::{Alarms, Clock};
 use fleetstorm_net::connect::{Astray, Dial, TlsDialler, Trust, client_config};
@@ -67,8 +68,8 @@ pub fn run(plan: Plan, machine: Machine, control: &Control) -> Result<Record, Ru
     std::thread::scope(|scope| {
         let isolated = || run_here(plan, machine, control, Some(Netem::enter()?));
         let thread = std::thread::Builder::new().name("isolated".to_owned()).spawn_scoped(scope, isolated);
-        let done = thread.map_err(|error| RunError::Driver(error.to_string()))?.join();
-        done.unwrap_or_else(|_| Err(RunError::Driver("the run ended without a result".to_owned())))
+        let done = thread.map_err(RunError::driver)?.join();
+        done.unwrap_or_else(|_| Err(RunError::driver("the run ended without a result")))
     })
 }
 
@@ -160,12 +161,12 @@ fn run_here(
                     let ended = catch_unwind(AssertUnwindSafe(|| work.run(members, recorder)));
                     let _ = done.send(ended.unwrap_or_else(|panic| {
                         let halt = Halt::broken(&*panic);
-                        let error = RunError::Driver(format!("a shard panicked: {halt:?}"));
+                        let error = RunError::driver(format!("a shard panicked: {halt:?}"));
                         brake.pull(halt);
                         Err(error)
                     }));
                 })
-                .map_err(|error| RunError::Driver(error.to_string()))?;
+                .map_err(RunError::driver)?;
         }
         drop(done);
         let (_running, stopped) = mpsc::channel();
@@ -174,7 +175,7 @@ fn run_here(
             std::thread::Builder::new()
                 .name("netem".to_owned())
                 .spawn_scoped(scope, move || netem.follow(timeline, clock, &brake, &stopped))
-                .map_err(|error| RunError::Driver(error.to_string()))?;
+                .map_err(RunError::driver)?;
         }
         loop {
             match finished.recv_timeout(Duration::from_millis(250)) {
@@ -317,7 +318,7 @@ struct ShardWork<'a> {
 
 impl ShardWork<'_> {
     fn run(self, members: Vec<Member>, recorder: Recorder) -> Result<Recorder, RunError> {
-        let driver = |error: std::io::Error| RunError::Driver(error.to_string());
+        let driver = RunError::driver::<std::io::Error>;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(THREADS_MAX)
@@ -329,7 +330,7 @@ impl ShardWork<'_> {
         let (alarms, ringer) = Alarms::precise(self.clock).map_err(driver)?;
         drop(guard);
         let host = http::HeaderValue::from_str(&self.doors.https.host_header())
-            .map_err(|_| RunError::Driver("the host name cannot be a header".to_owned()))?;
+            .map_err(|_| RunError::driver("the host name cannot be a header"))?;
         let cohorts = self
             .plan
             .cohorts
@@ -400,7 +401,7 @@ impl ShardWork<'_> {
         runtime.shutdown_background();
         match Rc::try_unwrap(shard) {
             Ok(shard) => Ok(shard.recorder.into_inner()),
-            Err(_) => Err(RunError::Driver("a device outlived its shard".to_owned())),
+            Err(_) => Err(RunError::driver("a device outlived its shard")),
         }
     }
 }
@@ -628,25 +629,23 @@ fn reach(
     {
         return Err(RunError::Ceiling { ceiling });
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| RunError::Driver(error.to_string()))?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::driver)?;
     let config = Arc::new(client_config(trust, fleetstorm_scenario::TlsVersions::Any, false)?);
     match runtime.block_on(dial.resolve()) {
         // That a name has no address is said below, as other ways to be out of reach.
-        Ok(_) | Err(Astray::Unknown) => {}
+        Ok(_) | Err(Astray::Unknown | Astray::Failed(_)) => {}
         Err(astray) => return Err(RunError::Astray { what: astray.told(&dial.host) }),
     }
-    let fault = runtime.block_on(async {
+    let error = runtime.block_on(async {
         let dialler = TlsDialler::new(Arc::clone(dial), config, clock, false);
         match tokio::time::timeout(Duration::from_secs(10), dialler.probe()).await {
             Ok(Ok(())) => None,
-            Ok(Err(fault)) => Some(fault),
-            Err(_) => Some(Fault::ConnectTimeout),
+            Ok(Err(error)) => Some(error),
+            Err(_) => Some(Fault::ConnectTimeout.into()),
         }
     });
-    let Some(fault) = fault else { return Ok(()) };
+    let Some(NetError { fault, source }) = error else { return Ok(()) };
     let why = match fault {
         Fault::Dns => "its name does not resolve; check the address",
         Fault::Refused => "nothing listens there; start the mock (`fleetstorm mock`) or check the port",
@@ -661,7 +660,8 @@ fn reach(
         Fault::Exhausted => "this machine has no port or descriptor left",
         _ => "the TLS handshake fails",
     };
-    Err(RunError::Unreachable { address: format!("{}:{}", dial.host, dial.port), why: why.to_owned() })
+    let address = format!("{}:{}", dial.host, dial.port);
+    Err(RunError::Unreachable { address, why: why.to_owned(), source })
 }
 
 #[cfg(test)]

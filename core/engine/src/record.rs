@@ -22,7 +22,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use codes::{Codes, Key, Met};
+pub(crate) use codes::Key;
+use codes::{Codes, Met};
 use fleetstorm_model::chaos::Timeline as Faults;
 use fleetstorm_model::device::{LifeEvent, Observation};
 use fleetstorm_protocol::outcome::{ErrorClass, Fault, Outcome};
@@ -43,6 +44,7 @@ pub(crate) use struck::StruckDevices;
 pub(crate) use summary::Findings;
 pub(crate) use watch::Watch;
 
+use crate::cause::Cause;
 use crate::gauges::Gauges;
 use fleetstorm_net::ConnectTimes;
 use fleetstorm_net::governor::{Brake, Halt};
@@ -475,6 +477,11 @@ impl Recorder {
                 self.stopped(device, now, class, rearm_after);
             }
         }
+    }
+
+    /// What lay under the failure that was observed last, for the sample of causes that a record keeps.
+    pub(crate) fn explain(&mut self, key: Key, cause: Cause<'_>) {
+        self.codes.explain(key, cause);
     }
 
     fn connected(

@@ -13,14 +13,13 @@ use fleetstorm_mock::serve::{Errands, House, Limits, ServiceLog, serve_amqp, ser
 use fleetstorm_mock::{Issuer, MockError, resolve};
 use fleetstorm_model::chaos::{Layer, Timeline};
 use fleetstorm_model::service::Service;
-use fleetstorm_net::ConnectTimes;
 use fleetstorm_net::clock::{Alarms, Clock};
 use fleetstorm_net::connect::{Connect, Weather, Weathered};
 use fleetstorm_net::exchange::Carrier;
 use fleetstorm_net::governor::{Brake, Governor, Halt};
+use fleetstorm_net::{ConnectTimes, NetError};
 use fleetstorm_plugin_host::DeviceIdentity;
 use fleetstorm_protocol::Transport;
-use fleetstorm_protocol::outcome::Fault;
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{Clock as ClockKind, Residue, Target};
 use fleetstorm_scenario::{MqttFile, TargetKind};
@@ -59,7 +58,7 @@ pub fn run(mut plan: Plan, control: &Control) -> Result<Record, RunError> {
                 .to_owned(),
         ));
     }
-    let driver = |error: std::io::Error| RunError::Driver(error.to_string());
+    let driver = RunError::driver::<std::io::Error>;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -122,8 +121,7 @@ pub fn run(mut plan: Plan, control: &Control) -> Result<Record, RunError> {
     });
     drop(local);
     let (metrics, registrations, service_log) = books;
-    let shard =
-        Rc::try_unwrap(shard).map_err(|_| RunError::Driver("a device outlived its shard".to_owned()))?;
+    let shard = Rc::try_unwrap(shard).map_err(|_| RunError::driver("a device outlived its shard"))?;
 
     let findings = Findings::of(vec![shard.recorder.into_inner()], now);
     let outcome = judge::Outcome {
@@ -279,7 +277,7 @@ impl Connect for Pipes {
         &self,
         identity: &Arc<DeviceIdentity>,
         weather: Option<Weather>,
-    ) -> (Result<Self::Stream, Fault>, ConnectTimes) {
+    ) -> (Result<Self::Stream, NetError>, ConnectTimes) {
         (Ok(Weathered::new(self.pipe(identity, self.transport).await, weather)), ConnectTimes::default())
     }
 
@@ -288,7 +286,7 @@ impl Connect for Pipes {
         _: &str,
         identity: &Arc<DeviceIdentity>,
         weather: Option<Weather>,
-    ) -> Result<Self::Stream, Fault> {
+    ) -> Result<Self::Stream, NetError> {
         Ok(Weathered::new(self.pipe(identity, Transport::Mqtt).await, weather))
     }
 }

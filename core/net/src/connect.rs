@@ -18,10 +18,10 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::ConnectTimes;
 use crate::aside::Aside;
 use crate::clock::Clock;
 use crate::governor::{Brake, Halt};
+use crate::{ConnectTimes, NetError};
 
 /// Opens connections for the devices of a cohort.
 #[expect(async_fn_in_trait, reason = "a device is driven on one thread, so its futures need not be `Send`")]
@@ -37,7 +37,7 @@ pub trait Connect {
         &self,
         identity: &Arc<DeviceIdentity>,
         weather: Option<Weather>,
-    ) -> (Result<Self::Stream, Fault>, ConnectTimes);
+    ) -> (Result<Self::Stream, NetError>, ConnectTimes);
 
     /// Opens a connection to the IoT hub of this name. Faults of the network act on it as on one to the service.
     async fn connect_hub(
@@ -45,7 +45,7 @@ pub trait Connect {
         hub: &str,
         identity: &Arc<DeviceIdentity>,
         weather: Option<Weather>,
-    ) -> Result<Self::Stream, Fault>;
+    ) -> Result<Self::Stream, NetError>;
 }
 
 pub use dial::{Astray, Dial};
@@ -67,6 +67,14 @@ pub enum AddressError {
     /// The CA file holds no certificate.
     #[error("`{0}` holds no certificate in PEM")]
     NoCertificate(String),
+    /// A certificate in the CA file cannot be used.
+    #[error("`{file}` holds a certificate that cannot be used: {source}")]
+    BadCertificate {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The system has no trusted roots.
     #[error("the system has no trusted roots; name the CA with `ca_file` ({0})")]
     NoRoots(String),
@@ -106,8 +114,12 @@ pub fn client_config(
         }
         Trust::Ca { name, pem } => {
             for certificate in CertificateDer::pem_slice_iter(pem) {
-                let certificate = certificate.map_err(|_| AddressError::NoCertificate(name.clone()))?;
-                roots.add(certificate).map_err(|_| AddressError::NoCertificate(name.clone()))?;
+                let bad = |source: Box<dyn std::error::Error + Send + Sync>| AddressError::BadCertificate {
+                    file: name.clone(),
+                    source,
+                };
+                let certificate = certificate.map_err(|error| bad(error.into()))?;
+                roots.add(certificate).map_err(|error| bad(error.into()))?;
             }
             if roots.is_empty() {
                 return Err(AddressError::NoCertificate(name.clone()));
@@ -175,25 +187,29 @@ impl TlsDialler {
         Some(std::net::Ipv4Addr::new(127, 0, 0, (turn % sources + 1) as u8))
     }
 
-    fn astray(&self, dial: &Dial, astray: &Astray) -> Fault {
-        if *astray == Astray::Unknown {
-            return Fault::Dns;
+    fn astray(&self, dial: &Dial, astray: Astray) -> NetError {
+        match astray {
+            Astray::Unknown => Fault::Dns.into(),
+            Astray::Failed(error) => NetError::new(Fault::Dns, error),
+            Astray::Unnamed | Astray::Elsewhere(_) => {
+                let told = astray.told(&dial.host);
+                if let Some(brake) = &self.brake {
+                    brake.pull(Halt::Ceiling(format!("no consent: {told}")));
+                }
+                NetError::new(Fault::Unreachable, told)
+            }
         }
-        if let Some(brake) = &self.brake {
-            brake.pull(Halt::Ceiling(format!("no consent: {}", astray.told(&dial.host))));
-        }
-        Fault::Unreachable
     }
 }
 
 impl TlsDialler {
     /// Connects once without a certificate, to see that somebody is there.
-    pub async fn probe(&self) -> Result<(), Fault> {
+    pub async fn probe(&self) -> Result<(), NetError> {
         self.anonymous().await.map(drop)
     }
 
     /// A connection without a certificate.
-    pub async fn anonymous(&self) -> Result<TlsStream<TcpStream>, Fault> {
+    pub async fn anonymous(&self) -> Result<TlsStream<TcpStream>, NetError> {
         self.open(&self.dial, self.dial.server_name.clone(), None, None).await.0.map(Weathered::into_inner)
     }
 
@@ -208,7 +224,7 @@ impl TlsDialler {
         server_name: ServerName<'static>,
         identity: Option<&Arc<DeviceIdentity>>,
         weather: Option<Weather>,
-    ) -> (Result<Weathered<TlsStream<TcpStream>>, Fault>, ConnectTimes) {
+    ) -> (Result<Weathered<TlsStream<TcpStream>>, NetError>, ConnectTimes) {
         let mut times = ConnectTimes::default();
         let mut mark = self.clock.now();
         let mut lap = || -> Span {
@@ -219,14 +235,14 @@ impl TlsDialler {
         };
         let allowed = match dial.resolve().await {
             Ok(allowed) => allowed,
-            Err(astray) => return (Err(self.astray(dial, &astray)), times),
+            Err(astray) => return (Err(self.astray(dial, astray)), times),
         };
         if dial.address.is_none() {
             times.dns = Some(lap());
         }
         let stream = match allowed.connect(self.source(dial)).await {
             Ok(stream) => stream,
-            Err(error) => return (Err(fault::of_socket(&error)), times),
+            Err(error) => return (Err(NetError::new(fault::of_socket(&error), error)), times),
         };
         // A device's requests are small; waiting to fill a packet would be measured as the service's time.
         let _ = stream.set_nodelay(true);
@@ -236,7 +252,7 @@ impl TlsDialler {
                 times.tls = Some(lap());
                 (Ok(Weathered::new(stream, weather)), times)
             }
-            Err(error) => (Err(fault::of_handshake(&error)), times),
+            Err(error) => (Err(NetError::new(fault::of_handshake(&error), error)), times),
         }
     }
 }
@@ -273,7 +289,7 @@ impl Connect for TlsDialler {
         &self,
         identity: &Arc<DeviceIdentity>,
         weather: Option<Weather>,
-    ) -> (Result<Self::Stream, Fault>, ConnectTimes) {
+    ) -> (Result<Self::Stream, NetError>, ConnectTimes) {
         self.open(&self.dial, self.dial.server_name.clone(), Some(identity), weather).await
     }
 
@@ -282,8 +298,8 @@ impl Connect for TlsDialler {
         hub: &str,
         identity: &Arc<DeviceIdentity>,
         weather: Option<Weather>,
-    ) -> Result<Self::Stream, Fault> {
-        let name = ServerName::try_from(hub.to_owned()).map_err(|_| Fault::Dns)?;
+    ) -> Result<Self::Stream, NetError> {
+        let name = ServerName::try_from(hub.to_owned()).map_err(NetError::to(Fault::Dns))?;
         let dial = self.hubs.as_ref().ok_or(Fault::Unreachable)?;
         self.open(dial, name, Some(identity), weather).await.0
     }

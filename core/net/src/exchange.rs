@@ -16,9 +16,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use hub::{HubLink, News, Passport};
 
-use crate::ConnectTimes;
 use crate::clock::Clock;
 use crate::websocket::WebSocket;
+use crate::{ConnectTimes, NetError};
 
 /// How clients of ours name themselves.
 pub const AGENT: &str = concat!("fleetstorm/", env!("CARGO_PKG_VERSION"));
@@ -76,7 +76,7 @@ impl Caller {
     }
 
     /// Presents this token from now on; `None` for devices that prove themselves by their certificate.
-    pub fn authorize(&mut self, token: Option<&str>) -> Result<(), Fault> {
+    pub fn authorize(&mut self, token: Option<&str>) -> Result<(), NetError> {
         match self {
             Self::Http(caller) => caller.authorize(token),
             Self::Mqtt(caller) => {
@@ -112,7 +112,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Link<S> {
         carrier: &Carrier,
         caller: &Caller,
         times: &mut ConnectTimes,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, NetError> {
         match (carrier.transport, caller) {
             (Transport::Mqtt, Caller::Mqtt(caller)) => {
                 Ok(Self::Mqtt(Box::new(mqtt::Link::open(stream, caller, carrier, times).await?)))
@@ -139,14 +139,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Link<S> {
         caller: &Caller,
         operation: Operation,
         id: Option<&OperationId>,
-    ) -> Result<Reply, Fault> {
+    ) -> Result<Reply, NetError> {
         match (self, caller) {
             (Self::Http(link), Caller::Http(caller)) => link.exchange(caller, operation, id).await,
             (Self::Mqtt(link), Caller::Mqtt(caller)) => link.exchange(caller, operation, id).await,
             (Self::MqttWs(link), Caller::Mqtt(caller)) => link.exchange(caller, operation, id).await,
             (Self::Amqp(link), Caller::Amqp(caller)) => link.exchange(caller, operation, id).await,
             (Self::AmqpWs(link), Caller::Amqp(caller)) => link.exchange(caller, operation, id).await,
-            _ => Err(Fault::Protocol),
+            _ => Err(Fault::Protocol.into()),
         }
     }
 
@@ -179,7 +179,7 @@ async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
     carrier: &Carrier,
     protocol: &'static str,
     times: &mut ConnectTimes,
-) -> Result<WebSocket<S>, Fault> {
+) -> Result<WebSocket<S>, NetError> {
     let started = carrier.clock.now();
     let stream = WebSocket::connect(stream, &carrier.host, protocol).await?;
     times.websocket = Some(carrier.clock.now().since(started));

@@ -15,6 +15,7 @@ pub mod aside;
 pub mod clock;
 pub mod connect;
 pub mod deadline;
+mod error;
 pub mod exchange;
 pub mod frames;
 pub mod governor;
@@ -24,4 +25,5 @@ pub mod packets;
 mod times;
 pub mod websocket;
 
+pub use error::NetError;
 pub use times::ConnectTimes;

@@ -18,15 +18,19 @@ const CHUNK_BYTES: usize = 2 * 1024;
 const UNSENT_MOST: usize = 1 << 20;
 
 /// Why nothing comes any more.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum Broken<M> {
     /// The peer speaks and does not take what it is answered.
+    #[error("the peer goes on speaking and takes no answer")]
     Deaf,
     /// The stream ended.
+    #[error("the peer ended the connection")]
     Ended,
     /// What came is not of the protocol, or too long.
+    #[error("what came is not of the protocol: {0:?}")]
     Malformed(M),
     /// The stream failed.
+    #[error(transparent)]
     Failed(io::Error),
 }
 

@@ -17,6 +17,8 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
+use crate::NetError;
+
 /// Where the clients of DPS ask for a WebSocket (`dps` 7.7).
 const PATH: &str = "/$iothub/websocket";
 
@@ -46,8 +48,12 @@ fn config() -> WebSocketConfig {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Asks the server at the other end for a WebSocket that carries `protocol`.
-    pub async fn connect(stream: S, host: &http::HeaderValue, protocol: &'static str) -> Result<Self, Fault> {
-        let host = host.to_str().map_err(|_| Fault::Protocol)?;
+    pub async fn connect(
+        stream: S,
+        host: &http::HeaderValue,
+        protocol: &'static str,
+    ) -> Result<Self, NetError> {
+        let host = host.to_str().map_err(NetError::to(Fault::Protocol))?;
         let request = Request::builder()
             .uri(format!("wss://{host}{PATH}"))
             .header(http::header::HOST, host)
@@ -57,13 +63,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             .header(http::header::SEC_WEBSOCKET_KEY, generate_key())
             .header(http::header::SEC_WEBSOCKET_PROTOCOL, protocol)
             .body(())
-            .map_err(|_| Fault::Protocol)?;
+            .map_err(NetError::to(Fault::Protocol))?;
         let (inner, _) =
-            client_async_with_config(request, stream, Some(config())).await.map_err(|error| match error {
-                Error::Io(error) => crate::connect::fault_when_connecting(&error),
-                Error::ConnectionClosed | Error::AlreadyClosed => Fault::Closed,
-                Error::Protocol(why) if why.to_string().contains("closed") => Fault::Closed,
-                _ => Fault::Protocol,
+            client_async_with_config(request, stream, Some(config())).await.map_err(|error| {
+                let fault = match &error {
+                    Error::Io(error) => crate::connect::fault_when_connecting(error),
+                    Error::ConnectionClosed | Error::AlreadyClosed => Fault::Closed,
+                    Error::Protocol(why) if why.to_string().contains("closed") => Fault::Closed,
+                    _ => Fault::Protocol,
+                };
+                NetError::new(fault, error)
             })?;
         Ok(Self { inner, rest: Bytes::new() })
     }

@@ -150,10 +150,17 @@ impl Drop for DeviceIdentity {
     }
 }
 
-/// The attestation plugin failed; what it said may hold a secret and is not repeated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the attestation failed")]
-pub struct AttestationFailed;
+/// The attestation plugin failed, for the reason that it gives. By the interface a reason holds no secret; whoever writes
+/// one down or shows it takes out what looks like one all the same.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("attestation: {0}")]
+pub struct AttestationFailed(String);
+
+impl AttestationFailed {
+    fn cannot(what: &str) -> Self {
+        Self(format!("it cannot {what}"))
+    }
+}
 
 impl DeviceIdentity {
     /// Whether its calls may wait for hardware and must be kept off an event loop.
@@ -178,7 +185,7 @@ impl DeviceIdentity {
 
     /// Signs a TLS handshake.
     pub fn sign(&self, scheme: u16, message: &[u8]) -> Result<Vec<u8>, AttestationFailed> {
-        let sign = self.made.table.sign.ok_or(AttestationFailed)?;
+        let sign = self.made.table.sign.ok_or_else(|| AttestationFailed::cannot("sign"))?;
         // SAFETY: the interface's `sign`, with what `create` and `device` made and slices and sinks of this call.
         self.written(|out, error| unsafe {
             sign(self.made.this, self.device, scheme, Slice::of(message), out, error)
@@ -214,13 +221,15 @@ impl DeviceIdentity {
         let token = self.written(|sink, error| unsafe {
             authorize(self.made.this, self.device, u32::from(slot), audience, expires_unix_secs, sink, error)
         })?;
-        out.push_str(std::str::from_utf8(&token).map_err(|_| AttestationFailed)?);
+        let token_text =
+            std::str::from_utf8(&token).map_err(|_| AttestationFailed("its token is not text".to_owned()))?;
+        out.push_str(token_text);
         Ok(!token.is_empty())
     }
 
     /// Takes up a challenge.
     pub fn answer(&self, challenge: &[u8]) -> Result<(), AttestationFailed> {
-        let answer = self.made.table.answer.ok_or(AttestationFailed)?;
+        let answer = self.made.table.answer.ok_or_else(|| AttestationFailed::cannot("answer"))?;
         // SAFETY: the interface's `answer`, with what `create` and `device` made and slices and sinks of this call.
         self.written(|_, error| unsafe { answer(self.made.this, self.device, Slice::of(challenge), error) })
             .map(|_| ())
@@ -231,11 +240,14 @@ impl DeviceIdentity {
         call: impl FnOnce(Sink, Sink) -> Status,
     ) -> Result<zeroize::Zeroizing<Vec<u8>>, AttestationFailed> {
         let _turn = self.turn();
-        let ((status, _reason), written) =
+        let ((status, reason), written) =
             self.made.watched.call(|| collect(|out| collect(|error| call(out, error))));
         if status != abi::OK {
-            return Err(AttestationFailed);
+            return Err(AttestationFailed(match status {
+                abi::PANICKED => "it panicked".to_owned(),
+                _ => reason.reason(),
+            }));
         }
-        written.whole().ok_or(AttestationFailed)
+        written.whole().ok_or_else(|| AttestationFailed("what it wrote is too long, or nowhere".to_owned()))
     }
 }

@@ -103,18 +103,27 @@ pub enum Body {
     Error(ErrorBody),
     /// The first leg of TPM attestation: `authenticationKey`, decoded from base64.
     Challenge(Box<[u8]>),
-    /// Bytes that are none of the above.
-    Unreadable,
+    /// Bytes that are none of the above: how they begin, for a person to see, with at most
+    /// [`Self::BEGINNING_BYTES`].
+    Unreadable(Box<[u8]>),
 }
 
 impl Body {
+    /// How much of a body is kept that cannot be read.
+    pub const BEGINNING_BYTES: usize = 64;
+
+    /// A body that is no answer of DPS.
+    pub fn unreadable(body: &[u8]) -> Self {
+        Self::Unreadable(body[..body.len().min(Self::BEGINNING_BYTES)].into())
+    }
+
     /// What it carries for a TPM to take up: a challenge, or the key for the hub that comes with an assignment.
     pub fn into_challenge(self) -> Option<Box<[u8]>> {
         let registration = match self {
             Self::Challenge(challenge) => return Some(challenge),
             Self::Operation { registration, .. } => registration?,
             Self::Registration(registration) => registration,
-            Self::Empty | Self::Error(_) | Self::Unreadable => return None,
+            Self::Empty | Self::Error(_) | Self::Unreadable(_) => return None,
         };
         match registration.enrolment? {
             Enrolment::Tpm { authentication_key } => Some(authentication_key),

@@ -127,12 +127,12 @@ fn whole(record: Record) -> Result<Record, Left> {
         End::Ceiling { ceiling } => Err(RunError::Ceiling { ceiling: ceiling.clone() }.into()),
         End::Broken { what } => {
             let seed = record.seed;
-            Err(RunError::Driver(format!("the run with seed {seed} of `{}` broke: {what}", record.name))
+            Err(RunError::driver(format!("the run with seed {seed} of `{}` broke: {what}", record.name))
                 .into())
         }
         _ if record.totals.plugin_faults > 0 => {
             let (seed, why) = (record.seed, &record.verdict.sentence);
-            Err(RunError::Driver(format!("a plugin failed in the run with seed {seed}: {why}")).into())
+            Err(RunError::driver(format!("a plugin failed in the run with seed {seed}: {why}")).into())
         }
         _ => Ok(record),
     }

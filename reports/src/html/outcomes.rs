@@ -10,11 +10,12 @@ use super::{flow, over_time};
 use crate::chart::{Ink, bar};
 use crate::number::{grouped, percent};
 use crate::record::{Code, Totals};
-use crate::text::clipped;
+use crate::text::{CAUSE_MAX, clipped};
 use crate::{Record, fault};
 
 const CODES_MAX: usize = 64;
 const NAMES_MAX: usize = 20;
+const CAUSES_MAX: usize = 3;
 
 pub(super) fn section(record: &Record) -> Option<Section> {
     if record.codes.is_empty() && record.devices == 0 {
@@ -155,6 +156,9 @@ fn row(code: &Code) -> Vec<Markup> {
                     @if !succeeded(code) { span.under { "→ " (action) } }
                 }
                 None => "This code is in no catalogue.",
+            }
+            @for cause in code.causes.iter().take(CAUSES_MAX) {
+                span.under { "said: " (clipped(cause, CAUSE_MAX)) }
             }
         },
         kind,

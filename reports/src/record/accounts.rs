@@ -155,6 +155,7 @@ mod tests {
             first_ns: 0,
             last_ns: 0,
             windows: Vec::new(),
+            causes: Vec::new(),
         };
         assert!(!unreadable.succeeded());
         assert!(Code { fault: String::new(), ..unreadable }.succeeded());

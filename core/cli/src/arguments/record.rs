@@ -78,7 +78,8 @@ pub(crate) struct DiffArguments {
     pub(crate) fail_on_regression: bool,
 }
 
-/// Explain a code (429, 401002, connect-timeout), or tell a device's life (run.json dev-000042).
+/// Explain a code (429, 401002, connect-timeout), what went wrong in a run (run.json), or tell a device's life (run.json
+/// dev-000042).
 ///
 /// A life of a run in virtual time is told by running the record's scenario again with an eye on that device. A run by
 /// the wall clock cannot be had again: its lives are told from the trace that `fleetstorm run --trace FILE` leaves, found

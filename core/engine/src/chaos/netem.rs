@@ -123,7 +123,7 @@ impl Netem {
     /// Does to packets what the timeline says of the first moment, so that it is not late.
     pub(crate) fn begin(&mut self, timeline: &Timeline) -> Result<(), RunError> {
         self.turn(timeline, timeline.packets(Moment::START), Moment::START)
-            .map_err(|error| RunError::Driver(untold(&error)))
+            .map_err(|error| RunError::driver(untold(&error)))
     }
 
     /// Does to packets what the timeline says from then on, and counts what came of it, until `stopped` is hung up: then

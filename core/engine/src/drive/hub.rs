@@ -6,9 +6,9 @@ use std::task::Poll;
 
 use fleetstorm_model::chaos::{Cut, Exchanging, Occasion, Peer};
 use fleetstorm_model::device::{Credential, Decision, HubAttempt, LifeEvent, LifeHost};
-use fleetstorm_net::ConnectTimes;
 use fleetstorm_net::connect::{Connect, Weather};
 use fleetstorm_net::exchange::{HubLink, News, Passport};
+use fleetstorm_net::{ConnectTimes, NetError};
 use fleetstorm_protocol::outcome::Fault;
 use fleetstorm_protocol::{Registration, hub};
 use fleetstorm_units::random::Purpose;
@@ -48,12 +48,12 @@ impl<C: Connect> Driven<'_, C> {
     pub(super) async fn connect_hub(&mut self, number: u16, credential: Credential) -> Event {
         self.wire.hang_up();
         let (shard, cohort) = (self.around.shard, self.around.cohort);
-        let Some(name) = shard.hubs.name(number) else { return Event::HubBroke(Fault::Dns) };
+        let Some(name) = shard.hubs.name(number) else { return Event::hub_broke(Fault::Dns) };
         let device_id = self.around.device_id.as_deref().unwrap_or(&self.around.registration_id);
         let challenge = self.wire.challenge.take();
         let token = match self.sign_for_hub(challenge, credential, hub::audience(&name, device_id)).await {
             Ok(token) => token,
-            Err(Event::Broke(fault)) => return Event::HubBroke(fault),
+            Err(Event::Broke(error)) => return Event::HubBroke(error),
             Err(event) => return event,
         };
         self.around.leave().await;
@@ -80,12 +80,12 @@ impl<C: Connect> Driven<'_, C> {
             }
             match connecting.cut {
                 Some(Cut::Silence) => std::future::pending().await,
-                Some(Cut::Broke(fault)) => return Err(fault),
+                Some(Cut::Broke(fault)) => return Err(fault.into()),
                 None => {}
             }
             let stream = cohort.connect.connect_hub(&name, &self.wire.identity, weather.clone()).await?;
             if let Exchanging { cut: Some(Cut::Broke(fault)), reaches_service: false, .. } = exchanging {
-                return Err(fault);
+                return Err(NetError::from(fault));
             }
             HubLink::open(stream, &passport, shard.clock, &mut times).await
         };
@@ -95,7 +95,7 @@ impl<C: Connect> Driven<'_, C> {
                 (self.wire.weather, self.wire.connected) = (weather, shard.clock.now());
                 Event::Welcome
             }
-            Ok(Err(fault)) => Event::HubBroke(fault),
+            Ok(Err(error)) => Event::HubBroke(error),
             Err(_) => Event::Alarm,
         }
     }
@@ -107,7 +107,7 @@ impl<C: Connect> Driven<'_, C> {
             let exchanging = chaos.message(&Occasion { peer: Peer::Hub, connected, ..self.occasion(None) });
             if let Exchanging { cut: Some(Cut::Broke(_)), reaches_service: false, .. } = exchanging {
                 self.wire.hub = None;
-                return Event::HubBroke(Fault::Lost);
+                return Event::hub_broke(Fault::Lost);
             }
             weather.cut(exchanging);
         }
@@ -127,7 +127,7 @@ impl<C: Connect> Driven<'_, C> {
         let identity = self.wire.at_hub.as_ref().unwrap_or(&self.wire.identity);
         if let (Some(own), Some(challenge)) = (&self.wire.at_hub, challenge) {
             let taken = self.attest(own, move |identity| identity.answer(&challenge)).await?;
-            taken.map_err(|_| Event::Broke(Fault::Attestation))?;
+            taken.map_err(Event::attestation)?;
         }
         self.sign(identity, credential, audience).await
     }
@@ -136,7 +136,7 @@ impl<C: Connect> Driven<'_, C> {
     pub(super) async fn stay(&mut self) -> Event {
         let shard = self.around.shard;
         let at = self.alarm().unwrap_or(Moment::FAR);
-        let Some(link) = &mut self.wire.hub else { return Event::HubBroke(Fault::Closed) };
+        let Some(link) = &mut self.wire.hub else { return Event::hub_broke(Fault::Closed) };
         let news = {
             let mut alarm = std::pin::pin!(shard.alarms.at(at));
             let mut news = std::pin::pin!(link.news());
@@ -156,7 +156,7 @@ impl<C: Connect> Driven<'_, C> {
             Some(News::Reprovision) => Event::Command,
             Some(News::Closed) => {
                 self.wire.hub = None;
-                Event::HubBroke(Fault::Lost)
+                Event::hub_broke(Fault::Lost)
             }
         }
     }

@@ -103,7 +103,7 @@ impl Api {
         let (clock, brake) = (Clock::start(), Brake::new());
         let config = Arc::new(client_config(&trust, TlsVersions::Any, true)?);
         let authority = HeaderValue::from_str(&dial.host_header())
-            .map_err(|_| RunError::Driver("the host name cannot be a header".to_owned()))?;
+            .map_err(|_| RunError::driver("the host name cannot be a header"))?;
         Ok(Self {
             authority,
             host: dial.server_name.to_str().into_owned(),
@@ -160,7 +160,7 @@ impl Api {
             }
             self.next = self.clock.now() + self.interval;
             let request = self.request(method, path, body, continuation);
-            let request = request.map_err(|error| RunError::Driver(error.to_string()))?;
+            let request = request.map_err(RunError::driver)?;
             let answered = tokio::time::timeout(PATIENCE, self.exchange(request)).await.ok().flatten();
             if let Some(Halt::Ceiling(what)) = self.brake.held() {
                 return Err(RunError::Astray { what }.into());

@@ -288,6 +288,7 @@ mod tests {
             first_ns: 0,
             last_ns: 0,
             windows: Vec::new(),
+            causes: Vec::new(),
         };
         record.codes = vec![
             code("register", 202, 0, "", 13),

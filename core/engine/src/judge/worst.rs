@@ -162,6 +162,7 @@ mod tests {
             first_ns: 0,
             last_ns: 0,
             windows: vec![1, 0, 7, 1],
+            causes: Vec::new(),
         }];
         assert_eq!(worst(&record, "count(500) == 0"), Some((4, 6, "7".into())));
         assert_eq!(worst(&record, "count(404) == 0"), None);

@@ -1,26 +1,56 @@
 //! How often attempts ended in which way, and how many devices met it.
 
+use fleetstorm_model::device::Observation;
 use fleetstorm_protocol::outcome::Outcome;
 use fleetstorm_protocol::{Operation, Status};
 use fleetstorm_reports::record::Code;
 use fleetstorm_units::time::Moment;
 
 use super::matrix::Matrix;
+use crate::cause::Cause;
 
 /// One way to end; `operation` is `None` for a connection attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Key {
+pub(crate) struct Key {
     pub(super) operation: Option<Operation>,
     pub(super) outcome: Outcome,
 }
 
-#[derive(Clone, Copy, Debug)]
+impl Key {
+    /// How the attempt ended that is observed, if it failed.
+    pub(crate) fn of_failure(observation: &Observation<'_>) -> Option<Self> {
+        match *observation {
+            Observation::Connected { fault: Some(fault), .. } => {
+                Some(Self { operation: None, outcome: Outcome::Broke(fault) })
+            }
+            Observation::Ended { operation, outcome, .. } => match outcome {
+                Outcome::Challenged | Outcome::Answered { status: Status(200..=299), code: 0 } => None,
+                Outcome::Answered { .. } | Outcome::Unmet { .. } | Outcome::Broke(_) => {
+                    Some(Self { operation: Some(operation), outcome })
+                }
+            },
+            _ => None,
+        }
+    }
+}
+
+/// Causes that are kept of a way to end, and of all of them together.
+const CAUSES_MAX: usize = 3;
+const CAUSES_MAX_IN_ALL: usize = 64;
+
+/// So many endings of a kind are all looked at for causes that are new; after these each time that their number has
+/// doubled.
+const LOOKED_AT: u64 = 16;
+
+#[derive(Clone, Debug)]
 struct Count {
     key: Option<Key>,
     count: u64,
     devices: u64,
     first: Moment,
     last: Moment,
+    /// What lay under it, in the order in which it was met.
+    causes: Vec<String>,
 }
 
 /// A device's set of codes is 64 bits, so this many are told apart; a hostile service that invents more finds the
@@ -69,6 +99,19 @@ impl Codes {
         }
     }
 
+    /// Keeps what lay under an ending that was counted just now, if it is new and there is room. Causes are only spelled
+    /// while they may be kept, so a storm of failures costs no more than its first ones.
+    pub(super) fn explain(&mut self, key: Key, cause: Cause<'_>) {
+        let counted = self.counts.get_mut(self.recent).filter(|count| count.key == Some(key));
+        let Some(Count { count, causes, .. }) = counted else { return };
+        if causes.len() < CAUSES_MAX && (*count <= LOOKED_AT || count.is_power_of_two()) {
+            let told = cause.told();
+            if !causes.contains(&told) {
+                causes.push(told);
+            }
+        }
+    }
+
     pub(super) fn over_time(&self) -> Option<&Matrix> {
         self.over_time.as_ref()
     }
@@ -85,7 +128,14 @@ impl Codes {
         self.recent = known.unwrap_or_else(|| {
             if self.counts.len() < SLOTS {
                 let key = (self.counts.len() < SLOTS - 1).then_some(key);
-                self.counts.push(Count { key, count: 0, devices: 0, first: now, last: now });
+                self.counts.push(Count {
+                    key,
+                    count: 0,
+                    devices: 0,
+                    first: now,
+                    last: now,
+                    causes: Vec::new(),
+                });
             }
             self.counts.len() - 1
         });
@@ -114,6 +164,7 @@ impl Codes {
                     other.devices += code.devices;
                     other.first_ns = other.first_ns.min(code.first_ns);
                     other.last_ns = other.last_ns.max(code.last_ns);
+                    other.causes.extend(code.causes);
                     for (sum, count) in other.windows.iter_mut().zip(&code.windows) {
                         *sum += count;
                     }
@@ -122,7 +173,29 @@ impl Codes {
             }
         }
         all.sort();
+        bound_causes(&mut all);
         all
+    }
+}
+
+/// The same few causes whichever shard met them first: in the order of the alphabet, and so that every code has one before
+/// any has two.
+fn bound_causes(codes: &mut [Code]) {
+    for code in &mut *codes {
+        code.causes.sort_unstable();
+        code.causes.dedup();
+    }
+    let mut left = CAUSES_MAX_IN_ALL;
+    let mut kept = vec![0; codes.len()];
+    for round in 0..CAUSES_MAX {
+        for (code, kept) in codes.iter().zip(&mut kept) {
+            if left > 0 && code.causes.len() > round {
+                (*kept, left) = (round + 1, left - 1);
+            }
+        }
+    }
+    for (code, kept) in codes.iter_mut().zip(kept) {
+        code.causes.truncate(kept);
     }
 }
 
@@ -149,6 +222,7 @@ fn describe(count: &Count) -> Code {
         first_ns: count.first.as_nanos(),
         last_ns: count.last.as_nanos(),
         windows: Vec::new(),
+        causes: count.causes.clone(),
     }
 }
 
@@ -174,6 +248,46 @@ mod tests {
         assert_eq!(merged.len(), 2);
         assert_eq!((merged[1].status, merged[1].count, merged[1].devices), (429, 3, 2));
         assert_eq!(merged[1].windows, [3]);
+    }
+
+    #[test]
+    fn causes_are_a_small_sample_that_no_order_of_shards_changes() {
+        let shard = |texts: &[&str]| {
+            let (mut codes, mut met) = (Codes::new(false), Met::default());
+            for text in texts {
+                codes.count(&mut met, Moment::START, key(503, 0));
+                codes.explain(key(503, 0), Cause::Message(text));
+            }
+            codes
+        };
+        let (one, other) = (shard(&["c", "a", "c"]), shard(&["d", "b", "a"]));
+        let causes = |shards: [&Codes; 2]| Codes::merged(shards.into_iter(), 0)[0].causes.clone();
+        assert_eq!(causes([&one, &other]), ["a", "b", "c"]);
+        assert_eq!(causes([&other, &one]), ["a", "b", "c"]);
+
+        // A cause that comes late is found, and one that is not counted belongs to no code.
+        let late = shard(&[["same"; 40].as_slice(), &["late"; 40]].concat());
+        assert_eq!(late.counts[0].causes, ["same", "late"]);
+        let mut none = Codes::new(false);
+        none.explain(key(503, 0), Cause::Message("a"));
+        assert!(Codes::merged([&none].into_iter(), 0).is_empty());
+    }
+
+    #[test]
+    fn a_service_that_invents_causes_cannot_grow_the_record() {
+        let (mut codes, mut met) = (Codes::new(false), Met::default());
+        for code in 0..200 {
+            for cause in 0..50 {
+                codes.count(&mut met, Moment::START, key(400, code));
+                codes.explain(key(400, code), Cause::Message(&format!("{code} {cause} {}", "x".repeat(500))));
+            }
+        }
+        let merged = Codes::merged([&codes].into_iter(), 0);
+        let causes = || merged.iter().flat_map(|code| &code.causes);
+        assert_eq!(causes().count(), CAUSES_MAX_IN_ALL);
+        assert!(causes().all(|cause| cause.chars().count() <= 161));
+        let with = merged.iter().filter(|code| !code.causes.is_empty()).count();
+        assert_eq!(with, SLOTS - 1, "every code but the rest has one before any has two");
     }
 
     #[test]

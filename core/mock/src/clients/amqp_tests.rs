@@ -65,7 +65,7 @@ async fn a_device_has_no_word_for_a_lookup() {
     let fault =
         at_the_door(None, async |mut link, caller, _| link.exchange(caller, Operation::Lookup, None).await)
             .await;
-    assert_eq!(fault, Err(Fault::Protocol));
+    assert_eq!(fault.unwrap_err().fault, Fault::Protocol);
 }
 
 #[tokio::test(start_paused = true)]
@@ -76,7 +76,7 @@ async fn a_foreign_scope_is_no_place_for_a_link() {
     let peer = Peer::default();
     let house = house();
     let (fault, ()) = tokio::join!(connect, serve_amqp(Rc::clone(&house), theirs, &peer));
-    assert_eq!(fault, Some(Fault::Unavailable));
+    assert_eq!(fault.unwrap().fault, Fault::Unavailable);
     assert_eq!(house.service.borrow().counters().requests, 1, "the service has said it");
 }
 
@@ -128,7 +128,7 @@ async fn instead<D>(
 async fn a_connection_that_ends_says_whether_the_service_may_have_acted() {
     let ask = async |mut link: Link<DuplexStream>, caller: &Caller| {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        link.exchange(caller, Operation::Register, None).await.unwrap_err()
+        link.exchange(caller, Operation::Register, None).await.unwrap_err().fault
     };
     let fault = instead(0, ask, async |stream| drop(stream)).await;
     assert_eq!(fault, Fault::Closed, "it had ended before the request left");

@@ -46,13 +46,13 @@ async fn device(stream: DuplexStream, transport: Transport) -> Vec<Fault> {
     let life = async {
         let mut link = match Link::open(stream, &carrier, &caller, &mut times).await {
             Ok(link) => link,
-            Err(fault) => return faults.push(fault),
+            Err(error) => return faults.push(error.fault),
         };
         let id = OperationId::read("4.0123456789abcdef.00000000-0000-0000-0000-000000000000");
         for (operation, id) in [(Operation::Register, None), (Operation::Poll, id.as_ref())] {
             match tokio::time::timeout(PATIENCE, link.exchange(&caller, operation, id)).await {
                 Ok(Ok(_)) => {}
-                Ok(Err(fault)) => return faults.push(fault),
+                Ok(Err(error)) => return faults.push(error.fault),
                 Err(_) => return faults.push(Fault::Timeout),
             }
         }
@@ -328,7 +328,8 @@ async fn guest(stream: DuplexStream) -> Result<(), Fault> {
     let (clock, mut times) = (Clock::start(), ConnectTimes::default());
     let stream = Weathered::new(stream, None);
     let open = HubLink::open(stream, &passport, clock, &mut times);
-    let mut link = tokio::time::timeout(PATIENCE, open).await.unwrap_or(Err(Fault::ConnectTimeout))?;
+    let open = tokio::time::timeout(PATIENCE, open).await.unwrap_or(Err(Fault::ConnectTimeout.into()));
+    let mut link = open.map_err(|error| error.fault)?;
     loop {
         link.send();
         match tokio::time::timeout(PATIENCE, link.news()).await {

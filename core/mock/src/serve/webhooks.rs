@@ -75,7 +75,7 @@ impl Webhooks {
     async fn exchange(&self, target: &Target, body: &str) -> Option<WebhookReply> {
         let allowed = match target.dial.resolve().await {
             Ok(allowed) => allowed,
-            Err(Astray::Unknown) => return None,
+            Err(Astray::Unknown | Astray::Failed(_)) => return None,
             Err(astray) => {
                 let why = format!("{}; list it in webhook.hosts", astray.told(&target.dial.host));
                 return Some(WebhookReply::Forbidden(why));

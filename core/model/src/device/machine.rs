@@ -384,7 +384,7 @@ impl Device {
         let state = match &reply.body {
             Body::Operation { state, .. } => Some(*state),
             Body::Registration(registration) => registration.state,
-            Body::Empty | Body::Error(_) | Body::Challenge(_) | Body::Unreadable => None,
+            Body::Empty | Body::Error(_) | Body::Challenge(_) | Body::Unreadable(_) => None,
         };
         let has_hub = state == Some(RegistrationState::Assigned);
         let answered = if failure.is_some() || is_challenge {

@@ -131,7 +131,7 @@ fn to_body(operation: Operation, body: &Body, reactions: &Reactions) -> Option<(
         Body::Registration(registration) => {
             (registration.state.unwrap_or(RegistrationState::Unassigned), Some(&**registration))
         }
-        Body::Empty | Body::Error(_) | Body::Challenge(_) | Body::Unreadable => return not_dps,
+        Body::Empty | Body::Error(_) | Body::Challenge(_) | Body::Unreadable(_) => return not_dps,
     };
     match state {
         RegistrationState::Failed => Some((ErrorClass::AssignmentFailed, reactions.assignment_failed)),
@@ -158,6 +158,6 @@ pub(super) fn service_code(reply: &Reply) -> u32 {
         Body::Operation { registration: Some(registration), .. } | Body::Registration(registration) => {
             registration.error_code.unwrap_or(0)
         }
-        Body::Empty | Body::Operation { .. } | Body::Challenge(_) | Body::Unreadable => 0,
+        Body::Empty | Body::Operation { .. } | Body::Challenge(_) | Body::Unreadable(_) => 0,
     }
 }

@@ -287,7 +287,7 @@ fn answers_that_are_not_dps_are_protocol_errors() {
     };
     let mut no_operation = accepted(RetryAfter::Absent);
     no_operation.body = Body::Operation { id: None, state: RegistrationState::Assigning, registration: None };
-    for body in [Body::Empty, Body::Unreadable, assigned_without_hub.body, no_operation.body] {
+    for body in [Body::Empty, Body::unreadable(b"<html>"), assigned_without_hub.body, no_operation.body] {
         let mut talk = Talk::registering();
         talk.answer(&Reply { status: Status::OK, retry_after: RetryAfter::Absent, body });
         assert_eq!(talk.host.seen[0].class, ErrorClass::Protocol);
@@ -618,7 +618,7 @@ fn any_reply() -> impl Strategy<Value = Reply> {
     ];
     let body = prop_oneof![
         Just(Body::Empty),
-        Just(Body::Unreadable),
+        Just(Body::unreadable(b"<html>")),
         Just(Body::Challenge(Box::new([7]))),
         (any::<bool>(), state.clone(), any::<bool>()).prop_map(|(id, state, registration)| Body::Operation {
             id: id.then(|| OperationId::usual(5, 1, 1)),

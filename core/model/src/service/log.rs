@@ -67,7 +67,7 @@ impl<'a> What<'a> {
             Body::Operation { registration: Some(registration), .. } | Body::Registration(registration) => {
                 registration.error_code.unwrap_or(0)
             }
-            Body::Operation { .. } | Body::Challenge(_) | Body::Empty | Body::Unreadable => 0,
+            Body::Operation { .. } | Body::Challenge(_) | Body::Empty | Body::Unreadable(_) => 0,
         };
         Self {
             category: "DeviceOperations",

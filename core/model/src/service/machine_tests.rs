@@ -737,7 +737,7 @@ fn acted_on(reply: &Reply) -> impl PartialEq + std::fmt::Debug + use<> {
             (0, id, Some(*state), registration.as_deref().map(of))
         }
         Body::Registration(registration) => (0, None, None, Some(of(registration))),
-        Body::Empty | Body::Challenge(_) | Body::Unreadable => (0, None, None, None),
+        Body::Empty | Body::Challenge(_) | Body::Unreadable(_) => (0, None, None, None),
     };
     (reply.status, reply.retry_after, code, id, state, registration)
 }

@@ -31,6 +31,8 @@ pub struct Dial {
 pub enum Astray {
     /// The name has no address.
     Unknown,
+    /// The name could not be looked up; what the system's resolver says.
+    Failed(String),
     /// Nobody has named the host, and it is not this machine; its name was not looked up.
     Unnamed,
     /// Nobody has named the host, and its name leads to another machine.
@@ -42,6 +44,7 @@ impl Astray {
     pub fn told(&self, host: &str) -> String {
         match self {
             Self::Unknown => format!("{host} has no address"),
+            Self::Failed(error) => format!("{host} cannot be looked up: {error}"),
             Self::Unnamed => format!("{host} is not this machine"),
             Self::Elsewhere(ip) => format!("{host} leads to {ip}, which is not this machine"),
         }
@@ -140,7 +143,7 @@ impl Dial {
             None if !self.named && !self.is_loopback() => Err(Astray::Unnamed),
             None => {
                 let found = tokio::net::lookup_host((&*self.host, self.port)).await;
-                self.allow(found.map_err(|_| Astray::Unknown)?)
+                self.allow(found.map_err(|error| Astray::Failed(error.to_string()))?)
             }
         }
     }

@@ -72,7 +72,7 @@ impl Signer for DeviceSigner {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rustls::Error> {
         self.identity
             .sign(self.scheme.into(), message)
-            .map_err(|_| rustls::Error::General("the attestation could not sign".to_owned()))
+            .map_err(|failed| rustls::Error::Other(rustls::OtherError(Arc::new(failed))))
     }
 
     fn scheme(&self) -> SignatureScheme {

@@ -6,7 +6,7 @@
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
-use fleetstorm_protocol::amqp::{Client, Said, Terms, address, frame};
+use fleetstorm_protocol::amqp::{Client, Malformed, Said, Terms, address, frame};
 use fleetstorm_protocol::outcome::Fault;
 use fleetstorm_protocol::{ApiVersion, Operation, OperationId, Reply, http};
 use fleetstorm_units::time::{Moment, Span};
@@ -16,7 +16,7 @@ use super::{AGENT, Carrier};
 use crate::clock::Clock;
 use crate::deadline::Deadline;
 use crate::frames::{Broken, Frames};
-use crate::{ConnectTimes, connect};
+use crate::{ConnectTimes, NetError, connect};
 
 /// An open AMQP connection with its two links.
 pub struct Link<S> {
@@ -39,9 +39,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         caller: &Caller,
         carrier: &Carrier,
         times: &mut ConnectTimes,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, NetError> {
         let clock = carrier.clock;
-        let host = carrier.host.to_str().map_err(|_| Fault::Protocol)?;
+        let host = carrier.host.to_str().map_err(NetError::to(Fault::Protocol))?;
         let hostname = host.split_once(':').map_or(host, |(name, _)| name);
         // The service is asked for half of what the device bears.
         let idle = Span::from_secs(2 * u64::from(carrier.keep_alive_secs));
@@ -63,7 +63,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             link.frames.queue(&out);
             out.clear();
             let unit = link.turn().await?;
-            let unit = frame::read(&unit).map_err(|_| Fault::Protocol)?;
+            let unit = frame::read(&unit).map_err(malformed)?;
             match link.client.greet(&unit, &terms, &mut out) {
                 Ok(Said::Nothing) => {}
                 Ok(Said::Authenticated) => {
@@ -75,25 +75,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                     (link.heard, link.spoke) = (clock.now(), clock.now());
                     return Ok(link);
                 }
-                Ok(Said::Answer(_) | Said::Over) => return Err(Fault::Closed),
+                Ok(Said::Answer(_) | Said::Over) => return Err(Fault::Closed.into()),
                 Err(fault) => {
                     link.frames.queue(&out);
                     link.hang_up();
-                    return Err(fault);
+                    return Err(fault.into());
                 }
             }
         }
     }
 
     /// Sends what is said and reads what comes back.
-    async fn turn(&mut self) -> Result<Bytes, Fault> {
+    async fn turn(&mut self) -> Result<Bytes, NetError> {
         // A service that says why it closes may be gone before it can be told anything: what has come counts.
         let flushed = self.frames.flush().await;
         let unit = self.frames.next(self.client.frame_max_bytes()).await;
-        unit.map_err(|broken| match flushed.err().unwrap_or(broken) {
-            Broken::Ended => Fault::Closed,
-            Broken::Malformed(_) | Broken::Deaf => Fault::Protocol,
-            Broken::Failed(error) => connect::fault_when_connecting(&error),
+        unit.map_err(|broken| {
+            let broken = flushed.err().unwrap_or(broken);
+            let fault = match &broken {
+                Broken::Ended => Fault::Closed,
+                Broken::Malformed(_) | Broken::Deaf => Fault::Protocol,
+                Broken::Failed(error) => connect::fault_when_connecting(error),
+            };
+            NetError::new(fault, broken)
         })
     }
 
@@ -103,14 +107,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         caller: &Caller,
         operation: Operation,
         id: Option<&OperationId>,
-    ) -> Result<Reply, Fault> {
+    ) -> Result<Reply, NetError> {
         let body = caller.body(operation);
         // What came meanwhile belongs to the past; a connection that has ended must not take the request with it. The
         // service may have to grant the next request first.
         std::future::poll_fn(|context| {
             loop {
                 match self.poll_said(context) {
-                    Poll::Ready(Ok(Said::Over) | Err(_)) => return Poll::Ready(Err(Fault::Closed)),
+                    Poll::Ready(Ok(Said::Over)) => return Poll::Ready(Err(Fault::Closed.into())),
+                    Poll::Ready(Err(error)) => {
+                        return Poll::Ready(Err(NetError { fault: Fault::Closed, ..error }));
+                    }
                     Poll::Ready(Ok(_)) => {}
                     Poll::Pending if self.client.may_ask(body.len() + MESSAGE_HEAD_BYTES) => {
                         return Poll::Ready(Ok(()));
@@ -122,16 +129,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         .await?;
         let mut out = Vec::with_capacity(body.len() + 320);
         if !self.client.ask(operation, id, body, &mut out) {
-            return Err(Fault::Protocol);
+            return Err(NetError::new(Fault::Protocol, "the request cannot be spelled"));
         }
         self.say(&out);
         std::future::poll_fn(|context| {
             loop {
                 match ready!(self.poll_said(context)) {
                     Ok(Said::Answer(reply)) => return Poll::Ready(Ok(*reply)),
-                    Ok(Said::Over) => return Poll::Ready(Err(Fault::Lost)),
+                    Ok(Said::Over) => return Poll::Ready(Err(Fault::Lost.into())),
                     Ok(_) => {}
-                    Err(fault) => return Poll::Ready(Err(fault)),
+                    Err(error) => return Poll::Ready(Err(error)),
                 }
             }
         })
@@ -164,31 +171,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     }
 
     /// What the next frame means. Sends what is queued and the signs of life.
-    fn poll_said(&mut self, context: &mut Context<'_>) -> Poll<Result<Said, Fault>> {
+    fn poll_said(&mut self, context: &mut Context<'_>) -> Poll<Result<Said, NetError>> {
         loop {
             if self.client.is_over() {
                 return Poll::Ready(Ok(Said::Over));
             }
             // What has come counts even if nothing more can be sent, so reading goes first.
             if let Poll::Ready(unit) = self.frames.poll_next(self.client.frame_max_bytes(), context) {
-                let unit = unit.map_err(|broken| fault(&broken))?;
+                let unit = unit.map_err(|broken| NetError::new(fault(&broken), broken))?;
                 self.heard = self.clock.now();
-                let unit = frame::read(&unit).map_err(|_| Fault::Protocol)?;
+                let unit = frame::read(&unit).map_err(malformed)?;
                 let mut out = Vec::new();
                 let said = self.client.take(&unit, &mut out);
                 if !out.is_empty() {
                     self.say(&out);
                     let _ = self.frames.poll_flush(context);
                 }
-                return Poll::Ready(said);
+                return Poll::Ready(said.map_err(NetError::from));
             }
             if let Poll::Ready(Err(broken)) = self.frames.poll_flush(context) {
-                return Poll::Ready(Err(fault(&broken)));
+                return Poll::Ready(Err(NetError::new(fault(&broken), broken)));
             }
             let Some(due) = self.due() else { return Poll::Pending };
             ready!(self.beat.until(self.clock.instant(due)).poll(context));
             if self.gives_up() <= self.clock.now() {
-                return Poll::Ready(Err(Fault::Lost));
+                return Poll::Ready(Err(NetError::new(Fault::Lost, "the service was silent for too long")));
             }
             let mut out = Vec::new();
             frame::write_heartbeat(&mut out);
@@ -211,6 +218,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
 
 /// What stands around a request's body, at its longest.
 const MESSAGE_HEAD_BYTES: usize = 512;
+
+fn malformed(what: Malformed) -> NetError {
+    NetError::new(Fault::Protocol, Broken::Malformed(what))
+}
 
 /// What a connection that broke under a request means.
 fn fault(broken: &Broken) -> Fault {

@@ -18,9 +18,11 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::AGENT;
+use crate::NetError;
 
 /// A reply's body beyond this is no answer of DPS, whose messages have at most 96 KB.
 const BODY_MAX_BYTES: usize = 256 * 1024;
+const TOO_LONG: &str = "the answer is longer than 256 KiB";
 
 /// An open HTTP connection.
 pub struct Link<S: AsyncRead + AsyncWrite + Unpin + 'static> {
@@ -32,9 +34,9 @@ pub struct Link<S: AsyncRead + AsyncWrite + Unpin + 'static> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Link<S> {
     /// Speaks HTTP on a stream. Nothing is sent yet.
-    pub async fn open(stream: S) -> Result<Self, Fault> {
+    pub async fn open(stream: S) -> Result<Self, NetError> {
         let (sender, connection) =
-            Builder::new().handshake(TokioIo::new(stream)).await.map_err(|_| Fault::Closed)?;
+            Builder::new().handshake(TokioIo::new(stream)).await.map_err(NetError::to(Fault::Closed))?;
         Ok(Self { sender, connection: Box::pin(connection), ended: false })
     }
 
@@ -44,14 +46,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Link<S> {
         caller: &Caller,
         operation: Operation,
         id: Option<&OperationId>,
-    ) -> Result<Reply, Fault> {
+    ) -> Result<Reply, NetError> {
         let Self { sender, connection, ended } = self;
         let reply = async {
             // Spelled here, so that no device carries a request around while it waits.
-            let request = caller.request(operation, id).ok_or(Fault::Protocol)?;
+            let request = caller.request(operation, id)?;
             let response = sender.try_send_request(request).await.map_err(|mut refused| {
                 // hyper hands the request back if it never left.
-                if refused.take_message().is_some() { Fault::Closed } else { fault(&refused.into_error()) }
+                let unsent = refused.take_message().is_some();
+                let error = refused.into_error();
+                NetError::new(if unsent { Fault::Closed } else { fault(&error) }, error)
             })?;
             read(response).await
         };
@@ -79,7 +83,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Link<S> {
     }
 }
 
-async fn read(response: Response<Incoming>) -> Result<Reply, Fault> {
+async fn read(response: Response<Incoming>) -> Result<Reply, NetError> {
     let (head, mut body) = response.into_parts();
     let retry_after = RetryAfter::read(head.headers.get_all(RETRY_AFTER).iter().map(HeaderValue::as_bytes));
     let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
@@ -92,7 +96,7 @@ async fn read(response: Response<Incoming>) -> Result<Reply, Fault> {
         None => return Ok(interpret(&[])),
     };
     if first.len() > BODY_MAX_BYTES {
-        return Err(Fault::Protocol);
+        return Err(NetError::new(Fault::Protocol, TOO_LONG));
     }
     if body.is_end_stream() {
         return Ok(interpret(&first));
@@ -100,7 +104,7 @@ async fn read(response: Response<Incoming>) -> Result<Reply, Fault> {
     let mut whole = BytesMut::from(first.as_ref());
     while let Some(more) = frame(&mut body).await? {
         if whole.len() + more.len() > BODY_MAX_BYTES {
-            return Err(Fault::Protocol);
+            return Err(NetError::new(Fault::Protocol, TOO_LONG));
         }
         whole.extend_from_slice(&more);
     }
@@ -108,9 +112,9 @@ async fn read(response: Response<Incoming>) -> Result<Reply, Fault> {
 }
 
 /// The next piece of data; trailers are passed over.
-async fn frame(body: &mut Incoming) -> Result<Option<Bytes>, Fault> {
+async fn frame(body: &mut Incoming) -> Result<Option<Bytes>, NetError> {
     while let Some(frame) = body.frame().await {
-        if let Ok(data) = frame.map_err(|error| fault(&error))?.into_data() {
+        if let Ok(data) = frame.map_err(|error| NetError::new(fault(&error), error))?.into_data() {
             return Ok(Some(data));
         }
     }
@@ -174,24 +178,31 @@ impl Caller {
     }
 
     /// Presents this token from now on; `None` for devices that prove themselves by their certificate.
-    pub fn authorize(&mut self, token: Option<&str>) -> Result<(), Fault> {
-        self.authorization = token.map(HeaderValue::from_str).transpose().map_err(|_| Fault::Attestation)?;
+    pub fn authorize(&mut self, token: Option<&str>) -> Result<(), NetError> {
+        self.authorization =
+            token.map(HeaderValue::from_str).transpose().map_err(NetError::to(Fault::Attestation))?;
         if let Some(value) = &mut self.authorization {
             value.set_sensitive(true);
         }
         Ok(())
     }
 
-    /// Spells a request, if it can be spelled.
-    fn request(&self, operation: Operation, id: Option<&OperationId>) -> Option<Request<Full<Bytes>>> {
+    /// Spells a request. One that is too long cannot be: an id scope of the scenario's may be.
+    fn request(
+        &self,
+        operation: Operation,
+        id: Option<&OperationId>,
+    ) -> Result<Request<Full<Bytes>>, NetError> {
         let (method, target, body) = match operation {
             Operation::Register => (Method::PUT, self.register.clone(), self.body.clone()),
             Operation::Poll => (Method::GET, self.target(operation, id), Bytes::new()),
             Operation::Lookup => (Method::POST, self.target(operation, None), self.body.clone()),
         };
+        let target =
+            target.ok_or_else(|| NetError::new(Fault::Protocol, "the request's path is too long"))?;
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
-        *request.uri_mut() = target?;
+        *request.uri_mut() = target;
         let headers = request.headers_mut();
         headers.insert(HOST, self.host.clone());
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
@@ -199,7 +210,7 @@ impl Caller {
         if let Some(authorization) = &self.authorization {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
-        Some(request)
+        Ok(request)
     }
 
     fn target(&self, operation: Operation, id: Option<&OperationId>) -> Option<Uri> {

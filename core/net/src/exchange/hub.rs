@@ -3,14 +3,13 @@
 use std::task::Poll;
 
 use fleetstorm_protocol::hub as spelling;
-use fleetstorm_protocol::outcome::Fault;
 use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v4::{Connect, Packet, Publish};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::mqtt;
-use crate::ConnectTimes;
 use crate::clock::Clock;
+use crate::{ConnectTimes, NetError};
 
 /// Who connects where.
 pub struct Passport<'a> {
@@ -47,7 +46,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> HubLink<S> {
         passport: &Passport<'_>,
         clock: Clock,
         times: &mut ConnectTimes,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, NetError> {
         let mut connect = Connect::new(passport.device_id);
         connect.keep_alive = passport.keep_alive_secs;
         let mut user = String::with_capacity(96);

@@ -21,7 +21,7 @@ use super::{AGENT, Carrier};
 use crate::clock::Clock;
 use crate::deadline::Deadline;
 use crate::packets::{Broken, Packets};
-use crate::{ConnectTimes, connect};
+use crate::{ConnectTimes, NetError, connect};
 
 /// A packet beyond this is no answer of DPS, whose messages have at most 96 KB.
 const PACKET_MAX_BYTES: usize = 256 * 1024;
@@ -54,7 +54,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         caller: &Caller,
         carrier: &Carrier,
         times: &mut ConnectTimes,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, NetError> {
         let connect = caller.connect(carrier.keep_alive_secs);
         Self::open_as(stream, connect, spelling::ANSWERS, carrier.clock, times).await
     }
@@ -66,7 +66,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         filter: &str,
         clock: Clock,
         times: &mut ConnectTimes,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, NetError> {
         let mut link = Self {
             packets: Packets::new(stream, PACKET_MAX_BYTES),
             clock,
@@ -80,40 +80,43 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         };
         let started = clock.now();
         let Packet::ConnAck(ConnAck { code, .. }) = link.greet(Packet::Connect(connect)).await? else {
-            return Err(Fault::Protocol);
+            return Err(NetError::new(Fault::Protocol, "the answer to CONNECT is no CONNACK"));
         };
         let connected = clock.now();
         times.connack = Some(connected.since(started));
         // The codec knows the six codes of MQTT 3.1.1 only, in their order.
         if let Some(fault) = Connack::of(code as u8).map_or(Some(Fault::Protocol), Connack::fault) {
-            return Err(fault);
+            return Err(NetError::new(fault, format!("CONNACK with return code {}", code as u8)));
         }
         let mut subscribe = Subscribe::new(filter, QoS::AtLeastOnce);
         subscribe.pkid = SUBSCRIBE_ID;
         let Packet::SubAck(SubAck { pkid: SUBSCRIBE_ID, return_codes }) =
             link.greet(Packet::Subscribe(subscribe)).await?
         else {
-            return Err(Fault::Protocol);
+            return Err(NetError::new(Fault::Protocol, "the answer to SUBSCRIBE is no SUBACK to it"));
         };
         times.subscribe = Some(clock.now().since(connected));
         match return_codes[..] {
             [SubscribeReasonCode::Success(_)] => Ok(link),
             // Refused: whoever does not serve these topics is no DPS.
-            _ => Err(Fault::Protocol),
+            _ => Err(NetError::new(Fault::Protocol, "the subscription was refused")),
         }
     }
 
     /// Sends a packet before the first request and reads what comes back.
-    async fn greet(&mut self, packet: Packet) -> Result<Packet, Fault> {
+    async fn greet(&mut self, packet: Packet) -> Result<Packet, NetError> {
         let spoken = async {
             self.packets.queue(&packet)?;
             self.packets.flush().await?;
             self.packets.next().await
         };
-        spoken.await.map_err(|broken| match broken {
-            Broken::Ended => Fault::Closed,
-            Broken::Malformed(_) | Broken::Deaf => Fault::Protocol,
-            Broken::Failed(error) => connect::fault_when_connecting(&error),
+        spoken.await.map_err(|broken| {
+            let fault = match &broken {
+                Broken::Ended => Fault::Closed,
+                Broken::Malformed(_) | Broken::Deaf => Fault::Protocol,
+                Broken::Failed(error) => connect::fault_when_connecting(error),
+            };
+            NetError::new(fault, broken)
         })
     }
 
@@ -124,13 +127,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         caller: &Caller,
         operation: Operation,
         id: Option<&OperationId>,
-    ) -> Result<Reply, Fault> {
+    ) -> Result<Reply, NetError> {
         // What came meanwhile belongs to the past; a connection that has ended must not take the request with it.
         std::future::poll_fn(|context| {
             loop {
                 match self.poll_packet(context) {
                     Poll::Ready(Ok(_)) => {}
-                    Poll::Ready(Err(_)) => return Poll::Ready(Err(Fault::Closed)),
+                    Poll::Ready(Err(broken)) => {
+                        return Poll::Ready(Err(NetError::new(Fault::Closed, broken)));
+                    }
                     Poll::Pending => return Poll::Ready(Ok(())),
                 }
             }
@@ -140,17 +145,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         self.packet_id = self.packet_id.checked_add(1).unwrap_or(SUBSCRIBE_ID);
         let mut topic = String::with_capacity(160);
         if !spelling::request_topic(operation, self.rid, id, &mut topic) {
-            return Err(Fault::Protocol);
+            return Err(NetError::new(Fault::Protocol, "the request's topic cannot be spelled"));
         }
         let mut publish = Publish::from_bytes(topic, QoS::AtLeastOnce, caller.payload(operation));
         publish.pkid = self.packet_id;
-        self.say(&Packet::Publish(publish)).map_err(|_| Fault::Protocol)?;
+        self.say(&Packet::Publish(publish)).map_err(NetError::to(Fault::Protocol))?;
         let rid = self.rid;
         std::future::poll_fn(|context| {
             loop {
                 let packet = match std::task::ready!(self.poll_packet(context)) {
                     Ok(packet) => packet,
-                    Err(broken) => return Poll::Ready(Err(fault(&broken))),
+                    Err(broken) => return Poll::Ready(Err(NetError::new(fault(&broken), broken))),
                 };
                 let Packet::Publish(publish) = packet else { continue };
                 let Some(answer) = spelling::read_answer_topic(&publish.topic) else { continue };

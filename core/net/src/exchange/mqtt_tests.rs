@@ -63,7 +63,7 @@ impl Server {
 /// A device that connects and a server that does `serve`.
 async fn between<T, D>(
     keep_alive_secs: u16,
-    device: impl AsyncFnOnce(Result<Link<DuplexStream>, Fault>) -> D,
+    device: impl AsyncFnOnce(Result<Link<DuplexStream>, NetError>) -> D,
     serve: impl AsyncFnOnce(&mut Server) -> T,
 ) -> (D, T) {
     let (ours, theirs) = tokio::io::duplex(4_096);
@@ -157,7 +157,7 @@ async fn every_way_to_be_refused_has_its_fault() {
         (ConnectReturnCode::BadUserNamePassword, Fault::BadCredentials),
         (ConnectReturnCode::NotAuthorized, Fault::NotAuthorized),
     ] {
-        let (fault, ()) = between(
+        let (error, ()) = between(
             0,
             async |link| link.err(),
             async |server| {
@@ -166,7 +166,9 @@ async fn every_way_to_be_refused_has_its_fault() {
             },
         )
         .await;
-        assert_eq!(fault, Some(expected), "{code:?}");
+        let error = error.unwrap();
+        assert_eq!(error.fault, expected, "{code:?}");
+        assert_eq!(error.source.unwrap().to_string(), format!("CONNACK with return code {}", code as u8));
     }
     let (fault, ()) = between(
         0,
@@ -179,18 +181,18 @@ async fn every_way_to_be_refused_has_its_fault() {
         },
     )
     .await;
-    assert_eq!(fault, Some(Fault::Protocol), "a subscription that is refused");
+    assert_eq!(fault.unwrap().fault, Fault::Protocol, "a subscription that is refused");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_ends_says_whether_the_service_may_have_acted() {
     // Before the request: nobody acted.
     let (fault, ()) = between(0, async |link| link.err(), async |server| drop(server.packet().await)).await;
-    assert_eq!(fault, Some(Fault::Closed));
-    let ask = async |link: Result<Link<DuplexStream>, Fault>| {
+    assert_eq!(fault.unwrap().fault, Fault::Closed);
+    let ask = async |link: Result<Link<DuplexStream>, NetError>| {
         let mut link = link.unwrap();
         tokio::time::sleep(SECOND).await;
-        link.exchange(&caller(), Operation::Register, None).await.unwrap_err()
+        link.exchange(&caller(), Operation::Register, None).await.unwrap_err().fault
     };
     let (fault, _) = between(0, ask, Server::greet).await;
     assert_eq!(fault, Fault::Closed, "it had ended before the request left");

@@ -108,9 +108,9 @@ pub fn read_reply(status: Status, retry_after: RetryAfter, content_type: Option<
     let body = if body.is_empty() {
         Body::Empty
     } else if content_type.is_some_and(|kind| !kind.to_ascii_lowercase().contains("json")) {
-        Body::Unreadable
+        Body::unreadable(body)
     } else {
-        read_body(body).unwrap_or(Body::Unreadable)
+        read_body(body).unwrap_or_else(|| Body::unreadable(body))
     };
     Reply { status, retry_after, body }
 }
@@ -246,7 +246,7 @@ fn read_registration(text: &[u8]) -> Option<Registration> {
 pub fn write_reply(reply: &Reply, registration_id: &str, poll: bool, out: &mut Vec<u8>) {
     // Writing to a vector cannot fail, and these values always serialize.
     let _ = match &reply.body {
-        Body::Empty | Body::Unreadable => Ok(()),
+        Body::Empty | Body::Unreadable(_) => Ok(()),
         Body::Challenge(key) => write!(
             out,
             r#"{{"message":"Authorization required, resend request using supplied key","authenticationKey":"{}","keyName":"registration"}}"#,

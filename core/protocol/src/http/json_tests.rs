@@ -108,11 +108,13 @@ fn a_lookup_answer_is_a_registration() {
 #[test]
 fn what_is_no_answer_of_dps_is_unreadable() {
     for body in ["<html>", "null", "[]", "{}", r#"{"status":"marvellous"}"#, r#"{"status":7}"#, "\u{0}"] {
-        assert_eq!(read(200, body).body, Body::Unreadable, "{body}");
+        assert_eq!(read(200, body).body, Body::unreadable(body.as_bytes()), "{body}");
     }
     assert_eq!(read(200, "").body, Body::Empty);
     let html = read_reply(Status::OK, RetryAfter::Absent, Some("text/html"), br#"{"status":"assigned"}"#);
-    assert_eq!(html.body, Body::Unreadable);
+    assert_eq!(html.body, Body::unreadable(br#"{"status":"assigned"}"#));
+    let Body::Unreadable(beginning) = read(200, &"x".repeat(1 << 20)).body else { panic!("no answer") };
+    assert_eq!(beginning.len(), Body::BEGINNING_BYTES);
 }
 
 #[test]

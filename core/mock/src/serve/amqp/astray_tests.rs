@@ -37,7 +37,7 @@ fn seen(answer: &str, fault: &str, token: bool) -> String {
             let opening = Link::open(ours, &carrier, &caller, &mut times);
             let mut link = match tokio::time::timeout(patience, opening).await {
                 Err(_) => return format!("sasl:{} silence", times.sasl.is_some()),
-                Ok(Err(fault)) => return format!("sasl:{} {}", times.sasl.is_some(), fault.name()),
+                Ok(Err(error)) => return format!("sasl:{} {}", times.sasl.is_some(), error.fault.name()),
                 Ok(Ok(link)) => link,
             };
             let mut words = vec!["ready".to_owned()];
@@ -45,8 +45,8 @@ fn seen(answer: &str, fault: &str, token: bool) -> String {
                 let asking = link.exchange(&caller, Operation::Register, None);
                 match tokio::time::timeout(patience, asking).await {
                     Err(_) => words.push("silence".to_owned()),
-                    Ok(Err(fault)) => {
-                        words.push(fault.name().to_owned());
+                    Ok(Err(error)) => {
+                        words.push(error.fault.name().to_owned());
                         return words.join(" ");
                     }
                     Ok(Ok(reply)) => {
