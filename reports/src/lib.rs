@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod analysis;
+mod answer;
 mod bound;
 mod chaos;
 mod chart;

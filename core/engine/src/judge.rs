@@ -11,11 +11,11 @@ mod objective;
 mod verdict;
 mod worst;
 
-use fleetstorm_model::scenario::{self, Scenario};
+use fleetstorm_model::scenario::{self, HubStateFile, Scenario};
 use fleetstorm_model::service::metrics::Metrics;
 use fleetstorm_model::time::Moment;
 use fleetstorm_reports::record::{
-    Audit, Chaos, Clock, Cohort, Completion, End, Guardrail, Machine, Practice, Residue, ServiceLog, Target,
+    Audit, Chaos, Clock, Cohort, Completion, End, Guardrail, Machine, Outage, Practice, Residue, ServiceLog, Target,
     Totals, VERSION, Verdict, VerdictResult,
 };
 use fleetstorm_reports::{Record, sentence};
@@ -72,6 +72,7 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
         version: VERSION,
         tool: concat!("fleetstorm ", env!("CARGO_PKG_VERSION")).to_owned(),
         name: plan.scenario.name.clone(),
+        question: plan.scenario.question.clone(),
         seed: plan.scenario.seed,
         clock: outcome.clock,
         target: outcome.target,
@@ -106,6 +107,7 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
         service_log: outcome.service_log,
         trace: None,
         chaos: Chaos::default(),
+        outages: Vec::new(),
         discrepancies: Vec::new(),
         verdict: Verdict { result: VerdictResult::Passed, sentence: String::new(), exit_code: 0 },
         path: String::new(),
@@ -128,6 +130,9 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
             chaos::faults(timeline, &record, outcome.now, outcome.registrations, &findings.struck);
     }
     record.chaos.residue = outcome.residue;
+    if record.target.kind == "mock" {
+        record.outages = outages(&plan.scenario.mock, outcome.now);
+    }
     let name = |device| plan.scenario.registration_id(device);
     for journey in &mut record.journeys {
         journey.name = name(journey.device);
@@ -160,6 +165,7 @@ pub fn broken_run(scenario: &Scenario, clock: Clock, what: String) -> Record {
     let mut record = Record {
         tool: concat!("fleetstorm ", env!("CARGO_PKG_VERSION")).to_owned(),
         name: scenario.name.clone(),
+        question: scenario.question.clone(),
         seed: scenario.seed,
         clock,
         scenario: scenario.resolved(),
@@ -176,6 +182,32 @@ pub fn broken_run(scenario: &Scenario, clock: Clock, what: String) -> Record {
     (record.verdict.result, record.verdict.exit_code) = verdict::verdict(&record);
     record.verdict.sentence = sentence(&record);
     record
+}
+
+/// When the mock and its hubs were out of order, as far as a run that ended at `now` got.
+fn outages(mock: &scenario::MockFile, now: Moment) -> Vec<Outage> {
+    let seen = |name: String, from: Moment, until: Option<Moment>| {
+        let until_ns = until.filter(|until| *until < now).map(Moment::as_nanos);
+        (from < now).then_some(Outage { name, from_ns: from.as_nanos(), until_ns })
+    };
+    let service = mock.outages.iter().filter_map(|file| {
+        let outage = file.resolved();
+        seen(format!("service answers {}", file.status), outage.from, Some(outage.until))
+    });
+    let hubs = mock.hubs.iter().flat_map(|hub| {
+        let host = hub.host.split('.').next().unwrap_or(&hub.host);
+        let ends = hub.states.iter().skip(1).map(|next| Some(Moment::START + next.at.0)).chain([None]);
+        hub.states.iter().zip(ends).filter_map(move |(change, until)| {
+            let how = match change.state {
+                HubStateFile::Up => return None,
+                HubStateFile::Throttled => "throttled",
+                HubStateFile::Failing => "failing",
+                HubStateFile::Unlinked => "unlinked",
+            };
+            seen(format!("{host} {how}"), Moment::START + change.at.0, until)
+        })
+    });
+    service.chain(hubs).collect()
 }
 
 fn guardrails(plan: &Plan, halt: &Halt, now: Moment) -> Vec<Guardrail> {

@@ -96,7 +96,8 @@ pub(crate) fn table<C: Render>(
                     tr {
                         @for column in columns {
                             @let (Column::Words(name) | Column::Number(name)) = column;
-                            th scope="col" class=[column.class()] { (name) }
+                            // A column of drawings has no name: the numbers beside them have.
+                            @if name.is_empty() { td {} } @else { th scope="col" class=[column.class()] { (name) } }
                         }
                     }
                 }
@@ -145,7 +146,7 @@ pub(super) fn moment(ns: Option<u64>) -> String {
 }
 
 /// Seconds that were worked out, such as the quota's bound.
-pub(super) fn seconds(secs: f64) -> String {
+pub(crate) fn seconds(secs: f64) -> String {
     if secs.is_finite() { nanos((secs * 1e9) as u64) } else { "never".to_owned() }
 }
 
