@@ -1,11 +1,12 @@
 //! What targets understand: captured from clients of others, shipped with the project, or made by its own writers.
 
-use fleetstorm_engine::{Control, Plan, Registry, simulate};
-use fleetstorm_model::protocol::amqp::{Client, Heard, Said, Server, Terms, frame};
-use fleetstorm_model::protocol::{Operation, RetryAfter, Status};
-use fleetstorm_model::scenario::Scenario;
-use fleetstorm_model::time::Calendar;
+use fleetstorm_engine::{Control, Plan, simulate};
+use fleetstorm_plugin_host::Registry;
+use fleetstorm_protocol::amqp::{Client, Heard, Said, Server, Terms, frame};
+use fleetstorm_protocol::{Operation, RetryAfter, Status};
 use fleetstorm_reports::Record;
+use fleetstorm_scenario::Scenario;
+use fleetstorm_units::time::Calendar;
 
 #[path = "../../tests/system/amqp_captures.rs"]
 mod captures;
@@ -44,7 +45,7 @@ fn conversation(token: Option<&str>) -> [Vec<u8>; 2] {
             if let Ok(Heard::Request { delivery, settled, message }) =
                 server.take(&unit, &mut |_| Ok(()), &mut down)
             {
-                let correlation = fleetstorm_model::protocol::amqp::read_request(&message).ok();
+                let correlation = fleetstorm_protocol::amqp::read_request(&message).ok();
                 let correlation = correlation.and_then(|request| request.correlation_id.map(<[u8]>::to_vec));
                 let status = (Status::ACCEPTED, RetryAfter::Seconds(3));
                 let body = br#"{"operationId":"4.x","status":"assigning"}"#;

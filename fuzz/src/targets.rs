@@ -4,14 +4,13 @@ use std::path::PathBuf;
 
 use bytes::BytesMut;
 use fleetstorm_engine::{life, service_log};
-use fleetstorm_model::chaos::parse_short;
-use fleetstorm_model::profile::Profile;
-use fleetstorm_model::protocol::amqp::{Client, Heard, Said, Server, Terms, frame, read_request};
-use fleetstorm_model::protocol::sas::SasToken;
-use fleetstorm_model::protocol::{Operation, OperationId, RetryAfter, Status, http, hub, mqtt};
-use fleetstorm_model::scenario::{Arrival, Objective, Scenario, explain, read_mock};
-use fleetstorm_model::service::enrollment_api::Kind;
+use fleetstorm_model::objective::Objective;
+use fleetstorm_protocol::amqp::{Client, Heard, Said, Server, Terms, frame, read_request};
+use fleetstorm_protocol::enrollment_api::Kind;
+use fleetstorm_protocol::sas::SasToken;
+use fleetstorm_protocol::{Operation, OperationId, RetryAfter, Status, http, hub, mqtt};
 use fleetstorm_reports::{Document, Form, Record};
+use fleetstorm_scenario::{Arrival, Scenario, explain, parse_short, read_mock};
 use rumqttc::mqttbytes::v4::Packet;
 
 use crate::seeds;
@@ -143,7 +142,7 @@ fn http_reply(bytes: &[u8]) {
     let reply = http::read_reply(Status::OK, RetryAfter::Absent, Some("application/json"), bytes);
     let mut out = Vec::new();
     http::write_reply(&reply, "dev-1", true, &mut out);
-    if let fleetstorm_model::protocol::Body::Operation { id: Some(id), .. } = &reply.body {
+    if let fleetstorm_protocol::Body::Operation { id: Some(id), .. } = &reply.body {
         let mut topic = String::new();
         mqtt::request_topic(Operation::Poll, 1, Some(id), &mut topic);
         assert!(topic.len() < usize::from(u16::MAX), "what a peer says can be asked about");
@@ -231,7 +230,7 @@ fn mock_file(bytes: &[u8]) {
 }
 
 fn profile(bytes: &[u8]) {
-    if let Err(problems) = Profile::read(text(bytes), "profile.toml") {
+    if let Err(problems) = fleetstorm_scenario::read_profile(text(bytes), "profile.toml") {
         let _ = problems.to_string();
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use fleetstorm_model::protocol::code;
+use fleetstorm_protocol::code;
 
 use crate::fault;
 

@@ -1,6 +1,6 @@
 //! What a transport error means to a person, beside the catalogue of codes: it has no code to be looked up by.
 
-use fleetstorm_model::outcome::Fault;
+use fleetstorm_protocol::outcome::Fault;
 
 /// What one means, and what to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@
 //! nor a huge one can break the page. A section is a file here with a function from the record to a [`Section`], or
 //! to nothing where the record has no data for it; [`SECTIONS`] is their order.
 
+mod answer;
 mod audit;
 mod capacity;
 mod chaos;
@@ -45,14 +46,14 @@ use crate::analysis::{Capacity, Comparison, Conclusion, Fidelity, Rollout};
 use crate::text::clipped;
 use part::NAME_MAX;
 
+pub(crate) use answer::Answer;
 pub(crate) use capacity::sentence as capacity_sentence;
 pub(crate) use comparison::{method_lines as comparison_method, ranked, sentence as comparison_sentence};
 pub(crate) use objectives::margin;
 pub(crate) use outcomes::{explained, short, succeeded};
-pub(crate) use part::{Column, Section, seconds, table};
+pub(crate) use part::{Column, Section, table};
 pub(crate) use practice::{status, tally};
 pub(crate) use rollout::sentence as rollout_sentence;
-pub(crate) use timeline::{online_again_s, recovery};
 
 const STYLE: &str = include_str!("html/style.css");
 const SCRIPT: &str = include_str!("html/page.js");

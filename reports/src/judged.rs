@@ -1,6 +1,6 @@
 //! What a record was judged by, for everything that is shown beside it.
 
-use fleetstorm_model::scenario::{Comparison, Metric, Objective as Parsed, Quantity};
+use fleetstorm_model::objective::{Comparison, Metric, Objective as Parsed, Quantity};
 
 use crate::Record;
 use crate::number::Bounds;

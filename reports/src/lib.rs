@@ -7,7 +7,6 @@
 #![forbid(unsafe_code)]
 
 pub mod analysis;
-mod answer;
 mod bound;
 mod chaos;
 mod chart;
@@ -28,12 +27,12 @@ mod testing;
 mod text;
 mod verdict;
 
-use fleetstorm_model::number;
+use fleetstorm_units::number;
 
 pub use analysis::Document;
 pub use diff::Diff;
 pub use explain::explain;
-pub use fleetstorm_model::number::grouped;
+pub use fleetstorm_units::number::grouped;
 pub use form::{Form, FormError};
 pub use html::html;
 pub use markdown::markdown;

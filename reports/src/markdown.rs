@@ -3,8 +3,8 @@
 use std::cmp::Reverse;
 use std::fmt::Write as _;
 
-use crate::answer::Answer;
 use crate::chart::Buckets;
+use crate::html::Answer;
 use crate::html::{explained, margin, short, succeeded, tally};
 use crate::number::{Bounds, counted, grouped, share};
 use crate::record::{CheckStatus, Clock, Code, ObjectiveStatus, VerdictResult};

@@ -2,15 +2,14 @@
 
 use std::fmt::Write as _;
 
-use fleetstorm_model::protocol::code;
+use fleetstorm_protocol::code;
 
-use crate::answer::Answer;
+use crate::html::Answer;
 use crate::html::tally;
 use crate::number::{Bounds, counted, grouped, nanos, share};
 use crate::record::{CheckStatus, Clock, FaultStatus, ObjectiveStatus, VerdictResult};
 use crate::text::{clipped, printable};
-use crate::verdict;
-use crate::{Record, chaos, judged, practice};
+use crate::{Record, chaos, judged, practice, verdict};
 
 /// How the summary is printed.
 #[derive(Clone, Copy, Debug, Default)]

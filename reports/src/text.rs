@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use fleetstorm_model::shown::is_unsettling;
-pub(crate) use fleetstorm_model::shown::printable;
+use fleetstorm_units::shown::is_unsettling;
+pub(crate) use fleetstorm_units::shown::printable;
 
 /// At most `max` characters of the printable text, with an ellipsis where there was more.
 pub(crate) fn clipped(text: &str, max: usize) -> String {

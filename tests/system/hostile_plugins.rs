@@ -46,7 +46,7 @@ impl Hostile {
             .arg(format!("-DFAULT={fault}"))
             .arg(format!("-DCHILDREN=\"{}\"", nap(fault)))
             .arg("-o")
-            .args([&library, &root.join("core/engine/tests/plugins/hostile.c")])
+            .args([&library, &root.join("core/plugin-host/tests/plugins/hostile.c")])
             .output()
             .unwrap();
         assert!(built.status.success(), "{built:?}");

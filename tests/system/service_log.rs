@@ -40,7 +40,7 @@ fn the_mocks_log_tells_the_story_of_the_devices() {
         assert!(same.stdout.contains("no difference"), "{same:?}");
         let offset = same.stdout.lines().find(|line| line.contains("clock is")).unwrap();
         let words: Vec<&str> = offset.split_whitespace().collect();
-        let apart: fleetstorm_model::time::Span = words[4..6].join(" ").parse().unwrap();
+        let apart: fleetstorm_units::time::Span = words[4..6].join(" ").parse().unwrap();
         assert!(apart.as_millis() < 500, "one clock drove both: {offset}");
     }
 }
@@ -179,8 +179,7 @@ fn undercut(log: &str, due_ns: impl Fn(u64) -> u64) -> (u64, u64, u64, u64) {
     let mut lives: std::collections::BTreeMap<String, Vec<(u64, bool)>> = std::collections::BTreeMap::new();
     for line in log.lines() {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
-        let at =
-            line["TimeGenerated"].as_str().unwrap().parse::<fleetstorm_model::scenario::UtcTime>().unwrap();
+        let at = line["TimeGenerated"].as_str().unwrap().parse::<fleetstorm_units::UtcTime>().unwrap();
         let about: serde_json::Value = serde_json::from_str(line["properties_s"].as_str().unwrap()).unwrap();
         let told = line["ResultSignature"] == "429";
         lives.entry(about["id"].as_str().unwrap().to_owned()).or_default().push((at.unix_ns, told));

@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 
-use fleetstorm_model::scenario::Scenario;
+use fleetstorm_scenario::Scenario;
 use rustix::process::Signal;
 
 use crate::harness::{Bench, Ended, signal};

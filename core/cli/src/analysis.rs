@@ -3,12 +3,14 @@
 use std::fmt::Display as Shown;
 use std::path::Path;
 
-use fleetstorm_engine::capacity::{self, Search};
-use fleetstorm_engine::fidelity::ByChance;
-use fleetstorm_engine::rollout::{self, Wish};
-use fleetstorm_engine::{Control, Timing, compare as tournament, fidelity as accuracy, live, write_whole};
-use fleetstorm_model::scenario::Scenario;
+use fleetstorm_engine::{Control, live};
+use fleetstorm_files::write_whole;
 use fleetstorm_reports::analysis::{Conclusion, Fidelity, Outcome, Tried, Vary};
+use fleetstorm_scenario::Scenario;
+use fleetstorm_study::capacity::{self, Search};
+use fleetstorm_study::fidelity::ByChance;
+use fleetstorm_study::rollout::{self, Wish};
+use fleetstorm_study::{Timing, compare as tournament, fidelity as accuracy};
 use serde::Serialize;
 
 use crate::arguments::analysis::{
@@ -19,7 +21,8 @@ use crate::arguments::run::{ClockChoice, ProgressChoice, RunArguments};
 use crate::failure::Failure;
 use crate::progress::StudyDisplay;
 use crate::report::read;
-use crate::run::{drive, supervise};
+use crate::run::drive;
+use crate::supervise::supervise;
 use crate::{files, plugin, run};
 
 /// A run in virtual time with another number of devices.

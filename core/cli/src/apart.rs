@@ -14,15 +14,14 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use fleetstorm_engine::plugins::{Deed, Ward, adopt_orphans, end_orphans, end_with_parent, say, watch_calls};
+use fleetstorm_plugin_host::{Deed, Ward, adopt_orphans, end_orphans, end_with_parent, say, watch_calls};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::arguments::APART;
+use crate::exit_code::INTERRUPTED;
 use crate::failure::Failure;
-use crate::run::Signals;
+use crate::signals::{Signals, runtime};
 use crate::terminal::QuietKeys;
-
-/// The hidden subcommand that is the other process.
-pub(crate) const APART: &str = "apart";
 
 /// How long a call of a library may last.
 const CALL_LIMIT: Duration = Duration::from_secs(10);
@@ -32,8 +31,6 @@ const END_LIMIT: Duration = Duration::from_secs(2);
 const DONE: &str = "done ";
 /// What it says of a call that does not come back, before whose call it is.
 const HUNG: &str = "hung ";
-/// Interrupted.
-const INTERRUPTED: u8 = 130;
 
 /// Where this process gives its word, if it is the one that is watched.
 static PLACE: OnceLock<PathBuf> = OnceLock::new();
@@ -147,7 +144,7 @@ fn command(place: OsString) -> Command {
 
 /// Hands every signal on, because only this process is in the terminal's foreground.
 fn forward(to: u32, interruptions: std::sync::Arc<AtomicU32>) -> Result<(), Failure> {
-    let runtime = crate::run::runtime()?;
+    let runtime = runtime()?;
     let mut signals = runtime.block_on(async { Signals::new() })?;
     let hand_on = move || {
         loop {

@@ -15,17 +15,21 @@ pub(crate) mod run;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
-
 use analysis::{
     CalibrateArguments, CapacityArguments, CompareArguments, FidelityArguments, ForecastArguments,
     RolloutArguments,
 };
 use chaos::ChaosCommand;
+use clap::{Args, Parser, Subcommand};
 use enroll::{CleanArguments, EnrollArguments};
 use plugin::PluginCommand;
 use record::{DiffArguments, ExplainArguments, LogsArguments, ReconcileArguments, ReportArguments};
 use run::{MockArguments, RunArguments};
+
+/// The hidden subcommand that tries a library in a process of its own.
+pub(crate) const PROBE: &str = "plugin-probe";
+/// The hidden subcommand that does a command with libraries in a process of its own.
+pub(crate) const APART: &str = "apart";
 
 /// Load tester and chaos harness for fleets that register with Azure IoT Hub Device Provisioning Service.
 ///
@@ -76,13 +80,13 @@ pub(crate) enum Command {
         command: PluginCommand,
     },
     /// Tries a library in a process of its own
-    #[command(hide = true, name = crate::plugin::PROBE)]
+    #[command(hide = true, name = PROBE)]
     PluginProbe {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
     /// Does a command that opens libraries
-    #[command(hide = true, name = crate::apart::APART)]
+    #[command(hide = true, name = APART)]
     Apart {
         place: PathBuf,
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

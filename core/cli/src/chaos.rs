@@ -1,19 +1,20 @@
 //! `fleetstorm chaos`, and faults that options add.
 
 use fleetstorm_engine::chaos::schedule;
-use fleetstorm_engine::shrink::{self, Search, ShrinkError};
-use fleetstorm_engine::{Control, Plan, write_whole};
-use fleetstorm_model::chaos::{ChaosFile, parse_short};
-use fleetstorm_model::scenario::{MockFile, Problem, Problems, Scenario};
-use fleetstorm_model::time::Calendar;
+use fleetstorm_engine::{Control, Plan};
+use fleetstorm_files::write_whole;
+use fleetstorm_model::chaos::ChaosFile;
 use fleetstorm_reports::analysis::Outcome;
+use fleetstorm_scenario::{MockFile, Problem, Problems, Scenario, parse_short};
+use fleetstorm_study::shrink::{self, Search, ShrinkError};
+use fleetstorm_units::time::Calendar;
 
 use crate::arguments::chaos::{ChaosPlanArguments, ChaosShrinkArguments};
 use crate::arguments::run::ProgressChoice;
 use crate::failure::Failure;
 use crate::progress::Display;
 use crate::report::read;
-use crate::run::supervise;
+use crate::supervise::supervise;
 use crate::{files, plugin};
 
 pub(crate) fn plan(arguments: &ChaosPlanArguments) -> Result<u8, Failure> {

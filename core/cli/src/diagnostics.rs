@@ -1,8 +1,8 @@
 //! Mistakes in a file, shown where they stand.
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
-use fleetstorm_model::scenario::Problems;
-use fleetstorm_model::shown::{is_unsettling, printable};
+use fleetstorm_scenario::Problems;
+use fleetstorm_units::shown::{is_unsettling, printable};
 
 use crate::terminal::harmless;
 

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use fleetstorm_engine::Plan;
 use fleetstorm_engine::enroll::{self, Done, EnrollError, Key, Operator};
-use fleetstorm_model::number::counted;
 use fleetstorm_model::profile::Profile;
-use fleetstorm_model::scenario::{Consent, Rate, Scenario, SecretSource, TargetKind};
-use fleetstorm_model::time::Calendar;
+use fleetstorm_scenario::{Consent, Scenario, SecretSource, TargetKind};
+use fleetstorm_units::Rate;
+use fleetstorm_units::number::counted;
+use fleetstorm_units::time::Calendar;
 
 use crate::arguments::enroll::{CleanArguments, EnrollArguments, OperatorOptions};
 use crate::failure::Failure;

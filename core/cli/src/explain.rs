@@ -3,15 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use fleetstorm_engine::{Control, Plan, RunError, life};
-use fleetstorm_model::scenario::Scenario;
-use fleetstorm_model::time::Calendar;
 use fleetstorm_reports::record::Clock;
+use fleetstorm_scenario::Scenario;
+use fleetstorm_units::time::Calendar;
 
 use crate::arguments::record::ExplainArguments;
 use crate::arguments::run::ProgressChoice;
 use crate::failure::Failure;
 use crate::progress::Display;
-use crate::run::supervise;
+use crate::supervise::supervise;
 use crate::{plugin, report};
 
 pub(crate) fn run(arguments: &ExplainArguments) -> Result<u8, Failure> {

@@ -2,10 +2,14 @@
 
 use std::path::Path;
 
-use fleetstorm_engine::{MockError, PluginError, ResolveError, RunError, WriteError};
-use fleetstorm_model::scenario::{Problems, Scenario};
+use fleetstorm_engine::RunError;
+use fleetstorm_files::WriteError;
+use fleetstorm_mock::{MockError, ResolveError};
+use fleetstorm_plugin_host::PluginError;
 use fleetstorm_reports::analysis::Outcome;
+use fleetstorm_scenario::{Problems, Scenario};
 
+use crate::exit_code::{INTERNAL, PREFLIGHT, USAGE};
 use crate::{diagnostics, terminal};
 
 /// Why the command cannot do its work.
@@ -20,15 +24,6 @@ pub(crate) enum Failure {
     /// Anything else: a sentence and an exit code.
     Told { message: String, exit_code: u8 },
 }
-
-/// The user asked for something that cannot be.
-pub(crate) const USAGE: u8 = 2;
-/// The world is not ready for it.
-const PREFLIGHT: u8 = 14;
-/// The user asked for the end.
-pub(crate) const INTERRUPTED: u8 = 130;
-/// It is nobody's fault but ours, or the disk's.
-pub(crate) const INTERNAL: u8 = 1;
 
 impl Failure {
     pub(crate) fn usage(message: impl Into<String>) -> Self {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use fleetstorm_model::scenario::{Consent, MockFile, Override, Scenario, is_mock_path, read_mock};
+use fleetstorm_scenario::{Consent, MockFile, Override, Scenario, is_mock_path, read_mock};
 
 use crate::arguments::{Changes, ScenarioOptions};
 use crate::failure::Failure;

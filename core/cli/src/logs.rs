@@ -3,9 +3,9 @@
 use fleetstorm_engine::service_log::{
     Digest, Filter, LogError, ReadSummary, Reconciliation, Tally, Times, digest, reconcile,
 };
-use fleetstorm_model::number::{counted, grouped, nanos};
-use fleetstorm_model::protocol::code;
-use fleetstorm_model::shown::printable;
+use fleetstorm_protocol::code;
+use fleetstorm_units::number::{counted, grouped, nanos};
+use fleetstorm_units::shown::printable;
 
 use crate::arguments::record::{LogsArguments, ReconcileArguments};
 use crate::failure::Failure;

@@ -30,6 +30,7 @@ mod arguments;
 mod chaos;
 mod diagnostics;
 mod enroll;
+mod exit_code;
 mod explain;
 mod failure;
 mod files;
@@ -41,6 +42,8 @@ mod progress;
 mod report;
 mod run;
 mod scenario;
+mod signals;
+mod supervise;
 mod terminal;
 
 use std::process::ExitCode;
@@ -56,7 +59,7 @@ fn main() -> ExitCode {
         // What was asked for may be the help, and that is a result.
         Err(told) => {
             let told = with_hint(told);
-            let code = u8::try_from(told.exit_code()).unwrap_or(failure::USAGE);
+            let code = u8::try_from(told.exit_code()).unwrap_or(exit_code::USAGE);
             let written = told.print();
             if !told.use_stderr() {
                 terminal::written(written);
@@ -100,7 +103,7 @@ fn work(command: Command) -> ExitCode {
             PluginCommand::Check(arguments) => plugin::check(&arguments),
             PluginCommand::New(arguments) => plugin::new(&arguments),
         },
-        Command::PluginProbe { arguments } => return fleetstorm_engine::plugins::serve_probe(&arguments),
+        Command::PluginProbe { arguments } => return fleetstorm_plugin_host::serve_probe(&arguments),
         Command::Apart { .. } => Err(failure::Failure::usage("this is for the command itself")),
         Command::Chaos { command } => match command {
             ChaosCommand::Plan(arguments) => chaos::plan(&arguments),

@@ -3,13 +3,17 @@
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 
-use fleetstorm_engine::identity::{FleetIdentity, ServerIdentity, ServerKeys};
-use fleetstorm_engine::{Clock, MockOptions, RunError, RunningMock, live, resolve, write_whole};
-use fleetstorm_model::scenario::ServerTls;
+use fleetstorm_engine::{RunError, live};
+use fleetstorm_files::write_whole;
+use fleetstorm_mock::identity::{FleetIdentity, ServerIdentity, ServerKeys};
+use fleetstorm_mock::{MockOptions, RunningMock, resolve};
+use fleetstorm_net::clock::Clock;
+use fleetstorm_scenario::ServerTls;
 
 use crate::arguments::run::MockArguments;
-use crate::failure::{Failure, INTERRUPTED};
-use crate::{chaos, files, run};
+use crate::exit_code::INTERRUPTED;
+use crate::failure::Failure;
+use crate::{chaos, files, signals};
 
 /// Where the throw-away CA is written if the file does not say.
 const CA_FILE: &str = "fleetstorm-mock-ca.pem";
@@ -30,7 +34,7 @@ pub(crate) fn run(arguments: &MockArguments) -> Result<u8, Failure> {
     let hubs = service.hubs.iter().map(|hub| hub.host.clone()).collect();
     let (identity, ca_file) = server_identity(&file.tls, hubs)?;
     // Whoever reads the ready line may interrupt at once.
-    let interruption = run::Interruption::listen()?;
+    let interruption = signals::Interruption::listen()?;
     let mock = RunningMock::start(MockOptions {
         faults: file.timeline(),
         service,

@@ -4,24 +4,23 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use fleetstorm_engine::plugins::{
-    Admission, Kind, Library, LoadError, Needs, Part, Probe, SEARCH_VARIABLE, Sealed, examine, find, scaffold,
+use fleetstorm_files::write_whole;
+use fleetstorm_plugin_host::{
+    Admission, Kind, Library, LoadError, Needs, Part, Probe, Registry, SEARCH_VARIABLE, Sealed, examine,
+    find, scaffold,
 };
-use fleetstorm_engine::{Registry, write_whole};
 
 use crate::apart::{self, Work};
-use crate::arguments::PluginOptions;
 use crate::arguments::plugin::{
     PluginCheckArguments, PluginDescribeArguments, PluginKind, PluginListArguments, PluginNewArguments,
 };
+use crate::arguments::{PROBE, PluginOptions};
 use crate::failure::Failure;
 
 /// The lock file that is read if it is there.
 const LOCK_FILE: &str = "plugins.lock";
 /// How long a library may take to start in a process of its own.
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
-/// The hidden subcommand that a probe runs.
-pub(crate) const PROBE: &str = "plugin-probe";
 
 /// Where the work is done with the libraries that the options and `more` (a scenario's list) name.
 pub(crate) fn apart(options: &PluginOptions, more: &[String]) -> Result<Work, Failure> {
@@ -133,7 +132,7 @@ pub(crate) fn describe(arguments: &PluginDescribeArguments) -> Result<u8, Failur
     let found: Vec<_> = registry.parts().filter(|(_, part)| part.id() == arguments.name).collect();
     if found.is_empty() {
         let known = registry.parts().map(|(_, part)| part.id());
-        let near = fleetstorm_model::scenario::nearest(&arguments.name, known)
+        let near = fleetstorm_units::nearest(&arguments.name, known)
             .map(|near| format!(", did you mean `{near}`?"))
             .unwrap_or_default();
         return Err(Failure::usage(format!(

@@ -6,17 +6,18 @@ use std::collections::VecDeque;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use fleetstorm_engine::{Clock, Control, Snapshot};
-use fleetstorm_model::number::{counted as of_number, grouped};
-use fleetstorm_model::outcome::Outcome;
-use fleetstorm_model::scenario::Scenario;
-use fleetstorm_model::time::Span;
+use fleetstorm_engine::{Control, Snapshot};
+use fleetstorm_net::clock::Clock;
+use fleetstorm_protocol::outcome::Outcome;
+use fleetstorm_scenario::Scenario;
+use fleetstorm_units::number::{counted as of_number, grouped};
+use fleetstorm_units::time::Span;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 pub(crate) use study::StudyDisplay;
 
 use crate::arguments::run::ProgressChoice;
-use crate::run::Watch;
+use crate::supervise::Watch;
 use crate::terminal::QuietKeys;
 
 /// Shows a run while it lives.
@@ -75,7 +76,7 @@ impl Display {
 
     /// Shows the numbers of this moment; call it often.
     fn show(&mut self, now: &Snapshot) {
-        let at = self.clock.now().since(fleetstorm_model::time::Moment::START);
+        let at = self.clock.now().since(fleetstorm_units::time::Moment::START);
         self.pace.add(at, now);
         let due = |every: Span| self.last.is_none_or(|last| at.saturating_sub(last) >= every);
         match &mut self.form {
@@ -104,7 +105,7 @@ impl Display {
 
     /// Clears the display or writes a last line.
     fn close(mut self, last: Option<&Snapshot>) {
-        let at = self.clock.now().since(fleetstorm_model::time::Moment::START);
+        let at = self.clock.now().since(fleetstorm_units::time::Moment::START);
         if let Some(now) = last {
             self.pace.add(at, now);
         }
@@ -202,7 +203,7 @@ fn live(scenario: &Scenario) -> Form {
     let bar = all.add(bar);
     let sizes = scenario.cohort_sizes();
     let cohorts = if (2..=COHORTS_MAX).contains(&sizes.len()) {
-        let one = |(cohort, size): (&fleetstorm_model::scenario::Cohort, &u32)| {
+        let one = |(cohort, size): (&fleetstorm_scenario::Cohort, &u32)| {
             let cohort_bar = ProgressBar::new(u64::from(*size))
                 .with_style(
                     style("{prefix:16!} {bar:16.cyan} {human_pos} of {human_len}").progress_chars("━╸─"),
@@ -345,7 +346,7 @@ impl Pace {
 
 /// Without what a hostile name could do to a terminal.
 fn printable(text: &str) -> String {
-    fleetstorm_model::shown::printable(&text.chars().take(40).collect::<String>())
+    fleetstorm_units::shown::printable(&text.chars().take(40).collect::<String>())
 }
 
 #[cfg(test)]

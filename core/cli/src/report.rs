@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use fleetstorm_engine::write_whole;
+use fleetstorm_files::write_whole;
 use fleetstorm_reports::{Diff, Document, Form, Record};
 
 use crate::arguments::record::{DiffArguments, FormatChoice, ReportArguments};

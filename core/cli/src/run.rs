@@ -1,23 +1,22 @@
 //! `fleetstorm run`: from a scenario to a record, a report and an exit code.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use fleetstorm_engine::life::Trace;
-use fleetstorm_engine::{Claim, Control, Plan, RunError, broken_run, live, simulate, wired, write_together};
-use fleetstorm_model::scenario::{Override, Scenario};
-use fleetstorm_model::time::Calendar;
+use fleetstorm_engine::{Control, Plan, broken_run, live, simulate, wired};
+use fleetstorm_files::{Claim, write_together};
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::Clock;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
+use fleetstorm_scenario::{Override, Scenario};
+use fleetstorm_units::time::Calendar;
 
-use crate::apart::{self, Work};
+use crate::apart::Work;
 use crate::arguments::PluginOptions;
 use crate::arguments::run::{ClockChoice, ProgressChoice, RunArguments};
 use crate::explain::number_of;
 use crate::failure::Failure;
 use crate::progress::Display;
+use crate::supervise::supervise;
 use crate::{chaos, files, metrics, plugin, terminal};
 
 pub(crate) fn run(arguments: &RunArguments) -> Result<u8, Failure> {
@@ -156,79 +155,6 @@ pub(crate) fn drive(
     })
 }
 
-/// Somebody who shows how far work is.
-pub(crate) trait Watch {
-    /// Says that it begins: from now on an interruption is heard.
-    fn begin(&self);
-    /// Shows the numbers of this moment; it is called often.
-    fn look(&mut self, control: &Control);
-    /// A remark between the numbers.
-    fn note(&self, text: &str);
-    /// Leaves everything where it is, and the terminal as it was.
-    fn abandon(&mut self);
-    /// Clears what is shown, or writes a last line.
-    fn finish(self, control: &Control);
-}
-
-/// Does `work` on a thread of its own while this one shows progress and listens for Ctrl-C.
-pub(crate) fn supervise<T: Send + 'static>(
-    mut display: impl Watch,
-    control: &Control,
-    work: impl FnOnce(&Control) -> Result<T, RunError> + Send + 'static,
-) -> Result<T, Failure> {
-    let (done, mut finished) = oneshot::channel();
-    let runtime = runtime()?;
-    let mut signals = runtime.block_on(async { Signals::new() })?;
-    display.begin();
-    let worker = {
-        let control = control.clone();
-        std::thread::Builder::new()
-            .name("run".to_owned())
-            .spawn(move || {
-                let _ = done.send(work(&control));
-            })
-            .map_err(|error| Failure::internal(format!("a thread cannot be started: {error}")))?
-    };
-
-    let result = runtime.block_on(async {
-        let mut tick = tokio::time::interval(Duration::from_millis(100));
-        loop {
-            tokio::select! {
-                result = &mut finished => return result,
-                () = signals.next() => {
-                    control.interrupt();
-                    display.note("interrupted: writing what there is (once more to stop at once)");
-                    // The first signal is a request; the second one is an order.
-                    if let Some(result) = finish_or_insist(&mut finished, &mut signals).await {
-                        return result;
-                    }
-                    display.abandon();
-                    apart::over(130);
-                    std::process::exit(130);
-                }
-                _ = tick.tick() => display.look(control),
-            }
-        }
-    });
-    display.finish(control);
-    let crashed = || Failure::from(RunError::Driver("the run ended without a result".to_owned()));
-    let done = result.map_err(|_| crashed())??;
-    worker.join().map_err(|_| crashed())?;
-    Ok(done)
-}
-
-/// The result, or `None` if the user insists before it comes.
-async fn finish_or_insist<T>(
-    finished: &mut oneshot::Receiver<T>,
-    signals: &mut Signals,
-) -> Option<Result<T, oneshot::error::RecvError>> {
-    tokio::select! {
-        biased;
-        result = finished => Some(result),
-        () = signals.next() => None,
-    }
-}
-
 /// The record's name in its directory.
 const RECORD: &str = "run.json";
 
@@ -242,78 +168,6 @@ fn leave(record: &Record, out: &Path) -> Result<[PathBuf; 2], Failure> {
     write_together((&json, &bytes), &[(&html, page.as_bytes())])
         .map_err(|error| Failure::internal(error.to_string()))?;
     Ok([json, html])
-}
-
-/// Ctrl-C, or another way in which the process is asked to end, heard from now on.
-pub(crate) struct Interruption {
-    runtime: tokio::runtime::Runtime,
-    signals: Signals,
-}
-
-impl Interruption {
-    pub(crate) fn listen() -> Result<Self, Failure> {
-        let runtime = runtime()?;
-        let signals = runtime.block_on(async { Signals::new() })?;
-        Ok(Self { runtime, signals })
-    }
-
-    /// Returns once it comes.
-    pub(crate) fn wait(mut self) {
-        self.runtime.block_on(self.signals.next());
-    }
-}
-
-pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::internal(format!("the event loop cannot start: {error}")))
-}
-
-/// The ways in which a process is asked to end.
-pub(crate) struct Signals {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-    /// The terminal went away; absent where that is not to end the process, as under `nohup`.
-    hangup: Option<tokio::signal::unix::Signal>,
-}
-
-/// Whether whoever started this process wants it to outlive its terminal: SIGHUP is ignored.
-fn outlives_terminal() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    // SIGHUP is signal 1, the lowest bit.
-    ignored.is_some_and(|mask| mask & 1 == 1)
-}
-
-impl Signals {
-    pub(crate) fn new() -> Result<Self, Failure> {
-        let listen = |kind| {
-            signal(kind)
-                .map_err(|error| Failure::internal(format!("signals cannot be listened for: {error}")))
-        };
-        let hangup = (!outlives_terminal()).then(|| listen(SignalKind::hangup())).transpose()?;
-        Ok(Self {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-            hangup,
-        })
-    }
-
-    pub(crate) async fn next(&mut self) {
-        let hangup = async {
-            match &mut self.hangup {
-                Some(hangup) => hangup.recv().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-            _ = hangup => {}
-        }
-    }
 }
 
 #[cfg(test)]

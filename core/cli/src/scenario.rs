@@ -3,9 +3,8 @@
 use std::io::IsTerminal as _;
 
 use fleetstorm_engine::{Plan, RunError};
-use fleetstorm_model::number::counted;
-use fleetstorm_model::scenario;
-use fleetstorm_model::time::Calendar;
+use fleetstorm_units::number::counted;
+use fleetstorm_units::time::Calendar;
 
 use crate::arguments::ScenarioOptions;
 use crate::failure::Failure;
@@ -36,12 +35,12 @@ pub(crate) fn check(source: &ScenarioOptions) -> Result<u8, Failure> {
 
 pub(crate) fn explain(source: &ScenarioOptions) -> Result<u8, Failure> {
     let scenario = files::scenario(source, Vec::new())?;
-    print!("{}", scenario::explain(&scenario));
+    print!("{}", fleetstorm_scenario::explain(&scenario));
     Ok(0)
 }
 
 pub(crate) fn schema() -> Result<u8, Failure> {
-    let text = serde_json::to_string_pretty(&scenario::schema())
+    let text = serde_json::to_string_pretty(&fleetstorm_scenario::schema())
         .map_err(|error| Failure::internal(format!("the schema cannot be written: {error}")))?;
     println!("{text}");
     if std::io::stdout().is_terminal() {

@@ -1,13 +1,12 @@
 //! What a stream can show.
 
-use std::io::IsTerminal;
-use std::io::Write as _;
+use std::io::{IsTerminal, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use fleetstorm_model::shown::is_unsettling;
+use fleetstorm_units::shown::is_unsettling;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 
-use crate::failure::INTERNAL;
+use crate::exit_code::INTERNAL;
 
 /// Whether to write colours to a stream: only to a terminal, and not if the user asks for none (<https://no-color.org>).
 pub(crate) fn colours(stream: &impl IsTerminal) -> bool {

@@ -10,9 +10,10 @@
 //!
 //! After a run under faults canaries look what they have left behind; what they ask for is counted with the rest.
 
-use fleetstorm_engine::{Control, Plan, Registry, wired};
-use fleetstorm_model::scenario::Scenario;
-use fleetstorm_model::time::Calendar;
+use fleetstorm_engine::{Control, Plan, wired};
+use fleetstorm_plugin_host::Registry;
+use fleetstorm_scenario::Scenario;
+use fleetstorm_units::time::Calendar;
 
 /// Faults of each layer, on all the time.
 const NETWORK: &str = "{ kind = \"net.reset\", phase = \"after-request\" }";

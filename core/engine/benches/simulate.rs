@@ -8,12 +8,12 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use fleetstorm_engine::Control;
-use fleetstorm_engine::{Plan, Registry, simulate};
-use fleetstorm_model::random::{Purpose, Seed, span_below};
-use fleetstorm_model::scenario::Scenario;
-use fleetstorm_model::time::{Calendar, Moment, Span};
-use fleetstorm_model::wheel::Wheel;
+use fleetstorm_engine::{Control, Plan, simulate};
+use fleetstorm_plugin_host::Registry;
+use fleetstorm_scenario::Scenario;
+use fleetstorm_units::random::{Purpose, Seed, span_below};
+use fleetstorm_units::time::{Calendar, Moment, Span};
+use fleetstorm_units::wheel::Wheel;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|text| !text.starts_with("--")).collect();

@@ -5,9 +5,9 @@
 //! exit code of its own. The limits follow what is measured: a delay that is nothing beside a minute is much beside a
 //! millisecond, and one that decides an objective is too much in any case.
 
-use fleetstorm_model::scenario::{Metric, Objective, Quantity};
-use fleetstorm_model::time::Span;
+use fleetstorm_model::objective::{Metric, Objective, Quantity};
 use fleetstorm_reports::record::{Audit, Distribution, Machine};
+use fleetstorm_units::time::Span;
 use hdrhistogram::Histogram;
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
@@ -221,7 +221,7 @@ impl Auditor {
             never_started: health.unwoken,
             rss_max_bytes: self.most.rss_bytes,
             descriptors_max: self.most.descriptors,
-            descriptors_limit: descriptor_limit(),
+            descriptors_limit: fleetstorm_net::limits::descriptor_limit(),
             exhausted: findings.exhausted,
             shards,
             untrusted: untrusted(&measured),
@@ -258,30 +258,6 @@ fn rss_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = text.split_ascii_whitespace().nth(1)?.parse().ok()?;
     Some(pages * rustix::param::page_size() as u64)
-}
-
-/// The soft limit of open descriptors.
-pub(crate) fn descriptor_limit() -> u64 {
-    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
-}
-
-/// Raises the soft limit of open descriptors to the hard one, and returns it.
-pub(crate) fn raise_descriptor_limit() -> u64 {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    // What is refused here shows in the limit that is returned.
-    let _ = rustix::process::setrlimit(Resource::Nofile, limit);
-    descriptor_limit()
-}
-
-/// Ports that connections to one destination from one address may use; `None` where the system does not say.
-pub(crate) fn ephemeral_ports() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
-    let mut bounds = text.split_ascii_whitespace().map(str::parse::<u64>);
-    match (bounds.next()?.ok()?, bounds.next()?.ok()?) {
-        (first, last) if last >= first => Some(last - first + 1),
-        _ => None,
-    }
 }
 
 /// Memory that can still be used, in bytes; `None` where the system does not say.
@@ -329,7 +305,7 @@ pub(crate) fn machine(started_unix_ns: u64) -> Machine {
 }
 
 /// Logical processors that this process may use.
-pub(crate) fn cpus() -> u32 {
+pub fn cpus() -> u32 {
     std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1))
 }
 
@@ -515,6 +491,5 @@ mod tests {
         let before = suspended();
         assert!(thread_time() > Span::ZERO && suspended().saturating_sub(before) < SUSPENDED_MAX);
         assert!(available_memory_bytes().is_some_and(|bytes| bytes > 1 << 20));
-        assert!(ephemeral_ports().is_some_and(|ports| ports > 1_000));
     }
 }

@@ -1,11 +1,11 @@
 //! What the benchmarks need of the inside; no part of the interface.
 
 use fleetstorm_model::device::Observation;
-use fleetstorm_model::outcome::Outcome;
-use fleetstorm_model::protocol::{Operation, RetryAfter, Status};
-use fleetstorm_model::time::{Moment, Span};
+use fleetstorm_net::governor::Brake;
+use fleetstorm_protocol::outcome::Outcome;
+use fleetstorm_protocol::{Operation, RetryAfter, Status};
+use fleetstorm_units::time::{Moment, Span};
 
-use crate::governor::Brake;
 use crate::record::{Recorder, Rest};
 
 /// A recorder of `devices` that run.

@@ -2,8 +2,9 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
+use fleetstorm_net::governor::{Allowance, Brake, Halt};
+
 use crate::gauges::{Gauges, Snapshot};
-use crate::governor::{Allowance, Brake, Halt};
 
 /// Watches and stops a run, or a study of many runs, from another thread. Clones are of the same one; each needs its own,
 /// and those of one command are [made of each other](Control::another).
@@ -73,7 +74,7 @@ impl Control {
     }
 
     /// A control for a part of the run that ends by itself, and at once when the run is interrupted.
-    pub(crate) fn stage(&self) -> Self {
+    pub fn stage(&self) -> Self {
         let stage = self.another();
         let mut stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
         if stages.interrupted {
@@ -92,7 +93,7 @@ impl Control {
     }
 
     /// Changes what is told of a study.
-    pub(crate) fn tell(&self, change: impl FnOnce(&mut Progress)) {
+    pub fn tell(&self, change: impl FnOnce(&mut Progress)) {
         let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         change(progress.get_or_insert_default());
     }

@@ -18,51 +18,27 @@ use fleetstorm_model::device::{
     Action, Attempt, Credential, Decision, Device, Host, Input, Life, LifeAction, LifeInput, LifePolicy,
     Observation, Policy,
 };
-use fleetstorm_model::outcome::Fault;
-use fleetstorm_model::protocol::{Operation, OperationId, Reply};
-use fleetstorm_model::random::{Purpose, Seed};
-use fleetstorm_model::scenario::Transport;
-use fleetstorm_model::time::{Moment, Span};
+use fleetstorm_net::ConnectTimes;
+use fleetstorm_net::aside::Aside;
+use fleetstorm_net::clock::{Alarms, Clock};
+use fleetstorm_net::connect::{Connect, Weather};
+use fleetstorm_net::deadline::Deadline;
+use fleetstorm_net::exchange::{Caller, Carrier, HubLink, Link};
+use fleetstorm_net::governor::{Governor, Halt, Leaving};
+use fleetstorm_plugin_host::{AttestationFailed, DeviceIdentity, Retry, Session};
+use fleetstorm_protocol::outcome::Fault;
+use fleetstorm_protocol::{Operation, OperationId, Reply, Transport};
+use fleetstorm_units::random::{Purpose, Seed};
+use fleetstorm_units::time::{Moment, Span};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::aside::Aside;
 use crate::chaos::ShardChaos;
-use crate::clock::{Alarms, Clock};
-use crate::connect::Weather;
-use crate::deadline::Deadline;
-use crate::exchange::hub::HubLink;
-use crate::exchange::{Caller, Carrier, Link};
-use crate::governor::{Governor, Halt, Leaving};
-use crate::plugins::{AttestationFailed, DeviceIdentity, Retry, Session};
-use crate::record::{ConnectTimes, Recorder};
+use crate::plan::Member;
+use crate::record::Recorder;
 
 pub(crate) use hub::HubNames;
-
-/// Opens connections for the devices of a cohort.
-pub(crate) trait Connect {
-    /// What a connection is made of.
-    type Stream: AsyncRead + AsyncWrite + Unpin + 'static;
-
-    /// Opens a connection on which the device proves itself with `identity`, as far as its transport does that when
-    /// connecting. The times are those of the phases that were finished.
-    ///
-    /// Faults of the network act on the stream through `weather`.
-    async fn connect(
-        &self,
-        identity: &Arc<DeviceIdentity>,
-        weather: Option<Weather>,
-    ) -> (Result<Self::Stream, Fault>, ConnectTimes);
-
-    /// Opens a connection to the IoT hub of this name. Faults of the network act on it as on one to the service.
-    async fn connect_hub(
-        &self,
-        hub: &str,
-        identity: &Arc<DeviceIdentity>,
-        weather: Option<Weather>,
-    ) -> Result<Self::Stream, Fault>;
-}
 
 /// A cohort as a shard drives it.
 pub(crate) struct Cohort<C> {
@@ -73,21 +49,6 @@ pub(crate) struct Cohort<C> {
     pub(crate) connect: C,
     pub(crate) id_scope: Arc<str>,
     pub(crate) carrier: Carrier,
-}
-
-/// A device before it boots.
-pub(crate) struct Member {
-    /// Its number in the fleet.
-    pub(crate) index: u32,
-    pub(crate) cohort: u16,
-    pub(crate) registration_id: String,
-    /// When it boots.
-    pub(crate) arrival: Moment,
-    pub(crate) identity: Arc<DeviceIdentity>,
-    /// The name and the keys of the device whose image it was made from, if a fault says that it was.
-    pub(crate) image: Option<Box<(String, Arc<DeviceIdentity>)>>,
-    /// Who it is to its hub, if that takes a key of its own: a TPM is given one for each, and an identity holds one.
-    pub(crate) at_hub: Option<Arc<DeviceIdentity>>,
 }
 
 /// The devices of one core and what they share.

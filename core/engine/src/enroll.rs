@@ -10,13 +10,14 @@ mod want;
 
 use std::path::Path;
 
-use fleetstorm_model::scenario::{Consent, SecretSource, UtcTime};
-use fleetstorm_model::time::{Moment, Span};
-
-use crate::connect::Dial;
-use crate::{RunError, live};
 use api::{Answer, Api};
+use fleetstorm_net::connect::Dial;
+use fleetstorm_scenario::{Consent, SecretSource};
+use fleetstorm_units::UtcTime;
+use fleetstorm_units::time::{Moment, Span};
 use ledger::{Entry, Ledger, State};
+
+use crate::{RunError, live};
 
 pub use ledger::LedgerError;
 pub use want::{Wanted, wanted};
@@ -323,5 +324,5 @@ fn interval(operations_per_s: f64) -> Span {
 
 /// Seconds since the Unix epoch.
 fn unix_secs() -> u64 {
-    live::calendar().unix_secs(fleetstorm_model::time::Moment::START)
+    live::calendar().unix_secs(fleetstorm_units::time::Moment::START)
 }

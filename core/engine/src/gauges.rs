@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use fleetstorm_model::outcome::{ErrorClass, Fault, Outcome};
-use fleetstorm_model::protocol::Status;
+use fleetstorm_protocol::Status;
+use fleetstorm_protocol::outcome::{ErrorClass, Fault, Outcome};
 
 /// The gauges of one shard.
 #[derive(Debug, Default)]

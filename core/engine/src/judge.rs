@@ -5,22 +5,21 @@
 
 mod alert;
 mod chaos;
-pub(crate) mod checks;
 mod life;
 mod objective;
 mod verdict;
 mod worst;
 
-use fleetstorm_model::scenario::{self, HubStateFile, Scenario};
 use fleetstorm_model::service::metrics::Metrics;
-use fleetstorm_model::time::Moment;
+use fleetstorm_net::governor::Halt;
 use fleetstorm_reports::record::{
     Audit, Chaos, Clock, Cohort, Completion, End, Guardrail, Machine, Outage, Practice, Residue, ServiceLog, Target,
     Totals, VERSION, Verdict, VerdictResult,
 };
 use fleetstorm_reports::{Record, sentence};
+use fleetstorm_scenario::{HubStateFile, MockFile, Scenario};
+use fleetstorm_units::time::Moment;
 
-use crate::governor::Halt;
 use crate::plan::Plan;
 use crate::record::Findings;
 
@@ -153,7 +152,7 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
 
 /// The record of a run of which nothing is known but that it broke, and by what: the process that held the rest is gone.
 pub fn broken_run(scenario: &Scenario, clock: Clock, what: String) -> Record {
-    let cohort = |(cohort, devices): (&scenario::Cohort, u32)| Cohort {
+    let cohort = |(cohort, devices): (&fleetstorm_scenario::Cohort, u32)| Cohort {
         name: cohort.name.clone(),
         attestation: cohort.attestation.kind.clone(),
         retry: cohort.retry.to_string(),
@@ -185,7 +184,7 @@ pub fn broken_run(scenario: &Scenario, clock: Clock, what: String) -> Record {
 }
 
 /// When the mock and its hubs were out of order, as far as a run that ended at `now` got.
-fn outages(mock: &scenario::MockFile, now: Moment) -> Vec<Outage> {
+fn outages(mock: &MockFile, now: Moment) -> Vec<Outage> {
     let seen = |name: String, from: Moment, until: Option<Moment>| {
         let until_ns = until.filter(|until| *until < now).map(Moment::as_nanos);
         (from < now).then_some(Outage { name, from_ns: from.as_nanos(), until_ns })
@@ -217,4 +216,28 @@ fn guardrails(plan: &Plan, halt: &Halt, now: Moment) -> Vec<Guardrail> {
         Guardrail { rule, breached_ns }
     };
     plan.scenario.guardrails.iter().map(|rule| told(rule.to_string())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn planned_outages_are_kept_as_far_as_the_run_got() {
+        let text = "[[mock.outage]]\nat = \"5s\"\nfor = \"10s\"\nstatus = 500\n\
+                    [[mock.hub]]\nhost = \"hub-1.azure-devices.net\"\n\
+                    states = [{ at = \"20s\", state = \"failing\" }, { at = \"40s\", state = \"up\" }, \
+                    { at = \"50s\", state = \"unlinked\" }]\n";
+        let scenario = Scenario::read(text, "x.toml", &[]).unwrap_or_else(|why| panic!("{why}"));
+        let told = |secs: u64| -> Vec<(String, u64, Option<u64>)> {
+            let found = outages(&scenario.mock, Moment::from_nanos(secs * 1_000_000_000));
+            let s = |ns: u64| ns / 1_000_000_000;
+            found.into_iter().map(|one| (one.name, s(one.from_ns), one.until_ns.map(s))).collect()
+        };
+        let service = ("service answers 500".to_owned(), 5, Some(15));
+        assert_eq!(told(4), []);
+        assert_eq!(told(30), [service.clone(), ("hub-1 failing".to_owned(), 20, None)]);
+        let all = [service, ("hub-1 failing".to_owned(), 20, Some(40)), ("hub-1 unlinked".to_owned(), 50, None)];
+        assert_eq!(told(60), all);
+    }
 }

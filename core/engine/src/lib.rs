@@ -7,179 +7,33 @@
 
 #![deny(unsafe_code)]
 
-mod aside;
 mod audit;
 #[cfg(feature = "bench")]
 pub mod bench;
-pub mod capacity;
 pub mod chaos;
-mod clock;
-pub mod compare;
-mod connect;
+mod checks;
 mod control;
-mod deadline;
 mod drive;
 pub mod enroll;
-mod evidence;
-mod exchange;
-pub mod fidelity;
-mod frames;
+mod error;
+mod event;
 mod gauges;
-mod governor;
-pub mod identity;
 mod judge;
 pub mod life;
-mod lines;
+mod listen;
 pub mod live;
-mod mock;
-mod octets;
-mod packets;
 mod plan;
-pub mod plugins;
+mod probes;
 mod record;
-pub mod rollout;
-mod serve;
 pub mod service_log;
-pub mod shrink;
 pub mod simulate;
-pub mod statistics;
-mod trial;
-mod websocket;
+mod tpm;
+mod truth;
 pub mod wired;
-mod write;
 
-pub use clock::Clock;
-pub use connect::AddressError;
+pub use audit::cpus;
 pub use control::{Control, Progress};
+pub use error::RunError;
 pub use gauges::Snapshot;
 pub use judge::broken_run;
-pub use mock::{MockError, MockOptions, ResolveError, RunningMock, Stopped, resolve};
 pub use plan::Plan;
-pub use plugins::{Knowledge, PluginError, Registry};
-pub use trial::Timing;
-pub use write::{Claim, WriteError, write_together, write_whole};
-
-pub(crate) use mock::{file as mock_file, secret as mock_secret};
-
-/// Why a run cannot start or finish.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// A plugin that the scenario names cannot be used.
-    #[error(transparent)]
-    Plugin(#[from] PluginError),
-    /// A file or variable that the scenario names cannot be used.
-    #[error(transparent)]
-    Resolve(#[from] ResolveError),
-    /// The policy profile that the scenario names has mistakes.
-    #[error(transparent)]
-    Profile(#[from] fleetstorm_model::scenario::Problems),
-    /// The fleet's keys cannot be made.
-    #[error(transparent)]
-    Identity(#[from] identity::IdentityError),
-    /// The target's address cannot be used.
-    #[error(transparent)]
-    Address(#[from] AddressError),
-    /// The embedded mock cannot start.
-    #[error(transparent)]
-    Mock(#[from] MockError),
-    /// A target that is not this machine, without consent for it.
-    #[error(
-        "{host} is not this machine: name it in [target.consent] with ceilings, or point the scenario at a mock"
-    )]
-    NoConsent {
-        /// The target's host.
-        host: String,
-    },
-    /// A host without consent whose name leads to another machine, or that does not resolve to this one.
-    #[error("{what}: name the host in [target.consent] with ceilings, or write 127.0.0.1")]
-    Astray {
-        /// Where it leads.
-        what: String,
-    },
-    /// A safety ceiling of the consent.
-    #[error(
-        "stopped at the consent's ceiling {ceiling}: it holds for all runs of a command together; ask for more, or for less"
-    )]
-    Ceiling {
-        /// The ceiling.
-        ceiling: String,
-    },
-    /// Consent for another host.
-    #[error("the consent is for `{consented}` and what would be touched is `{host}`")]
-    OtherConsent {
-        /// The target's host.
-        host: String,
-        /// The host that the consent names.
-        consented: String,
-    },
-    /// Consent that ends too early.
-    #[error(
-        "this could last until {until} and the consent for `{host}` ends at {expires}: shorten `horizon`, or ask the \
-         owner for longer and set `target.consent.expires`"
-    )]
-    ConsentExpires {
-        /// The target's host.
-        host: String,
-        /// When the consent ends.
-        expires: fleetstorm_model::scenario::UtcTime,
-        /// When what is wanted ends at the latest.
-        until: fleetstorm_model::scenario::UtcTime,
-    },
-    /// The run needs more than the machine has.
-    #[error("{0}")]
-    Preflight(String),
-    /// The target was not in its steady state before the first fault.
-    #[error(
-        "the steady state does not hold before any fault: of {devices} devices, {failed}; mend the scenario or the \
-         target first, since faults would prove nothing"
-    )]
-    Unsteady {
-        /// Devices that were looked at.
-        devices: u64,
-        /// The objectives that did not hold.
-        failed: String,
-    },
-    /// The target does not answer as a DPS would.
-    #[error("the target {address} cannot be used: {why}")]
-    Unreachable {
-        /// Host and port.
-        address: String,
-        /// What went wrong, and what to do.
-        why: String,
-    },
-    /// A strategy never waits and nothing else takes time, so time stands still.
-    #[error(
-        "time stands still {at} after the start: devices with the retry strategy `{strategy}` wait for nothing and \
-         the scenario's network takes no time; give [network] delays, or the strategy a wait"
-    )]
-    Livelock {
-        /// The strategy.
-        strategy: String,
-        /// Where time stands.
-        at: fleetstorm_model::time::Span,
-    },
-    /// A thread could not be started or ended badly.
-    #[error("a driver failed: {0}")]
-    Driver(String),
-}
-
-impl RunError {
-    /// The exit code that goes with it.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Plugin(_)
-            | Self::Resolve(_)
-            | Self::Profile(_)
-            | Self::Address(_)
-            | Self::NoConsent { .. }
-            | Self::Astray { .. }
-            | Self::Livelock { .. }
-            | Self::ConsentExpires { .. }
-            | Self::OtherConsent { .. } => 2,
-            Self::Mock(MockError::Service(_) | MockError::Resolve(_)) => 2,
-            Self::Mock(_) | Self::Preflight(_) | Self::Unreachable { .. } | Self::Unsteady { .. } => 14,
-            Self::Ceiling { .. } => 15,
-            Self::Identity(_) | Self::Driver(_) => 1,
-        }
-    }
-}

@@ -4,99 +4,21 @@
 //! with an eye on that device ([`tell`]). A run by the wall clock cannot be had again: it leaves a [`Trace`] of the
 //! devices that are watched, if it is asked to, and their lives are told from that ([`tell_trace`]).
 
-mod event;
 mod trace;
 
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
-use fleetstorm_model::device::{LifeEvent, Observation};
-use fleetstorm_model::shown::printable;
-use fleetstorm_model::time::Moment;
 use fleetstorm_reports::Record;
+use fleetstorm_units::shown::printable;
+use fleetstorm_units::time::Moment;
 
 use crate::control::Control;
-use crate::lines::Lines;
+use crate::event::Event;
+use crate::listen::{Ear, LINES_MAX, Listener};
 use crate::plan::Plan;
 use crate::{RunError, simulate, wired};
-use event::Event;
 pub use trace::{Trace, TraceError, tell as tell_trace};
-
-/// Lines that are kept: a strategy that never waits makes a long life.
-const LINES_MAX: usize = 10_000;
-
-/// What device number `device` did or met.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Line {
-    device: u32,
-    at: Moment,
-    event: Event,
-}
-
-/// Hears what some devices do.
-#[derive(Clone, Debug)]
-pub(crate) struct Listener {
-    /// Their numbers, ascending; `None` for all that are watched anyway.
-    devices: Option<Arc<[u32]>>,
-    ear: Ear,
-}
-
-/// What becomes of what was heard.
-#[derive(Clone, Debug)]
-enum Ear {
-    /// Stands for whatever can panic while a device is driven.
-    #[cfg(test)]
-    Collapses,
-    Story(Arc<Mutex<Vec<Line>>>),
-    Trace(Lines<Line>),
-}
-
-impl Listener {
-    /// Panics at the first thing that the device does.
-    #[cfg(test)]
-    pub(crate) fn collapsing(device: u32) -> Self {
-        Self { devices: Some([device].into()), ear: Ear::Collapses }
-    }
-
-    /// Whether it asks for this device by its number, whoever else is watched.
-    pub(crate) fn asks_for(&self, device: u32) -> bool {
-        self.devices.as_ref().is_some_and(|devices| devices.binary_search(&device).is_ok())
-    }
-
-    /// Whether it hears a device that is watched.
-    pub(crate) fn hears(&self, device: u32) -> bool {
-        self.devices.is_none() || self.asks_for(device)
-    }
-
-    /// A device was given power.
-    pub(crate) fn power_on(&self, device: u32, now: Moment) {
-        self.add(Line { device, at: now, event: Event::PowerOn });
-    }
-
-    pub(crate) fn hear(&self, device: u32, now: Moment, observation: &Observation<'_>) {
-        self.add(Line { device, at: now, event: Event::of(now, observation) });
-    }
-
-    pub(crate) fn hear_life(&self, device: u32, now: Moment, event: LifeEvent) {
-        if let Some(event) = Event::of_life(now, event) {
-            self.add(Line { device, at: now, event });
-        }
-    }
-
-    fn add(&self, line: Line) {
-        match &self.ear {
-            #[cfg(test)]
-            Ear::Collapses => panic!("the listener collapsed"),
-            Ear::Trace(lines) => lines.add(line),
-            Ear::Story(story) => {
-                let mut story = story.lock().unwrap_or_else(PoisonError::into_inner);
-                if story.len() < LINES_MAX {
-                    story.push(line);
-                }
-            }
-        }
-    }
-}
 
 /// Runs a plan of virtual time again, as real bytes or by direct calls, and tells what device number `device` did.
 ///

@@ -9,30 +9,34 @@ use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use fleetstorm_mock::identity::{ServerIdentity, ServerKeys};
+use fleetstorm_mock::{MockOptions, RunningMock, resolve};
 use fleetstorm_model::chaos::Timeline;
-use fleetstorm_model::outcome::Fault;
-use fleetstorm_model::random::Seed;
-use fleetstorm_model::scenario::{self, TargetKind, Transport, UtcTime};
-use fleetstorm_model::time::{Calendar, Moment, Span};
+use fleetstorm_net::aside::{Aside, THREADS_MAX};
+use fleetstorm_net::clock::{Alarms, Clock};
+use fleetstorm_net::connect::{Astray, Dial, TlsDialler, Trust, client_config};
+use fleetstorm_net::exchange::Carrier;
+use fleetstorm_net::governor::{Brake, Ceilings, Governor, Halt, Leaving};
+use fleetstorm_net::limits;
+use fleetstorm_protocol::Transport;
+use fleetstorm_protocol::outcome::Fault;
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{Clock as ClockKind, Residue, Target};
+use fleetstorm_scenario::TargetKind;
+use fleetstorm_units::UtcTime;
+use fleetstorm_units::random::Seed;
+use fleetstorm_units::time::{Calendar, Moment, Span};
 
-use crate::aside::{Aside, THREADS_MAX};
 use crate::audit::{self, Auditor};
 use crate::chaos::canary::{self, Met};
 use crate::chaos::netem::{self, Netem};
 use crate::chaos::{Guards, ShardChaos, steady};
-use crate::clock::{Alarms, Clock};
-use crate::connect::{Astray, Dial, TlsDialler, Trust, client_config};
 use crate::control::Control;
-use crate::drive::{Cohort, HubNames, Member, Shard, drive_all};
-use crate::exchange::Carrier;
+use crate::drive::{Cohort, HubNames, Shard, drive_all};
 use crate::gauges::{Gauges, Snapshot};
-use crate::governor::{Brake, Ceilings, Governor, Halt, Leaving};
-use crate::identity::{ServerIdentity, ServerKeys};
-use crate::mock::{MockOptions, RunningMock, endorsement_key, enrol, resolve};
-use crate::plan::Plan;
+use crate::plan::{Member, Plan};
 use crate::record::{Findings, Recorder, Rest};
+use crate::tpm::{endorsement_key, enrol};
 use crate::{RunError, judge};
 
 pub use crate::chaos::netem::claim_network;
@@ -242,7 +246,7 @@ fn run_here(
 
 /// How the devices of each cohort speak TLS.
 fn configs(plan: &Plan, trust: &Trust) -> Result<Vec<Arc<rustls::ClientConfig>>, RunError> {
-    let config = |cohort: &scenario::Cohort| {
+    let config = |cohort: &fleetstorm_scenario::Cohort| {
         Ok(Arc::new(client_config(trust, cohort.tls, cohort.session_resumption)?))
     };
     plan.scenario.cohorts.iter().map(config).collect()
@@ -491,19 +495,19 @@ fn target(plan: &Plan) -> Result<Targeted, RunError> {
     let dial = Dial::read(target.address.as_deref().unwrap_or(global), target.server_name.as_deref())?;
     let dial = consented(target, dial)?;
     let trust = match &target.ca_file {
-        Some(name) => Trust::Ca { name: name.clone(), pem: crate::mock_file(name)? },
+        Some(name) => Trust::Ca { name: name.clone(), pem: fleetstorm_mock::file(name)? },
         None => Trust::System,
     };
     Ok((Doors::new(dial, target.mqtt_port, target.amqp_port), trust, None))
 }
 
 /// Devices that live on come to the mock's hubs, which are behind its MQTT port.
-fn needs_mqtt(cohort: &scenario::Cohort) -> bool {
+fn needs_mqtt(cohort: &fleetstorm_scenario::Cohort) -> bool {
     cohort.transport == Transport::Mqtt || cohort.life.is_some()
 }
 
 /// The target with the consent to touch it, if it needs one: nothing leaves this machine without.
-fn consented(target: &scenario::Target, dial: Dial) -> Result<Dial, RunError> {
+fn consented(target: &fleetstorm_scenario::Target, dial: Dial) -> Result<Dial, RunError> {
     let Some(consent) = &target.consent else {
         if dial.is_loopback() && target.kind != TargetKind::Dps {
             return Ok(dial);
@@ -536,7 +540,7 @@ fn ceilings(plan: &Plan) -> Result<Option<Ceilings>, RunError> {
 }
 
 /// Whether a consent holds until this moment.
-pub(crate) fn lasting(consent: &scenario::Consent, until: UtcTime) -> Result<(), RunError> {
+pub(crate) fn lasting(consent: &fleetstorm_scenario::Consent, until: UtcTime) -> Result<(), RunError> {
     match consent.expires {
         Some(expires) if expires < until => {
             Err(RunError::ConsentExpires { host: consent.host.clone(), expires, until })
@@ -565,7 +569,7 @@ fn preflight(plan: &Plan, embedded: bool) -> Result<(), RunError> {
     let devices = u64::from(plan.scenario.fleet.devices);
     let at_once = at_once(plan);
     let ends = 1 + u64::from(embedded);
-    let limit = audit::raise_descriptor_limit();
+    let limit = limits::raise_descriptor_limit();
     let needed = at_once * ends + OTHER_DESCRIPTORS;
     if needed > limit {
         let fits = limit.saturating_sub(OTHER_DESCRIPTORS) / ends;
@@ -595,7 +599,7 @@ fn preflight(plan: &Plan, embedded: bool) -> Result<(), RunError> {
 
 /// Every open connection holds a port of one of this machine's addresses.
 fn enough_ports(plan: &Plan, dial: &Dial) -> Result<(), RunError> {
-    let Some(each) = audit::ephemeral_ports() else { return Ok(()) };
+    let Some(each) = limits::ephemeral_ports() else { return Ok(()) };
     let (ports, at_once) = (each * u64::from(dial.sources()), at_once(plan));
     if at_once <= ports {
         return Ok(());
@@ -626,7 +630,7 @@ fn reach(
         .enable_all()
         .build()
         .map_err(|error| RunError::Driver(error.to_string()))?;
-    let config = Arc::new(client_config(trust, fleetstorm_model::scenario::TlsVersions::Any, false)?);
+    let config = Arc::new(client_config(trust, fleetstorm_scenario::TlsVersions::Any, false)?);
     match runtime.block_on(dial.resolve()) {
         // That a name has no address is said below, as other ways to be out of reach.
         Ok(_) | Err(Astray::Unknown) => {}
@@ -660,10 +664,10 @@ fn reach(
 
 #[cfg(test)]
 mod tests {
-    use fleetstorm_model::scenario::Scenario;
+    use fleetstorm_scenario::Scenario;
 
     use super::*;
-    use crate::Registry;
+    use fleetstorm_plugin_host::Registry;
 
     #[test]
     fn a_fault_that_is_not_healed_is_residue() {

@@ -2,25 +2,24 @@
 
 use std::sync::Arc;
 
+use fleetstorm_mock::ResolveError;
+use fleetstorm_mock::identity::FleetIdentity;
 use fleetstorm_model::chaos::{FaultKind, Naming, Timeline};
 use fleetstorm_model::device::{LifePolicy, Policy};
 use fleetstorm_model::profile::Profile;
-use fleetstorm_model::random::{Purpose, Seed};
-use fleetstorm_model::scenario::{Arrival, Cohort, Scenario, SecretSource, TargetKind};
 use fleetstorm_model::service::throttle::Model;
-use fleetstorm_model::time::{Calendar, Moment};
+use fleetstorm_plugin_host::{Attestation, DeviceIdentity, Knowledge, Registry, Retry, Scopes};
 use fleetstorm_reports::grouped;
 use fleetstorm_reports::record::{Bound, Plugin as UsedPlugin, SteadyState};
+use fleetstorm_scenario::{Arrival, Cohort, Scenario, SecretSource, TargetKind, read_profile};
+use fleetstorm_units::random::{Purpose, Seed};
+use fleetstorm_units::time::{Calendar, Moment};
 use serde_json::{Value, json};
 
-use crate::RunError;
-use crate::drive::Member;
-use crate::identity::FleetIdentity;
-use crate::life::Listener;
-use crate::mock::ResolveError;
-use crate::plugins::{Attestation, DeviceIdentity, Knowledge, Registry, Retry, Scopes};
+use crate::listen::Listener;
 use crate::record::Watch;
-use crate::simulate::Proof;
+use crate::truth::Proof;
+use crate::{RunError, probes};
 
 /// Salt of the identity that a service does not know.
 const STRANGER: u64 = 0x5374_7261_6e67_6572;
@@ -50,6 +49,21 @@ pub struct Plan {
     pub(crate) steady_state: Option<SteadyState>,
     /// Who hears what some devices do.
     pub(crate) listener: Option<Listener>,
+}
+
+/// A device before it boots.
+pub(crate) struct Member {
+    /// Its number in the fleet.
+    pub(crate) index: u32,
+    pub(crate) cohort: u16,
+    pub(crate) registration_id: String,
+    /// When it boots.
+    pub(crate) arrival: Moment,
+    pub(crate) identity: Arc<DeviceIdentity>,
+    /// The name and the keys of the device whose image it was made from, if a fault says that it was.
+    pub(crate) image: Option<Box<(String, Arc<DeviceIdentity>)>>,
+    /// Who it is to its hub, if that takes a key of its own: a TPM is given one for each, and an identity holds one.
+    pub(crate) at_hub: Option<Arc<DeviceIdentity>>,
 }
 
 pub(crate) struct PlannedCohort {
@@ -111,8 +125,8 @@ impl Plan {
         let membership = membership(&scenario.cohort_sizes(), seed);
         let id_scope = id_scope(&scenario)?.into();
         let small = |small: Scenario| Self::of(small, registry, calendar, fleet).map(Box::new);
-        let steady = crate::chaos::steady::scenario(&scenario).map(small).transpose()?;
-        let mut canaries = crate::chaos::canary::scenario(&scenario).map(small).transpose()?;
+        let steady = probes::steady(&scenario).map(small).transpose()?;
+        let mut canaries = probes::canaries(&scenario).map(small).transpose()?;
         let mut everybody = membership.clone();
         if let Some(canaries) = &mut canaries {
             canaries.first = scenario.fleet.devices;
@@ -122,7 +136,7 @@ impl Plan {
                 |name: &String| scenario.cohorts.iter().position(|cohort| cohort.name == *name).unwrap_or(0);
             everybody.extend(names.map(|name| cohort(name) as u16));
         }
-        let chaos = Timeline::new(&scenario, &everybody);
+        let chaos = scenario.timeline(&everybody);
         Ok(Self {
             scenario,
             profile,
@@ -153,7 +167,7 @@ impl Plan {
     #[doc(hidden)]
     #[must_use]
     pub fn asking(mut self) -> Self {
-        self.chaos = self.chaos.or_else(|| Some(Timeline::of(&self.scenario, &self.membership)));
+        self.chaos = self.chaos.or_else(|| Some(self.scenario.timeline_even_if_empty(&self.membership)));
         self
     }
 
@@ -240,7 +254,7 @@ impl Plan {
 
     /// The hosts of the embedded mock's hubs.
     pub(crate) fn hubs(&self) -> Vec<String> {
-        crate::mock::hubs(&self.scenario.mock).into_iter().map(|hub| hub.host).collect()
+        fleetstorm_mock::hubs(&self.scenario.mock).into_iter().map(|hub| hub.host).collect()
     }
 
     /// What bounds the fleet from outside; known for the embedded mock only.
@@ -270,7 +284,7 @@ fn profile(name: &str) -> Result<Profile, RunError> {
     if Profile::is_built_in(name) {
         return Ok(Profile::default());
     }
-    Ok(Profile::read(&read_text(name)?, name)?)
+    Ok(read_profile(&read_text(name)?, name)?)
 }
 
 fn knowledge(scenario: &Scenario) -> Knowledge {
@@ -325,14 +339,14 @@ fn identity_parameters(
     match &*cohort.attestation.kind {
         "symmetric-key" => {
             let keys = match &target.group_key {
-                Some(source) => vec![crate::mock_secret(source)?.to_string()],
+                Some(source) => vec![fleetstorm_mock::secret(source)?.to_string()],
                 None => fleet.group_keys_base64().iter().map(|key| key.to_string()).collect(),
             };
             fill("group_keys", json!(keys));
         }
         "x509" => {
             let (certificate, key) = match (&target.device_ca_file, &target.device_ca_key) {
-                (Some(file), Some(key)) => (read_text(file)?, crate::mock_secret(key)?.to_string()),
+                (Some(file), Some(key)) => (read_text(file)?, fleetstorm_mock::secret(key)?.to_string()),
                 (None, None) => (fleet.ca_pem(), fleet.ca_key_pem().to_string()),
                 _ => {
                     let why = "device_ca_file and device_ca_key go together";
@@ -360,7 +374,7 @@ fn parameters_u32(parameters: &serde_json::Map<String, Value>, name: &str) -> Op
 }
 
 fn read_text(path: &str) -> Result<String, RunError> {
-    let bytes = crate::mock_file(path)?;
+    let bytes = fleetstorm_mock::file(path)?;
     String::from_utf8(bytes).map_err(|_| ResolveError::new(path, "it is not text").into())
 }
 
@@ -370,9 +384,9 @@ fn id_scope(scenario: &Scenario) -> Result<String, RunError> {
         return Ok(scenario.mock.id_scope.clone());
     }
     if let Some(name) = &target.id_scope_env {
-        return Ok(crate::mock_secret(&SecretSource::Env(name.clone()))?.to_string());
+        return Ok(fleetstorm_mock::secret(&SecretSource::Env(name.clone()))?.to_string());
     }
-    Ok(target.id_scope.clone().unwrap_or_else(|| crate::identity::DEMO_SCOPE.to_owned()))
+    Ok(target.id_scope.clone().unwrap_or_else(|| fleetstorm_mock::identity::DEMO_SCOPE.to_owned()))
 }
 
 #[cfg(test)]

@@ -22,14 +22,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use codes::{Codes, Key, Met};
 use fleetstorm_model::chaos::Timeline as Faults;
 use fleetstorm_model::device::{LifeEvent, Observation};
-use fleetstorm_model::outcome::{ErrorClass, Fault, Outcome};
-use fleetstorm_model::protocol::{Operation, Status};
-use fleetstorm_model::time::{Moment, Span};
+use fleetstorm_protocol::outcome::{ErrorClass, Fault, Outcome};
+use fleetstorm_protocol::{Operation, Status};
 use fleetstorm_reports::record::{RetryAfterUse, Totals};
-
-use codes::{Codes, Key, Met};
+use fleetstorm_units::time::{Moment, Span};
 use flow::{Flow, Passage, Passed};
 use heat::Heats;
 use herd::Retries;
@@ -45,25 +44,8 @@ pub(crate) use summary::Findings;
 pub(crate) use watch::Watch;
 
 use crate::gauges::Gauges;
-use crate::governor::{Brake, Halt};
-
-/// Times of the parts of a connection attempt, as far as it came.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct ConnectTimes {
-    pub(crate) dns: Option<Span>,
-    pub(crate) tcp: Option<Span>,
-    pub(crate) tls: Option<Span>,
-    /// The upgrade to WebSocket.
-    pub(crate) websocket: Option<Span>,
-    /// MQTT: from CONNECT to CONNACK.
-    pub(crate) connack: Option<Span>,
-    /// MQTT: from SUBSCRIBE to SUBACK.
-    pub(crate) subscribe: Option<Span>,
-    /// AMQP: the SASL layer.
-    pub(crate) sasl: Option<Span>,
-    /// AMQP: from the protocol header to the credit of the sender's link.
-    pub(crate) attach: Option<Span>,
-}
+use fleetstorm_net::ConnectTimes;
+use fleetstorm_net::governor::{Brake, Halt};
 
 /// Where a device is in the recorder's eyes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

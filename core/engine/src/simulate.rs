@@ -12,7 +12,6 @@ mod herd;
 mod living;
 mod parcel;
 mod places;
-mod truth;
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -21,36 +20,37 @@ use std::sync::Arc;
 
 use fleetstorm_model::chaos::{Connecting, Cut, Layer, Timeline};
 use fleetstorm_model::device::{Action, Device, Input, Life, LifeInput, LifePolicy, Policy};
-use fleetstorm_model::outcome::Fault;
-use fleetstorm_model::protocol::{Operation, OperationId, Transport};
-use fleetstorm_model::random::{Purpose, Seed};
-use fleetstorm_model::scenario::{Delay, Network, TargetKind};
 use fleetstorm_model::service::{Answered, Query, Service};
-use fleetstorm_model::time::{Moment, Span};
-use fleetstorm_model::wheel::Wheel;
+use fleetstorm_protocol::outcome::Fault;
+use fleetstorm_protocol::{Operation, OperationId, Transport};
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{Clock as ClockKind, Residue, Target};
+use fleetstorm_scenario::{Network, TargetKind};
+use fleetstorm_units::Delay;
+use fleetstorm_units::random::{Purpose, Seed};
+use fleetstorm_units::time::{Moment, Span};
+use fleetstorm_units::wheel::Wheel;
 
 pub use herd::{Fate, Herd};
-pub(crate) use truth::Proof;
 
 use crate::audit;
 use crate::chaos::canary::{may_look, or_unknown, rest};
 use crate::chaos::{Guards, netem, steady};
 use crate::control::Control;
 use crate::gauges::{Gauges, Snapshot};
-use crate::governor::{Brake, Halt};
-use crate::mock::{MockError, enrol, resolve};
 use crate::plan::Plan;
-use crate::plugins::{Retry, Sessions};
 use crate::record::{Findings, Recorder, Rest, Watch};
-use crate::serve::webhooks;
+use crate::tpm::enrol;
+use crate::truth::{self, Proof, Truth};
 use crate::{RunError, judge};
 use around::Around;
 use faults::Faults;
+use fleetstorm_mock::serve::webhooks;
+use fleetstorm_mock::{MockError, resolve};
+use fleetstorm_net::governor::{Brake, Halt};
+use fleetstorm_plugin_host::{Retry, Sessions};
 use parcel::{Parcel, Shelf};
 use places::Places;
-use truth::Truth;
 
 /// Memory that one device takes, all included (`benches/simulate.rs` measures it).
 pub const DEVICE_BYTES: u64 = 200;
@@ -59,7 +59,7 @@ const LIFE_BYTES: u64 = 64;
 /// Memory that a run takes beside its devices: the wheel's rings, histograms, a timeline.
 const RUN_BYTES: u64 = 64 << 20;
 
-/// Runs a plan in virtual time. The plan's calendar must be [`fleetstorm_model::time::Calendar::VIRTUAL`].
+/// Runs a plan in virtual time. The plan's calendar must be [`fleetstorm_units::time::Calendar::VIRTUAL`].
 ///
 /// # Errors
 /// The target is not the embedded mock, the machine has not the memory, or time stands still.
@@ -83,7 +83,7 @@ pub fn run_in_detail(plan: Plan, control: &Control) -> Result<(Record, Herd), Ru
 ///
 /// # Errors
 /// As [`run`].
-pub(crate) fn run_for_verdict(plan: Plan, control: &Control) -> Result<Record, RunError> {
+pub fn run_for_verdict(plan: Plan, control: &Control) -> Result<Record, RunError> {
     let devices = plan.scenario.fleet.devices;
     Ok(simulate(plan, control, Keep::Totals, 0..devices, FORESIGHT)?.0)
 }
@@ -944,11 +944,11 @@ fn query(operation: Operation, id: Option<&OperationId>) -> Option<Query<'_>> {
 
 #[cfg(test)]
 mod tests {
-    use fleetstorm_model::scenario::Scenario;
-    use fleetstorm_model::time::Calendar;
+    use fleetstorm_scenario::Scenario;
+    use fleetstorm_units::time::Calendar;
 
     use super::*;
-    use crate::Registry;
+    use fleetstorm_plugin_host::Registry;
 
     fn plan_of(text: &str) -> Plan {
         let scenario = Scenario::read(text, "t.toml", &[]).unwrap();

@@ -8,32 +8,35 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fleetstorm_mock::evidence::Peer;
+use fleetstorm_mock::serve::{House, Limits, ServiceLog, serve_amqp, serve_http, serve_mqtt};
+use fleetstorm_mock::{MockError, resolve};
 use fleetstorm_model::chaos::{Layer, Timeline};
-use fleetstorm_model::outcome::Fault;
-use fleetstorm_model::random::Seed;
-use fleetstorm_model::scenario::{MqttFile, TargetKind, Transport};
 use fleetstorm_model::service::Service;
-use fleetstorm_model::time::{Moment, Span};
+use fleetstorm_net::ConnectTimes;
+use fleetstorm_net::clock::{Alarms, Clock};
+use fleetstorm_net::connect::{Connect, Weather, Weathered};
+use fleetstorm_net::exchange::Carrier;
+use fleetstorm_net::governor::{Brake, Governor, Halt};
+use fleetstorm_plugin_host::DeviceIdentity;
+use fleetstorm_protocol::Transport;
+use fleetstorm_protocol::outcome::Fault;
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{Clock as ClockKind, Residue, Target};
+use fleetstorm_scenario::{MqttFile, TargetKind};
+use fleetstorm_units::random::Seed;
+use fleetstorm_units::time::{Moment, Span};
 use rustls::pki_types::CertificateDer;
 use tokio::io::DuplexStream;
 
 use crate::chaos::canary::{self, Met};
 use crate::chaos::{Guards, ShardChaos, netem, steady};
-use crate::clock::{Alarms, Clock};
-use crate::connect::{Weather, Weathered};
 use crate::control::Control;
-use crate::drive::{Cohort, Connect, HubNames, Shard, drive_all};
-use crate::evidence::Peer;
-use crate::exchange::Carrier;
+use crate::drive::{Cohort, HubNames, Shard, drive_all};
 use crate::gauges::{Gauges, Snapshot};
-use crate::governor::{Brake, Governor, Halt};
-use crate::mock::{MockError, endorsement_key, enrol, resolve};
 use crate::plan::Plan;
-use crate::plugins::DeviceIdentity;
-use crate::record::{ConnectTimes, Findings, Recorder, Rest};
-use crate::serve::{House, Limits, ServiceLog, serve_amqp, serve_http, serve_mqtt};
+use crate::record::{Findings, Recorder, Rest};
+use crate::tpm::{endorsement_key, enrol};
 use crate::{RunError, judge};
 
 /// What it takes to connect, and what a request takes. Some time must pass, or a strategy that never waits would
@@ -43,7 +46,7 @@ const HOP: Duration = Duration::from_millis(1);
 /// Bytes that a pipe holds each way.
 const PIPE_BYTES: usize = 8 * 1024;
 
-/// Runs a plan in virtual time. The plan's calendar must be [`fleetstorm_model::time::Calendar::VIRTUAL`].
+/// Runs a plan in virtual time. The plan's calendar must be [`fleetstorm_units::time::Calendar::VIRTUAL`].
 ///
 /// # Errors
 /// The scenario's target is not the embedded mock, or the mock's configuration is contradictory.
@@ -310,11 +313,11 @@ fn doors(plan: &Plan) -> (MqttFile, Limits) {
 
 #[cfg(test)]
 mod tests {
-    use fleetstorm_model::scenario::Scenario;
-    use fleetstorm_model::time::Calendar;
+    use fleetstorm_scenario::Scenario;
+    use fleetstorm_units::time::Calendar;
 
     use super::*;
-    use crate::Registry;
+    use fleetstorm_plugin_host::Registry;
 
     /// A run with a fault that its canaries meet, because nobody heals it, and again once it is healed.
     #[test]

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use fleetstorm_engine::{Control, Plan, Registry, live, simulate, wired};
-use fleetstorm_model::scenario::Scenario;
-use fleetstorm_model::time::Calendar;
+use fleetstorm_engine::{Control, Plan, live, simulate, wired};
+use fleetstorm_plugin_host::Registry;
 use fleetstorm_reports::record::{End, FaultStatus, ObjectiveStatus, VerdictResult};
 use fleetstorm_reports::{Document, Form, Record};
+use fleetstorm_scenario::Scenario;
+use fleetstorm_units::time::Calendar;
 
 fn plan(text: &str, calendar: Calendar) -> Plan {
     let scenario = Scenario::read(text, "test.toml", &[]).unwrap_or_else(|problems| panic!("{problems}"));

@@ -1,10 +1,11 @@
 //! The life after provisioning, as real bytes and by direct calls: the same machine meets the same hubs.
 
-use fleetstorm_engine::{Control, Plan, Registry, simulate, wired};
-use fleetstorm_model::scenario::Scenario;
-use fleetstorm_model::time::Calendar;
+use fleetstorm_engine::{Control, Plan, simulate, wired};
+use fleetstorm_plugin_host::Registry;
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{End, Life};
+use fleetstorm_scenario::Scenario;
+use fleetstorm_units::time::Calendar;
 
 fn plan(text: &str) -> Plan {
     let scenario = Scenario::read(text, "test.toml", &[]).unwrap_or_else(|problems| panic!("{problems}"));

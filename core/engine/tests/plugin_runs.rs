@@ -4,12 +4,12 @@
 
 use std::path::PathBuf;
 
-use fleetstorm_engine::identity::FleetIdentity;
-use fleetstorm_engine::plugins::{Admission, Library, Sealed};
-use fleetstorm_engine::{Plan, Registry, live, wired};
-use fleetstorm_model::scenario::Scenario;
-use fleetstorm_model::time::{Calendar, Moment};
+use fleetstorm_engine::{Plan, live, wired};
+use fleetstorm_mock::identity::FleetIdentity;
+use fleetstorm_plugin_host::{Admission, Library, Registry, Sealed};
 use fleetstorm_reports::Record;
+use fleetstorm_scenario::Scenario;
+use fleetstorm_units::time::{Calendar, Moment};
 
 fn built(name: &str) -> PathBuf {
     let deps = std::env::current_exe().unwrap().parent().unwrap().to_owned();

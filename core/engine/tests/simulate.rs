@@ -3,12 +3,12 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use fleetstorm_engine::Control;
-use fleetstorm_engine::{Plan, Registry, RunError, simulate, wired};
-use fleetstorm_model::scenario::Scenario;
-use fleetstorm_model::time::Calendar;
+use fleetstorm_engine::{Control, Plan, RunError, simulate, wired};
+use fleetstorm_plugin_host::Registry;
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{Clock, End, VerdictResult};
+use fleetstorm_scenario::Scenario;
+use fleetstorm_units::time::Calendar;
 
 /// No way takes more than a millisecond, so that closed forms hold to the millisecond.
 const FAST: &str = "[network]\nconnect = { kind = \"constant\", delay = \"1ms\" }\nhop = { kind = \"constant\", \

@@ -2,13 +2,11 @@
 //!
 //! One call is what a request asks on its way: what it meets when it sets out, on its way, and at the service.
 
-use std::sync::Arc;
-
 use divan::{Bencher, black_box};
-use fleetstorm_model::chaos::{Layer, Occasion, Rules, Timeline};
-use fleetstorm_model::protocol::Operation;
-use fleetstorm_model::scenario::Scenario;
-use fleetstorm_model::time::{Moment, Span};
+use fleetstorm_model::chaos::{ChaosFile, Fleet, Layer, Naming, Occasion, Rules, Timeline};
+use fleetstorm_protocol::{Operation, Transport};
+use fleetstorm_units::random::Seed;
+use fleetstorm_units::time::{Moment, Span};
 
 const DEVICES: u32 = 10_000;
 
@@ -16,18 +14,28 @@ fn main() {
     divan::main();
 }
 
+#[derive(serde::Deserialize)]
+struct Faults {
+    chaos: Vec<ChaosFile>,
+}
+
 /// The rules of a fleet under a fault of the network and one of the service.
 fn rules(more: &str) -> Rules {
     let fault = |kind: &str| format!("[[chaos]]\nfault = {kind}\n{more}\n");
     let text = format!(
-        "horizon = \"1h\"\n[fleet]\ndevices = {DEVICES}\n{}{}",
+        "{}{}",
         fault("{ kind = \"net.latency\", delay = { kind = \"constant\", delay = \"1ms\" } }"),
         fault("{ kind = \"service.throttle\" }"),
     );
-    let scenario = Scenario::read(&text, "bench.toml", &[]).expect("the scenario reads");
-    let timeline: Arc<Timeline> =
-        Timeline::new(&scenario, &[0; DEVICES as usize]).expect("the scenario has faults");
-    timeline.rules(&[Layer::Network, Layer::Service])
+    let faults: Faults = toml::from_str(&text).expect("the faults read");
+    let fleet = Fleet {
+        seed: Seed(0),
+        devices: DEVICES,
+        cohorts: vec![("default", Transport::Https)],
+        membership: &[0; DEVICES as usize],
+        naming: &Naming::Fleet("dev-".to_owned()),
+    };
+    Timeline::new(&faults.chaos, &fleet).rules(&[Layer::Network, Layer::Service])
 }
 
 fn ask(bencher: Bencher<'_, '_>, more: &str) {

@@ -9,9 +9,9 @@
 //! were, and the order of execution changes nothing.
 
 mod amqp;
-mod check;
 mod file;
 mod fleet;
+mod hub_state;
 mod kind;
 mod layer;
 mod naming;
@@ -21,27 +21,23 @@ mod protocol;
 mod retry_after;
 mod rules;
 mod service;
-mod short;
 mod tally;
 mod timeline;
 mod verdict;
 
-pub use amqp::{
-    AmqpAwaited, AmqpCondition, AmqpCutAfter, AmqpDetachAfter, CorrelationForm, FrameForm, ReleaseForm,
-    RetryAfterForm,
+pub use amqp::{AmqpAwaited, AmqpCutAfter, AmqpDetachAfter, CorrelationForm, ReleaseForm, RetryAfterForm};
+pub use file::{
+    AppliesTo, ChaosFile, Count, Limits, Peer, Ramp, Repeat, Select, SelectOperation, Start, Unit,
 };
-pub use check::Complaint;
-pub(crate) use check::{check, check_mock};
-pub use file::{AppliesTo, ChaosFile, Count, Limits, Peer, Ramp, Repeat, Select, Start, Unit};
+pub use hub_state::HubState;
 pub use kind::FaultKind;
 pub use layer::Layer;
 pub use naming::Naming;
 pub use network::{BlackholePhase, DnsFailure, ResetPhase, TlsFailure};
-pub use packets::{PacketCounts, Packets};
+pub use packets::{PacketCounts, Packets, burst_begins};
 pub use protocol::{Awaited, BodyDamage, CutAfter, DoorStep, Misspelt, OrderForm, RidForm, TopicForm};
 pub use retry_after::RetryAfterText;
 pub use rules::{Occasion, Rules};
-pub use short::{ShortFormError, parse_short};
 pub use tally::{Tally, TallySnapshot};
-pub use timeline::{Begin, Fault, Timeline, Window};
+pub use timeline::{Begin, Fault, Fleet, Timeline, Window};
 pub use verdict::{Connecting, Cut, Deciding, Exchanging, Sending, Serving};

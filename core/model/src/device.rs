@@ -7,21 +7,22 @@
 //!
 //! The flow is the reference client of `dps` 13.2.
 
+mod hub_reaction;
 mod life;
 mod machine;
 mod reaction;
 #[cfg(test)]
 mod tests;
 
+use fleetstorm_protocol::outcome::{ErrorClass, Fault, Outcome};
+use fleetstorm_protocol::{Operation, OperationId, Registration, Reply, RetryAfter};
+use fleetstorm_units::time::{Calendar, Moment, Span};
+pub use hub_reaction::{HubBackOff, HubReaction, HubReactions, ReturnRule, ReturnToDps};
 pub use life::{Life, LifeAction, LifeEvent, LifeHost, LifeInput, LifePolicy, PowerCut, Return};
 pub use machine::Device;
 pub use reaction::Reactions;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use crate::outcome::{ErrorClass, Fault, Outcome};
-use crate::protocol::{Operation, OperationId, Registration, Reply, RetryAfter};
-use crate::time::{Calendar, Moment, Span};
 
 /// What happened to a device.
 #[derive(Debug)]

@@ -8,13 +8,6 @@
 
 pub mod chaos;
 pub mod device;
-pub mod number;
-pub mod outcome;
+pub mod objective;
 pub mod profile;
-pub mod protocol;
-pub mod random;
-pub mod scenario;
 pub mod service;
-pub mod shown;
-pub mod time;
-pub mod wheel;

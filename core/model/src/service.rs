@@ -10,11 +10,9 @@ pub mod access;
 mod admission;
 mod allocation;
 mod answer;
-pub mod certificate;
 mod chaos;
 mod config;
-pub mod enrollment;
-pub mod enrollment_api;
+mod desk;
 mod hub;
 pub mod log;
 mod machine;
@@ -28,21 +26,20 @@ mod store;
 mod testing;
 pub mod throttle;
 mod tpm;
+mod trusted;
 mod twin;
 mod wording;
 
 pub use answer::{Answer, Answered, Handled, Query, Ticket};
-pub use config::{
-    Assignment, Config, ConfigError, Hub, HubState, NamedCertificate, Overlap, Region, Sweep, Tier,
-};
+pub use config::{Assignment, Config, ConfigError, Hub, NamedCertificate, Overlap, Region, Sweep, Tier};
 pub use hub::{HubCounters, HubEvent, Standing, Welcome, device_key};
 pub use machine::{Counters, Service};
 pub use outage::{Failure, Outage};
-pub use placement::{WebhookCall, WebhookReply, WebhookTicket};
-pub use tpm::TpmKeys;
+pub use placement::{WebhookAsk, WebhookTicket};
+pub use trusted::TrustedCas;
 
-use crate::protocol::{OperationId, Transport};
-use enrollment::{CaCertificate, SymmetricKey, TrustedCas};
+use fleetstorm_protocol::enrollment::{CaCertificate, SymmetricKey};
+use fleetstorm_protocol::{OperationId, Submission, TpmKeys, Transport};
 
 /// A request as a door understood it. What the door could not understand is part of the value, because the
 /// service, not the door, decides which mistake is named first.
@@ -71,24 +68,6 @@ pub enum Call<'a> {
     WrongMethod,
     /// No such path: 404.
     NoSuchPath,
-}
-
-/// The body of a register or lookup request.
-#[derive(Clone, Debug)]
-pub enum Submission<'a> {
-    /// A `DeviceRegistration`.
-    Read {
-        /// `registrationId`, if the body has one.
-        registration_id: Option<std::borrow::Cow<'a, str>>,
-        /// Whether there was a `csr`.
-        csr: bool,
-        /// `payload`, as its JSON text.
-        payload: Option<&'a str>,
-    },
-    /// The media type is not JSON: 415.
-    WrongMediaType,
-    /// It is too long, is not JSON or has members of the wrong type: 400.
-    Unreadable,
 }
 
 /// What the service asks about the evidence that came with a request.

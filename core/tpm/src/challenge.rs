@@ -8,7 +8,7 @@ use aws_lc_rs::rand;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::key::{self, KeyError, PrivateKey};
-use crate::{seal, structure};
+use crate::{hash, seal, structure};
 
 /// The labels of the two OAEP encryptions (Trusted Platform Module Library, part 1, B.10.4).
 const IDENTITY: &[u8] = b"IDENTITY\0";
@@ -64,12 +64,12 @@ fn build(endorsement: &[u8], storage_root: &[u8], key: &[u8], draws: &Draws) -> 
     structure::put_sized(&mut credential, &draws.inner_key);
     let identity = seal::wrap(&credential, &draws.credential_seed, &srk_name)?;
 
-    let public = structure::hmac_key(&seal::sha256(&[&draws.object_seed, key]));
+    let public = structure::hmac_key(&hash::sha256(&[&draws.object_seed, key]));
     let name = structure::name(&public);
     let mut sensitive = Zeroizing::new(Vec::with_capacity(128));
     structure::put_sized(&mut sensitive, &Zeroizing::new(structure::sensitive(&draws.object_seed, key)));
     let mut inner = Zeroizing::new(Vec::with_capacity(160));
-    structure::put_sized(&mut inner, &seal::sha256(&[&sensitive, &name]));
+    structure::put_sized(&mut inner, &hash::sha256(&[&sensitive, &name]));
     inner.extend(&sensitive[..]);
     let inner = seal::cfb(&draws.inner_key, &inner, seal::Way::Seal)?;
     let duplicate = seal::wrap(&inner, &draws.wrap_seed, &name)?;
@@ -108,11 +108,11 @@ pub fn open(
     let sealed = seal::cfb(inner_key, &wrapped, seal::Way::Open)?;
     let mut sealed = structure::Reader(&sealed);
     let integrity = sealed.sized()?;
-    if integrity != seal::sha256(&[sealed.0, &name]) {
+    if integrity != hash::sha256(&[sealed.0, &name]) {
         return None;
     }
     let (seed_value, key) = structure::read_sensitive(sealed.sized()?)?;
-    let unique = seal::sha256(&[seed_value, key]);
+    let unique = hash::sha256(&[seed_value, key]);
     (structure::read_hmac_key(public)? == unique).then(|| Zeroizing::new(key.to_vec()))
 }
 

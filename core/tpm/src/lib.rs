@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod challenge;
+mod hash;
 mod key;
 mod seal;
 mod structure;

@@ -3,21 +3,11 @@
 use aws_lc_rs::cipher::{
     AES_128, DecryptingKey, DecryptionContext, EncryptingKey, EncryptionContext, UnboundCipherKey,
 };
+use aws_lc_rs::hmac;
 use aws_lc_rs::iv::FixedLength;
-use aws_lc_rs::{digest, hmac};
 use zeroize::Zeroizing;
 
 use crate::structure::{Reader, put_sized};
-
-pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
-    let mut context = digest::Context::new(&digest::SHA256);
-    for part in parts {
-        context.update(part);
-    }
-    let mut out = [0; 32];
-    out.copy_from_slice(context.finish().as_ref());
-    out
-}
 
 /// KDFa with SHA-256 and an empty second context: one block of SP800-108 in counter mode, which is all that is needed.
 fn kdfa(key: &[u8], label: &str, context: &[u8], bits: u32) -> Zeroizing<[u8; 32]> {

@@ -1,7 +1,7 @@
 //! The structures of a TPM that take part in a challenge (Trusted Platform Module Library, part 2): big-endian, byte
 //! strings with their length in two bytes before them.
 
-use crate::seal::sha256;
+use crate::hash::sha256;
 
 const ALG_RSA: u16 = 0x0001;
 const ALG_HMAC: u16 = 0x0005;

@@ -93,7 +93,8 @@ mod tests {
 
     #[test]
     fn numbers_keep_what_a_chart_can_show() {
-        let written = [0.0, 1.0, 0.5, 0.997, 12.3456, 600_000.4, 0.000_012_3, f64::NAN, f64::INFINITY].map(figures);
+        let written =
+            [0.0, 1.0, 0.5, 0.997, 12.3456, 600_000.4, 0.000_012_3, f64::NAN, f64::INFINITY].map(figures);
         assert_eq!(written, ["0", "1", "0.5", "0.997", "12.346", "600000", "1.2300e-5", "0", "0"]);
         for text in &written {
             assert!(serde_json::from_str::<f64>(text).is_ok(), "{text}");

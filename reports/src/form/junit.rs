@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
-use crate::answer::Answer;
+use crate::html::Answer;
 use crate::number::{counted, grouped};
 use crate::record::{Check, CheckStatus, Fault, FaultStatus, Objective, ObjectiveStatus, VerdictResult};
 use crate::text::clipped;

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use fleetstorm_model::time::Span;
+use fleetstorm_units::time::Span;
 
 use crate::analysis::{
     Against, Capacity, Comparison, Conclusion, Effect, Fidelity, Finding, Probe, Rollout, Standing,

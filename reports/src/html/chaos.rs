@@ -145,7 +145,10 @@ mod tests {
         ] {
             assert!(page.contains(expected), "{expected}");
         }
-        assert!(page.contains("Shaded: fault &lt;storm&gt; from 30 s to 1 m") && page.contains("class=\"band fault\""));
+        assert!(
+            page.contains("Shaded: fault &lt;storm&gt; from 30 s to 1 m")
+                && page.contains("class=\"band fault\"")
+        );
         assert!(!crate::html(&crate::testing::record()).contains("id=\"chaos\""));
         let junit = crate::Form::Junit { strict_practices: true }
             .render(&crate::Document::Run(Box::new(record())))

@@ -60,7 +60,8 @@ fn against(record: &Record, bound: &Bound) -> Markup {
 /// The highest share that a chart of completion has to show: of a fleet that is far from done, only the part that is.
 pub(super) fn top(record: &Record, timeline: &Timeline) -> f64 {
     let allowed = record.bound.as_ref().map_or(0.0, |bound| bound::admitted(bound, timeline.until_s));
-    let most = allowed.min(record.devices as f64).max(record.totals.assigned as f64) / record.devices.max(1) as f64;
+    let most =
+        allowed.min(record.devices as f64).max(record.totals.assigned as f64) / record.devices.max(1) as f64;
     // Beyond the half there is nothing to be gained.
     if most > 0.0 && most < 0.5 { most * 1.1 } else { 1.0 }
 }

@@ -24,15 +24,23 @@ pub(super) fn figure(record: &Record) -> Option<Markup> {
         (None, Some(part)) if record.devices > 0 => {
             let waiting: Vec<u32> = record.series.in_flight.clone();
             let whole = u64::from(waiting.iter().copied().max().unwrap_or(0)).max(1);
-            (!waiting.is_empty())
-                .then(|| level(record, &timeline, "Recovery: devices on their way to a hub", &waiting, whole, part))
+            (!waiting.is_empty()).then(|| {
+                level(record, &timeline, "Recovery: devices on their way to a hub", &waiting, whole, part)
+            })
         }
         _ => completion(record, &timeline),
     }
 }
 
 /// A level over a part of the time.
-fn level(record: &Record, timeline: &Timeline, title: &str, counts: &[u32], whole: u64, part: (f64, f64)) -> Markup {
+fn level(
+    record: &Record,
+    timeline: &Timeline,
+    title: &str,
+    counts: &[u32],
+    whole: u64,
+    part: (f64, f64),
+) -> Markup {
     let (from_s, to_s) = part;
     let step_s = f64::from(record.series.step_s.max(1));
     let first = ((from_s / step_s) as usize).min(counts.len());
@@ -51,8 +59,13 @@ fn level(record: &Record, timeline: &Timeline, title: &str, counts: &[u32], whol
     let chart = Chart {
         id: "glance".to_owned(),
         title: title.to_owned(),
-        description: format!("From {} to {}: between {} and {}.", seconds(from_s), seconds(to_s), grouped(low.into()),
-            counted(high.into(), "device")),
+        description: format!(
+            "From {} to {}: between {} and {}.",
+            seconds(from_s),
+            seconds(to_s),
+            grouped(low.into()),
+            counted(high.into(), "device")
+        ),
         x: Axis::between(from_s, to_s),
         y: if is_share { Axis::share("share") } else { Axis::linear("devices", f64::from(high)) },
         layers: vec![Layer {
@@ -108,7 +121,8 @@ fn completion(record: &Record, timeline: &Timeline) -> Option<Markup> {
         room: Room::Glance,
     };
     let rows = through(Buckets::new(assigned.len(), record.series.step_s, ROWS_MAX));
-    let rows = rows.map(|(at, devices)| vec![seconds(at), grouped(devices), percent(devices, record.devices)]);
+    let rows =
+        rows.map(|(at, devices)| vec![seconds(at), grouped(devices), percent(devices, record.devices)]);
     let columns = [Column::Number("Until"), Column::Number("Assigned"), Column::Number("Share")];
     Some(chart.figure("", &table(title, &columns, rows)))
 }

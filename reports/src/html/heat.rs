@@ -73,7 +73,12 @@ impl<'a> Map<'a> {
     fn reading(&self, name: &str, quantile: f64, ink: Ink) -> Layer {
         let width_s = self.width_ns / 1e9;
         let at = |column: usize| (column as f64 * width_s, self.quantile_us(column, quantile) as f64);
-        Layer { name: name.to_owned(), ink, shape: Shape::Step, points: (0..self.columns()).map(at).collect() }
+        Layer {
+            name: name.to_owned(),
+            ink,
+            shape: Shape::Step,
+            points: (0..self.columns()).map(at).collect(),
+        }
     }
 
     /// The upper edge of the bucket that holds the quantile of a column.

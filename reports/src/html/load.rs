@@ -35,7 +35,12 @@ pub(super) fn section(record: &Record) -> Option<Section> {
     };
     let registrations = [
         Line { name: "registrations", ink: Ink::Blue, shape: Shape::Step, counts: &series.registers },
-        Line { name: "of these a device's first", ink: Ink::Green, shape: Shape::DashedStep, counts: &series.first },
+        Line {
+            name: "of these a device's first",
+            ink: Ink::Green,
+            shape: Shape::DashedStep,
+            counts: &series.first,
+        },
     ];
     let body = html! {
         @if record.bound.is_some() && series.registers.iter().any(|count| *count > 0) {

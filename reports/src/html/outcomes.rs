@@ -2,17 +2,16 @@
 
 use std::cmp::Reverse;
 
-use fleetstorm_model::protocol::code;
+use fleetstorm_protocol::code;
 use maud::{Markup, html};
 
 use super::part::{Column, NAME_MAX, Section, more, name, nanos, table, text};
 use super::{flow, over_time};
-use crate::Record;
 use crate::chart::{Ink, bar};
-use crate::fault;
 use crate::number::{grouped, percent};
 use crate::record::{Code, Totals};
 use crate::text::clipped;
+use crate::{Record, fault};
 
 const CODES_MAX: usize = 64;
 const NAMES_MAX: usize = 20;

@@ -146,7 +146,7 @@ pub(super) fn moment(ns: Option<u64>) -> String {
 }
 
 /// Seconds that were worked out, such as the quota's bound.
-pub(crate) fn seconds(secs: f64) -> String {
+pub(super) fn seconds(secs: f64) -> String {
     if secs.is_finite() { nanos((secs * 1e9) as u64) } else { "never".to_owned() }
 }
 

@@ -1,6 +1,6 @@
 //! A plan of a rollout, and what its trial said.
 
-use fleetstorm_model::time::Span;
+use fleetstorm_units::time::Span;
 use maud::{Markup, html};
 
 use super::part::{Column, Fact, NAME_MAX, SENTENCE_MAX, Section, facts, seconds, table, text};

@@ -144,7 +144,11 @@ impl Page {
             "rect",
             "circle",
         ];
-        assert_eq!(self.tags.borrow().iter().filter(|(tag, _)| tag == "script").count(), 1, "its own and no other");
+        assert_eq!(
+            self.tags.borrow().iter().filter(|(tag, _)| tag == "script").count(),
+            1,
+            "its own and no other"
+        );
         for (tag, attributes) in &*self.tags.borrow() {
             assert!(KNOWN.contains(&&**tag), "{tag}");
             for (name, value) in attributes {
@@ -253,7 +257,8 @@ fn the_policy_lets_one_script_run_and_nothing_load() {
     assert_eq!(style, STYLE);
     let script = html.split_once("<script>").unwrap().1.split_once("</script>").unwrap().0;
     assert_eq!(script, SCRIPT);
-    for reach in ["fetch(", "XMLHttpRequest", "import(", "eval(", "Function(", "innerHTML", ".style", "<!--"] {
+    for reach in ["fetch(", "XMLHttpRequest", "import(", "eval(", "Function(", "innerHTML", ".style", "<!--"]
+    {
         assert!(!SCRIPT.contains(reach), "{reach}");
     }
     assert!(!STYLE.contains("url(") && !STYLE.contains("@import") && !STYLE.contains('<'));

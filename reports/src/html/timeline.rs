@@ -52,14 +52,20 @@ impl Timeline {
     /// Likewise, for a part of it.
     pub(super) fn bands_between(&self, from_s: f64, to_s: f64) -> Vec<Band> {
         let inside = self.bands.iter().filter(|band| band.from < to_s && band.to > from_s);
-        inside.map(|band| Band { from: band.from.max(from_s), to: band.to.min(to_s), ..band.clone() }).collect()
+        inside
+            .map(|band| Band { from: band.from.max(from_s), to: band.to.min(to_s), ..band.clone() })
+            .collect()
     }
 
     /// What a caption says of a run that is not shown to its end.
     pub(super) fn note(&self) -> String {
         if self.until_s < self.end_s {
             let at = |secs: f64| super::part::seconds(secs);
-            format!("Nothing moves from {} until the end at {}, which is left out.", at(self.until_s), at(self.end_s))
+            format!(
+                "Nothing moves from {} until the end at {}, which is left out.",
+                at(self.until_s),
+                at(self.end_s)
+            )
         } else {
             String::new()
         }
@@ -81,10 +87,15 @@ fn bands(record: &Record, end_s: f64) -> Vec<Band> {
     let faults = record.chaos.faults.iter().flat_map(|fault| {
         fault.windows.iter().map(|window| band(&fault.name, Cause::Fault, window.from_ns, window.until_ns))
     });
-    let outages =
-        record.outages.iter().map(|outage| band(&outage.name, Cause::Outage, outage.from_ns, outage.until_ns));
+    let outages = record
+        .outages
+        .iter()
+        .map(|outage| band(&outage.name, Cause::Outage, outage.from_ns, outage.until_ns));
     let alerts = record.alerts.iter().flat_map(|alert| {
-        alert.firings.iter().map(|firing| band(&alert.name, Cause::Alert, firing.fired_ns, firing.resolved_ns))
+        alert
+            .firings
+            .iter()
+            .map(|firing| band(&alert.name, Cause::Alert, firing.fired_ns, firing.resolved_ns))
     });
     faults.chain(outages).chain(alerts).take(BANDS_MAX).collect()
 }
@@ -95,7 +106,8 @@ fn busy_until_s(record: &Record, bands: &[Band]) -> f64 {
     let step_s = f64::from(series.step_s.max(1));
     let flow = |counts: &[u32]| counts.iter().rposition(|count| *count > 0);
     let level = |counts: &[u32]| (1..counts.len()).rev().find(|at| counts[*at] != counts[at - 1]);
-    let flows = [&series.sent, &series.failed, &series.assigned, &series.booted, &series.registers].map(|counts| flow(counts));
+    let flows = [&series.sent, &series.failed, &series.assigned, &series.booted, &series.registers]
+        .map(|counts| flow(counts));
     let life = record.life.iter().flat_map(|life| [level(&life.online), flow(&life.connects)]);
     let last = flows.into_iter().chain([level(&series.in_flight)]).chain(life).flatten().max();
     let ends = bands.iter().map(|band| band.to);
@@ -104,14 +116,15 @@ fn busy_until_s(record: &Record, bands: &[Band]) -> f64 {
 
 /// The part of a run, in seconds, in which a fleet came back from what befell it after most of it was online; absent for a
 /// run that is about coming online.
-pub(crate) fn recovery(record: &Record) -> Option<(f64, f64)> {
+pub(super) fn recovery(record: &Record) -> Option<(f64, f64)> {
     let settled_ns = record.completion.t90_ns?;
     let end_s = end_s(record);
     let late = |from_ns: &u64| *from_ns >= settled_ns;
     let faults = record.chaos.faults.iter().filter_map(|fault| {
         let from_ns = fault.windows.iter().map(|window| window.from_ns).find(late)?;
         let over = fault.windows.iter().filter_map(|window| window.until_ns).max();
-        let back_s = over.zip(chaos::back_after(record, fault)).map(|(over, back)| (over + back) as f64 / 1e9);
+        let back_s =
+            over.zip(chaos::back_after(record, fault)).map(|(over, back)| (over + back) as f64 / 1e9);
         Some((from_ns as f64 / 1e9, back_s))
     });
     let outages = record.outages.iter().filter(|outage| late(&outage.from_ns)).map(|outage| {
@@ -127,7 +140,7 @@ pub(crate) fn recovery(record: &Record) -> Option<(f64, f64)> {
 }
 
 /// When as many devices were at their hub again as before an outage.
-pub(crate) fn online_again_s(record: &Record, from_ns: u64, until_ns: u64) -> Option<f64> {
+pub(super) fn online_again_s(record: &Record, from_ns: u64, until_ns: u64) -> Option<f64> {
     let online = &record.life.as_ref()?.online;
     let step_ns = 1_000_000_000 * u64::from(record.series.step_s.max(1));
     let before = usize::try_from(from_ns / step_ns).ok()?.checked_sub(1)?;
@@ -193,8 +206,11 @@ mod tests {
         let (from, to) = recovery(&with_fault(80, 90, 10)).unwrap();
         assert!((from - 77.0).abs() < 1e-9 && (to - 103.0).abs() < 1e-9, "{from} {to}");
         let mut hub = testing::record();
-        hub.outages =
-            vec![Outage { name: "hub-1 failing".into(), from_ns: 80_000_000_000, until_ns: Some(90_000_000_000) }];
+        hub.outages = vec![Outage {
+            name: "hub-1 failing".into(),
+            from_ns: 80_000_000_000,
+            until_ns: Some(90_000_000_000),
+        }];
         let online = (0..120).map(|second| if (80..100).contains(&second) { 5 } else { 990 }).collect();
         hub.life = Some(Life { devices: 1_000, online, ..Life::default() });
         assert_eq!(online_again_s(&hub, 80_000_000_000, 90_000_000_000), Some(101.0));
@@ -204,7 +220,8 @@ mod tests {
     #[test]
     fn everything_that_was_on_is_a_band_with_its_name() {
         let mut record = with_fault(80, 90, 10);
-        record.outages = vec![Outage { name: "hub-1 failing".into(), from_ns: 100_000_000_000, until_ns: None }];
+        record.outages =
+            vec![Outage { name: "hub-1 failing".into(), from_ns: 100_000_000_000, until_ns: None }];
         record.alerts = vec![crate::record::Alert {
             name: "pager".into(),
             rule: String::new(),
@@ -213,8 +230,7 @@ mod tests {
         }];
         let told: Vec<(String, f64, f64)> =
             Timeline::of(&record).bands().into_iter().map(|band| (band.name, band.from, band.to)).collect();
-        let expected =
-            [("storm", 80.0, 90.0), ("hub-1 failing", 100.0, 120.0), ("pager", 60.0, 120.0)];
+        let expected = [("storm", 80.0, 90.0), ("hub-1 failing", 100.0, 120.0), ("pager", 60.0, 120.0)];
         assert_eq!(told, expected.map(|(name, from, to)| (name.to_owned(), from, to)));
     }
 }

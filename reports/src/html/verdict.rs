@@ -2,9 +2,9 @@
 
 use maud::{Markup, html};
 
+use super::answer::Answer;
 use super::glance;
 use super::part::{Fact, NAME_MAX, SENTENCE_MAX, facts, nanos};
-use crate::answer::Answer;
 use crate::number::{counted, grouped};
 use crate::record::{Clock, End, VerdictResult};
 use crate::text::clipped;

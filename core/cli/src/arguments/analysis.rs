@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use fleetstorm_engine::Timing;
-use fleetstorm_model::scenario::{Duration, Rate};
+use fleetstorm_study::Timing;
+use fleetstorm_units::{Duration, Rate};
 
 use super::run::ProgressChoice;
 use super::{PluginOptions, ScenarioOptions};

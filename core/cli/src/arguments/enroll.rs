@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use fleetstorm_model::scenario::Rate;
+use fleetstorm_units::Rate;
 
 use super::ScenarioOptions;
 

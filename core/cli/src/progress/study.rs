@@ -3,13 +3,14 @@
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use fleetstorm_engine::{Clock, Control, Progress};
-use fleetstorm_model::time::{Moment, Span};
+use fleetstorm_engine::{Control, Progress};
+use fleetstorm_net::clock::Clock;
+use fleetstorm_units::time::{Moment, Span};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
 use super::{JSON_EVERY, PLAIN_EVERY};
 use crate::arguments::run::ProgressChoice;
-use crate::run::Watch;
+use crate::supervise::Watch;
 use crate::terminal::QuietKeys;
 
 /// Characters of what is known that are shown.

@@ -6,40 +6,16 @@
 //! that was not healed can hit them. Whether they do as well is judged by what went wrong rather than by time alone,
 //! because a busy machine makes everything slower.
 
-use fleetstorm_model::scenario::{Arrival, Scenario, TargetKind};
 use fleetstorm_model::service::throttle::Model;
-use fleetstorm_model::time::{Moment, Span};
+use fleetstorm_net::governor::Halt;
 use fleetstorm_reports::record::Residue;
+use fleetstorm_units::time::{Moment, Span};
 
 use crate::RunError;
-use crate::governor::Halt;
 use crate::record::Findings;
 
-/// Devices of each cohort.
-const EACH: u32 = 3;
-/// Devices in all.
-const MOST: u32 = 48;
-/// How long they may take at the twin.
-const PATIENCE: Span = Span::from_secs(60);
 /// What a machine that plays a fleet may be late by.
 const LATE: Span = Span::from_secs(1);
-
-/// The scenario of the canaries; `None` where there is no service of ours that a fault could have stayed in.
-pub(crate) fn scenario(of: &Scenario) -> Option<Scenario> {
-    if of.chaos.is_empty() || of.target.kind != TargetKind::Mock {
-        return None;
-    }
-    let mut small = super::steady::quiet(of);
-    small.cohorts.retain(|cohort| cohort.enrolled);
-    for cohort in &mut small.cohorts {
-        (cohort.share, cohort.life) = (1.0, None);
-    }
-    small.fleet.devices = (EACH * u32::try_from(small.cohorts.len()).unwrap_or(MOST)).min(MOST);
-    small.fleet.arrival = Arrival::default();
-    small.fleet.max_concurrent = None;
-    (small.horizon.0, small.objectives) = (PATIENCE, Vec::new());
-    (!small.cohorts.is_empty()).then_some(small)
-}
 
 /// Whether a run that ended like this is worth a look: one that somebody stopped is to end now.
 pub(crate) const fn may_look(halt: &Halt) -> bool {

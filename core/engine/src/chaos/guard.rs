@@ -1,10 +1,10 @@
 //! Guardrails: a run that goes too far for too long is aborted.
 
-use fleetstorm_model::scenario::{GuardrailFile, Measure};
-use fleetstorm_model::time::{Moment, Span};
+use fleetstorm_net::governor::{Brake, Halt};
+use fleetstorm_scenario::{GuardrailFile, Measure};
+use fleetstorm_units::time::{Moment, Span};
 
 use crate::gauges::Snapshot;
-use crate::governor::{Brake, Halt};
 
 /// How often a run is looked at.
 const SECOND: Span = Span::from_secs(1);
@@ -64,7 +64,7 @@ impl Guards {
 
 #[cfg(test)]
 mod tests {
-    use fleetstorm_model::scenario::Duration;
+    use fleetstorm_units::Duration;
 
     use super::*;
 

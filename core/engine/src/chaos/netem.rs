@@ -11,15 +11,15 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use fleetstorm_model::chaos::{PacketCounts, Packets, Timeline};
-use fleetstorm_model::scenario::Scenario;
-use fleetstorm_model::time::{Moment, Span};
+use fleetstorm_net::clock::Clock;
+use fleetstorm_net::governor::{Brake, Halt};
+use fleetstorm_scenario::Scenario;
+use fleetstorm_units::time::{Moment, Span};
 use rustix::process::{getegid, geteuid};
 use rustix::thread::{CapabilitySet, UnshareFlags, capabilities};
 use serde::Deserialize;
 
 use crate::RunError;
-use crate::clock::Clock;
-use crate::governor::{Brake, Halt};
 use crate::plan::Plan;
 
 /// How late a fault may begin or end.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fleetstorm_model::chaos::{Timeline, Window};
-use fleetstorm_model::time::Moment;
+use fleetstorm_units::time::Moment;
 
 /// The outages that have not begun yet.
 pub(crate) struct Outages {

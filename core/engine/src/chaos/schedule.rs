@@ -3,9 +3,9 @@
 use std::fmt;
 
 use fleetstorm_model::chaos::{ChaosFile, Fault, Layer};
-use fleetstorm_model::number::{counted, share};
-use fleetstorm_model::shown::printable;
-use fleetstorm_model::time::{Moment, Span};
+use fleetstorm_units::number::{counted, share};
+use fleetstorm_units::shown::printable;
+use fleetstorm_units::time::{Moment, Span};
 use serde::Serialize;
 
 use crate::plan::Plan;
@@ -153,7 +153,7 @@ impl Entry {
             words.push(format!("the first {} of each {}{skip}", count.first, count.per.name()));
         }
         if let Some(operation) = self.rule.select.operation {
-            words.push(format!("{} only", fleetstorm_model::protocol::Operation::from(operation).name()));
+            words.push(format!("{} only", fleetstorm_protocol::Operation::from(operation).name()));
         }
         if let Some(active) = self.rule.limits.active {
             words.push(format!("at most {} at once", counted(active.into(), "device")));

@@ -8,11 +8,11 @@ use fleetstorm_model::chaos::{
     Connecting, Deciding, Exchanging, FaultKind, Layer, Occasion, Rules, Sending, Timeline, Window,
 };
 use fleetstorm_model::device::Policy;
-use fleetstorm_model::time::{Moment, Span};
+use fleetstorm_net::clock::{Alarms, Clock};
+use fleetstorm_units::time::{Moment, Span};
 use tokio::sync::watch;
 
 use super::power::Outages;
-use crate::clock::{Alarms, Clock};
 
 /// The faults of a shard's devices.
 pub(crate) struct ShardChaos {

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use fleetstorm_model::chaos::{Layer, Occasion};
-use fleetstorm_model::protocol::Operation;
-use fleetstorm_model::scenario::Scenario;
-use fleetstorm_model::time::{Calendar, Moment};
+use fleetstorm_plugin_host::Registry;
+use fleetstorm_protocol::Operation;
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{End, VerdictResult};
+use fleetstorm_scenario::Scenario;
+use fleetstorm_units::time::{Calendar, Moment};
 
-use crate::life::Listener;
-use crate::{Control, Plan, Registry, RunError, live, simulate, wired};
+use crate::listen::Listener;
+use crate::{Control, Plan, RunError, live, simulate, wired};
 
 fn plan(text: &str, calendar: Calendar) -> Plan {
     let scenario = Scenario::read(text, "t.toml", &[]).unwrap_or_else(|problems| panic!("{problems}"));
@@ -37,7 +38,7 @@ fn a_panic_heals_first_and_leaves_a_record() {
         let timeline = plan.chaos.clone().unwrap();
         let mut rules = timeline.rules(&[Layer::Service]);
         let mut is_hit = || {
-            let now = Moment::START + fleetstorm_model::time::Span::from_secs(29);
+            let now = Moment::START + fleetstorm_units::time::Span::from_secs(29);
             rules.serve(&Occasion::of(now, 1, Some(Operation::Register)), 0).refuse.is_some()
         };
         assert!(is_hit(), "{name}: until then");

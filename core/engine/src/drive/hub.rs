@@ -6,15 +6,15 @@ use std::task::Poll;
 
 use fleetstorm_model::chaos::{Cut, Exchanging, Occasion, Peer};
 use fleetstorm_model::device::{Credential, LifeEvent, LifeHost};
-use fleetstorm_model::outcome::Fault;
-use fleetstorm_model::protocol::{Registration, hub};
-use fleetstorm_model::random::Purpose;
-use fleetstorm_model::time::{Moment, Span};
+use fleetstorm_net::ConnectTimes;
+use fleetstorm_net::connect::{Connect, Weather};
+use fleetstorm_net::exchange::{HubLink, News, Passport};
+use fleetstorm_protocol::outcome::Fault;
+use fleetstorm_protocol::{Registration, hub};
+use fleetstorm_units::random::Purpose;
+use fleetstorm_units::time::{Moment, Span};
 
-use super::{Around, Connect, Driven, Event};
-use crate::connect::Weather;
-use crate::exchange::hub::{HubLink, News, Passport};
-use crate::record::ConnectTimes;
+use super::{Around, Driven, Event};
 
 /// A hostile service could name a new hub for each device; beyond this many an assignment cannot be followed.
 const HUBS_MAX: usize = 4_096;

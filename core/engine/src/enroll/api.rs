@@ -7,9 +7,14 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use fleetstorm_model::protocol::{RetryAfter, sas};
-use fleetstorm_model::scenario::TlsVersions;
-use fleetstorm_model::time::{Moment, Span};
+use fleetstorm_mock::ResolveError;
+use fleetstorm_mock::identity::FleetIdentity;
+use fleetstorm_net::clock::Clock;
+use fleetstorm_net::connect::{TlsDialler, Trust, client_config};
+use fleetstorm_net::governor::{Brake, Halt};
+use fleetstorm_protocol::{RetryAfter, sas};
+use fleetstorm_scenario::TlsVersions;
+use fleetstorm_units::time::{Moment, Span};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Method, Request};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -20,11 +25,6 @@ use zeroize::Zeroizing;
 
 use super::{EnrollError, Key, Operator, TRIES, interval, unix_secs};
 use crate::RunError;
-use crate::clock::Clock;
-use crate::connect::{TlsDialler, Trust, client_config};
-use crate::governor::{Brake, Halt};
-use crate::identity::FleetIdentity;
-use crate::mock::ResolveError;
 
 const API_VERSION: &str = "2021-10-01";
 const CONTINUATION: HeaderName = HeaderName::from_static("x-ms-continuation");
@@ -84,12 +84,12 @@ impl Api {
     pub(super) fn new(operator: &Operator) -> Result<Self, RunError> {
         let dial = operator.dial()?;
         let trust = match &operator.ca_file {
-            Some(name) => Trust::Ca { name: name.clone(), pem: crate::mock_file(name)? },
+            Some(name) => Trust::Ca { name: name.clone(), pem: fleetstorm_mock::file(name)? },
             None => Trust::System,
         };
         let key = match &operator.key {
             Key::Secret(source) => {
-                let text = crate::mock_secret(source)?;
+                let text = fleetstorm_mock::secret(source)?;
                 let decoded = BASE64_STANDARD.decode(text.as_bytes());
                 decoded.map_err(|_| ResolveError::new("the policy's key", "it is not base64"))?
             }

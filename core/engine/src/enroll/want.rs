@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::ledger::Entry;
 use crate::RunError;
-use crate::mock::endorsement_key;
 use crate::plan::Plan;
+use crate::tpm::endorsement_key;
 
 /// An enrollment that is wanted.
 pub struct Wanted {
@@ -126,16 +126,18 @@ fn group_keys(plan: &Plan) -> Result<Vec<Vec<u8>>, RunError> {
     let Some(source) = &plan.scenario.target.group_key else {
         return Ok(plan.fleet.group_keys().iter().map(|key| key.expose().to_vec()).collect());
     };
-    let key = crate::mock_secret(source)?;
+    let key = fleetstorm_mock::secret(source)?;
     let bytes = BASE64_STANDARD.decode(key.as_bytes());
-    Ok(vec![bytes.map_err(|_| crate::mock::ResolveError::new("target.group_key", "the key is not base64"))?])
+    Ok(vec![
+        bytes.map_err(|_| fleetstorm_mock::ResolveError::new("target.group_key", "the key is not base64"))?,
+    ])
 }
 
 /// The certificate of the CA that signs the devices' certificates, DER.
 fn ca(plan: &Plan) -> Result<Vec<u8>, RunError> {
     use rustls::pki_types::{CertificateDer, pem::PemObject as _};
     let Some(file) = &plan.scenario.target.device_ca_file else { return Ok(plan.fleet.ca_der().to_vec()) };
-    let der = CertificateDer::from_pem_slice(&crate::mock_file(file)?);
-    let der = der.map_err(|_| crate::mock::ResolveError::new(file, "there is no certificate in PEM"))?;
+    let der = CertificateDer::from_pem_slice(&fleetstorm_mock::file(file)?);
+    let der = der.map_err(|_| fleetstorm_mock::ResolveError::new(file, "there is no certificate in PEM"))?;
     Ok(der.to_vec())
 }

@@ -1,9 +1,9 @@
 //! Alert rules over the metrics of a finished run: when each would have fired, and when it would have been over.
 
-use fleetstorm_model::protocol::Transport;
-use fleetstorm_model::scenario::{Aggregation, AlertRule};
 use fleetstorm_model::service::metrics::{Dimensions, Metric, MetricStatus, Metrics};
+use fleetstorm_protocol::Transport;
 use fleetstorm_reports::record::{Alert, Firing, MetricSeries};
+use fleetstorm_scenario::{Aggregation, AlertRule};
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -84,8 +84,9 @@ fn aggregate(aggregation: Aggregation, counts: &[u32], window: usize) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use fleetstorm_model::scenario::{Duration, MetricFile, MetricStatusFile, Operator};
-    use fleetstorm_model::time::Span;
+    use fleetstorm_scenario::{MetricFile, MetricStatusFile, Operator};
+    use fleetstorm_units::Duration;
+    use fleetstorm_units::time::Span;
 
     use super::*;
 

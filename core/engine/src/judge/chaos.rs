@@ -6,9 +6,9 @@
 //! than half of those that the quota allows come through. What was not seen to its end is unknown, and does not pass.
 
 use fleetstorm_model::chaos::{Fault as Rule, FaultKind, Timeline, Window};
-use fleetstorm_model::time::{Moment, Span};
 use fleetstorm_reports::record::{Fault, FaultStatus, FaultWindow, Totals};
 use fleetstorm_reports::{Record, grouped};
+use fleetstorm_units::time::{Moment, Span};
 
 use crate::record::StruckDevices;
 

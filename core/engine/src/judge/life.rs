@@ -1,6 +1,6 @@
 //! What objectives about the life after provisioning observe.
 
-use fleetstorm_model::scenario::{Metric, Objective};
+use fleetstorm_model::objective::{Metric, Objective};
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::Life;
 
@@ -28,7 +28,7 @@ pub(super) fn observe(record: &Record, objective: &Objective) -> Option<Result<f
 
 /// Devices online at the end, at the end of a window, or the fewest of every second from one on.
 fn online(life: &Life, objective: &Objective) -> Result<f64, String> {
-    let second = |span: fleetstorm_model::time::Span| usize::try_from(span.as_secs()).unwrap_or(usize::MAX);
+    let second = |span: fleetstorm_units::time::Span| usize::try_from(span.as_secs()).unwrap_or(usize::MAX);
     let devices = match (objective.within, objective.after) {
         (_, Some(after)) => {
             let from = second(after);

@@ -1,13 +1,12 @@
 //! Whether an objective held.
 
-use super::life;
-use fleetstorm_model::number::{Bounds, counted, grouped, rank};
-use fleetstorm_model::scenario::{Comparison, Metric, Objective, Quantity, Timed, What};
-use fleetstorm_model::time::Span;
+use fleetstorm_model::objective::{Comparison, Metric, Objective, Quantity, Timed, What};
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{Code, Objective as Judged, ObjectiveStatus, Totals, percentile_us};
+use fleetstorm_units::number::{Bounds, counted, grouped, rank};
+use fleetstorm_units::time::Span;
 
-use super::worst;
+use super::{life, worst};
 
 /// What was observed, in the unit that the bound is written in, or why there is nothing. A share is in percent, so that
 /// 999 of 1,000 and `99.9%` are the same number: the hundredth part of the latter is not.

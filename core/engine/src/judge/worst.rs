@@ -1,9 +1,9 @@
 //! The part of a run in which an objective was worst.
 
-use fleetstorm_model::number::{micros, number, rank};
-use fleetstorm_model::scenario::{Comparison, Metric, Objective, What};
+use fleetstorm_model::objective::{Comparison, Metric, Objective, What};
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{Heat, WorstWindow};
+use fleetstorm_units::number::{micros, number, rank};
 
 use super::objective::{is, percent, seconds, show, written};
 

@@ -6,17 +6,17 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 
-use fleetstorm_model::scenario::Scenario;
-use fleetstorm_model::time::Moment;
+use fleetstorm_files::{LineFile, Manner, open_lines};
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::Trace as Summary;
+use fleetstorm_scenario::Scenario;
+use fleetstorm_units::time::Moment;
 use serde::{Deserialize, Serialize};
 
-use super::event::Event;
-use super::{Ear, LINES_MAX, Line, Listener, told};
-use crate::lines::{LineFile, Manner};
+use super::told;
+use crate::event::Event;
+use crate::listen::{Ear, LINES_MAX, Line, Listener};
 use crate::plan::Plan;
-use crate::write::open_lines;
 
 /// The version of the format.
 const VERSION: u32 = 1;

@@ -1,9 +1,9 @@
 //! How often attempts ended in which way, and how many devices met it.
 
-use fleetstorm_model::outcome::Outcome;
-use fleetstorm_model::protocol::{Operation, Status};
-use fleetstorm_model::time::Moment;
+use fleetstorm_protocol::outcome::Outcome;
+use fleetstorm_protocol::{Operation, Status};
 use fleetstorm_reports::record::Code;
+use fleetstorm_units::time::Moment;
 
 use super::matrix::Matrix;
 

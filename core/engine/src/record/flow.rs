@@ -1,7 +1,7 @@
 //! How attempts went through registration: the ways between its steps.
 
-use fleetstorm_model::outcome::Outcome;
-use fleetstorm_model::protocol::{Operation, Status};
+use fleetstorm_protocol::outcome::Outcome;
+use fleetstorm_protocol::{Operation, Status};
 use fleetstorm_reports::record::Passage as PassageRecord;
 
 /// A way from one step to the next.
@@ -117,7 +117,7 @@ impl Flow {
 
 #[cfg(test)]
 mod tests {
-    use fleetstorm_model::outcome::{ErrorClass, Fault};
+    use fleetstorm_protocol::outcome::{ErrorClass, Fault};
 
     use super::*;
 

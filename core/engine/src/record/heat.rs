@@ -1,7 +1,7 @@
 //! Latency over time.
 
-use fleetstorm_model::time::{Moment, Span};
 use fleetstorm_reports::record::Heat;
+use fleetstorm_units::time::{Moment, Span};
 
 use super::latency::Phase;
 use super::matrix::Matrix;

@@ -2,8 +2,8 @@
 
 use std::f64::consts::TAU;
 
-use fleetstorm_model::time::Moment;
 use fleetstorm_reports::record::HerdIndex;
+use fleetstorm_units::time::Moment;
 
 /// Length of a slot, as the literature on retry storms counts (`strategies` 2.4).
 const SLOT_NS: u64 = 100_000_000;
@@ -121,10 +121,9 @@ fn thinned(parts: &[u32]) -> Vec<u32> {
 
 #[cfg(test)]
 mod tests {
-    use fleetstorm_model::random::{Purpose, Seed};
+    use fleetstorm_units::random::{Purpose, Seed};
 
     use super::*;
-    use crate::statistics::rayleigh_r;
 
     fn index(instants_s: impl Iterator<Item = f64>) -> HerdIndex {
         let mut retries = Retries::default();
@@ -134,14 +133,22 @@ mod tests {
         Retries::index([&retries].into_iter())
     }
 
+    /// The length of the mean of unit vectors, each instant an angle of the period (Rayleigh, 1919).
+    fn rayleigh(instants: &[f64], period: f64) -> f64 {
+        let sum = |part: fn(f64) -> f64| -> f64 {
+            instants.iter().map(|at| part(std::f64::consts::TAU * at / period)).sum()
+        };
+        f64::hypot(sum(f64::cos), sum(f64::sin)) / instants.len() as f64
+    }
+
     #[test]
     fn a_rhythm_is_found_as_by_the_plain_formula() {
         let jitter = |n| Seed(1).fraction(Purpose::Resample, n, 0);
         let instants: Vec<f64> = (0..400).map(|n| f64::from(n) * 30.0 + 2.0 * jitter(n)).collect();
         let found = index(instants.iter().copied());
-        let slotted: Vec<(f64, f64)> = instants.iter().map(|at| ((at * 10.0).floor() / 10.0, 1.0)).collect();
+        let slotted: Vec<f64> = instants.iter().map(|at| (at * 10.0).floor() / 10.0).collect();
         let (r, period) = (1..PERIOD_MAX_S)
-            .map(|period| (rayleigh_r(&slotted, f64::from(period)).unwrap(), period))
+            .map(|period| (rayleigh(&slotted, f64::from(period)), period))
             .max_by(|a, b| a.0.total_cmp(&b.0))
             .unwrap();
         assert!((found.synchrony.unwrap() - r).abs() < 1e-9, "{found:?} {r}");

@@ -1,7 +1,7 @@
 //! Latency histograms by phase and ending.
 
-use fleetstorm_model::protocol::Operation;
-use fleetstorm_model::time::Span;
+use fleetstorm_protocol::Operation;
+use fleetstorm_units::time::Span;
 use hdrhistogram::Histogram;
 
 /// What is timed.

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use fleetstorm_model::device::{LifeEvent, Return};
-use fleetstorm_model::outcome::Fault;
-use fleetstorm_model::time::{Moment, Span};
+use fleetstorm_protocol::outcome::Fault;
 use fleetstorm_reports::record::Life;
+use fleetstorm_units::time::{Moment, Span};
 
 use super::latency::{Ending, Latencies, Phase};
 use super::series::SECONDS_MAX;

@@ -4,7 +4,7 @@
 //! the length doubles, so a run of seconds is seen finely and one of weeks costs no more. Lengths are powers of two in
 //! nanoseconds: finding a window is a shift.
 
-use fleetstorm_model::time::Moment;
+use fleetstorm_units::time::Moment;
 
 /// Most windows.
 pub(super) const WINDOWS: usize = 192;

@@ -4,7 +4,7 @@
 //! takes the delay for the service's. So a beat is due at even intervals, and each time that passes without it is held
 //! against what ended meanwhile. The loop may read answers before it comes to the beat: what is overdue counts as it grows.
 
-use fleetstorm_model::time::{Moment, Span};
+use fleetstorm_units::time::{Moment, Span};
 
 /// Time between two beats.
 pub(crate) const BEAT: Span = Span::from_millis(10);

@@ -1,7 +1,7 @@
 //! Counts per second.
 
-use fleetstorm_model::time::Moment;
 use fleetstorm_reports::record::Series;
+use fleetstorm_units::time::Moment;
 
 /// One second of a shard.
 #[derive(Clone, Copy, Debug, Default)]

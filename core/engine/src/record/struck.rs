@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fleetstorm_model::chaos::Timeline;
-use fleetstorm_model::time::Moment;
+use fleetstorm_units::time::Moment;
 
 use super::{PARKED, Recorder, Standing};
 

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use fleetstorm_model::time::{Moment, Span};
 use fleetstorm_reports::record::{
     Code, Completion, Distribution, Heat, HeldBack, HerdIndex, Journey, Life, Passage, Phase as PhaseRecord,
     RetryAfterUse, Series, Totals,
 };
+use fleetstorm_units::time::{Moment, Span};
 
 use super::codes::Codes;
 use super::flow::Flow;
@@ -19,7 +19,7 @@ use super::pulse::Health;
 use super::series::{Timeline, per_second};
 use super::watch::Watch;
 use super::{ASKING, PARKED, Recorder, Standing, StruckDevices, struck};
-use crate::judge::checks::Checker;
+use crate::checks::Checker;
 
 /// What all shards found, ready for a record.
 pub(crate) struct Findings {

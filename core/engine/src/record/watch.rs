@@ -7,16 +7,16 @@ use std::sync::Arc;
 
 use fleetstorm_model::chaos::Timeline;
 use fleetstorm_model::device::{LifeEvent, Observation};
-use fleetstorm_model::outcome::Outcome;
 use fleetstorm_model::profile::Profile;
-use fleetstorm_model::protocol::{Operation, Status};
-use fleetstorm_model::random::{Purpose, Seed};
-use fleetstorm_model::time::{Moment, Span};
+use fleetstorm_net::ConnectTimes;
+use fleetstorm_protocol::outcome::Outcome;
+use fleetstorm_protocol::{Operation, Status};
 use fleetstorm_reports::record::Journey;
+use fleetstorm_units::random::{Purpose, Seed};
+use fleetstorm_units::time::{Moment, Span};
 
-use super::ConnectTimes;
-use crate::judge::checks::{Checker, Life};
-use crate::life::Listener;
+use crate::checks::{Checker, Life};
+use crate::listen::Listener;
 
 /// Fleets up to this size are watched whole.
 const WHOLE: u32 = 10_000;

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use fleetstorm_model::protocol::Operation;
 use fleetstorm_model::service::log::operation_name;
-use fleetstorm_model::time::{Calendar, Moment};
+use fleetstorm_protocol::Operation;
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::Clock;
+use fleetstorm_units::time::{Calendar, Moment};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 

@@ -4,12 +4,12 @@
 
 use fleetstorm_model::chaos::Deciding;
 use fleetstorm_model::device::{Attempt, Decision, Host, LifeEvent, LifeHost, Observation};
-use fleetstorm_model::protocol::Registration;
-use fleetstorm_model::random::{Purpose, Seed};
-use fleetstorm_model::time::Moment;
+use fleetstorm_plugin_host::Retry;
+use fleetstorm_protocol::Registration;
+use fleetstorm_units::random::{Purpose, Seed};
+use fleetstorm_units::time::Moment;
 
 use super::faults::Faults;
-use crate::plugins::Retry;
 use crate::record::Recorder;
 
 /// What one device asks and tells.

@@ -3,18 +3,18 @@
 use std::cell::OnceCell;
 use std::sync::Arc;
 
+use fleetstorm_mock::serve::webhooks;
 use fleetstorm_model::chaos::{Cut, Layer, Occasion, Rules, Timeline};
 use fleetstorm_model::device::{Action, Attempt, Decision, Device, Host, Input, Observation};
-use fleetstorm_model::outcome::Fault;
-use fleetstorm_model::protocol::Operation;
-use fleetstorm_model::random::{Purpose, Seed};
 use fleetstorm_model::service::Service;
-use fleetstorm_model::time::{Moment, Span};
+use fleetstorm_protocol::Operation;
+use fleetstorm_protocol::outcome::Fault;
+use fleetstorm_units::random::{Purpose, Seed};
+use fleetstorm_units::time::{Moment, Span};
 
-use super::truth::{Proof, Truth};
 use crate::chaos::canary::Met;
 use crate::plan::Plan;
-use crate::serve::webhooks;
+use crate::truth::{Proof, Truth};
 
 /// Lets the devices of a plan come to a service from this moment on, under the faults of a timeline that are on.
 pub(super) fn visit(
@@ -138,7 +138,7 @@ impl Visitor<'_> {
 /// What happens to a canary.
 enum Event {
     Connected,
-    Reply(Box<fleetstorm_model::protocol::Reply>),
+    Reply(Box<fleetstorm_protocol::Reply>),
     Broke(Fault),
     Answered,
     Alarm,

@@ -7,8 +7,8 @@ use fleetstorm_model::chaos::{
     Connecting, Cut, Deciding, Exchanging, FaultKind, Layer, Occasion, Peer, Rules, Sending, Timeline, Window,
 };
 use fleetstorm_model::device::{Attempt, Policy};
-use fleetstorm_model::protocol::Operation;
-use fleetstorm_model::time::Moment;
+use fleetstorm_protocol::Operation;
+use fleetstorm_units::time::Moment;
 
 use crate::chaos::off;
 use crate::chaos::power::Outages;

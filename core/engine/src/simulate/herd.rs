@@ -1,6 +1,6 @@
 //! How a fleet's requests fall together, and what became of each device: the raw material of a comparison.
 
-use fleetstorm_model::time::Moment;
+use fleetstorm_units::time::Moment;
 
 /// What became of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

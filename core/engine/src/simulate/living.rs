@@ -7,13 +7,13 @@ use std::cell::OnceCell;
 
 use fleetstorm_model::chaos::Cut;
 use fleetstorm_model::device::{Credential, LifeAction, LifeInput};
-use fleetstorm_model::outcome::Fault;
 use fleetstorm_model::service::{HubEvent, Standing, Welcome, device_key};
-use fleetstorm_model::time::{Moment, Span};
+use fleetstorm_protocol::outcome::Fault;
+use fleetstorm_units::time::{Moment, Span};
 
 use super::parcel::Parcel;
-use super::truth::Truth;
-use super::{Due, Fate, Leg, Proof, Simulation};
+use super::{Due, Fate, Leg, Simulation};
+use crate::truth::{Proof, Truth};
 
 /// Sets the draws of a hub's weather apart from those of DPS's, which are keyed by the attempts of a registration.
 const AT_HUB: u32 = 1 << 29;

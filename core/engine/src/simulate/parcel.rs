@@ -1,8 +1,8 @@
 //! What is on its way to or from a device, in eight bytes.
 
-use fleetstorm_model::outcome::Fault;
-use fleetstorm_model::protocol::{Operation, RetryAfter, code};
 use fleetstorm_model::service::{Answer, HubEvent, Ticket};
+use fleetstorm_protocol::outcome::Fault;
+use fleetstorm_protocol::{Operation, RetryAfter, code};
 
 /// What a device's alarm will bring.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use fleetstorm_model::time::Moment;
+use fleetstorm_units::time::Moment;
 
 /// A device that waits for a place.
 #[derive(Clone, Copy, Debug)]

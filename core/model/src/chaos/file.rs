@@ -3,12 +3,13 @@
 use std::fmt;
 use std::str::FromStr;
 
+use fleetstorm_protocol::{Operation, Transport};
+use fleetstorm_units::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::kind::FaultKind;
-use crate::protocol::Operation;
-use crate::scenario::{Comparison, Duration, Metric, Objective, Quantity, Transport};
+use crate::objective::{Comparison, Metric, Objective, Quantity};
 
 /// A fault on the timeline.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -106,7 +107,7 @@ pub enum Start {
 
 impl Default for Start {
     fn default() -> Self {
-        Self::At(Duration(crate::time::Span::ZERO))
+        Self::At(Duration(fleetstorm_units::time::Span::ZERO))
     }
 }
 
@@ -192,7 +193,7 @@ pub struct Repeat {
 }
 
 const fn no_time() -> Duration {
-    Duration(crate::time::Span::ZERO)
+    Duration(fleetstorm_units::time::Span::ZERO)
 }
 
 /// How a fault grows and fades: its probability, its delay or its distance from the usual is scaled from nothing to

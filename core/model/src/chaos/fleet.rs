@@ -1,11 +1,12 @@
 //! Faults of the fleet: what devices decide, what time they believe it is, and whether they have power.
 
+use fleetstorm_units::random::{fraction, span_below};
+use fleetstorm_units::time::{Moment, Span};
+
 use super::kind::FaultKind;
 use super::rules::{Occasion, Rules};
 use super::timeline::Window;
 use super::verdict::Deciding;
-use crate::random::{fraction, span_below};
-use crate::time::{Moment, Span};
 
 impl Rules {
     /// A device has met a failure.

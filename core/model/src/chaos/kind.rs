@@ -1,17 +1,18 @@
 //! What can go wrong.
 
+use fleetstorm_protocol::amqp::{AmqpCondition, FrameForm};
+use fleetstorm_units::{Delay, Duration, Offset};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::amqp::{
-    self, AmqpAwaited, AmqpCondition, AmqpCutAfter, AmqpDetachAfter, CorrelationForm, FrameForm, ReleaseForm,
-    RetryAfterForm,
+    self, AmqpAwaited, AmqpCutAfter, AmqpDetachAfter, CorrelationForm, ReleaseForm, RetryAfterForm,
 };
 use super::layer::Layer;
 use super::network::{BlackholePhase, DnsFailure, ResetPhase, TlsFailure};
 use super::protocol::{Awaited, BodyDamage, CutAfter, OrderForm, RidForm, TopicForm};
 use super::retry_after::RetryAfterText;
-use crate::scenario::{Delay, Duration, HubStateFile, Offset};
+use crate::chaos::HubState;
 
 /// What goes wrong.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -169,7 +170,7 @@ pub enum FaultKind {
         /// Its host name, as linked.
         hub: String,
         /// `throttled`, `failing` or `unlinked`.
-        state: HubStateFile,
+        state: HubState,
     },
     /// The service's clock is off, so that it judges tokens by another time.
     #[serde(rename = "service.clock")]
@@ -308,7 +309,7 @@ pub enum FaultKind {
         /// After what.
         after: AmqpDetachAfter,
         /// The reason.
-        #[serde(default = "AmqpCondition::detach_forced")]
+        #[serde(default = "detach_forced")]
         condition: AmqpCondition,
     },
     /// AMQP answers come twice.
@@ -415,11 +416,11 @@ pub enum FaultKind {
 }
 
 fn allocation_failed() -> u32 {
-    crate::protocol::code::ALLOCATION_FAILED
+    fleetstorm_protocol::code::ALLOCATION_FAILED
 }
 
 const fn no_spread() -> Duration {
-    Duration(crate::time::Span::ZERO)
+    Duration(fleetstorm_units::time::Span::ZERO)
 }
 
 const fn all_of_them() -> f64 {
@@ -428,6 +429,10 @@ const fn all_of_them() -> f64 {
 
 const fn half_of_it() -> f64 {
     0.5
+}
+
+const fn detach_forced() -> AmqpCondition {
+    AmqpCondition::DetachForced
 }
 
 impl FaultKind {
@@ -560,7 +565,7 @@ impl FaultKind {
     }
 
     /// Whether it strikes before its device has asked for anything, so that it cannot tell operations apart.
-    pub(super) const fn comes_before_requests(&self) -> bool {
+    pub const fn comes_before_requests(&self) -> bool {
         matches!(
             self,
             Self::ServiceHubState { .. }

@@ -1,5 +1,6 @@
 //! Faults of the network: what becomes of connections, and of what is sent on them.
 
+use fleetstorm_protocol::outcome;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +9,6 @@ use super::kind::FaultKind;
 use super::layer::Layer;
 use super::rules::{Hit, Occasion, Rules};
 use super::verdict::{Connecting, Cut, Exchanging, Sending};
-use crate::outcome;
 
 /// When in a connection's life it is reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

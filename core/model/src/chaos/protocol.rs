@@ -1,5 +1,6 @@
 //! Faults of the protocol: what a door of our own mock says wrongly, or does not say.
 
+use fleetstorm_protocol::RetryAfter;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +8,6 @@ use super::amqp;
 use super::kind::FaultKind;
 use super::rules::{Occasion, Rules};
 use super::service::chosen;
-use crate::protocol::RetryAfter;
 
 /// What is wrong with the body of an HTTP answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -3,10 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use fleetstorm_protocol::{Malformed, RetryAfter};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-
-use crate::protocol::{Malformed, RetryAfter};
 
 /// A `Retry-After` to be given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use fleetstorm_protocol::Operation;
+use fleetstorm_units::random::Purpose;
+use fleetstorm_units::time::Moment;
+
 use super::file::{AppliesTo, Peer, Unit};
 use super::kind::FaultKind;
 use super::layer::Layer;
 use super::timeline::{Fault, Timeline, Window};
-use crate::protocol::Operation;
-use crate::random::Purpose;
-use crate::time::Moment;
 
 /// What is happening to whom.
 #[derive(Clone, Copy, Debug)]
@@ -241,7 +242,3 @@ fn grows_in_amount(kind: &FaultKind) -> bool {
             | FaultKind::FleetClock { .. }
     )
 }
-
-#[cfg(test)]
-#[path = "rules_tests.rs"]
-mod tests;

@@ -1,15 +1,15 @@
 //! Faults of the service: what it does with a request beside what it would do anyway.
 
+use fleetstorm_protocol::{Operation, RetryAfter, code};
+use fleetstorm_units::random::fraction;
+use fleetstorm_units::time::{Moment, Span};
+
 use super::kind::FaultKind;
 use super::retry_after::RetryAfterText;
 use super::rules::{Hit, Occasion, Rules};
 use super::timeline::{Fault, Timeline};
 use super::verdict::Serving;
-use crate::protocol::{Operation, RetryAfter, code};
-use crate::random::fraction;
-use crate::scenario::HubStateFile;
-use crate::service::HubState;
-use crate::time::{Moment, Span};
+use crate::chaos::HubState;
 
 impl Rules {
     /// A request is at the service, whose clock says `unix_secs`.
@@ -26,7 +26,7 @@ impl Rules {
             | FaultKind::ServiceDuplicateRace
             | FaultKind::ServiceFlip
             | FaultKind::ServiceHubUnlinked { .. }
-            | FaultKind::ServiceHubState { state: HubStateFile::Unlinked, .. } => registers,
+            | FaultKind::ServiceHubState { state: HubState::Unlinked, .. } => registers,
             FaultKind::ServiceQuota { .. } | FaultKind::ServiceFailover { .. } => !polls,
             FaultKind::ServiceThrottle { .. }
             | FaultKind::ServiceError { .. }
@@ -61,7 +61,7 @@ impl Timeline {
 /// The state that a fault puts this hub into.
 fn of_hub(kind: &FaultKind, host: &str) -> Option<HubState> {
     match kind {
-        FaultKind::ServiceHubState { hub, state } if hub.eq_ignore_ascii_case(host) => Some((*state).into()),
+        FaultKind::ServiceHubState { hub, state } if hub.eq_ignore_ascii_case(host) => Some(*state),
         _ => None,
     }
 }

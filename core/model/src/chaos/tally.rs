@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::time::Moment;
+use fleetstorm_units::time::Moment;
 
 /// The counts of one fault, shared by everybody who asks about it. They are touched while the fault lasts, and only
 /// for those whom it selects.

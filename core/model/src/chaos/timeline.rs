@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
+use fleetstorm_protocol::{Operation, Transport};
+use fleetstorm_units::random::{Purpose, Seed, span_below};
+use fleetstorm_units::time::{Moment, Span};
+
 use super::file::{AppliesTo, Count, Limits, Peer, Ramp, Repeat, Start, Unit};
 use super::kind::FaultKind;
 use super::layer::Layer;
 use super::tally::Tally;
 use super::{ChaosFile, Naming, Rules};
-use crate::protocol::Operation;
-use crate::random::{Purpose, Seed, span_below};
-use crate::scenario::{Quantity, Scenario, Transport};
-use crate::time::{Moment, Span};
+use crate::objective::Quantity;
 
 /// The faults of a run. Shared by all who take part in it.
 #[derive(Debug)]
@@ -85,27 +86,30 @@ pub struct Window {
     pub until: Moment,
 }
 
+/// Whom faults may meet.
+#[derive(Clone, Debug)]
+pub struct Fleet<'a> {
+    /// Seed of the run.
+    pub seed: Seed,
+    /// How many devices the fleet has.
+    pub devices: u32,
+    /// Name and transport of each cohort.
+    pub cohorts: Vec<(&'a str, Transport)>,
+    /// Each device's cohort, by its number. There may be more than `devices`: those are nobody's aim, and a fault that is
+    /// not told from them by cohort or share hits them all the same.
+    pub membership: &'a [u16],
+    /// How names of devices become numbers.
+    pub naming: &'a Naming,
+}
+
 impl Timeline {
-    /// The faults of a scenario for a fleet whose devices are in these cohorts. `None` if there are none. The list may be
-    /// longer than the fleet: devices after its last one are nobody's aim, and a fault that is not told from them by
-    /// cohort or share hits them all the same.
-    pub fn new(scenario: &Scenario, membership: &[u16]) -> Option<Arc<Self>> {
-        (!scenario.chaos.is_empty()).then(|| Self::of(scenario, membership))
-    }
-
-    /// The same, although there may be none.
-    pub fn of(scenario: &Scenario, membership: &[u16]) -> Arc<Self> {
-        Self::named(scenario, membership, &Naming::Fleet(scenario.fleet.id_prefix.clone()))
-    }
-
-    /// The same for devices that have other names.
-    pub(crate) fn named(scenario: &Scenario, membership: &[u16], naming: &Naming) -> Arc<Self> {
-        let fault = |file| Fault::new(file, scenario, membership.len(), naming);
+    /// Faults made ready for a fleet.
+    pub fn new(faults: &[ChaosFile], fleet: &Fleet<'_>) -> Arc<Self> {
         Arc::new(Self {
-            faults: scenario.chaos.iter().map(fault).collect(),
-            devices: scenario.fleet.devices,
-            membership: membership.into(),
-            transports: scenario.cohorts.iter().map(|cohort| cohort.transport).collect(),
+            faults: faults.iter().map(|file| Fault::new(file, fleet)).collect(),
+            devices: fleet.devices,
+            membership: fleet.membership.into(),
+            transports: fleet.cohorts.iter().map(|(_, transport)| *transport).collect(),
             assigned: AtomicU64::new(0),
             service_ahead_ns: AtomicU64::new(0),
             healed: AtomicBool::new(false),
@@ -194,9 +198,9 @@ impl Timeline {
 }
 
 impl Fault {
-    fn new(file: &ChaosFile, scenario: &Scenario, members: usize, naming: &Naming) -> Self {
-        let devices = u64::from(scenario.fleet.devices);
-        let named = |name: &String| scenario.cohorts.iter().position(|cohort| cohort.name == *name);
+    fn new(file: &ChaosFile, fleet: &Fleet<'_>) -> Self {
+        let devices = u64::from(fleet.devices);
+        let named = |name: &String| fleet.cohorts.iter().position(|(cohort, _)| cohort == name);
         let begin = match &file.start {
             Start::At(at) => Begin::At(Moment::START + at.0),
             Start::Assigned(bound) => Begin::Assigned {
@@ -214,13 +218,13 @@ impl Fault {
             kind: file.fault.clone(),
             min_fired: file.min_fired,
             recover_within: file.recover_within.map(|within| within.0),
-            tally: Tally::new(members),
+            tally: Tally::new(fleet.membership.len()),
             begin,
             duration: file.duration.map(|duration| duration.0),
             repeat: file.repeat,
             ramp: file.ramp,
             // Neither has a name that nobody can have.
-            device: file.select.device.as_ref().map(|name| naming.number(name).unwrap_or(u32::MAX)),
+            device: file.select.device.as_ref().map(|name| fleet.naming.number(name).unwrap_or(u32::MAX)),
             // A cohort that does not exist has no devices; reading a scenario refuses it.
             cohort: file.select.cohort.as_ref().map(|name| named(name).map_or(u16::MAX, |at| at as u16)),
             transport: file.select.transport,
@@ -231,7 +235,7 @@ impl Fault {
             count: file.count,
             applies_to: file.applies_to,
             limits: file.limits,
-            stream: Seed(scenario.seed).named(file.label().as_bytes()),
+            stream: fleet.seed.named(file.label().as_bytes()),
         }
     }
 

@@ -3,9 +3,8 @@
 
 use std::sync::Arc;
 
-use crate::outcome;
-use crate::protocol::RetryAfter;
-use crate::time::Span;
+use fleetstorm_protocol::{RetryAfter, outcome};
+use fleetstorm_units::time::Span;
 
 /// How something ends that a fault has cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

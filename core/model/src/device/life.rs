@@ -3,13 +3,13 @@
 //! A [`Life`] stands beside a [`Device`] and borrows it whenever the device has business with DPS, so a fleet that
 //! only registers pays nothing for it. What it does about a failure is the policy profile's [`HubReactions`].
 
+use fleetstorm_protocol::outcome::Fault;
+use fleetstorm_protocol::{Operation, Registration};
+use fleetstorm_units::random::fraction;
+use fleetstorm_units::time::{Moment, Span};
+
 use super::{Action, Credential, Device, Host, Input, Observation, Policy};
-use crate::device::{Attempt, Decision};
-use crate::outcome::Fault;
-use crate::profile::{HubReaction, HubReactions};
-use crate::protocol::{Operation, Registration};
-use crate::random::fraction;
-use crate::time::{Moment, Span};
+use crate::device::{Attempt, Decision, HubReaction, HubReactions};
 
 /// How the devices of a cohort live on.
 #[derive(Clone, Debug, PartialEq)]

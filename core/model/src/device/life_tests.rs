@@ -1,11 +1,11 @@
 //! Lives of devices: the tests play DPS and the hub.
 
+use fleetstorm_protocol::{Body, OperationId, RegistrationState, Reply, RetryAfter, Status};
 use proptest::prelude::*;
 
 use super::*;
-use crate::device::{Advice, ConnectionUse};
-use crate::profile::{Profile, ReturnRule};
-use crate::protocol::{Body, OperationId, RegistrationState, Reply, RetryAfter, Status};
+use crate::device::{Advice, ConnectionUse, ReturnRule};
+use crate::profile::Profile;
 
 /// Takes notes; every draw of chance is a half.
 #[derive(Default)]

@@ -3,15 +3,16 @@
 //! One step handles one input and returns one action: the machine never loops on its own. A driver that feeds it
 //! garbage (an answer nobody asked for, an alarm that was overtaken) gets [`Action::Ignore`].
 
+use fleetstorm_protocol::outcome::{ErrorClass, Fault, Outcome};
+use fleetstorm_protocol::{
+    Body, Operation, OperationId, Registration, RegistrationState, Reply, RetryAfter, Status,
+};
+use fleetstorm_units::random::span_below;
+use fleetstorm_units::time::{Moment, Span};
+
 use super::{
     Action, Advice, Attempt, ConnectionUse, Credential, Decision, Host, Input, Observation, Policy, reaction,
 };
-use crate::outcome::{ErrorClass, Fault, Outcome};
-use crate::protocol::{
-    Body, Operation, OperationId, Registration, RegistrationState, Reply, RetryAfter, Status,
-};
-use crate::random::span_below;
-use crate::time::{Moment, Span};
 
 /// One device.
 ///

@@ -1,12 +1,12 @@
 //! What a device does about every status and fault. The default is the reference client's (`dps` 13.2); a
 //! policy profile may say otherwise.
 
+use fleetstorm_protocol::outcome::{ErrorClass, Fault};
+use fleetstorm_protocol::{Body, Operation, RegistrationState, Reply, Status};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Advice, Policy};
-use crate::outcome::{ErrorClass, Fault};
-use crate::protocol::{Body, Operation, RegistrationState, Reply, Status};
 
 /// What a device is advised to do by what a failure at the provisioning service means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

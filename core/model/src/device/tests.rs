@@ -1,10 +1,10 @@
 //! Conversations with a device: the tests play the driver and the service.
 
+use fleetstorm_protocol::{Body, ErrorBody, RegistrationState, Reply, Status};
+use fleetstorm_units::random::{Purpose, Seed};
 use proptest::prelude::*;
 
 use super::*;
-use crate::protocol::{Body, ErrorBody, RegistrationState, Reply, Status};
-use crate::random::{Purpose, Seed};
 
 const OPERATION: &str = "5.71cf7e385566aa10.4469ed4c-dc19-4af8-8b36-9ef6396ac1b3";
 
@@ -607,7 +607,7 @@ fn any_reply() -> impl Strategy<Value = Reply> {
         Just(RetryAfter::Absent),
         any::<u32>().prop_map(RetryAfter::Seconds),
         any::<i64>().prop_map(RetryAfter::Date),
-        Just(RetryAfter::Malformed(crate::protocol::Malformed::Garbage)),
+        Just(RetryAfter::Malformed(fleetstorm_protocol::Malformed::Garbage)),
     ];
     let state = prop_oneof![
         Just(RegistrationState::Unassigned),

@@ -1,6 +1,6 @@
 //! Who may use the enrollment API: shared access policies (`dps` 6.5).
 
-use super::enrollment::SymmetricKey;
+use fleetstorm_protocol::enrollment::SymmetricKey;
 
 /// The policy that every instance of the real service is made with.
 pub const OWNER: &str = "provisioningserviceowner";

@@ -1,14 +1,15 @@
 //! Who is admitted: the enrollment that answers for a device, and whether the evidence satisfies it.
 
+use fleetstorm_protocol::enrollment::{Attestation, Group, SymmetricKey};
+use fleetstorm_protocol::{code, sas};
+use fleetstorm_units::time::Moment;
+
 use super::answer::Refusal;
-use super::enrollment::{Attestation, Group, SymmetricKey};
 use super::machine::Service;
 use super::record::{Caller, EnrollmentPlace, EnrollmentRef};
 use super::tpm::Use;
 use super::{Evidence, Resource, Token};
 use crate::chaos::Serving;
-use crate::protocol::{code, sas};
-use crate::time::Moment;
 
 impl Service {
     /// Finds the enrollment that answers for a device and checks the evidence against it.

@@ -7,7 +7,7 @@ use super::config::Hub;
 /// "A Name-Based Mapping Scheme for Rendezvous", 1996; weights after Schindelhauer and Schomaker, 2005).
 pub(super) fn hashed<'a>(hubs: impl Iterator<Item = (u16, &'a Hub)>, device: u64) -> Option<u16> {
     let score = |hub: &Hub| {
-        let draw = crate::random::fraction(mix(device ^ hash(&hub.host)));
+        let draw = fleetstorm_units::random::fraction(mix(device ^ hash(&hub.host)));
         // -ln(u)/w is exponential with rate w: the smallest of them is hub i with probability w_i / sum.
         -(draw.max(f64::MIN_POSITIVE)).ln() / f64::from(hub.weight)
     };

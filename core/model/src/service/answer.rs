@@ -1,7 +1,7 @@
 //! What comes of a request, before it is put into words.
 
-use crate::protocol::{OperationId, Reply, RetryAfter};
-use crate::time::Span;
+use fleetstorm_protocol::{OperationId, Reply, RetryAfter};
+use fleetstorm_units::time::Span;
 
 /// What comes of a request.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,12 +1,12 @@
 //! Faults of the service: asked about once a request, before the machine judges it.
 
+use fleetstorm_protocol::Operation;
+use fleetstorm_units::time::{Moment, Span};
+
 use super::answer::{Answer, Query, Refusal};
-use super::config::HubState;
 use super::machine::Service;
 use super::record::Caller;
-use crate::chaos::{Naming, Occasion, Rules, Serving};
-use crate::protocol::Operation;
-use crate::time::{Moment, Span};
+use crate::chaos::{HubState, Naming, Occasion, Rules, Serving};
 
 /// How long an answer is held that never leaves: longer than any client waits, and no longer than a door can bear.
 const NEVER: Span = Span::from_secs(3_600);
@@ -93,7 +93,7 @@ impl Serving {
             return Err(Refusal { code, retry_after });
         }
         if self.forgotten && matches!(query, Query::Poll(_)) {
-            return Err(Refusal::new(crate::protocol::code::REGISTRATION_NOT_FOUND));
+            return Err(Refusal::new(fleetstorm_protocol::code::REGISTRATION_NOT_FOUND));
         }
         Ok(self.disabled.then_some(Answer::Disabled))
     }

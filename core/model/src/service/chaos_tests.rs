@@ -1,23 +1,33 @@
+use fleetstorm_protocol::{Body, RegistrationState, Reply, RetryAfter, Status, Submission, code};
+use fleetstorm_units::random::Seed;
+
 use super::*;
-use crate::protocol::{Body, RegistrationState, Reply, RetryAfter, Status, code};
-use crate::scenario::Scenario;
 use crate::service::testing::{SCOPE, Signed, config};
-use crate::service::{Call, Config, Request, Service, Submission};
+use crate::service::{Call, Config, Request, Service};
 
 /// A service under the faults of a scenario, and its devices `dev-0` to `dev-9` with the key `group`.
 struct Bench {
     service: Service,
 }
 
-fn bench(chaos: &str) -> Bench {
-    let text = format!("horizon = \"1h\"\n[fleet]\ndevices = 10\n{chaos}");
-    let scenario = Scenario::read(&text, "t.toml", &[]).unwrap_or_else(|problems| panic!("{problems}"));
-    let timeline = crate::chaos::Timeline::new(&scenario, &[0; 10]).unwrap();
-    let mut service = Service::new(Config { seed: crate::random::Seed(1), ..config() }).unwrap();
-    service.disturb(
-        timeline.rules(&[crate::chaos::Layer::Service]),
-        crate::chaos::Naming::Fleet("dev-".to_owned()),
-    );
+#[derive(serde::Deserialize)]
+struct Faults {
+    chaos: Vec<crate::chaos::ChaosFile>,
+}
+
+fn bench(text: &str) -> Bench {
+    let faults: Faults = toml::from_str(text).unwrap();
+    let naming = crate::chaos::Naming::Fleet("dev-".to_owned());
+    let fleet = crate::chaos::Fleet {
+        seed: Seed(0),
+        devices: 10,
+        cohorts: vec![("default", fleetstorm_protocol::Transport::Https)],
+        membership: &[0; 10],
+        naming: &naming,
+    };
+    let timeline = crate::chaos::Timeline::new(&faults.chaos, &fleet);
+    let mut service = Service::new(Config { seed: Seed(1), ..config() }).unwrap();
+    service.disturb(timeline.rules(&[crate::chaos::Layer::Service]), naming);
     Bench { service }
 }
 
@@ -143,8 +153,8 @@ fn nobody_goes_to_a_hub_that_is_unlinked() {
 
 #[test]
 fn a_hub_is_in_the_state_that_a_fault_puts_it_into_and_closes_what_stands_when_it_begins() {
-    use crate::protocol::mqtt::Connack;
     use crate::service::{HubEvent, Welcome};
+    use fleetstorm_protocol::mqtt::Connack;
     let mut counts = [0; 2];
     for (state, during, closes) in [
         ("failing", Welcome::Refused(Connack::Unavailable), true),

@@ -1,11 +1,14 @@
 //! What a mock service is made of.
 
-use super::Outage;
+use fleetstorm_protocol::enrollment::{
+    AllocationPolicy, Attestation, CaCertificate, Enrollment, Group, Individual,
+};
+use fleetstorm_units::random::Seed;
+use fleetstorm_units::time::{Calendar, Moment, Span};
+
 use super::access::AccessPolicy;
-use super::enrollment::{AllocationPolicy, Attestation, CaCertificate, Enrollment, Group, Individual};
-use super::throttle;
-use crate::random::Seed;
-use crate::time::{Calendar, Moment, Span};
+use super::{Outage, throttle};
+use crate::chaos::HubState;
 
 /// Everything a [`super::Service`] starts with.
 #[derive(Clone, Debug)]
@@ -168,19 +171,6 @@ pub enum Tier {
     S2,
     /// B3 and S3.
     S3,
-}
-
-/// What becomes of a hub.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HubState {
-    /// It works.
-    Up,
-    /// It lets nobody in; connections that stand go on.
-    Throttled,
-    /// It is out of order: connections are refused and those that stood are closed.
-    Failing,
-    /// It is no longer linked: DPS assigns nobody to it and it knows no device any more.
-    Unlinked,
 }
 
 /// A direct method that is called at all of a hub's devices.

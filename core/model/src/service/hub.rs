@@ -5,18 +5,18 @@
 //! by the evidence that they registered with. What it will do to a connection that stands follows from its plan
 //! ([`Service::hub_event`]), so that a driver needs one alarm for it and no messages.
 
-use super::allocation;
-use super::config::{Hub, HubState, Tier};
+use fleetstorm_protocol::mqtt::Connack;
+use fleetstorm_protocol::{Transport, sas};
+use fleetstorm_units::random::{Purpose, span_below};
+use fleetstorm_units::time::{Moment, Span};
+
+use super::config::{Hub, Tier};
 use super::machine::Service;
 use super::record::Caller;
 use super::throttle::{Meter, Model, Verdict};
 use super::tpm::Use;
-use super::{Certificate, Evidence, Resource, Token};
-use crate::chaos::Serving;
-use crate::protocol::mqtt::Connack;
-use crate::protocol::{Transport, sas};
-use crate::random::{Purpose, span_below};
-use crate::time::{Moment, Span};
+use super::{Certificate, Evidence, Resource, Token, allocation};
+use crate::chaos::{HubState, Serving};
 
 /// What a hub says to a device that connects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -334,13 +334,6 @@ impl Service {
     }
 }
 
-impl HubState {
-    /// Whether connections that stand are closed.
-    pub(crate) const fn disconnects(self) -> bool {
-        matches!(self, Self::Failing | Self::Unlinked)
-    }
-}
-
 /// Evidence whose token must be for a resource of a hub rather than for the registration. Nobody names a TPM to a hub.
 struct Audience<'a, E, R> {
     evidence: &'a E,
@@ -369,7 +362,11 @@ impl<E: Evidence, R: Fn() -> String> Evidence for Audience<'_, E, R> {
         self.evidence.policy()
     }
 
-    fn signed_with(&self, key: &super::enrollment::SymmetricKey, derived_for: Option<&str>) -> bool {
+    fn signed_with(
+        &self,
+        key: &fleetstorm_protocol::enrollment::SymmetricKey,
+        derived_for: Option<&str>,
+    ) -> bool {
         self.evidence.signed_with(key, derived_for)
     }
 
@@ -379,8 +376,8 @@ impl<E: Evidence, R: Fn() -> String> Evidence for Audience<'_, E, R> {
 
     fn signed_by(
         &self,
-        ca: &super::enrollment::CaCertificate,
-        trusted: &super::enrollment::TrustedCas,
+        ca: &fleetstorm_protocol::enrollment::CaCertificate,
+        trusted: &super::TrustedCas,
         unix_secs: u64,
     ) -> Option<u8> {
         self.evidence.signed_by(ca, trusted, unix_secs)

@@ -1,11 +1,12 @@
 //! Hubs and the devices that DPS has assigned to them.
 
+use fleetstorm_protocol::{Body, RegistrationState, Submission};
+use fleetstorm_units::random::Seed;
+use fleetstorm_units::time::Calendar;
+
 use super::super::testing::{SCOPE, Signed, config, hub};
-use super::super::{Call, Config, Request, Submission, Sweep};
+use super::super::{Call, Config, Request, Sweep};
 use super::*;
-use crate::protocol::{Body, RegistrationState};
-use crate::random::Seed;
-use crate::time::Calendar;
 
 const SOON: Moment = Moment::from_nanos(10_000_000_000);
 

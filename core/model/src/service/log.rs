@@ -5,13 +5,13 @@
 
 use std::net::IpAddr;
 
+use fleetstorm_protocol::enrollment_api::{self, Administered, Content, Kind};
+use fleetstorm_protocol::http::{iso_time, text_of};
+use fleetstorm_protocol::{Body, Guid, Operation, Status};
+use fleetstorm_units::time::Span;
 use serde::Serialize;
 
-use super::enrollment_api::{self, Administered, Content, Kind};
 use super::{Call, Handled, Request};
-use crate::protocol::http::{iso_time, text_of};
-use crate::protocol::{Body, Guid, Operation, Status};
-use crate::time::Span;
 
 /// The name of a device's operation in the log.
 pub const fn operation_name(operation: Operation) -> &'static str {
@@ -205,8 +205,8 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::protocol::{ErrorBody, RegistrationState, Reply, RetryAfter};
-    use crate::service::Submission;
+    use fleetstorm_protocol::Submission;
+    use fleetstorm_protocol::{ErrorBody, RegistrationState, Reply, RetryAfter};
 
     fn line(body: Body, status: Status) -> Value {
         let request = Request {
@@ -272,10 +272,10 @@ mod tests {
 
     #[test]
     fn a_registration_that_failed_under_a_200_is_a_failure() {
-        let registration = crate::protocol::Registration {
+        let registration = fleetstorm_protocol::Registration {
             state: Some(RegistrationState::Failed),
             error_code: Some(400_207),
-            ..crate::protocol::Registration::default()
+            ..fleetstorm_protocol::Registration::default()
         };
         let failed = line(Body::Registration(Box::new(registration)), Status::OK);
         assert_eq!((&failed["ResultType"], &failed["ResultSignature"]), (&"Failure".into(), &"200".into()));

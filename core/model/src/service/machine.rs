@@ -4,24 +4,24 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use fleetstorm_protocol::enrollment::{Attestation, Enrollment, Group, Individual};
+use fleetstorm_protocol::{OperationId, RegistrationId, Submission, code, http};
+use fleetstorm_units::random::Purpose;
+use fleetstorm_units::time::{Moment, Span};
 use serde_json::Value;
 
 use super::answer::{Answer, Answered, Handled, Query, Refusal, Ticket};
 use super::chaos::Disturbance;
 use super::config::{Config, ConfigError, Overlap};
-use super::enrollment::{Attestation, Enrollment, Group, Individual, TrustedCas};
 use super::hub::Hubs;
 use super::metrics::{MetricStatus, Metrics};
-use super::placement::{Choice, Left, Special, WebhookCall};
+use super::placement::{Choice, Left, Special, WebhookAsk};
 use super::record::{Caller, EnrollmentPlace, EnrollmentRef, Records};
 use super::store::Book;
 use super::throttle::Meter;
 use super::tpm::Use;
-use super::{Call, Evidence, Request, Submission, Token};
+use super::{Call, Evidence, Request, Token, TrustedCas};
 use crate::chaos::Serving;
-use crate::protocol::{OperationId, RegistrationId, code, http};
-use crate::random::Purpose;
-use crate::time::{Moment, Span};
 
 /// What a service has counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -79,7 +79,7 @@ pub struct Service {
     /// What devices left behind at their hubs when their registrations were deleted, by their names in lower case.
     pub(super) left: BTreeMap<Box<str>, Left>,
     /// Webhooks that are to be asked.
-    pub(super) calls: VecDeque<WebhookCall>,
+    pub(super) calls: VecDeque<WebhookAsk>,
     pub(super) counters: Counters,
     pub(super) metrics: Metrics,
     /// Counts answers; keys tracking ids and jitter.

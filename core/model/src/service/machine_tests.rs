@@ -4,21 +4,20 @@
 
 use std::cell::Cell;
 
+use fleetstorm_protocol::certificate::CertificateInfo;
+use fleetstorm_protocol::enrollment::{
+    AllocationPolicy, Attestation, CaCertificate, Group, Individual, SymmetricKey,
+};
+use fleetstorm_protocol::{
+    Body, Enrolment, Malformed, Registration, RegistrationState, Reply, RetryAfter, Status,
+};
+use fleetstorm_units::random::Seed;
+use fleetstorm_units::time::Calendar;
 use proptest::prelude::*;
 
 use super::*;
-use crate::protocol::{
-    Body, Enrolment, Malformed, Registration, RegistrationState, Reply, RetryAfter, Status,
-};
-use crate::random::Seed;
-use crate::service::allocation;
-use crate::service::certificate::CertificateInfo;
-use crate::service::enrollment::{
-    AllocationPolicy, Attestation, CaCertificate, Group, Individual, SymmetricKey, TrustedCas,
-};
 use crate::service::throttle::{RetryAfterMode, profile};
-use crate::service::{Assignment, Certificate, Hub, NamedCertificate, Resource};
-use crate::time::Calendar;
+use crate::service::{Assignment, Certificate, Hub, NamedCertificate, Resource, TrustedCas, allocation};
 
 const SCOPE: &str = "0ne00ABCDEF";
 

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::protocol::Transport;
-use crate::time::{Moment, Span};
+use fleetstorm_protocol::Transport;
+use fleetstorm_units::time::{Moment, Span};
 
 /// A metric of the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,10 +1,11 @@
 //! Answers of a service that is out of order: the two rows of the troubleshooting table that no request can provoke,
 //! 500 and 403.
 
+use fleetstorm_protocol::code;
+use fleetstorm_units::random::Purpose;
+use fleetstorm_units::time::Moment;
+
 use super::machine::Service;
-use crate::protocol::code;
-use crate::random::Purpose;
-use crate::time::Moment;
 
 /// A time during which the service answers with an error whatever it is asked.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -50,10 +51,11 @@ impl Service {
 #[cfg(test)]
 mod tests {
     use super::super::testing::{SCOPE, Signed, config};
-    use super::super::{Call, Request, Submission};
+    use super::super::{Call, Request};
     use super::*;
-    use crate::protocol::Status;
-    use crate::time::Span;
+    use fleetstorm_protocol::Status;
+    use fleetstorm_protocol::Submission;
+    use fleetstorm_units::time::Span;
 
     #[test]
     fn a_share_of_the_requests_fails_for_as_long_as_it_lasts() {

@@ -3,19 +3,19 @@
 use std::collections::btree_map;
 use std::sync::Arc;
 
+use fleetstorm_protocol::enrollment::{AllocationPolicy, Enrollment};
+use fleetstorm_protocol::webhook::{WebhookCall, WebhookReply};
+use fleetstorm_protocol::{Registration, RegistrationState, Substatus, code};
+use fleetstorm_units::random::{Purpose, fraction};
+use fleetstorm_units::time::{Moment, Span};
 use serde_json::Value;
 
 use super::allocation;
 use super::answer::Ticket;
 use super::config::Assignment;
-use super::enrollment::{AllocationPolicy, CustomAllocation, Enrollment};
-use super::enrollment_api::Resource;
 use super::machine::Service;
 use super::metrics::MetricStatus;
 use super::record::{EnrollmentPlace, EnrollmentRef};
-use crate::protocol::{Registration, RegistrationState, Substatus, code};
-use crate::random::{Purpose, fraction};
-use crate::time::{Moment, Span};
 
 /// The last api-version under which a device that registers again keeps its hub (`dps` 14.6).
 const LAST_STICKY_VERSION: &str = "2018-04-01";
@@ -50,23 +50,13 @@ pub(super) enum Choice {
     Webhook,
 }
 
-/// A question for a custom allocation's webhook (`dps` 14.7).
+/// A webhook that is to be asked.
 #[derive(Clone, Debug)]
-pub struct WebhookCall {
+pub struct WebhookAsk {
     /// Gives the answer back to its registration.
     pub ticket: WebhookTicket,
-    /// Where to ask, and which shape of the question is expected.
-    pub webhook: CustomAllocation,
-    /// `deviceRuntimeContext.registrationId`.
-    pub registration_id: String,
-    /// The device's hub and device id, if it has one.
-    pub current: Option<(String, String)>,
-    /// The payload of the registration, as the JSON text that the device sent.
-    pub payload: Option<String>,
-    /// The enrollment that admitted the device.
-    pub enrollment: Resource,
-    /// The hubs that come into question.
-    pub linked_hubs: Vec<String>,
+    /// What it is asked.
+    pub call: WebhookCall,
 }
 
 /// Says which registration a webhook's answer is for.
@@ -77,29 +67,9 @@ pub struct WebhookTicket {
     retries: u32,
 }
 
-/// How a webhook answered.
-#[derive(Clone, Debug, PartialEq)]
-pub enum WebhookReply {
-    /// 200 with a body of the right shape.
-    Named {
-        /// `iotHubHostName`.
-        hub: Option<String>,
-        /// `initialTwin`, which goes before the enrollment's.
-        initial_twin: Option<Arc<Value>>,
-        /// `payload`, for the device.
-        payload: Option<Value>,
-    },
-    /// Another status, or a 200 whose body has another shape.
-    Status(u16),
-    /// It could not be reached, or did not answer in time.
-    Unreachable,
-    /// It may not be asked; the text says why.
-    Forbidden(String),
-}
-
 impl Service {
     /// The next webhook that is to be asked. Its answer goes to [`Service::webhook_answered`].
-    pub fn next_webhook(&mut self) -> Option<WebhookCall> {
+    pub fn next_webhook(&mut self) -> Option<WebhookAsk> {
         self.calls.pop_front()
     }
 
@@ -362,15 +332,15 @@ impl Service {
             let linked_hubs = self.candidates(of).map(host).collect();
             let payload = payload.map(str::to_owned);
             let webhook = of.custom.clone()?;
-            Some(WebhookCall {
-                ticket,
+            let call = WebhookCall {
                 webhook,
                 registration_id: name.to_owned(),
                 current,
                 payload,
                 enrollment,
                 linked_hubs,
-            })
+            };
+            Some(WebhookAsk { ticket, call })
         });
         self.records.get_mut(at).ready_at = Moment::FAR;
         self.calls.extend(call);
@@ -378,7 +348,7 @@ impl Service {
 
     /// Lets a running assignment come to nothing when its time is over.
     pub(super) fn fail_assignment(&mut self, at: usize, code: u32) {
-        let message = crate::protocol::http::text_of(code).to_owned();
+        let message = fleetstorm_protocol::http::text_of(code).to_owned();
         self.special.entry(at as u32).or_default().failure = Some((code, message));
     }
 

@@ -1,10 +1,10 @@
 //! Allocation and re-provisioning; numbers are the acceptance tests of `dps` 17.4.
 
+use fleetstorm_protocol::enrollment::{CustomAllocation, ReprovisionPolicy};
 use serde_json::json;
 
 use super::*;
 use crate::service::config::Region;
-use crate::service::enrollment::ReprovisionPolicy;
 use crate::service::record::Caller;
 use crate::service::testing::{Talk, config, hub};
 
@@ -133,7 +133,7 @@ fn named(host: &str) -> WebhookReply {
 fn test_16_a_webhook_that_names_a_hub_decides() {
     let mut talk = talk(custom);
     let operation = talk.start("dev", Some(r#"{"model":"x"}"#));
-    let call = talk.service.next_webhook().unwrap();
+    let WebhookAsk { ticket, call } = talk.service.next_webhook().unwrap();
     assert_eq!((&*call.registration_id, &call.current), ("dev", &None));
     assert_eq!(call.payload.as_deref(), Some(r#"{"model":"x"}"#));
     assert_eq!(call.linked_hubs, [hub(1), hub(2), hub(3)]);
@@ -142,16 +142,16 @@ fn test_16_a_webhook_that_names_a_hub_decides() {
     assert!(talk.poll("dev", &operation).is_none(), "it stays in assigning");
     let payload = Some(json!({ "greeting": 1 }));
     let reply = WebhookReply::Named { hub: Some(hub(3)), initial_twin: None, payload };
-    assert_eq!(talk.service.webhook_answered(talk.now, call.ticket, reply), None);
+    assert_eq!(talk.service.webhook_answered(talk.now, ticket, reply), None);
     talk.pass(5);
     let registration = talk.poll("dev", &operation).unwrap();
     assert_eq!(assigned(&registration), (hub(3), Substatus::InitialAssignment));
     assert_eq!(registration.payload, Some(json!({ "greeting": 1 })));
     // The next time the webhook is told where the device is.
     talk.start("dev", None);
-    let call = talk.service.next_webhook().unwrap();
+    let WebhookAsk { ticket, call } = talk.service.next_webhook().unwrap();
     assert_eq!(call.current, Some((hub(3), "dev".to_owned())));
-    talk.service.webhook_answered(talk.now, call.ticket, named(&hub(1)));
+    talk.service.webhook_answered(talk.now, ticket, named(&hub(1)));
     talk.pass(5);
     let registration = talk.service.registration(0, talk.now);
     assert_eq!(assigned(&registration), (hub(1), Substatus::DeviceDataMigrated));
@@ -172,8 +172,8 @@ fn test_16_a_webhook_that_fails_fails_the_registration() {
     ] {
         let mut talk = talk(custom);
         let operation = talk.start("dev", None);
-        let call = talk.service.next_webhook().unwrap();
-        assert_eq!(talk.service.webhook_answered(talk.now, call.ticket, reply.clone()), None);
+        let WebhookAsk { ticket, .. } = talk.service.next_webhook().unwrap();
+        assert_eq!(talk.service.webhook_answered(talk.now, ticket, reply.clone()), None);
         let registration = talk.poll("dev", &operation).unwrap();
         assert_eq!(registration.state, Some(RegistrationState::Failed), "{reply:?}");
         assert_eq!(registration.error_code, Some(code), "{reply:?}");
@@ -181,9 +181,9 @@ fn test_16_a_webhook_that_fails_fails_the_registration() {
         assert_eq!((registration.assigned_hub, registration.device_id), (None, None));
         // The device may try again, and has had no hub yet.
         talk.start("dev", None);
-        let call = talk.service.next_webhook().unwrap();
+        let WebhookAsk { ticket, call } = talk.service.next_webhook().unwrap();
         assert_eq!(call.current, None);
-        talk.service.webhook_answered(talk.now, call.ticket, named(&hub(2)));
+        talk.service.webhook_answered(talk.now, ticket, named(&hub(2)));
         talk.pass(5);
         assert_eq!(assigned(&talk.service.registration(0, talk.now)), (hub(2), Substatus::InitialAssignment));
     }
@@ -213,11 +213,11 @@ fn test_16_a_busy_webhook_is_asked_eleven_times() {
 fn an_answer_for_a_registration_that_is_gone_changes_nothing() {
     let mut talk = talk(custom);
     talk.start("dev", None);
-    let call = talk.service.next_webhook().unwrap();
+    let WebhookAsk { ticket, .. } = talk.service.next_webhook().unwrap();
     talk.service.records.remove(Caller::Named("dev"));
-    assert_eq!(talk.service.webhook_answered(talk.now, call.ticket, WebhookReply::Unreachable), None);
+    assert_eq!(talk.service.webhook_answered(talk.now, ticket, WebhookReply::Unreachable), None);
     let operation = talk.start("dev", None);
-    assert_eq!(talk.service.webhook_answered(talk.now, call.ticket, named(&hub(1))), None);
+    assert_eq!(talk.service.webhook_answered(talk.now, ticket, named(&hub(1))), None);
     talk.pass(60);
     assert!(talk.poll("dev", &operation).is_none());
 }
@@ -229,8 +229,8 @@ fn a_device_that_never_reprovisions_is_not_asked_about_again() {
         enrollment.reprovision.update_hub_assignment = false;
     });
     talk.start("dev", None);
-    let call = talk.service.next_webhook().unwrap();
-    talk.service.webhook_answered(talk.now, call.ticket, named(&hub(2)));
+    let WebhookAsk { ticket, .. } = talk.service.next_webhook().unwrap();
+    talk.service.webhook_answered(talk.now, ticket, named(&hub(2)));
     talk.pass(5);
     assert_eq!(talk.register("dev").assigned_hub, Some(hub(2)));
     assert!(talk.service.next_webhook().is_none());

@@ -1,11 +1,12 @@
 //! Quotas: what the meters say to a request, and when they tell it to come back.
 
+use fleetstorm_protocol::{Malformed, RetryAfter, code};
+use fleetstorm_units::random::Purpose;
+use fleetstorm_units::time::{Moment, Span};
+
 use super::answer::{Handled, Refusal};
 use super::machine::Service;
 use super::throttle::{RetryAfterMode, Verdict};
-use crate::protocol::{Malformed, RetryAfter, code};
-use crate::random::Purpose;
-use crate::time::{Moment, Span};
 
 impl Service {
     /// The registration quota: registrations and status lookups count (`dps` 11.1).

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use fleetstorm_protocol::Substatus;
+use fleetstorm_units::time::{Moment, Span};
 use hashbrown::HashTable;
 
 use super::allocation::hash;
-use crate::protocol::Substatus;
-use crate::time::{Moment, Span};
 
 /// What the service remembers of a device. How far its assignment is follows from the time: there are no timers.
 #[derive(Clone, Debug)]

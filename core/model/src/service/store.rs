@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use super::enrollment::{Enrollment, Group, Individual};
-use crate::time::Moment;
+use fleetstorm_protocol::enrollment::{Enrollment, Group, Individual};
+use fleetstorm_units::time::Moment;
 
 /// Something with an id that is compared without case, and an enrollment.
 pub(super) trait Enrolled {
@@ -108,8 +108,8 @@ impl<T: Enrolled> Book<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::enrollment::{Attestation, SymmetricKey};
-    use crate::time::Span;
+    use fleetstorm_protocol::enrollment::{Attestation, SymmetricKey};
+    use fleetstorm_units::time::Span;
 
     fn group(id: &str) -> Group {
         let key = SymmetricKey::new(vec![1; 16]);

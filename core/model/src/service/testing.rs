@@ -1,18 +1,19 @@
 //! What tests of the service share: an instance, evidence that is what it says, certificates that are text.
 
-use super::access::{AccessPolicy, OWNER, Permission};
-use super::certificate::{CertificateInfo, Certificates};
-use super::enrollment::{
-    AllocationPolicy, Attestation, CaCertificate, Enrollment, Group, SymmetricKey, TrustedCas,
+use fleetstorm_protocol::certificate::{CertificateInfo, Certificates};
+use fleetstorm_protocol::enrollment::{
+    AllocationPolicy, Attestation, CaCertificate, Enrollment, Group, SymmetricKey,
 };
+use fleetstorm_protocol::{Body, OperationId, Registration, RegistrationState, Reply, Submission};
+use fleetstorm_units::random::Seed;
+use fleetstorm_units::time::{Calendar, Moment, Span};
+
+use super::access::{AccessPolicy, OWNER, Permission};
 use super::throttle::profile;
 use super::{
-    Assignment, Call, Certificate, Config, Evidence, Hub, Overlap, Request, Resource, Service, Submission,
-    Token,
+    Assignment, Call, Certificate, Config, Evidence, Hub, Overlap, Request, Resource, Service, Token,
+    TrustedCas,
 };
-use crate::protocol::{Body, OperationId, Registration, RegistrationState, Reply};
-use crate::random::Seed;
-use crate::time::{Calendar, Moment, Span};
 
 pub(super) const SCOPE: &str = "0ne00ABCDEF";
 pub(super) const HOST: &str = "dps.example";
@@ -148,7 +149,7 @@ impl Talk {
             Body::Operation { state: RegistrationState::Assigning, .. } => None,
             Body::Operation { registration: Some(registration), .. } => {
                 // The catalogue says with which status a code comes.
-                let said = registration.error_code.map_or(200, crate::protocol::code::status);
+                let said = registration.error_code.map_or(200, fleetstorm_protocol::code::status);
                 assert_eq!(reply.status.0, said, "{registration:?}");
                 Some(*registration)
             }

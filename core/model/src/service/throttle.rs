@@ -6,7 +6,7 @@ mod profile;
 pub use meter::Meter;
 pub use profile::{PROFILES, Profile, profile};
 
-use crate::time::Span;
+use fleetstorm_units::time::Span;
 
 /// A verdict of a meter on one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,22 +1,14 @@
 //! TPM attestation, the service's side: who is challenged, and which keys challenges carry (`dps` 10).
 
+use fleetstorm_protocol::enrollment::{Attestation, SymmetricKey};
+use fleetstorm_protocol::{Body, Enrolment, code};
+use fleetstorm_units::random::Purpose;
+use fleetstorm_units::time::Moment;
+
 use super::Evidence;
 use super::answer::{Answer, Handled, Refusal};
-use super::enrollment::{Attestation, Individual, SymmetricKey};
 use super::machine::Service;
 use super::record::{Caller, EnrollmentPlace};
-use crate::protocol::{Body, Enrolment, code};
-use crate::random::Purpose;
-use crate::time::Moment;
-
-/// The keys that a registration names for its TPM, each a TPM2B_PUBLIC.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TpmKeys {
-    /// `endorsementKey`: who the TPM is.
-    pub endorsement_key: Box<[u8]>,
-    /// `storageRootKey`: what keys are imported beneath.
-    pub storage_root_key: Option<Box<[u8]>>,
-}
 
 /// What a key is for that a challenge hands to a TPM.
 #[derive(Clone, Copy)]
@@ -150,19 +142,6 @@ impl Service {
                 Some((endorsement_key, storage_root_key.as_deref()))
             }
             _ => None,
-        }
-    }
-}
-
-impl Individual {
-    /// The enrollment of a TPM.
-    pub fn of_tpm(registration_id: String, endorsement_key: Box<[u8]>) -> Self {
-        let attestation = Attestation::Tpm { endorsement_key, storage_root_key: None };
-        Self {
-            registration_id,
-            device_id: None,
-            information: None,
-            enrollment: super::enrollment::Enrollment::new(attestation),
         }
     }
 }

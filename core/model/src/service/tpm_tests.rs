@@ -1,10 +1,12 @@
 //! TPM attestation with evidence that is what it says: a challenge is the key that it carries, and whom it is for.
 
+use fleetstorm_protocol::enrollment::{CaCertificate, Individual};
+use fleetstorm_protocol::{OperationId, Reply, Status, Submission, TpmKeys};
+
 use super::super::testing::{SCOPE, Talk, config};
-use super::super::{Call, Certificate, Evidence, Request, Resource, Submission, Token};
+use super::super::{Call, Certificate, Evidence, Request, Resource, Token};
 use super::*;
-use crate::protocol::{OperationId, Reply, Status};
-use crate::service::enrollment::{CaCertificate, TrustedCas};
+use crate::service::TrustedCas;
 
 const EK: &[u8] = b"the endorsement key";
 const SRK: &[u8] = b"the storage root key";

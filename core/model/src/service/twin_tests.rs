@@ -1,11 +1,12 @@
 //! Twins: who gets which, and what re-provisioning leaves of them.
 
+use fleetstorm_protocol::enrollment::{AllocationPolicy, CustomAllocation, Enrollment, ReprovisionPolicy};
+use fleetstorm_protocol::webhook::WebhookReply;
 use serde_json::json;
 
 use super::super::testing::{Talk, config, hub};
-use super::super::{HubState, WebhookReply};
 use super::*;
-use crate::service::enrollment::{AllocationPolicy, CustomAllocation, Enrollment, ReprovisionPolicy};
+use crate::chaos::HubState;
 
 fn twin(rate: u32) -> Arc<Value> {
     Arc::new(json!({ "tags": { "floor": 1 }, "properties": { "desired": { "rate": rate } } }))
@@ -26,7 +27,7 @@ fn enrollment(talk: &mut Talk) -> Enrollment {
 
 /// Replaces the group, as an operator would.
 fn replace(talk: &mut Talk, enrollment: Enrollment) {
-    let group = crate::service::enrollment::Group { id: "keys".into(), enrollment };
+    let group = fleetstorm_protocol::enrollment::Group { id: "keys".into(), enrollment };
     talk.service.groups.put(group, talk.now);
 }
 

@@ -2,17 +2,17 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-
-use super::answer::{Answer, Ticket};
-use super::enrollment::Attestation;
-use super::machine::Service;
-use super::record::EnrollmentPlace;
-use crate::protocol::{
+use fleetstorm_protocol::enrollment::Attestation;
+use fleetstorm_protocol::{
     Body, Enrolment, ErrorBody, OperationId, Registration, RegistrationState, Reply, RetryAfter, Status,
     code, http,
 };
-use crate::random::Purpose;
-use crate::time::Moment;
+use fleetstorm_units::random::Purpose;
+use fleetstorm_units::time::Moment;
+
+use super::answer::{Answer, Ticket};
+use super::machine::Service;
+use super::record::EnrollmentPlace;
 
 impl Service {
     /// Puts an answer into words. What is sealed to a TPM takes evidence to make, and is left empty.

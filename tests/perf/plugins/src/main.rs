@@ -11,13 +11,11 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use fleetstorm_engine::identity::FleetIdentity;
-use fleetstorm_engine::plugins::{
-    Admission, Knowledge, Library, Probe, Registry, Retry, Sealed, serve_probe,
-};
+use fleetstorm_mock::identity::FleetIdentity;
 use fleetstorm_perf_plugins::Measured;
 use fleetstorm_plugin::testing::Trial;
 use fleetstorm_plugin::{Attempt, Attestation, Decision, abi};
+use fleetstorm_plugin_host::{Admission, Knowledge, Library, Probe, Registry, Retry, Sealed, serve_probe};
 use serde_json::json;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;

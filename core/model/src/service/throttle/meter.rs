@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 
+use fleetstorm_units::time::{Moment, Span};
+
 use super::{Model, Verdict};
-use crate::time::{Moment, Span};
 
 /// A meter in use.
 #[derive(Clone, Debug)]

@@ -1,7 +1,8 @@
 //! Throttles by name. What Microsoft documents is the quota, not how it is enforced: so there are several.
 
+use fleetstorm_units::time::Span;
+
 use super::{Config, Model, RetryAfterMode};
-use crate::time::Span;
 
 /// A named throttle.
 #[derive(Clone, Copy, Debug, PartialEq)]
