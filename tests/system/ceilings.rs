@@ -60,7 +60,11 @@ fn registrations_of_a_comparison_are_counted_together() {
     let mock = Mock::start(&far, QUICK);
     let compare = ["compare", "scenario.toml", "--clock", "wall"];
     let ended = consented(&bench, &mock, &compare, (6, 10, "100000/s"));
-    ended.refused(15, &["max_registrations = 10", "all runs of a command"]);
+    // Two runs of six are one too many, so no seed is whole.
+    assert_eq!(ended.code, 15, "{ended:?}");
+    let partial = "PARTIAL: ceiling after 1 of at most 6 runs. The consent's ceiling max_registrations = 10";
+    assert!(ended.stdout.contains(partial), "{}", ended.stdout);
+    assert!(ended.stdout.contains("No seed was done with all strategies"), "{}", ended.stdout);
     // Of those that had left, the end of the run may have cut some off on their way.
     let accepted = came(mock).0;
     assert!((6..=10).contains(&accepted), "{accepted}: {ended:?}");
@@ -72,8 +76,15 @@ fn devices_of_a_search_are_counted_together() {
     let mock = Mock::start(&far, QUICK);
     let capacity =
         ["capacity", "scenario.toml", "--clock", "wall", "--low", "2", "--high", "60", "--repeats", "3"];
+    let capacity = [&capacity[..], &["--json", "found.json"]].concat();
     let ended = consented(&bench, &mock, &capacity, (20, 100_000, "100000/s"));
-    ended.refused(15, &["max_devices = 20", "60"]);
+    assert_eq!(ended.code, 15, "{ended:?}");
+    let partial = "PARTIAL: ceiling after 3 of at most";
+    assert!(ended.stdout.contains(partial) && ended.stdout.contains("max_devices = 20"), "{}", ended.stdout);
+    let found: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(bench.path("found.json")).unwrap()).unwrap();
+    assert_eq!((&found["partial"], &found["holds"]), (&true.into(), &2.0.into()), "{found}");
+    assert_eq!(found["conclusion"]["outcome"], "ceiling", "{found}");
     // The lower end of the search, and nothing of a fleet that is too large.
     assert_eq!(came(mock).0, 2 * 3, "{ended:?}");
 }

@@ -68,7 +68,7 @@ fn a_run_that_was_stopped_for_a_while_is_not_trusted() {
 fn nor_is_one_whose_target_went_on_meanwhile_and_whose_horizon_passed() {
     let (far, bench) = (Bench::new(), Bench::new());
     let mock = Mock::start(&far, "");
-    let short = STEADY.replace("60s", "6s").replace("200", "400");
+    let short = STEADY.replace("60s", "6s").replace("200", "300");
     let child = started(&bench, &short, &["--target", &mock.url(), "--ca", mock.ca()]);
     stop_for(&child, 7_000);
     is_untrusted(&bench, child);

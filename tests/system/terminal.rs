@@ -111,8 +111,8 @@ fn the_summary_of_every_kind_of_run_fits_a_terminal() {
 #[test]
 fn runs_with_faults_without_data_and_with_a_late_generator_fit_too() {
     let bench = Bench::new();
-    let empty = "horizon = \"10ms\"\nobjectives = [\"assigned == 100%\"]\n[fleet]\ndevices = 3\n\
-                 arrival = { kind = \"all-at-once\", spread = \"1h\" }\n";
+    let empty = "seed = 15\nhorizon = \"10ms\"\nobjectives = [\"assigned == 100%\"]\n[fleet]\ndevices = 3\n\
+                 arrival = { kind = \"poisson\", rate = \"300/s\" }\n";
     bench.file("empty.toml", empty);
     let seen = at_terminal(&bench, &["run", "empty.toml", "--clock", "virtual", "--out", "out"], None);
     assert!(seen.code == 11 && seen.has("NO DATA"), "{:#?}", seen.rows);
@@ -135,7 +135,7 @@ fn twenty_thousand_devices_make_a_calm_display() {
     let bench = Bench::new();
     bench.file(
         "s.toml",
-        "name = \"twenty thousand\"\nhorizon = \"2m\"\n[fleet]\ndevices = 20000\nmax_concurrent = 200\n\
+        "name = \"twenty thousand\"\nhorizon = \"4m\"\n[fleet]\ndevices = 20000\nmax_concurrent = 200\n\
          arrival = { kind = \"constant\", rate = \"100/s\" }\n[[cohort]]\nname = \"keys\"\n[[cohort]]\nname = \"more keys\"\n\
          [mock]\nretry_after_s = 1\n[mock.throttle]\nrate = \"10/s\"\nburst = 5\n",
     );

@@ -85,7 +85,12 @@ pub(crate) fn work(libraries: &[&String]) -> Result<Work, Failure> {
     adopt_orphans();
     // The other process is not in the foreground, so this one keeps the terminal in order.
     let _quiet = QuietKeys::new();
-    let mut ward = Ward::start(command).map_err(failed)?;
+    let copy = crate::once::copy().map_err(failed)?;
+    let mut ward = Ward::start(|place| {
+        let read = copy.iter().flat_map(|(path, copy, _)| [path.as_path(), copy.as_path()]);
+        command(place, read)
+    })
+    .map_err(failed)?;
     let interruptions = std::sync::Arc::new(AtomicU32::new(0));
     forward(ward.id(), std::sync::Arc::clone(&interruptions))?;
     let mut done = None;
@@ -131,14 +136,20 @@ fn tame(name: &str) -> String {
     name.replace(char::is_control, "?")
 }
 
-/// This command again, with the same arguments.
-fn command(place: OsString) -> Command {
+/// This command again, with the same arguments. `read` is a path that cannot be read again and where its text is, or
+/// nothing.
+fn command<'a>(place: OsString, read: impl Iterator<Item = &'a Path>) -> Command {
     let mut command = Command::new("/proc/self/exe");
     let mut arguments = std::env::args_os();
     if let Some(name) = arguments.next() {
         command.arg0(name);
     }
-    command.arg(APART).arg(place).arg("--").args(arguments);
+    command.arg(APART);
+    let mut read = read.peekable();
+    if read.peek().is_some() {
+        command.arg("--read").args(read);
+    }
+    command.arg(place).arg("--").args(arguments);
     command
 }
 

@@ -89,6 +89,9 @@ pub(crate) enum Command {
     #[command(hide = true, name = APART)]
     Apart {
         place: PathBuf,
+        /// What has been read of this path, in this file
+        #[arg(long, num_args = 2)]
+        read: Vec<PathBuf>,
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<std::ffi::OsString>,
     },

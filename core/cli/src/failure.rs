@@ -67,7 +67,7 @@ impl Failure {
     pub(crate) fn placed(self, scenario: &Path) -> Self {
         let Self::Plugin(error) = &self else { return self };
         let (key, kind, parameter) = error.subject();
-        let Ok(text) = std::fs::read_to_string(scenario) else { return self };
+        let Ok(text) = crate::once::read(scenario) else { return self };
         let named = Scenario::plugin_path(&text, key, kind, parameter);
         let Some(path) = named.or_else(|| Scenario::plugin_path(&text, key, kind, None)) else { return self };
         let file = scenario.display().to_string();

@@ -6,6 +6,7 @@ use fleetstorm_scenario::{Consent, MockFile, Override, Scenario, is_mock_path, r
 
 use crate::arguments::{Changes, ScenarioOptions};
 use crate::failure::Failure;
+use crate::once;
 
 /// Reads a scenario; `more` are changes that options stand for, which win over everything else.
 pub(crate) fn scenario(source: &ScenarioOptions, more: Vec<Override>) -> Result<Scenario, Failure> {
@@ -43,7 +44,7 @@ pub(crate) fn mock(path: Option<&Path>, changes: &Changes) -> Result<MockFile, F
 }
 
 fn read(what: &str, path: &Path) -> Result<String, Failure> {
-    std::fs::read_to_string(path).map_err(|error| Failure::unreadable(what, path, &error))
+    once::read(path).map_err(|error| Failure::unreadable(what, path, &error))
 }
 
 /// Names of the environment that are not values of a file.

@@ -37,6 +37,7 @@ mod files;
 mod logs;
 mod metrics;
 mod mock;
+mod once;
 mod plugin;
 mod progress;
 mod report;
@@ -46,6 +47,7 @@ mod signals;
 mod supervise;
 mod terminal;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use arguments::chaos::ChaosCommand;
@@ -54,29 +56,43 @@ use arguments::{Arguments, Command, ScenarioCommand};
 use clap::Parser as _;
 
 fn main() -> ExitCode {
-    let command = match Arguments::try_parse() {
-        Ok(arguments) => arguments.command,
-        // What was asked for may be the help, and that is a result.
-        Err(told) => {
-            let told = with_hint(told);
-            let code = u8::try_from(told.exit_code()).unwrap_or(exit_code::USAGE);
-            let written = told.print();
-            if !told.use_stderr() {
-                terminal::written(written);
-            }
-            return ExitCode::from(terminal::exit_code(code));
-        }
-    };
-    match command {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    match command(&arguments) {
         // With the arguments of the process that waits for this one.
-        Command::Apart { place, arguments } => {
-            let name = std::env::args_os().next().unwrap_or_default();
-            apart::serve(&place, || {
-                work(Arguments::parse_from(std::iter::once(name).chain(arguments)).command)
+        Ok(Command::Apart { place, read, arguments: theirs }) => {
+            if let [path, copy] = &read[..]
+                && let Ok(text) = std::fs::read_to_string(copy)
+            {
+                once::keep(path, text);
+            }
+            let name = arguments.into_iter().take(1);
+            apart::serve(&place, || match command(&name.chain(theirs).collect::<Vec<_>>()) {
+                Ok(command) => work(command),
+                Err(code) => ended(code),
             })
         }
-        command => work(command),
+        Ok(command) => work(command),
+        Err(code) => ended(code),
     }
+}
+
+/// What is asked for. What is no command is told, and its exit code comes back: it may be the help, and that is a result.
+fn command(arguments: &[OsString]) -> Result<Command, u8> {
+    Arguments::try_parse_from(arguments).map(|arguments| arguments.command).map_err(|told| {
+        let told = with_hint(told, arguments);
+        let written = told.print();
+        if !told.use_stderr() {
+            terminal::written(written);
+        }
+        u8::try_from(told.exit_code()).unwrap_or(exit_code::USAGE)
+    })
+}
+
+/// The end of a command, for whoever waits for it.
+fn ended(code: u8) -> ExitCode {
+    let code = terminal::exit_code(code);
+    apart::over(code);
+    ExitCode::from(code)
 }
 
 fn work(command: Command) -> ExitCode {
@@ -123,9 +139,7 @@ fn work(command: Command) -> ExitCode {
         failure.print();
         failure.exit_code()
     });
-    let code = terminal::exit_code(code);
-    apart::over(code);
-    ExitCode::from(code)
+    ended(code)
 }
 
 /// Options that a command lacks, as the values of a scenario that they would stand for.
@@ -143,10 +157,10 @@ const VALUES: [(&str, &str); 10] = [
 ];
 
 /// The same error, with what to type for an option that is a value of a scenario.
-fn with_hint(mut error: clap::Error) -> clap::Error {
+fn with_hint(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
     use clap::error::{ContextKind, ContextValue, ErrorKind};
     let arguments: Vec<String> =
-        std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
+        arguments.iter().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
     let takes_values = ["run", "compare", "capacity", "fidelity", "chaos", "scenario", "enroll", "forecast"];
     let (ErrorKind::UnknownArgument, Some(ContextValue::String(unknown))) =
         (error.kind(), error.get(ContextKind::InvalidArg))

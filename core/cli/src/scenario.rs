@@ -14,6 +14,12 @@ pub(crate) fn check(source: &ScenarioOptions) -> Result<u8, Failure> {
     let scenario = files::scenario(source, Vec::new())?;
     let devices = counted(scenario.fleet.devices.into(), "device");
     let no_objective = scenario.objectives.is_empty();
+    // Of all arrivals that a file may have, only a random rate can end after the run.
+    let late = match scenario.fleet.arrival {
+        fleetstorm_scenario::Arrival::Poisson { .. } => fleetstorm_scenario::Late::of(&scenario),
+        _ => None,
+    };
+    let seed = scenario.seed;
     let objectives = counted(scenario.objectives.len() as u64, "objective");
     // Plugins and the files that the scenario names are part of whether it can run.
     let registry = plugin::registry(&source.plugins, &scenario.plugins.load)?;
@@ -26,6 +32,9 @@ pub(crate) fn check(source: &ScenarioOptions) -> Result<u8, Failure> {
     println!("{}: ok ({devices}, {objectives})", source.scenario.display());
     if no_objective {
         println!("  but it has no objective: a run judges nothing, and ends with exit code 11");
+    }
+    if let Some(late) = late {
+        println!("  but with seed {seed}, {late}");
     }
     if let Err(RunError::Resolve(missing)) = fits {
         println!("  but not ready to run here: {missing}");

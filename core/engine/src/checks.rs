@@ -175,7 +175,7 @@ impl Checker {
         let of_fleet = fleet::RULES.iter().map(|rule| {
             let found = (rule.look)(&ground);
             Check {
-                id: rule.id.to_owned(),
+                id: rule.id.name().to_owned(),
                 title: rule.title.to_owned(),
                 status: found.status,
                 exercised: found.exercised,
@@ -213,7 +213,7 @@ fn told(rule: &Rule, tally: &Tally, name: &impl Fn(u32) -> String) -> Check {
         ),
     };
     Check {
-        id: rule.id.to_owned(),
+        id: rule.id.name().to_owned(),
         title: rule.title.to_owned(),
         status,
         exercised: tally.exercised,

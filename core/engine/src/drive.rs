@@ -15,8 +15,8 @@ use std::task::Poll;
 
 use fleetstorm_model::chaos::{Cut, Deciding, Exchanging, Occasion, Peer};
 use fleetstorm_model::device::{
-    Action, Attempt, Credential, Decision, Device, Host, Input, Life, LifeAction, LifeInput, LifePolicy,
-    Observation, Policy,
+    Action, Answered, Attempt, Credential, Decision, Device, Host, Input, Life, LifeAction, LifeInput,
+    LifePolicy, Observation, Policy,
 };
 use fleetstorm_net::ConnectTimes;
 use fleetstorm_net::aside::Aside;
@@ -772,6 +772,14 @@ impl<C> Host for Around<'_, C> {
         let (hash, random) = (self.hash(), self.random(deciding.equal_seeds));
         let failures = attempt.failures.saturating_add(deciding.failures);
         self.cohort.retry.decide(&mut self.session, hash, random, &Attempt { failures, ..*attempt })
+    }
+
+    fn answered(&mut self, answer: impl FnOnce() -> Attempt, assigned: bool) -> Answered {
+        if !self.cohort.retry.paces_polls() {
+            return Answered::AsUsual;
+        }
+        let (hash, random) = (self.hash(), self.random(false));
+        self.cohort.retry.answered(&mut self.session, hash, random, (&answer(), assigned))
     }
 
     fn settled(&mut self, attempt: &Attempt) {

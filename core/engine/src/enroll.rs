@@ -6,8 +6,10 @@
 
 mod api;
 mod ledger;
+mod listing;
 mod want;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use api::{Answer, Api};
@@ -16,6 +18,7 @@ use fleetstorm_scenario::{Consent, SecretSource};
 use fleetstorm_units::UtcTime;
 use fleetstorm_units::time::{Moment, Span};
 use ledger::{Entry, Ledger, State};
+use listing::Listing;
 
 use crate::{RunError, live};
 
@@ -113,6 +116,14 @@ pub enum EnrollError {
         /// What the service said.
         message: String,
     },
+    /// The service's pages have no end.
+    #[error("{what}: {why}; look at the service, nothing of this enrollment was removed")]
+    Endless {
+        /// What was being done.
+        what: String,
+        /// How that was seen.
+        why: String,
+    },
     /// The service does not answer.
     #[error(
         "{what}: {address} does not answer after {TRIES} tries; what was made is in the ledger, run it again"
@@ -144,7 +155,7 @@ impl EnrollError {
         match self {
             Self::Run(error) => error.exit_code(),
             Self::Ledger(_) => 2,
-            Self::Refused { .. } | Self::Unreachable { .. } => 14,
+            Self::Refused { .. } | Self::Endless { .. } | Self::Unreachable { .. } => 14,
         }
     }
 }
@@ -264,15 +275,18 @@ pub fn address_of(ledger: &Path) -> Result<String, EnrollError> {
 /// Removes the registrations of an enrollment's devices; how many there were.
 async fn registrations(api: &mut Api, entry: &Entry) -> Result<u64, EnrollError> {
     let ids = match entry {
-        Entry::Individual(id) => vec![id.clone()],
+        Entry::Individual(id) => BTreeSet::from([id.clone()]),
         Entry::Group(id) => {
-            let mut ids = Vec::new();
+            let mut listing = Listing::default();
             let mut token = None;
             loop {
                 let what = format!("listing the registrations of {id}");
                 let (answer, next) = api.registrations_page(id, token.as_deref(), &what).await?;
                 match answer.status {
-                    200 => ids.extend(answer.registration_ids()),
+                    200 => {
+                        let taken = listing.take(answer.registration_ids(), next.is_none());
+                        taken.map_err(|why| EnrollError::Endless { what, why })?;
+                    }
                     404 => break,
                     _ => return Err(refused(what, &answer)),
                 }
@@ -281,7 +295,7 @@ async fn registrations(api: &mut Api, entry: &Entry) -> Result<u64, EnrollError>
                     break;
                 }
             }
-            ids
+            listing.into_ids()
         }
     };
     let mut removed = 0;

@@ -13,6 +13,14 @@ pub enum RunError {
     /// A file or variable that the scenario names cannot be used.
     #[error(transparent)]
     Resolve(#[from] ResolveError),
+    /// A trace of arrivals that no run can follow.
+    #[error("{file}: {why}")]
+    Trace {
+        /// The trace.
+        file: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The policy profile that the scenario names has mistakes.
     #[error(transparent)]
     Profile(#[from] fleetstorm_scenario::Problems),
@@ -112,6 +120,7 @@ impl RunError {
         match self {
             Self::Plugin(_)
             | Self::Resolve(_)
+            | Self::Trace { .. }
             | Self::Profile(_)
             | Self::Address(_)
             | Self::NoConsent { .. }

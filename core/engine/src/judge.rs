@@ -6,15 +6,17 @@
 mod alert;
 mod chaos;
 mod life;
+mod measure;
 mod objective;
+mod practice;
 mod verdict;
 mod worst;
 
 use fleetstorm_model::service::metrics::Metrics;
 use fleetstorm_net::governor::Halt;
 use fleetstorm_reports::record::{
-    Audit, Chaos, Clock, Cohort, Completion, End, Guardrail, Machine, Outage, Practice, Residue, ServiceLog, Target,
-    Totals, VERSION, Verdict, VerdictResult,
+    Audit, Chaos, Clock, Cohort, Completion, End, Guardrail, Machine, Outage, Practice, Residue, ServiceLog,
+    Target, Totals, VERSION, Verdict, VerdictResult,
 };
 use fleetstorm_reports::{Record, sentence};
 use fleetstorm_scenario::{HubStateFile, MockFile, Scenario};
@@ -75,7 +77,7 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
         seed: plan.scenario.seed,
         clock: outcome.clock,
         target: outcome.target,
-        scenario: plan.scenario.resolved(),
+        scenario: plan.scenario.published(),
         profile: Some(plan.profile.clone()),
         plugins: plan.plugins(),
         end,
@@ -116,12 +118,6 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
     record.metrics = alert::series(&outcome.metrics, &plan.hubs(), seconds);
     record.alerts =
         plan.scenario.alerts.iter().map(|rule| alert::judge(rule, &record.metrics, seconds)).collect();
-    record.objectives = plan
-        .scenario
-        .parsed_objectives()
-        .iter()
-        .map(|objective| objective::judge(&record, objective))
-        .collect();
     record.chaos.steady_state.clone_from(&plan.steady_state);
     record.chaos.guardrails = guardrails(plan, &outcome.halt, outcome.now);
     if let Some(timeline) = &plan.chaos {
@@ -142,6 +138,12 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
         }
         record.practice = checker.practice(&record, plan.scenario.fleet.informed, name);
     }
+    record.objectives = plan
+        .scenario
+        .parsed_objectives()
+        .iter()
+        .map(|objective| objective::judge(&record, objective))
+        .collect();
     record.discrepancies = record.find_discrepancies();
     (record.verdict.result, record.verdict.exit_code) = verdict::verdict(&record);
     record.verdict.sentence = sentence(&record);
@@ -167,7 +169,7 @@ pub fn broken_run(scenario: &Scenario, clock: Clock, what: String) -> Record {
         question: scenario.question.clone(),
         seed: scenario.seed,
         clock,
-        scenario: scenario.resolved(),
+        scenario: scenario.published(),
         end: End::Broken { what },
         devices: u64::from(scenario.fleet.devices),
         totals: Totals { devices: u64::from(scenario.fleet.devices), ..Totals::default() },
@@ -237,7 +239,8 @@ mod tests {
         let service = ("service answers 500".to_owned(), 5, Some(15));
         assert_eq!(told(4), []);
         assert_eq!(told(30), [service.clone(), ("hub-1 failing".to_owned(), 20, None)]);
-        let all = [service, ("hub-1 failing".to_owned(), 20, Some(40)), ("hub-1 unlinked".to_owned(), 50, None)];
+        let all =
+            [service, ("hub-1 failing".to_owned(), 20, Some(40)), ("hub-1 unlinked".to_owned(), 50, None)];
         assert_eq!(told(60), all);
     }
 }

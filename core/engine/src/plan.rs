@@ -11,7 +11,7 @@ use fleetstorm_model::service::throttle::Model;
 use fleetstorm_plugin_host::{Attestation, DeviceIdentity, Knowledge, Registry, Retry, Scopes};
 use fleetstorm_reports::grouped;
 use fleetstorm_reports::record::{Bound, Plugin as UsedPlugin, SteadyState};
-use fleetstorm_scenario::{Arrival, Cohort, Scenario, SecretSource, TargetKind, read_profile};
+use fleetstorm_scenario::{Arrival, Cohort, Late, Scenario, SecretSource, TargetKind, read_profile};
 use fleetstorm_units::random::{Purpose, Seed};
 use fleetstorm_units::time::{Calendar, Moment};
 use serde_json::{Value, json};
@@ -96,9 +96,15 @@ impl Plan {
         if let Arrival::Trace { file, instants } = &mut scenario.fleet.arrival {
             let text = std::fs::read_to_string(&*file)
                 .map_err(|error| ResolveError::new(&*file, format!("the trace cannot be read: {error}")))?;
-            *instants = Arrival::read_trace(&text).map_err(|why| ResolveError::new(&*file, why))?;
-            if instants.is_empty() {
-                return Err(ResolveError::new(&*file, "the trace holds no instant").into());
+            let file = file.clone();
+            let mistake = |why| RunError::Trace { file, why };
+            match Arrival::read_trace(&text) {
+                Err(why) => return Err(mistake(why)),
+                Ok(none) if none.is_empty() => return Err(mistake("the trace holds no instant".to_owned())),
+                Ok(read) => *instants = read,
+            }
+            if let Some(late) = Late::of(&scenario) {
+                return Err(mistake(late.to_string()));
             }
         }
         let profile = profile(&scenario.profile)?;
@@ -309,6 +315,9 @@ fn knowledge(scenario: &Scenario) -> Knowledge {
 fn membership(sizes: &[u32], seed: Seed) -> Vec<u16> {
     let mut members: Vec<u16> =
         (0u16..).zip(sizes).flat_map(|(cohort, size)| std::iter::repeat_n(cohort, *size as usize)).collect();
+    if let [_] = sizes {
+        return members;
+    }
     // Fisher and Yates; the draws are keyed by the place.
     for at in (1..members.len()).rev() {
         let draw = seed.draw(Purpose::Cohort, at as u32, 0);

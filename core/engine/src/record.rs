@@ -707,6 +707,11 @@ impl Recorder {
         true
     }
 
+    /// A device's strategy failed at its hub, where no registration ends that would say so.
+    pub(crate) fn plugin_failed(&mut self, device: usize) {
+        self.tally(device).totals.plugin_faults += 1;
+    }
+
     /// What device number `device` of this shard noticed after it had its hub.
     pub(crate) fn lived(&mut self, device: usize, now: Moment, event: LifeEvent) {
         if let (LifeEvent::Online { .. }, Some(struck)) = (event, &mut self.struck) {

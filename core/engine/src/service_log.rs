@@ -9,9 +9,9 @@ mod when;
 
 use std::collections::BTreeMap;
 
-pub use read::{LogError, ReadSummary, Reading, Times};
+pub use read::{LogError, ReadSummary, Times};
 pub use reconcile::{Reconciliation, Side, reconcile};
-pub use when::Zone;
+pub use when::{Reading, Zone};
 
 use std::path::Path;
 

@@ -5,8 +5,10 @@
 //! enrollment, one throttle, one log, whichever way a device came, and no lock.
 
 mod amqp;
+mod connack;
 mod damage;
 mod faults;
+mod headers;
 mod http;
 mod hub;
 mod log;
@@ -149,8 +151,7 @@ impl From<LimitsFile> for Limits {
             connect: file.request.0.into(),
             head: file.idle.0.into(),
             body: Duration::from_secs(30),
-            // None at all would let nobody in.
-            connections: (file.connections as usize).max(1),
+            connections: file.connections as usize,
             unproven_per_address: file.unproven_per_address.map(|most| most as usize),
         }
     }

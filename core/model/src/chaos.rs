@@ -9,8 +9,10 @@
 //! were, and the order of execution changes nothing.
 
 mod amqp;
+mod door;
 mod file;
 mod fleet;
+mod form;
 mod hub_state;
 mod kind;
 mod layer;
@@ -25,17 +27,20 @@ mod tally;
 mod timeline;
 mod verdict;
 
-pub use amqp::{AmqpAwaited, AmqpCutAfter, AmqpDetachAfter, CorrelationForm, ReleaseForm, RetryAfterForm};
+pub use door::DoorStep;
 pub use file::{
     AppliesTo, ChaosFile, Count, Limits, Peer, Ramp, Repeat, Select, SelectOperation, Start, Unit,
+};
+pub use form::{
+    AmqpAwaited, AmqpCutAfter, AmqpDetachAfter, Awaited, BlackholePhase, BodyDamage, CorrelationForm,
+    CutAfter, DnsFailure, OrderForm, ReleaseForm, ResetPhase, RetryAfterForm, RidForm, TlsFailure, TopicForm,
 };
 pub use hub_state::HubState;
 pub use kind::FaultKind;
 pub use layer::Layer;
 pub use naming::Naming;
-pub use network::{BlackholePhase, DnsFailure, ResetPhase, TlsFailure};
 pub use packets::{PacketCounts, Packets, burst_begins};
-pub use protocol::{Awaited, BodyDamage, CutAfter, DoorStep, Misspelt, OrderForm, RidForm, TopicForm};
+pub use protocol::Misspelt;
 pub use retry_after::RetryAfterText;
 pub use rules::{Occasion, Rules};
 pub use tally::{Tally, TallySnapshot};

@@ -18,7 +18,7 @@ use fleetstorm_protocol::outcome::{ErrorClass, Fault, Outcome};
 use fleetstorm_protocol::{Operation, OperationId, Registration, Reply, RetryAfter};
 use fleetstorm_units::time::{Calendar, Moment, Span};
 pub use hub_reaction::{HubBackOff, HubReaction, HubReactions, ReturnRule, ReturnToDps};
-pub use life::{Life, LifeAction, LifeEvent, LifeHost, LifeInput, LifePolicy, PowerCut, Return};
+pub use life::{HubAttempt, Life, LifeAction, LifeEvent, LifeHost, LifeInput, LifePolicy, PowerCut, Return};
 pub use machine::Device;
 pub use reaction::Reactions;
 use schemars::JsonSchema;
@@ -203,6 +203,12 @@ pub trait Host {
     /// An attempt failed: what now?
     fn decide(&mut self, attempt: &Attempt) -> Decision;
 
+    /// The service has answered and nothing failed: it is still assigning, or the device is `assigned`. What does the
+    /// strategy make of it? Most make nothing of it, so the answer is only put together for those that do.
+    fn answered(&mut self, _answer: impl FnOnce() -> Attempt, _assigned: bool) -> Answered {
+        Answered::AsUsual
+    }
+
     /// The device has its hub; the strategy may want to know.
     fn settled(&mut self, attempt: &Attempt);
 
@@ -294,6 +300,17 @@ pub enum Decision {
     },
     /// The strategy itself failed; the device stops and the run says so.
     Faulted,
+}
+
+/// What a strategy makes of an answer that is no failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answered {
+    /// Nothing: polls and patience are the cohort's.
+    AsUsual,
+    /// Poll after this, without the cohort's interval, jitter and patience.
+    PollAfter(Span),
+    /// The client cannot use it: the attempt has failed.
+    Unusable,
 }
 
 /// What a device notices. The driver adds what only it can see (name resolution, TCP and TLS times).

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod best_practice;
 pub mod chaos;
 pub mod device;
 pub mod objective;

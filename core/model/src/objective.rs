@@ -13,18 +13,22 @@
 //!                                       time or from one on
 //! cached_reconnects >= 99%              share of reconnects made without asking DPS
 //! needless_registers == 0               registrations of devices with a hub that changed nothing
+//! broken(retry-after-floor) == 0        occasions on which a best practice was broken
+//! broken(any) == 0                      best practices that were broken
 //! ```
 
 use std::fmt;
 
 use fleetstorm_protocol::outcome::Fault;
-use fleetstorm_units::Duration;
 use fleetstorm_units::time::{Span, plain_number, unit_ns};
+use fleetstorm_units::{Duration, nearest};
 use winnow::ascii::{alpha1, digit1, multispace0};
 use winnow::combinator::{alt, cut_err, delimited, eof, opt, preceded, terminated};
 use winnow::error::{ContextError, ErrMode, StrContext, StrContextValue};
 use winnow::prelude::*;
 use winnow::token::{take_till, take_while};
+
+use crate::best_practice::BestPractice;
 
 /// One objective.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,6 +70,8 @@ pub enum Metric {
     Rate(What),
     /// A number of answers or broken attempts.
     Count(What),
+    /// Occasions on which a best practice was broken, or, of none in particular, practices that were broken.
+    Broken(Option<BestPractice>),
 }
 
 /// What has percentiles.
@@ -207,8 +213,13 @@ pub struct ObjectiveError {
     pub help: String,
 }
 
+/// How objectives about best practices begin.
+const BROKEN: &str = "broken";
+/// No practice in particular.
+const ANY: &str = "any";
+
 /// The metrics, as a person would list them.
-pub const METRICS: &str = "assigned, stopped, online, attempts_per_device, registers_per_device, cached_reconnects, needless_registers, p50(...) to p99.9(...), rate(...), count(...)";
+pub const METRICS: &str = "assigned, stopped, online, attempts_per_device, registers_per_device, cached_reconnects, needless_registers, p50(...) to p99.9(...), rate(...), count(...), broken(...)";
 
 impl std::str::FromStr for Objective {
     type Err = ObjectiveError;
@@ -234,12 +245,15 @@ impl std::str::FromStr for Objective {
                 Some(expected) => format!("expected {expected}, found {found}"),
                 None => format!("cannot make sense of {found}"),
             };
-            let help = if has_decimal_comma(rest) {
-                "decimals follow a point, as in 99.9%, and commas part thousands, as in 1,000"
+            let help = if text[..error.offset()].trim().trim_end_matches('(').trim_end() == BROKEN {
+                practices(rest)
+            } else if has_decimal_comma(rest) {
+                "decimals follow a point, as in 99.9%, and commas part thousands, as in 1,000".to_owned()
             } else {
                 "an objective reads like `assigned >= 99.9% within 15m` or `p99(time_to_assigned) < 60s`"
+                    .to_owned()
             };
-            ObjectiveError { at: error.offset(), message, help: help.into() }
+            ObjectiveError { at: error.offset(), message, help }
         })?;
         objective.check(text)?;
         objective.whole(text, bound)?;
@@ -270,6 +284,7 @@ impl Objective {
                 | Metric::AttemptsPerDevice
                 | Metric::RegistersPerDevice
                 | Metric::NeedlessRegisters
+                | Metric::Broken(_)
                 | Metric::Percentile(..),
                 Quantity::Percent(_),
             ) => {
@@ -325,7 +340,9 @@ impl Objective {
                 let share = Self { metric: Metric::Rate(what), ..self.with(as_share(number)) };
                 format!("write `{share}` for a share of the answers, or `{count}` for a number")
             }
-            Metric::NeedlessRegisters => format!("write a whole number, such as `{count}`"),
+            Metric::NeedlessRegisters | Metric::Broken(_) => {
+                format!("write a whole number, such as `{count}`")
+            }
             _ => return Ok(()),
         };
         let behind = text.find(['<', '=', '>']).unwrap_or(0);
@@ -343,6 +360,18 @@ impl Objective {
 fn as_share(number: f64) -> Quantity {
     let percent = if number <= 1.0 { number * 100.0 } else { number };
     Quantity::Percent((percent * 1e9).round() / 1e9)
+}
+
+/// The practices that can be asked for, where `rest` was found instead of one.
+fn practices(rest: &str) -> String {
+    let name =
+        rest.split(')').next().unwrap_or_default().trim_matches(|c: char| c == '(' || c.is_whitespace());
+    let known = || BestPractice::ALL.into_iter().map(BestPractice::name).chain([ANY]);
+    let near = match nearest(name, known()) {
+        Some(near) => format!("did you mean `{BROKEN}({near})`? "),
+        None => String::new(),
+    };
+    format!("{near}practices: {}", known().collect::<Vec<_>>().join(", "))
 }
 
 /// Whether a text begins with a number whose decimals follow a comma.
@@ -366,7 +395,7 @@ fn word<'a>(text: &'static str) -> impl ModalParser<Input<'a>, &'a str, ContextE
 /// An objective, and how its bound is written.
 fn objective<'a>(input: &mut Input<'a>) -> Parsed<(Objective, &'a str)> {
     let metric = preceded(multispace0, metric)
-        .context(expected("a metric: assigned, stopped, p99(...), rate(...), count(...)"))
+        .context(expected("a metric: assigned, stopped, p99(...), rate(...), count(...), broken(...)"))
         .parse_next(input)?;
     let comparison = cut_err(preceded(multispace0, comparison))
         .context(expected("a comparison: <, <=, ==, >= or >"))
@@ -401,6 +430,12 @@ fn metric(input: &mut Input<'_>) -> Parsed<Metric> {
             cut_err(within_parentheses(what)).context(expected("(429), (401002), (timeout) or (failed)")),
         )
         .map(Metric::Count),
+        preceded(
+            BROKEN,
+            cut_err(within_parentheses(practice))
+                .context(expected("a best practice in parentheses, or (any)")),
+        )
+        .map(Metric::Broken),
         (
             preceded('p', percentile),
             cut_err(within_parentheses(timed)).context(expected(
@@ -446,6 +481,15 @@ fn what(input: &mut Input<'_>) -> Parsed<What> {
         }),
     ))
     .parse_next(input)
+}
+
+fn practice(input: &mut Input<'_>) -> Parsed<Option<BestPractice>> {
+    take_while(1.., |c: char| c.is_ascii_alphabetic() || c == '-')
+        .verify_map(|name: &str| match name {
+            ANY => Some(None),
+            _ => BestPractice::named(name).map(Some),
+        })
+        .parse_next(input)
 }
 
 fn comparison(input: &mut Input<'_>) -> Parsed<Comparison> {
@@ -524,6 +568,7 @@ impl fmt::Display for Metric {
             Self::Percentile(p, timed) => write!(f, "p{p}({})", timed.name()),
             Self::Rate(what) => write!(f, "rate({what})"),
             Self::Count(what) => write!(f, "count({what})"),
+            Self::Broken(practice) => write!(f, "{BROKEN}({})", practice.map_or(ANY, BestPractice::name)),
         }
     }
 }
@@ -571,6 +616,8 @@ mod tests {
             "count(401002) == 0",
             "count(connect-timeout) <= 3",
             "count(failed) > 0",
+            "broken(retry-after-floor) == 0",
+            "broken(any) <= 1",
             "assigned >= 99% for \"old sensors\"",
         ] {
             assert_eq!(text.parse::<Objective>().unwrap().to_string(), text);
@@ -625,6 +672,13 @@ mod tests {
             ("assigned >= 99,9%", 12, "decimals follow a point"),
             ("assigned >= 1,00", 12, "decimals follow a point"),
             ("p99(tls) < 5s within 1m", 23, "window"),
+            ("broken == 0", 6, "practices: staggered-start, "),
+            ("broken(retry-after) == 0", 6, "unknown-outcome, any"),
+            ("broken(poll-pac) == 0", 6, "did you mean `broken(poll-pace)`?"),
+            ("broken(no-herd) == 5%", 21, "leave the % out"),
+            ("broken(any) <= 0.5", 15, "`broken(any) <= 1`"),
+            ("broken(any) == 0 within 1m", 26, "window"),
+            ("broken(any) == 0 for \"a\"", 24, "per cohort"),
             ("", 0, "metric"),
         ] {
             let error = text.parse::<Objective>().unwrap_err();

@@ -193,7 +193,7 @@ impl Breaker {
 }
 
 /// A draw beside the two that the strategy has, made of them, so that the interface needs no more.
-pub(super) const fn third(attempt: &abi::Attempt, purpose: Purpose) -> u64 {
+pub(super) fn third(attempt: &abi::Attempt, purpose: Purpose) -> u64 {
     let [seed, key] = attempt.random;
     Seed(seed).pair(purpose, key, 0)[0]
 }

@@ -132,6 +132,9 @@ impl Guard {
 
     /// The wait before a first attempt, for which the strategy asked for `wait`.
     pub(super) fn first(&self, attempt: &abi::Attempt, wait: u64) -> u64 {
+        if self.config.first_jitter_ms == 0 {
+            return wait;
+        }
         let limit = Span::from_nanos(self.config.first_jitter_ms.saturating_mul(MS));
         wait.saturating_add(span_below(third(attempt, Purpose::FirstJitter), limit).as_nanos())
     }

@@ -245,9 +245,12 @@ impl Part {
         // SAFETY: both tables begin with their size.
         let size = unsafe { table.cast::<u32>().read() };
         let table = if part.kind == abi::KIND_RETRY {
-            large_enough::<abi::Retry>("table of a retry strategy", size)?;
-            // SAFETY: the table is as large as this program knows it.
-            Table::Retry(checked_retry(&id, unsafe { *table.cast::<abi::Retry>() })?)
+            let needed = abi::RETRY_SIZE_1_0 as u32;
+            if size < needed {
+                return Err(Problem::TooSmall { what: "table of a retry strategy", found: size, needed });
+            }
+            // SAFETY: the table has as many bytes as it says, and that is a size that the interface had.
+            Table::Retry(checked_retry(&id, unsafe { retry_table(table, size as usize) })?)
         } else {
             large_enough::<abi::Attestation>("table of an attestation", size)?;
             // SAFETY: as above.
@@ -259,6 +262,19 @@ impl Part {
             schema["properties"].as_object().map(|own| own.keys().cloned().collect()).unwrap_or_default();
         Ok(Some(Self { id, summary, schema, own, table, watched: Watched::default() }))
     }
+}
+
+/// The table of a library that may know fewer functions than this program: those that it lacks are NULL.
+///
+/// # Safety
+/// `table` points to `size` readable bytes of an `fs_retry`.
+unsafe fn retry_table(table: *const std::ffi::c_void, size: usize) -> abi::Retry {
+    // SAFETY: integers may be zero, and so may functions that may be NULL.
+    let mut whole: abi::Retry = unsafe { std::mem::zeroed() };
+    let known = size.min(size_of::<abi::Retry>());
+    // SAFETY: the caller's promise; both sides have that many bytes.
+    unsafe { std::ptr::copy_nonoverlapping(table.cast::<u8>(), (&raw mut whole).cast::<u8>(), known) };
+    whole
 }
 
 /// # Safety
@@ -378,5 +394,40 @@ unsafe fn start(entry: *const Entry, host: &'static HostTable) -> Result<(), Pro
         abi::OK => Ok(()),
         abi::PANICKED => Err(Problem::InitPanicked),
         _ => Err(Problem::InitRefused(reason.reason())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is read of a library with one strategy, which says that its table has `size` bytes.
+    fn read(size: usize) -> Result<Option<abi::Retry>, Problem> {
+        let entry = &fleetstorm_plugin_retry::ENTRY;
+        // SAFETY: a linked entry has that many parts, all of them strategies of this version.
+        let mut parts = (0..entry.part_count).map(|at| unsafe {
+            let part = *entry.parts.add(at);
+            (part, *part.table.cast::<abi::Retry>())
+        });
+        let (part, table) = parts.find(|(_, table)| table.on_hub_failure.is_some()).unwrap();
+        let table = abi::Retry { size: size as u32, ..table };
+        let part = abi::Part { table: (&raw const table).cast(), ..part };
+        let entry = Entry { parts: &raw const part, part_count: 1, ..*entry };
+        // SAFETY: everything that it points to outlives the call; a larger size is only looked at.
+        let library = unsafe { Library::read(&raw const entry) }?;
+        let found = library.parts.first().map(|part| part.table);
+        Ok(found.and_then(|table| if let Table::Retry(table) = table { Some(table) } else { None }))
+    }
+
+    #[test]
+    fn a_library_of_an_earlier_minor_version_lacks_what_came_later() {
+        let has = |size| {
+            let table = read(size).unwrap().unwrap();
+            (table.on_success.is_some(), table.on_answer.is_some(), table.on_hub_failure.is_some())
+        };
+        assert_eq!(has(size_of::<abi::Retry>()), (true, true, true));
+        assert_eq!(has(size_of::<abi::Retry>() + 64), (true, true, true), "one of a later version");
+        assert_eq!(has(abi::RETRY_SIZE_1_0), (true, false, false));
+        assert!(matches!(read(abi::RETRY_SIZE_1_0 - 8), Err(Problem::TooSmall { .. })));
     }
 }

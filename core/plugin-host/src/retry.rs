@@ -5,7 +5,7 @@ use std::ffi::c_void;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use fleetstorm_model::device::{Attempt, Decision};
+use fleetstorm_model::device::{Answered, Attempt, Decision, HubAttempt};
 use fleetstorm_plugin as sdk;
 use fleetstorm_plugin::abi::{self, Slice};
 use fleetstorm_units::time::Span;
@@ -182,6 +182,55 @@ impl Retry {
         self.on_failure(session, &attempt).map_or(Decision::Faulted, translate::decided)
     }
 
+    /// Whether it is asked about answers that are no failures.
+    #[inline]
+    pub fn paces_polls(&self) -> bool {
+        self.strategy.table.on_answer.is_some()
+    }
+
+    /// Whether it decides about failures at the hub.
+    pub fn decides_at_hub(&self) -> bool {
+        self.strategy.table.on_hub_failure.is_some()
+    }
+
+    /// What a device makes of an answer that is no failure.
+    pub fn answered(
+        &self,
+        session: &mut [u8],
+        hash: u64,
+        random: [u64; 2],
+        (attempt, assigned): (&Attempt, bool),
+    ) -> Answered {
+        let attempt = translate::answered(attempt, assigned, hash, random, self.knowledge);
+        match self.on_answer(session, &attempt) {
+            Ok(answered) => translate::made_of(answered),
+            Err(_) => {
+                // The device asks about an unusable answer next, and stops there because of this.
+                self.strategy.broken.store(true, Ordering::Relaxed);
+                Answered::Unusable
+            }
+        }
+    }
+
+    /// What a device does after a failure at its hub.
+    pub fn decide_at_hub(
+        &self,
+        session: &mut [u8],
+        hash: u64,
+        random: [u64; 2],
+        attempt: &HubAttempt,
+    ) -> Decision {
+        let attempt = translate::at_hub(attempt, hash, random, self.knowledge);
+        self.on_hub_failure(session, &attempt).map_or(Decision::Faulted, translate::decided)
+    }
+
+    /// The hub has let a device in, whose strategy decides there.
+    pub fn let_in(&self, session: &mut [u8], hash: u64, random: [u64; 2], attempt: &HubAttempt) {
+        let attempt = translate::at_hub(attempt, hash, random, self.knowledge);
+        // As for a device that has its hub: the fault is kept.
+        let _ = self.tell_success(session, &attempt);
+    }
+
     /// A device has its hub.
     pub fn settled(&self, session: &mut [u8], hash: u64, random: [u64; 2], attempt: &Attempt) {
         let attempt = translate::unfailed(attempt, hash, random, self.knowledge);
@@ -233,11 +282,20 @@ impl Retry {
         session: &mut [u8],
         attempt: &abi::Attempt,
     ) -> Result<sdk::Decision, Fault> {
+        self.ask(self.strategy.on_failure, session, attempt)
+    }
+
+    #[inline]
+    fn ask(
+        &self,
+        what: abi::OnFailure,
+        session: &mut [u8],
+        attempt: &abi::Attempt,
+    ) -> Result<sdk::Decision, Fault> {
         let mut decided = abi::Decision { action: u32::MAX, reserved: 0, wait_ns: 0 };
-        let on_failure = self.strategy.on_failure;
         // SAFETY: the interface's function; `call` has checked the session.
         self.call(session, |this, session, shared| unsafe {
-            on_failure(this, session, shared, attempt, &raw mut decided)
+            what(this, session, shared, attempt, &raw mut decided)
         })?;
         sdk::Decision::from_abi(decided)
             .ok_or_else(|| self.fail(Fault::Nonsense { action: decided.action, wait_ns: decided.wait_ns }))
@@ -251,6 +309,39 @@ impl Retry {
         if let Some(breaker) = &self.breaker {
             breaker.lock().unwrap_or_else(PoisonError::into_inner).after_success(attempt);
         }
+        self.tell_success(session, attempt)
+    }
+
+    /// What a device makes of an answer that is no failure.
+    ///
+    /// # Errors
+    /// The strategy gave nothing usable.
+    fn on_answer(&self, session: &mut [u8], attempt: &abi::Attempt) -> Result<sdk::Answered, Fault> {
+        let Some(on_answer) = self.strategy.table.on_answer else { return Ok(sdk::Answered::AsUsual) };
+        let mut wait_ns = 0i64;
+        // SAFETY: the interface's function; `status` has checked the session.
+        let status = self.status(session, |this, session, shared| unsafe {
+            on_answer(this, session, shared, attempt, &raw mut wait_ns)
+        })?;
+        match (status, u64::try_from(wait_ns)) {
+            (abi::OK, Ok(wait)) => Ok(sdk::Answered::PollAfter(wait)),
+            (abi::OK, Err(_)) => Err(self.fail(Fault::Nonsense { action: 0, wait_ns })),
+            (abi::UNSUPPORTED, _) => Ok(sdk::Answered::AsUsual),
+            (abi::REFUSED, _) => Ok(sdk::Answered::Unusable),
+            (other, _) => Err(self.judged(other)),
+        }
+    }
+
+    /// What a device does after a failure at its hub. A strategy that does not decide there is not to be asked.
+    ///
+    /// # Errors
+    /// The strategy gave nothing usable.
+    fn on_hub_failure(&self, session: &mut [u8], attempt: &abi::Attempt) -> Result<sdk::Decision, Fault> {
+        let on_hub_failure = self.strategy.table.on_hub_failure.unwrap_or(self.strategy.on_failure);
+        self.ask(on_hub_failure, session, attempt)
+    }
+
+    fn tell_success(&self, session: &mut [u8], attempt: &abi::Attempt) -> Result<(), Fault> {
         let Some(on_success) = self.strategy.table.on_success else { return Ok(()) };
         // SAFETY: the interface's function; `call` has checked the session.
         self.call(session, |this, session, shared| unsafe { on_success(this, session, shared, attempt) })
@@ -270,6 +361,19 @@ impl Retry {
         session: &mut [u8],
         call: impl FnOnce(*const c_void, *mut c_void, *mut c_void) -> abi::Status,
     ) -> Result<(), Fault> {
+        match self.status(session, call)? {
+            abi::OK => Ok(()),
+            other => Err(self.judged(other)),
+        }
+    }
+
+    /// As [`Self::call`], for functions whose status says more than whether they failed.
+    #[inline]
+    fn status(
+        &self,
+        session: &mut [u8],
+        call: impl FnOnce(*const c_void, *mut c_void, *mut c_void) -> abi::Status,
+    ) -> Result<abi::Status, Fault> {
         let strategy = &*self.strategy;
         if strategy.broken.load(Ordering::Relaxed) {
             return Err(Fault::Panicked);
@@ -278,22 +382,24 @@ impl Retry {
             return Err(self.fail(Fault::WrongSession));
         }
         let session = if session.is_empty() { std::ptr::null_mut() } else { session.as_mut_ptr().cast() };
-        let status = match &self.shared {
+        Ok(match &self.shared {
             None => strategy.watched.call(|| call(strategy.this, session, std::ptr::null_mut())),
             Some(shared) => {
                 let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
                 let shared = shared.as_mut_ptr().cast();
                 strategy.watched.call(|| call(strategy.this, session, shared))
             }
-        };
-        match status {
-            abi::OK => Ok(()),
-            abi::PANICKED => {
-                strategy.broken.store(true, Ordering::Relaxed);
-                Err(self.fail(Fault::Panicked))
-            }
-            other => Err(self.fail(Fault::Failed(other))),
+        })
+    }
+
+    /// What a status means that is not good.
+    #[cold]
+    fn judged(&self, status: abi::Status) -> Fault {
+        if status == abi::PANICKED {
+            self.strategy.broken.store(true, Ordering::Relaxed);
+            return self.fail(Fault::Panicked);
         }
+        self.fail(Fault::Failed(status))
     }
 
     #[cold]

@@ -1,9 +1,9 @@
 //! The model's attempt in the plugin interface, and a plugin's decision in the model.
 
-use fleetstorm_model::device::{Advice, Attempt, Decision};
+use fleetstorm_model::device::{Advice, Answered, Attempt, Decision, HubAttempt};
 use fleetstorm_plugin as sdk;
 use fleetstorm_plugin::abi;
-use fleetstorm_protocol::outcome::{ErrorClass, Outcome};
+use fleetstorm_protocol::outcome::{ErrorClass, Fault, Outcome};
 use fleetstorm_protocol::{Operation, RetryAfter};
 use fleetstorm_units::time::Span;
 
@@ -68,7 +68,8 @@ pub(super) fn failed(
         RetryAfter::Malformed(_) => (3, 0),
     };
     let flags = if attempt.retry_after_wait.is_some() { abi::ATTEMPT_RETRY_AFTER } else { 0 }
-        | if attempt.operation_known { abi::ATTEMPT_OPERATION_KNOWN } else { 0 };
+        | if attempt.operation_known { abi::ATTEMPT_OPERATION_KNOWN } else { 0 }
+        | if attempt.outcome == Outcome::Broke(Fault::Dns) { abi::ATTEMPT_UNRESOLVED } else { 0 };
     abi::Attempt {
         size: size_of::<abi::Attempt>() as u32,
         flags,
@@ -107,6 +108,67 @@ pub(super) fn unfailed(
     knowledge: Knowledge,
 ) -> abi::Attempt {
     abi::Attempt { failure: 0, advice: 0, ..failed(attempt, device_hash, random, knowledge) }
+}
+
+/// An answer that is no failure.
+#[inline]
+pub(super) fn answered(
+    attempt: &Attempt,
+    assigned: bool,
+    device_hash: u64,
+    random: [u64; 2],
+    knowledge: Knowledge,
+) -> abi::Attempt {
+    let mut answer = unfailed(attempt, device_hash, random, knowledge);
+    answer.flags |= if assigned { abi::ATTEMPT_ASSIGNED } else { 0 };
+    answer
+}
+
+/// An attempt at the hub.
+pub(super) fn at_hub(
+    attempt: &HubAttempt,
+    device_hash: u64,
+    random: [u64; 2],
+    knowledge: Knowledge,
+) -> abi::Attempt {
+    let failed = attempt.fault.is_some();
+    abi::Attempt {
+        size: size_of::<abi::Attempt>() as u32,
+        flags: if attempt.fault == Some(Fault::Dns) { abi::ATTEMPT_UNRESOLVED } else { 0 },
+        operation: sdk::Operation::Hub.number(),
+        failure: if failed { class(attempt.class) } else { 0 },
+        advice: if failed { advice(attempt.advice) } else { 0 },
+        status: 0,
+        code: 0,
+        failures: attempt.failures,
+        attempts: attempt.failures,
+        operation_failures: attempt.failures,
+        given: 0,
+        credential: u32::from(attempt.credential),
+        credentials: u32::from(attempt.credentials),
+        reserved: 0,
+        given_value: 0,
+        retry_after_ns: 0,
+        floor_ns: 0,
+        park_ns: attempt.park.as_nanos(),
+        previous_wait_ns: 0,
+        now_ns: attempt.now.as_nanos(),
+        since_boot_ns: attempt.since_boot.as_nanos(),
+        elapsed_ns: attempt.elapsed.as_nanos(),
+        device_hash,
+        fleet_size: knowledge.fleet_size,
+        quota_per_minute: knowledge.quota_per_minute,
+        random,
+    }
+}
+
+/// What a plugin made of an answer.
+pub(super) const fn made_of(answered: sdk::Answered) -> Answered {
+    match answered {
+        sdk::Answered::AsUsual => Answered::AsUsual,
+        sdk::Answered::PollAfter(ns) => Answered::PollAfter(Span::from_nanos(ns)),
+        sdk::Answered::Unusable => Answered::Unusable,
+    }
 }
 
 /// What a plugin decided.

@@ -54,6 +54,17 @@ fn the_seeded_faults_are_found_by_the_checks_that_are_for_them() {
         ("polly-v8", "{}", "herd", "jitter is lost from retry 9 on"),
         ("sdk-node-dps", "{}", "retry-after", "after a date in 30 s it may be back in 1 ms"),
         ("sdk-c-dps", "{}", "retry-after", "a date in 30 s it may be back in 1 s"),
+        ("sdk-c-2026", "{}", "terminal", "it goes on after: 401"),
+        ("sdk-c-2026", "{}", "retry-after", "after a date in 30 s it may be back in"),
+        ("sdk-c-2026", r#"{"jitter_pct": 0}"#, "herd", "no jitter"),
+        ("sdk-csharp-2026", "{}", "terminal", "it goes on after: 401"),
+        ("sdk-csharp-2026", "{}", "retry-after", "after a date in 30 s it may be back in"),
+        ("sdk-csharp-2026", "{}", "herd", "its jitter is lost from retry 3 on"),
+        ("sdk-freertos", "{}", "terminal", "untrusted server"),
+        ("sdk-netxduo", "{}", "terminal", "403"),
+        ("sdk-arduino", "{}", "herd", "no jitter"),
+        ("sdk-arduino", "{}", "retry-after", "after 3 it may be back in 600 ms"),
+        ("sdk-identity-service-renewal", "{}", "herd", "no jitter"),
         ("ms-deploy-at-scale", r#"{"variant": "helper"}"#, "herd", "jitter is lost"),
     ] {
         let found = examined(id, parameters);
@@ -62,12 +73,29 @@ fn the_seeded_faults_are_found_by_the_checks_that_are_for_them() {
         assert!(check.finding.contains(words), "{id} {parameters}: {check:?}");
         assert!(!found.passed());
     }
-    let few = examined("sdk-csharp-v2", "{}");
-    let herd = few.herd.iter().find(|row| row.retry == 20).unwrap();
-    assert!(
-        (0.07..0.12).contains(&herd.fullest_share),
-        "a tenth of the fleet in each of eleven slots: {few}"
-    );
+    for id in ["sdk-csharp-v2", "sdk-csharp-2026"] {
+        let few = examined(id, "{}");
+        let herd = few.herd.iter().find(|row| row.retry == 20).unwrap();
+        assert!(
+            (0.07..0.12).contains(&herd.fullest_share),
+            "a tenth of the fleet in each of eleven slots: {few}"
+        );
+    }
+    // Jitter of 20 % up and down spreads the third retry over 1.6 s, and the seventh, at the cap, over 24 s: it is not lost
+    // there, because it is added after the cap.
+    let spread = examined("sdk-c-2026", "{}");
+    assert_eq!(verdict(&spread, "herd"), Verdict::Warn, "{spread}");
+    let capped = spread.herd.iter().filter(|row| row.retry >= 9);
+    assert!(capped.clone().all(|row| row.most_ns > 60_000_000_000 && row.fullest_share < 0.01), "{spread}");
+    // Whole seconds, upwards: eight waits at the third retry, hundreds at the cap.
+    let whole = examined("sdk-netxduo", "{}");
+    assert_eq!(verdict(&whole, "herd"), Verdict::Warn, "{whole}");
+    assert!(whole.herd.iter().any(|row| row.retry == 12 && row.fullest_share < 0.01), "{whole}");
+    // What gives every failure to the application has nothing that could be examined.
+    for id in ["sdk-nrf", "sdk-freertos"] {
+        assert_eq!(verdict(&examined(id, "{}"), "herd"), Verdict::NotApplicable, "{id}");
+    }
+    assert!(examined("sdk-nrf", "{}").passed());
     let piled = examined("decorrelated", "{}");
     assert_eq!(verdict(&piled, "herd"), Verdict::Fail, "its waits pile up on the cap, as published: {piled}");
 }

@@ -111,6 +111,39 @@ impl Arrival {
         }
     }
 
+    /// The latest instant at which a device boots, whatever is drawn; that of the average where there is no latest.
+    /// `None` for a trace, whose file says it.
+    pub(super) fn latest(&self, devices: u32) -> Option<Moment> {
+        let last = f64::from(devices.saturating_sub(1));
+        let secs = match self {
+            Self::AllAtOnce { spread } => return Some(Moment::START + before(spread.0)),
+            Self::Constant { rate } | Self::Poisson { rate } => last / rate.per_second(),
+            Self::Ramp { from, to, over } => {
+                let ramp = Ramp { from: from.per_second(), to: to.per_second(), over: over.0.as_secs_f64() };
+                ramp.time_of(last)
+            }
+            Self::Batches { size, interval, spread, even } => {
+                let (size, last) = ((*size).max(1), devices.saturating_sub(1));
+                let boots = |batch: u32, place: u32| {
+                    let within = match even {
+                        true => {
+                            let place = f64::from(place) / f64::from(size);
+                            Span::from_secs_f64(place * spread.0.as_secs_f64())
+                        }
+                        false => before(spread.0),
+                    };
+                    Moment::START + interval.0.times(u64::from(batch)) + within
+                };
+                let batch = last / size;
+                // The last of a whole batch may boot after those of the next one, which need not be whole.
+                let whole = batch.checked_sub(1).map(|batch| boots(batch, size - 1));
+                return whole.max(Some(boots(batch, last % size)));
+            }
+            Self::Trace { .. } => return None,
+        };
+        Some(Moment::START + Span::from_secs_f64(secs))
+    }
+
     /// Reads the instants of a trace.
     ///
     /// # Errors
@@ -154,6 +187,11 @@ impl Arrival {
             _ => Ok(()),
         }
     }
+}
+
+/// What is drawn below a span is at most this.
+fn before(spread: Span) -> Span {
+    Span::from_nanos(spread.as_nanos().saturating_sub(1))
 }
 
 /// A rate that changes linearly from `from` to `to` over `over` seconds and then stays.
@@ -240,6 +278,30 @@ mod tests {
         assert!((at.iter().sum::<f64>() / 10_000.0 - 5.0).abs() < 0.1);
         assert_eq!(arrival.schedule(9, Seed(1)), arrival.schedule(9, Seed(1)));
         assert_ne!(arrival.schedule(9, Seed(1)), arrival.schedule(9, Seed(2)));
+    }
+
+    #[test]
+    fn nobody_boots_after_the_latest_instant() {
+        let (minute, second) = (|| "1m".parse().unwrap(), || "1s".parse().unwrap());
+        let batches = |even| Arrival::Batches { size: 4, interval: minute(), spread: minute(), even };
+        for arrival in [
+            Arrival::AllAtOnce { spread: nothing() },
+            Arrival::AllAtOnce { spread: minute() },
+            Arrival::Constant { rate: rate("3/s") },
+            Arrival::Ramp { from: rate("0/s"), to: rate("10/s"), over: second() },
+            Arrival::Ramp { from: rate("9/s"), to: rate("1/s"), over: minute() },
+            batches(false),
+            batches(true),
+        ] {
+            for devices in [1, 3, 4, 5, 1_000] {
+                let last = arrival.schedule(devices, Seed(3)).into_iter().max().unwrap();
+                let latest = arrival.latest(devices).unwrap();
+                assert!(last <= latest, "{arrival:?} {devices}: {last:?} {latest:?}");
+                let drawn =
+                    matches!(arrival, Arrival::AllAtOnce { .. } | Arrival::Batches { even: false, .. });
+                assert!(drawn || last == latest, "{arrival:?} {devices}");
+            }
+        }
     }
 
     #[test]

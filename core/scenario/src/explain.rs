@@ -8,8 +8,8 @@ use fleetstorm_units::random::Seed;
 use fleetstorm_units::shown::printable;
 use fleetstorm_units::time::{Moment, Span};
 
-use super::Arrival;
 use super::file::{Scenario, TargetKind};
+use super::{Arrival, Late};
 
 /// What will happen, for a person: the fleet, its schedule, the quota's arithmetic, the objectives.
 pub fn explain(scenario: &Scenario) -> String {
@@ -92,6 +92,9 @@ fn arrivals(scenario: &Scenario, out: &mut String) {
         "\nArrivals: the last device boots after {last}; at most {} in one second",
         grouped(peak as u64)
     );
+    if let Some(late) = Late::of(scenario) {
+        let _ = writeln!(out, "  {late}");
+    }
 }
 
 fn target(scenario: &Scenario, out: &mut String) {

@@ -1,5 +1,6 @@
 //! Whether what a scenario asks can be seen, and can go either way: an objective that cannot is a mistake of its author.
 
+use fleetstorm_model::best_practice::BestPractice;
 use fleetstorm_model::objective::{Comparison, Metric, Objective, Quantity, Timed, What};
 use fleetstorm_protocol::Transport;
 use fleetstorm_units::Duration;
@@ -71,6 +72,7 @@ impl Question<'_> {
             Metric::Online
             | Metric::CachedReconnects
             | Metric::NeedlessRegisters
+            | Metric::Broken(Some(BestPractice::ReconnectFirst))
             | Metric::Percentile(_, Timed::HubConnect | Timed::TimeToOnline | Timed::Reconnect)
                 if !any(|cohort| cohort.life.is_some()) =>
             {

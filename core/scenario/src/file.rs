@@ -239,7 +239,8 @@ impl Cohort {
             token_lifetime: (self.attestation.kind != "x509").then_some(self.token_lifetime.0),
             token_margin: self.token_margin.0,
             clock_offset_ns: self.clock_offset.ns,
-            credentials: 2,
+            // A certificate and a TPM are the only one of their kind; keys come in pairs.
+            credentials: if matches!(&*self.attestation.kind, "x509" | "tpm") { 1 } else { 2 },
             challenged: self.attestation.kind == "tpm",
             credential_by_connection: self.transport.authenticates_connections(),
             lookups: self.transport == Transport::Https,

@@ -15,6 +15,7 @@ mod feasible;
 mod file;
 mod guardrail;
 mod hub;
+mod late;
 mod life;
 mod mock;
 mod network;
@@ -39,6 +40,7 @@ pub(crate) use feasible::Question;
 pub use file::{Cohort, ConnectionKind, Consent, Fleet, Plugins, Scenario, Target, TargetKind, TlsVersions};
 pub use guardrail::{GuardrailFile, Measure, SteadyStateFile};
 pub use hub::{HubChangeFile, HubFile, SweepFile, TierFile};
+pub use late::Late;
 pub use life::{LifeFile, PowerCutFile};
 pub use mock::{
     AccessPolicyFile, AllocationFile, AssignmentFile, CertificateFile, EnrollmentFile, EnrollmentGroupFile,

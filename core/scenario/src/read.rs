@@ -7,13 +7,15 @@ use std::path::Path;
 use fleetstorm_model::objective::{METRICS, Objective};
 use fleetstorm_model::service::throttle::PROFILES;
 use fleetstorm_protocol::RegistrationId;
-use fleetstorm_units::time::Span;
+use fleetstorm_units::shown::origin;
+use fleetstorm_units::time::{Moment, Span};
 use fleetstorm_units::{Duration, nearest};
 use serde::de::DeserializeOwned;
 
 use super::file::{Cohort, Scenario, TargetKind};
+use super::late::longer;
 use super::secret::Veiled;
-use super::{AllocationFile, Listen, MetricFile, MockFile, Question, ServerTls, paths};
+use super::{AllocationFile, Arrival, Listen, MetricFile, MockFile, Question, ServerTls, paths};
 
 /// A value that replaces what the file says, from `--set` or the environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -234,7 +236,19 @@ impl Scenario {
         judge.done(scenario, text, file, overrides)
     }
 
-    /// The scenario with every default filled in. It names secrets and never holds one.
+    /// The scenario with every default filled in, for a record. It names secrets and never holds one: of a webhook's address,
+    /// which ends in its code, only the host is left.
+    pub fn published(&self) -> String {
+        let mut shown = self.clone();
+        let enrollments = shown.mock.enrollments.iter_mut().map(|entry| &mut entry.webhook_url);
+        let groups = shown.mock.enrollment_groups.iter_mut().map(|entry| &mut entry.webhook_url);
+        for webhook in enrollments.chain(groups).flatten() {
+            *webhook = origin(webhook);
+        }
+        shown.resolved()
+    }
+
+    /// The scenario with every default filled in, as it can be run.
     pub fn resolved(&self) -> String {
         toml::to_string(self).unwrap_or_else(|error| format!("# the scenario cannot be written: {error}\n"))
     }
@@ -499,6 +513,8 @@ impl<'a> Judge<'a> {
         }
         if scenario.horizon.0 == Span::ZERO {
             self.refuse("horizon", "the run would end before it begins", "write a time such as \"15m\"");
+        } else {
+            self.boots(scenario);
         }
         for (index, cohort) in scenario.cohorts.iter().enumerate() {
             self.cohort(index, cohort, &scenario.cohorts[..index]);
@@ -621,6 +637,24 @@ impl<'a> Judge<'a> {
                 format!("a TPM cannot attest over {transport}: its challenge needs HTTPS"),
                 "set `transport = \"https\"`",
             );
+        }
+    }
+
+    /// A device that boots after the run would never be seen. What is left to chance is told, not refused.
+    fn boots(&mut self, scenario: &Scenario) {
+        let (fleet, horizon) = (&scenario.fleet, scenario.horizon);
+        if fleet.arrival.check().is_err() {
+            return;
+        }
+        let Some(last) = fleet.arrival.latest(fleet.devices).map(|at| at.since(Moment::START)) else {
+            return;
+        };
+        if last >= horizon.0 {
+            let by =
+                if matches!(fleet.arrival, Arrival::Poisson { .. }) { "on average" } else { "as late as" };
+            let message =
+                format!("the last device boots {by} {last} after the start, and the run ends at {horizon}");
+            self.refuse("fleet.arrival", message, longer(last));
         }
     }
 
@@ -834,6 +868,31 @@ impl<'a> Judge<'a> {
             if let Err((key, message, help)) = hub.check() {
                 self.refuse(&at(&format!("hub.{index}.{key}")), message, help);
             }
+        }
+        for (key, limit) in [
+            ("connections", Some(mock.limits.connections)),
+            ("unproven_per_address", mock.limits.unproven_per_address),
+        ] {
+            if limit == Some(0) {
+                self.refuse(
+                    &at(&format!("limits.{key}")),
+                    "a limit of 0 lets nobody in",
+                    "write 1 or more, or leave it out",
+                );
+            }
+        }
+        let times = [
+            ("first_byte", mock.limits.first_byte),
+            ("handshake", mock.limits.handshake),
+            ("request", mock.limits.request),
+            ("idle", mock.limits.idle),
+        ];
+        for (key, _) in times.iter().filter(|(_, time)| time.0 == Span::ZERO) {
+            self.refuse(
+                &at(&format!("limits.{key}")),
+                "no time at all lets nobody in",
+                "write a time such as \"10s\", or leave it out",
+            );
         }
         if matches!(mock.allocation, AllocationFile::Static | AllocationFile::Custom) {
             self.refuse(

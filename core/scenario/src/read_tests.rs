@@ -50,6 +50,27 @@ fn wrong_values_are_named_with_their_place() {
         ("[fleet]\nid_prefix = \"a b\"", "2:13: a registration id holds"),
         ("[fleet.arrival]\nkind = \"constant\"\nrate = \"0/s\"", "boots nobody"),
         ("[fleet.arrival]\nkind = \"sometimes\"", "all-at-once"),
+        ("[mock.limits]\nconnections = 0", "2:15: a limit of 0 lets nobody in"),
+        ("[mock.limits]\nunproven_per_address = 0", "2:24: a limit of 0 lets nobody in"),
+        ("[mock.limits]\nfirst_byte = \"0s\"", "2:14: no time at all lets nobody in"),
+        (
+            "horizon = \"5m\"\n[fleet]\ndevices = 700\narrival = { kind = \"constant\", rate = \"1/s\" }",
+            "4:11: the last device boots as late as 11 m 39 s after the start, and the run ends at 5m (write `horizon = \"12m\"`",
+        ),
+        (
+            "horizon = \"5m\"\n[fleet]\narrival = { kind = \"all-at-once\", spread = \"301s\" }",
+            "write `horizon = \"6m\"` or more",
+        ),
+        (
+            "horizon = \"5m\"\n[fleet]\ndevices = 601\narrival = { kind = \"batches\", size = 100, interval = \"50s\" }",
+            "the last device boots as late as 5 m after",
+        ),
+        (
+            "horizon = \"5m\"\n[fleet]\ndevices = 601\narrival = { kind = \"poisson\", rate = \"2/s\" }",
+            "boots on average 5 m after",
+        ),
+        ("objectives = [\"broken(retry-after) == 0\"]", "practices: staggered-start, "),
+        ("objectives = [\"broken(reconnect-first) == 0\"]", "no device goes to its hub"),
         ("[[cohort]]\nshare = 0", "2:9: a share of 0"),
         ("[[cohort]]\n[[cohort]]", "two cohorts `all`"),
         (
@@ -267,6 +288,7 @@ fn overrides_replace_what_the_file_says() {
 #[test]
 fn the_resolved_scenario_reads_back_as_the_same() {
     let text = r#"
+        horizon = "20m"
         objectives = ["assigned >= 99% within 1m"]
         [fleet]
         arrival = { kind = "batches", size = 5, interval = "1m", spread = "1s" }
@@ -282,6 +304,34 @@ fn the_resolved_scenario_reads_back_as_the_same() {
     "#;
     let scenario = read_scenario(text, &[]).unwrap();
     assert_eq!(read_scenario(&scenario.resolved(), &[]).unwrap(), scenario);
+}
+
+#[test]
+fn what_just_fits_before_the_horizon_boots() {
+    for arrival in [
+        "devices = 300\narrival = { kind = \"constant\", rate = \"1/s\" }",
+        "arrival = { kind = \"all-at-once\", spread = \"5m\" }",
+        "devices = 600\narrival = { kind = \"batches\", size = 100, interval = \"50s\", spread = \"50s\" }",
+        "devices = 600\narrival = { kind = \"poisson\", rate = \"2/s\" }",
+    ] {
+        read_scenario(&format!("horizon = \"5m\"\n[fleet]\n{arrival}"), &[]).unwrap();
+    }
+}
+
+#[test]
+fn a_record_names_a_webhooks_host_and_nothing_of_what_lets_its_caller_in() {
+    let enrollment = "allocation = \"custom\"\nwebhook_url = \"https://hook.example:7071/api/x?code=s3cret\"\n\
+                      primary_key = { env = \"KEY\" }\n";
+    let text = format!(
+        "[[mock.enrollment]]\nregistration_id = \"a\"\n{enrollment}[[mock.enrollment_group]]\nid = \"g\"\n{enrollment}"
+    );
+    let scenario = read_scenario(&text, &[]).unwrap();
+    let published = scenario.published();
+    assert!(!published.contains("s3cret") && !published.contains("code"), "{published}");
+    let hosts = published.matches("webhook_url = \"https://hook.example:7071\"").count();
+    assert_eq!(hosts, 2, "{published}");
+    assert!(scenario.resolved().contains("s3cret"), "who runs it needs all of it");
+    read_scenario(&published, &[]).unwrap();
 }
 
 #[test]

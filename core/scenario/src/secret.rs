@@ -106,7 +106,8 @@ impl JsonSchema for SecretSource {
 /// Whether what has this name may be a secret, or hold one.
 fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    let tells = ["secret", "passw", "pem", "connection_string", "connection-string", "signature"];
+    let tells =
+        ["secret", "passw", "pem", "connection_string", "connection-string", "signature", "webhook_url"];
     let is_key = name.contains("key") && !name.contains("key_pool") && !name.contains("key-rotation");
     is_key || tells.iter().any(|tell| name.contains(tell)) || ["pin", "sas", "pwd"].contains(&&*name)
 }
@@ -325,6 +326,7 @@ mod tests {
     fn secrets_are_found_wherever_they_stand() {
         for text in [
             format!("primary_key = \"{KEY}\""),
+            format!("webhook_url = \"https://hook.example/?code={KEY}\""),
             format!("primary_key = '{KEY}' # comment"),
             format!("\"group_key\" = \"{KEY}\""),
             format!("target.group_key=\"{KEY}"),

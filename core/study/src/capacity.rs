@@ -8,7 +8,7 @@ use fleetstorm_reports::record::ObjectiveStatus;
 use fleetstorm_scenario::{Arrival, Scenario};
 use fleetstorm_units::Rate;
 
-use crate::trial::{self, Timing, run_jobs};
+use crate::trial::{self, Stop, Timing, run_jobs};
 
 /// A search.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -139,11 +139,11 @@ fn so_far(found: &Capacity, candidate: f64) -> String {
     known.join(", ")
 }
 
-fn conclusion(found: &Capacity, stopped: Option<Outcome>) -> Conclusion {
+fn conclusion(found: &Capacity, stopped: Option<Stop>) -> Conclusion {
     let last = found.probes.last();
     let (outcome, why) = match (stopped, found.holds, found.breaks, found.undecided) {
-        (Some(outcome), Some(_), ..) => (outcome, "What was found so far is no capacity.".to_owned()),
-        (Some(outcome), None, ..) => (outcome, "Nothing was found yet.".to_owned()),
+        (Some(stop), Some(_), ..) => (stop.outcome(), stop.told("What was found so far is no capacity.")),
+        (Some(stop), None, ..) => (stop.outcome(), stop.told("Nothing was found yet.")),
         (None, _, _, Some(_)) => {
             let outcome =
                 found.probes.iter().rev().find_map(|probe| probe.undecided).unwrap_or(Outcome::Undecided);
@@ -172,7 +172,7 @@ fn probe(
     search: Search,
     value: f64,
     control: &Control,
-) -> Result<(Probe, Option<Outcome>), RunError> {
+) -> Result<(Probe, Option<Stop>), RunError> {
     let run = |seed: u32| {
         let mut scenario = scenario.clone();
         scenario.seed = scenario.seed.wrapping_add(u64::from(seed));

@@ -82,7 +82,7 @@ pub fn run(
     let whole: Vec<&(Metrics, bool)> = done.results.iter().flatten().collect();
     let untrusted = whole.iter().filter(|(_, untrusted)| *untrusted).count();
     let (outcome, why) = match stopped {
-        Some(outcome) => (outcome, left_over(finished, file)),
+        Some(stop) => (stop.outcome(), stop.told(&left_over(finished, file))),
         None => conclusion(&against, finished, untrusted),
     };
     Ok(Comparison {

@@ -68,7 +68,8 @@ pub fn by_chance(
         let scenario = Scenario { seed: scenario.seed.wrapping_add(seed), ..scenario.clone() };
         trial::run(scenario, registry, Timing::Virtual, control).map(|record| Yardsticks::of(&record))
     })?;
-    Ok(ByChance { found: done.results.into_iter().flatten().collect(), stopped: done.stopped })
+    let stopped = done.stopped.map(|stop| stop.outcome());
+    Ok(ByChance { found: done.results.into_iter().flatten().collect(), stopped })
 }
 
 /// What a forecast is worth beside a measurement: a run that was cut short has no T99 to compare with.

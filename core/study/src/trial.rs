@@ -28,12 +28,44 @@ pub(crate) enum Left {
     /// It cannot be done.
     Error(RunError),
     /// It was ended from outside, and with it the study.
-    Stopped(Outcome),
+    Stopped(Stop),
 }
 
 impl From<RunError> for Left {
     fn from(error: RunError) -> Self {
-        Self::Error(error)
+        match error {
+            // What was cut off says nothing about the target, and no other run may follow.
+            RunError::Ceiling { ceiling } => Self::Stopped(Stop::Ceiling(ceiling)),
+            error => Self::Error(error),
+        }
+    }
+}
+
+/// What ended a study before all of it was done. What it had found until then is its result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// Somebody.
+    Interrupted,
+    /// A safety ceiling, as it is written.
+    Ceiling(String),
+}
+
+impl Stop {
+    pub(crate) fn outcome(&self) -> Outcome {
+        match self {
+            Self::Interrupted => Outcome::Interrupted,
+            Self::Ceiling(_) => Outcome::Ceiling,
+        }
+    }
+
+    /// Why, and what that leaves.
+    pub(crate) fn told(&self, left: &str) -> String {
+        match self {
+            Self::Interrupted => left.to_owned(),
+            Self::Ceiling(ceiling) => format!(
+                "The consent's ceiling {ceiling} holds for all runs of a command together: ask for more, or for less. {left}"
+            ),
+        }
     }
 }
 
@@ -85,14 +117,13 @@ fn planned(
 ) -> Result<Plan, Left> {
     let plan = Plan::new(scenario, registry, calendar)?;
     // A plan of a million devices takes its time.
-    if control.is_interrupted() { Err(Left::Stopped(Outcome::Interrupted)) } else { Ok(plan) }
+    if control.is_interrupted() { Err(Left::Stopped(Stop::Interrupted)) } else { Ok(plan) }
 }
 
 /// A record that says what it was asked: neither cut short, nor of a tool or a plugin that failed.
 fn whole(record: Record) -> Result<Record, Left> {
     match &record.end {
-        End::Interrupted => Err(Left::Stopped(Outcome::Interrupted)),
-        // What was cut off says nothing about the target, and no other run may follow.
+        End::Interrupted => Err(Left::Stopped(Stop::Interrupted)),
         End::Ceiling { ceiling } => Err(RunError::Ceiling { ceiling: ceiling.clone() }.into()),
         End::Broken { what } => {
             let seed = record.seed;
@@ -112,7 +143,7 @@ pub(crate) struct Done<R> {
     /// Absent for jobs that were not done.
     pub results: Vec<Option<R>>,
     /// What ended the study, if it did not come to its end.
-    pub stopped: Option<Outcome>,
+    pub stopped: Option<Stop>,
 }
 
 /// Does jobs until they are done or the study is ended from outside, as many at once as the clock lets it.
@@ -136,7 +167,7 @@ pub(crate) fn run_jobs<J: Copy + Sync, R: Send>(
     let worker = || {
         while !over.load(Relaxed) {
             if control.is_interrupted() {
-                return leave(Left::Stopped(Outcome::Interrupted));
+                return leave(Left::Stopped(Stop::Interrupted));
             }
             let index = next.fetch_add(1, Relaxed);
             let Some(&job) = jobs.get(index) else { break };
@@ -161,7 +192,7 @@ pub(crate) fn run_jobs<J: Copy + Sync, R: Send>(
     });
     let stopped = match left.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(Left::Error(error)) => return Err(error),
-        Some(Left::Stopped(outcome)) => Some(outcome),
+        Some(Left::Stopped(stop)) => Some(stop),
         None => None,
     };
     let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -177,11 +208,11 @@ mod tests {
         let jobs: Vec<u32> = (0..50).collect();
         let control = Control::default();
         let run = |job: u32| match job {
-            7 => Err(Left::Stopped(Outcome::Ceiling)),
+            7 => Err(RunError::Ceiling { ceiling: "max_devices = 7".to_owned() }.into()),
             other => Ok(other),
         };
         let done = run_jobs(&jobs, Timing::Wall, &control, run).unwrap();
-        assert_eq!(done.stopped, Some(Outcome::Ceiling));
+        assert_eq!(done.stopped, Some(Stop::Ceiling("max_devices = 7".to_owned())));
         assert_eq!(done.results.iter().flatten().count(), 7);
         assert_eq!(control.progress().unwrap().done, 7);
 
@@ -192,7 +223,7 @@ mod tests {
             Ok(job)
         };
         let done = run_jobs(&jobs, Timing::Wall, &control, interrupting).unwrap();
-        assert_eq!((done.stopped, done.results.iter().flatten().count()), (Some(Outcome::Interrupted), 4));
+        assert_eq!((done.stopped, done.results.iter().flatten().count()), (Some(Stop::Interrupted), 4));
         let done = run_jobs(&jobs, Timing::Virtual, &control, Ok).unwrap();
         assert_eq!(done.results.iter().flatten().count(), 0, "it was interrupted before");
     }

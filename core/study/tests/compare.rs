@@ -96,9 +96,9 @@ fn nothing_to_compare_and_interruptions_are_told() {
 fn the_shipped_comparison_is_as_wide_as_it_says() {
     let text = include_str!("../../../scenarios/compare-retry-strategies.toml");
     let compare = scenario(text).compare.expect("it compares");
-    assert_eq!((compare.strategies.len(), compare.throttles.len(), compare.seeds), (17, 4, 20));
+    assert_eq!((compare.strategies.len(), compare.throttles.len(), compare.seeds), (19, 4, 20));
     let models = compare.strategies.iter().filter(|strategy| strategy.kind.starts_with("sdk-"));
-    assert_eq!(models.count(), 4);
+    assert_eq!(models.count(), 6);
 }
 
 #[test]

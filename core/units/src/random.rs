@@ -69,16 +69,16 @@ pub enum Purpose {
 
 impl Seed {
     /// The `count`-th number of the stream (`purpose`, `device`).
-    pub const fn draw(self, purpose: Purpose, device: u32, count: u32) -> u64 {
+    pub fn draw(self, purpose: Purpose, device: u32, count: u32) -> u64 {
         self.pair(purpose, device as u64, count)[0]
     }
 
     /// The `count`-th two numbers of the stream (`purpose`, `key`), for the price of one: they are independent of each
     /// other, and the first is what [`Seed::draw`] returns for a device of that number.
-    pub const fn pair(self, purpose: Purpose, key: u64, count: u32) -> [u64; 2] {
+    #[inline]
+    pub fn pair(self, purpose: Purpose, key: u64, count: u32) -> [u64; 2] {
         let counter = [count, key as u32, (key >> 32) as u32, purpose as u32];
-        let [a, b, c, d] = philox(counter, [self.0 as u32, (self.0 >> 32) as u32]);
-        [a as u64 | (b as u64) << 32, c as u64 | (d as u64) << 32]
+        philox(counter, [self.0 as u32, (self.0 >> 32) as u32])
     }
 
     /// A number in [0, 1) from the same stream as [`Seed::draw`].
@@ -107,25 +107,57 @@ pub fn span_below(bits: u64, limit: Span) -> Span {
     Span::from_nanos(((bits as u128 * limit.as_nanos() as u128) >> 64) as u64)
 }
 
+/// The multipliers of the two halves of a block.
+const MULTIPLIERS: [u32; 2] = [0xd251_1f53, 0xcd9e_8d57];
+/// What a round adds to the two halves of the key.
+const STEPS: [u32; 2] = [0x9e37_79b9, 0xbb67_ae85];
+
 /// Philox4x32-10, a generator without state: a block cipher over the counter, made for simulations that key and count
 /// their draws (Salmon, Moraes, Dror and Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011; `std::philox4x32`
 /// of C++26). Its authors report that it passes BigCrush, along the counter and across keys.
-const fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
-    let mut round = 0;
-    while round < 10 {
-        let even = 0xd251_1f53 * counter[0] as u64;
-        let odd = 0xcd9e_8d57 * counter[2] as u64;
+#[cfg(any(test, not(target_arch = "x86_64")))]
+fn philox_by_words(mut counter: [u32; 4], mut key: [u32; 2]) -> [u64; 2] {
+    for _ in 0..10 {
+        let [even, odd] = [0, 1].map(|half| u64::from(MULTIPLIERS[half]) * u64::from(counter[2 * half]));
         counter = [
             (odd >> 32) as u32 ^ counter[1] ^ key[0],
             odd as u32,
             (even >> 32) as u32 ^ counter[3] ^ key[1],
             even as u32,
         ];
-        key = [key[0].wrapping_add(0x9e37_79b9), key[1].wrapping_add(0xbb67_ae85)];
-        round += 1;
+        key = [key[0].wrapping_add(STEPS[0]), key[1].wrapping_add(STEPS[1])];
     }
-    counter
+    let [a, b, c, d] = counter.map(u64::from);
+    [a | b << 32, c | d << 32]
 }
+
+/// The same with both halves of the block in one register: three fifths of the instructions.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+fn philox(counter: [u32; 4], key: [u32; 2]) -> [u64; 2] {
+    use safe_arch::{
+        add_i32_m128i, bitand_m128i, bitor_m128i, bitxor_m128i, m128i, mul_widen_u32_odd_m128i,
+        shl_imm_u64_m128i, shr_imm_u64_m128i, shuffle_ai_f32_all_m128i,
+    };
+    // A lane of 64 bits holds a word of 32, and whatever the other half is left with.
+    let lanes = |low: u32, high: u32| m128i::from([u64::from(low), u64::from(high)]);
+    let multipliers = lanes(MULTIPLIERS[0], MULTIPLIERS[1]);
+    let steps = lanes(STEPS[0], STEPS[1]);
+    let mut key = lanes(key[0], key[1]);
+    let (mut factors, mut others) = (lanes(counter[0], counter[2]), lanes(counter[1], counter[3]));
+    for _ in 0..10 {
+        let products = mul_widen_u32_odd_m128i(factors, multipliers);
+        let swapped = shuffle_ai_f32_all_m128i::<0b00_01_10_11>(products);
+        factors = bitxor_m128i(swapped, bitxor_m128i(others, key));
+        others = shr_imm_u64_m128i::<32>(swapped);
+        key = add_i32_m128i(key, steps);
+    }
+    let words = lanes(u32::MAX, u32::MAX);
+    bitor_m128i(bitand_m128i(factors, words), shl_imm_u64_m128i::<32>(others)).into()
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+use philox_by_words as philox;
 
 #[cfg(test)]
 mod tests;

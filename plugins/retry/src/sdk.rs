@@ -4,12 +4,18 @@
 //! SDK against a stub, and what is a reading of one version's source; where the two differ, the measured one stands. An
 //! SDK that reports an error has done its part: what follows is the application's choice, which `restart_ms` states.
 
+pub(crate) mod arduino;
 pub(crate) mod c;
+pub(crate) mod c_2026;
 pub(crate) mod csharp;
+pub(crate) mod csharp_2026;
 pub(crate) mod embedded_c;
+pub(crate) mod freertos;
 pub(crate) mod identity_service;
 pub(crate) mod java;
+pub(crate) mod netxduo;
 pub(crate) mod node;
+pub(crate) mod nrf;
 pub(crate) mod python;
 
 use fleetstorm_plugin::{Attempt, Class, Decision, Given, Operation};
@@ -48,6 +54,11 @@ fn error(restart_ms: u64) -> Decision {
     if restart_ms == 0 { Decision::NEVER } else { Decision::Restart(ns(restart_ms)) }
 }
 
+/// The SDK reports an error at the hub, and the application connects to the same hub again.
+fn error_at_hub(restart_ms: u64) -> Decision {
+    if restart_ms == 0 { Decision::NEVER } else { Decision::UseCachedHub(ns(restart_ms)) }
+}
+
 /// The transport that carries the registration; SDKs react differently on each.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -84,6 +95,11 @@ fn delta_backoff(cap_s: u64, attempt: &Attempt) -> u64 {
     let factor = 1u64.checked_shl(n).unwrap_or(u64::MAX) - 1;
     let delta = ns(80 + attempt.uniform(40));
     factor.saturating_mul(delta).saturating_add(ns(100)).min(cap_s * S)
+}
+
+/// Whether a service, or a hub, has refused the device's identity before any request: MQTT's return codes 4 and 5.
+fn is_refused(attempt: &Attempt) -> bool {
+    attempt.class == Class::Unauthorized && attempt.status == 0
 }
 
 /// Whether the SDK has an operation to poll.

@@ -1,5 +1,5 @@
 /*
- * The plugin interface of Fleetstorm, version 1.0.
+ * The plugin interface of Fleetstorm, version 1.1.
  *
  * A plugin is a shared library that exports one constant, an fs_entry, which names the parts the library offers: retry
  * strategies and attestations. A library file `libNAME.so` or `NAME.so` exports the symbol `NAME` if NAME begins with
@@ -39,7 +39,7 @@ extern "C" {
 
 #define FS_MAGIC 0x46535047u /* "FSPG" */
 #define FS_MAJOR 1u          /* Differs: the library is refused. */
-#define FS_MINOR 0u          /* Grows when fields or constants are added. */
+#define FS_MINOR 1u          /* Grows when fields or constants are added. */
 
 /* Marks the exported entry. */
 #if defined(__GNUC__)
@@ -132,6 +132,7 @@ typedef struct fs_entry {
 #define FS_OPERATION_REGISTER 1u /* Registering, connecting for it included. */
 #define FS_OPERATION_POLL 2u     /* Asking how the assignment goes. */
 #define FS_OPERATION_LOOKUP 3u   /* Asking for the last known assignment. */
+#define FS_OPERATION_HUB 4u      /* Being connected to its hub; `on_hub_failure` and `on_success` only. (1.1) */
 
 /* fs_attempt.failure: what the failure means. */
 #define FS_CLASS_NONE 0u              /* No failure: before the first attempt, or success. */
@@ -165,8 +166,14 @@ typedef struct fs_entry {
 /* fs_attempt.flags */
 #define FS_ATTEMPT_RETRY_AFTER 1u     /* `retry_after_ns` holds a valid Retry-After. */
 #define FS_ATTEMPT_OPERATION_KNOWN 2u /* An operation is under way that can be polled. */
+#define FS_ATTEMPT_UNRESOLVED 4u      /* The name did not resolve; `failure` is FS_CLASS_UNREACHABLE. (1.1) */
+#define FS_ATTEMPT_ASSIGNED 8u        /* `on_answer` only: the answer names a hub. (1.1) */
 
-/* One attempt that ended, by value. Everything that a decision may depend on is here. */
+/* One attempt that ended, by value. Everything that a decision may depend on is here.
+ *
+ * At a hub, `failures`, `attempts` and `operation_failures` are the failures in a row since the device was last let in or
+ * assigned, `status`, `code` and Retry-After are absent, and `failure` is FS_CLASS_UNAUTHORIZED where the hub refused who
+ * the device claims to be. */
 typedef struct fs_attempt {
   uint32_t size;
   uint32_t flags;     /* FS_ATTEMPT_* */
@@ -252,8 +259,20 @@ typedef struct fs_retry {
   /* [one] How long after its boot the device makes its first attempt, in nanoseconds. May be NULL: at once. */
   fs_status (*before_first_attempt)(const void *self, void *session, void *shared, const fs_attempt *attempt,
                                     int64_t *wait_ns);
-  /* [one] The device has its hub. May be NULL. */
+  /* [one] The device has its hub. May be NULL. With FS_OPERATION_HUB: its hub has let it in, which only a strategy with
+   * `on_hub_failure` is told. */
   fs_status (*on_success)(const void *self, void *session, void *shared, const fs_attempt *attempt);
+  /* [one] The service has answered a request, and nothing failed: it is still assigning, or FS_ATTEMPT_ASSIGNED. FS_OK:
+   * poll again after `*wait_ns`, whatever the cohort says about polls and its patience; an assigned device is done.
+   * FS_REFUSED: this client cannot use the answer, and `on_failure` follows with FS_CLASS_PROTOCOL. FS_UNSUPPORTED: as
+   * the cohort says. May be NULL: FS_UNSUPPORTED. (1.1) */
+  fs_status (*on_answer)(const void *self, void *session, void *shared, const fs_attempt *attempt, int64_t *wait_ns);
+  /* [one] What to do after the hub refused the device, or its connection could not be made or ended. FS_ACTION_WAIT and
+   * FS_ACTION_USE_CACHED_HUB try the hub again, FS_ACTION_SWITCH_CREDENTIAL with the next credential; FS_ACTION_RESTART
+   * registers anew; FS_ACTION_GIVE_UP stops until `wait_ns` are over, or for 0 until the device loses its power. The host's
+   * guard has no say. May be NULL: the policy profile decides. (1.1) */
+  fs_status (*on_hub_failure)(const void *self, void *session, void *shared, const fs_attempt *attempt,
+                              fs_decision *decision);
 } fs_retry;
 
 /* ---- Attestations --------------------------------------------------------------------------------------------- */

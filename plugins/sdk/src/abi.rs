@@ -6,7 +6,7 @@ use std::ffi::c_void;
 
 pub const MAGIC: u32 = 0x4653_5047;
 pub const MAJOR: u32 = 1;
-pub const MINOR: u32 = 0;
+pub const MINOR: u32 = 1;
 
 pub type Status = i32;
 pub const OK: Status = 0;
@@ -113,6 +113,8 @@ pub struct Attempt {
 
 pub const ATTEMPT_RETRY_AFTER: u32 = 1;
 pub const ATTEMPT_OPERATION_KNOWN: u32 = 2;
+pub const ATTEMPT_UNRESOLVED: u32 = 4;
+pub const ATTEMPT_ASSIGNED: u32 = 8;
 
 pub const ACTION_WAIT: u32 = 1;
 pub const ACTION_RESTART: u32 = 2;
@@ -162,6 +164,13 @@ pub type OnSuccess = unsafe extern "C" fn(
     shared: *mut c_void,
     attempt: *const Attempt,
 ) -> Status;
+pub type OnAnswer = unsafe extern "C" fn(
+    this: *const c_void,
+    session: *mut c_void,
+    shared: *mut c_void,
+    attempt: *const Attempt,
+    wait_ns: *mut i64,
+) -> Status;
 pub type Create = unsafe extern "C" fn(config_json: Slice, this: *mut *mut c_void, error: Sink) -> Status;
 pub type Destroy = unsafe extern "C" fn(this: *mut c_void);
 
@@ -181,7 +190,12 @@ pub struct Retry {
     pub on_failure: Option<OnFailure>,
     pub before_first_attempt: Option<BeforeFirstAttempt>,
     pub on_success: Option<OnSuccess>,
+    pub on_answer: Option<OnAnswer>,
+    pub on_hub_failure: Option<OnFailure>,
 }
+
+/// The size of [`Retry`] in version 1.0, which ended with `on_success`.
+pub const RETRY_SIZE_1_0: usize = std::mem::offset_of!(Retry, on_answer);
 
 pub const ATTESTATION_MAY_BLOCK: u32 = 1;
 pub const ATTESTATION_CHALLENGED: u32 = 2;

@@ -39,6 +39,8 @@ numbered! {
     Poll = 2,
     /// Asking for the last known assignment.
     Lookup = 3,
+    /// Being connected to its hub.
+    Hub = 4,
 }
 
 numbered! {
@@ -139,6 +141,10 @@ pub struct Attempt {
     pub elapsed_ns: u64,
     /// Whether an operation is under way that can be polled.
     pub operation_known: bool,
+    /// Whether the name did not resolve; the class is [`Class::Unreachable`].
+    pub unresolved: bool,
+    /// Whether the answer names a hub; [`crate::RetryStrategy::on_answer`] only.
+    pub assigned: bool,
     /// The credential in use, from 0.
     pub credential: u32,
     /// How many there are.
@@ -190,6 +196,8 @@ impl Attempt {
             since_boot_ns: 0,
             elapsed_ns: 0,
             operation_known: false,
+            unresolved: false,
+            assigned: false,
             credential: 0,
             credentials: 1,
             device_hash: 0,
@@ -224,6 +232,8 @@ impl Attempt {
             since_boot_ns: raw.since_boot_ns,
             elapsed_ns: raw.elapsed_ns,
             operation_known: raw.flags & abi::ATTEMPT_OPERATION_KNOWN != 0,
+            unresolved: raw.flags & abi::ATTEMPT_UNRESOLVED != 0,
+            assigned: raw.flags & abi::ATTEMPT_ASSIGNED != 0,
             credential: raw.credential,
             credentials: raw.credentials,
             device_hash: raw.device_hash,
@@ -241,13 +251,11 @@ impl Attempt {
             Given::Date(unix) => (2, unix),
             Given::Malformed => (3, 0),
         };
-        let mut flags = 0;
-        if self.retry_after_ns.is_some() {
-            flags |= abi::ATTEMPT_RETRY_AFTER;
-        }
-        if self.operation_known {
-            flags |= abi::ATTEMPT_OPERATION_KNOWN;
-        }
+        let flag = |holds, flag| if holds { flag } else { 0 };
+        let flags = flag(self.retry_after_ns.is_some(), abi::ATTEMPT_RETRY_AFTER)
+            | flag(self.operation_known, abi::ATTEMPT_OPERATION_KNOWN)
+            | flag(self.unresolved, abi::ATTEMPT_UNRESOLVED)
+            | flag(self.assigned, abi::ATTEMPT_ASSIGNED);
         abi::Attempt {
             size: size_of::<abi::Attempt>() as u32,
             flags,
@@ -297,6 +305,8 @@ mod tests {
             given: Given::Date(-5),
             retry_after_ns: Some(0),
             operation_known: true,
+            unresolved: true,
+            assigned: true,
             credential: 1,
             credentials: 2,
             quota_per_minute: 16.5,

@@ -81,6 +81,18 @@ impl Decision {
     }
 }
 
+/// What a strategy makes of an answer that is no failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answered {
+    /// Nothing: the device does as its cohort says.
+    AsUsual,
+    /// Ask again after so many nanoseconds, whatever the cohort says about polls and patience. A device that is assigned is
+    /// done all the same.
+    PollAfter(u64),
+    /// This client cannot use the answer: the attempt has failed, with [`Class::Protocol`](crate::Class::Protocol).
+    Unusable,
+}
+
 pub(crate) fn signed(ns: u64) -> i64 {
     i64::try_from(ns).unwrap_or(i64::MAX)
 }

@@ -34,7 +34,7 @@ pub use attempt::{Advice, Attempt, Class, Given, Operation};
 pub use attestation::Attestation;
 pub use bytemuck;
 pub use config::{Error, Result};
-pub use decision::Decision;
+pub use decision::{Answered, Decision};
 pub use retry::{Kept, Memory, Needs, RetryStrategy, Scope};
 pub use sas::write_sas_token;
 pub use shim::log::{Level, log};

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 use crate::attempt::{Advice, Attempt};
 use crate::config::Result;
-use crate::decision::Decision;
+use crate::decision::{Answered, Decision};
 
 /// Decides what a device does after a failure, and when it makes its first attempt.
 ///
@@ -23,6 +23,11 @@ pub trait RetryStrategy: Sized + Send + Sync + 'static {
     const NEEDS: Needs = Needs::NOTHING;
     /// Whether it is a model of other software; reports say so.
     const MODEL: bool = false;
+    /// Whether it is asked about answers that are no failures, through [`RetryStrategy::on_answer`].
+    const PACES_POLLS: bool = false;
+    /// Whether it decides about failures at the hub, through [`RetryStrategy::on_hub_failure`]; otherwise the policy profile
+    /// does.
+    const DECIDES_AT_HUB: bool = false;
     /// Who shares [`RetryStrategy::Shared`].
     const SCOPE: Scope = Scope::Device;
     /// Its parameters. Their documentation becomes the schema's.
@@ -58,7 +63,22 @@ pub trait RetryStrategy: Sized + Send + Sync + 'static {
         0
     }
 
-    /// The device has its hub.
+    /// What to do about an answer that is no failure: the service is still assigning, or [`Attempt::assigned`].
+    fn on_answer(&self, _kept: Kept<'_, Self>, _answer: &Attempt) -> Answered {
+        Answered::AsUsual
+    }
+
+    /// What to do after the hub refused the device, or its connection could not be made or ended. [`Decision::Wait`] and
+    /// [`Decision::UseCachedHub`] try the hub again, [`Decision::SwitchCredential`] with the next credential;
+    /// [`Decision::Restart`] registers anew. Giving up without a time lasts until the device loses its power.
+    ///
+    /// [`Attempt::failures`] counts failures in a row since the device was last let in or assigned.
+    fn on_hub_failure(&self, kept: Kept<'_, Self>, attempt: &Attempt) -> Decision {
+        self.wait(kept, attempt).map_or(Decision::NEVER, Decision::UseCachedHub)
+    }
+
+    /// The device has its hub. With [`Operation::Hub`](crate::Operation::Hub), its hub has let it in: only a strategy that
+    /// decides at the hub is told that.
     fn on_success(&self, _kept: Kept<'_, Self>, _attempt: &Attempt) {}
 }
 

@@ -2,7 +2,7 @@
 
 use crate::attempt::Attempt;
 use crate::config::{self, Result};
-use crate::decision::Decision;
+use crate::decision::{Answered, Decision};
 use crate::retry::{Kept, RetryStrategy};
 
 /// A strategy with the memory of one device.
@@ -36,6 +36,16 @@ impl<S: RetryStrategy> Trial<S> {
     /// What the device does after a failure.
     pub fn fail(&mut self, attempt: &Attempt) -> Decision {
         self.strategy.on_failure(Kept { session: &mut self.session, shared: &mut self.shared }, attempt)
+    }
+
+    /// What the device makes of an answer that is no failure.
+    pub fn answer(&mut self, answer: &Attempt) -> Answered {
+        self.strategy.on_answer(Kept { session: &mut self.session, shared: &mut self.shared }, answer)
+    }
+
+    /// What the device does after a failure at its hub.
+    pub fn fail_at_hub(&mut self, attempt: &Attempt) -> Decision {
+        self.strategy.on_hub_failure(Kept { session: &mut self.session, shared: &mut self.shared }, attempt)
     }
 
     /// How long after its boot the device makes its first attempt.

@@ -109,6 +109,8 @@ fn layouts() -> String {
             on_failure,
             before_first_attempt,
             on_success,
+            on_answer,
+            on_hub_failure,
         }
     );
     layout!(
@@ -157,6 +159,7 @@ fn constants() -> Vec<(&'static str, u64)> {
         ("FS_OPERATION_REGISTER", Operation::Register.number()),
         ("FS_OPERATION_POLL", Operation::Poll.number()),
         ("FS_OPERATION_LOOKUP", Operation::Lookup.number()),
+        ("FS_OPERATION_HUB", Operation::Hub.number()),
         ("FS_CLASS_NONE", Class::Other.number()),
         ("FS_CLASS_THROTTLED", Class::Throttled.number()),
         ("FS_CLASS_SERVER_ERROR", Class::ServerError.number()),
@@ -182,6 +185,8 @@ fn constants() -> Vec<(&'static str, u64)> {
         ("FS_GIVEN_MALFORMED", 3),
         ("FS_ATTEMPT_RETRY_AFTER", abi::ATTEMPT_RETRY_AFTER),
         ("FS_ATTEMPT_OPERATION_KNOWN", abi::ATTEMPT_OPERATION_KNOWN),
+        ("FS_ATTEMPT_UNRESOLVED", abi::ATTEMPT_UNRESOLVED),
+        ("FS_ATTEMPT_ASSIGNED", abi::ATTEMPT_ASSIGNED),
         ("FS_ACTION_WAIT", abi::ACTION_WAIT),
         ("FS_ACTION_RESTART", abi::ACTION_RESTART),
         ("FS_ACTION_SWITCH_CREDENTIAL", abi::ACTION_SWITCH_CREDENTIAL),

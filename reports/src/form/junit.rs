@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
+use fleetstorm_model::objective::{Metric, Objective as Parsed};
+
 use crate::html::Answer;
 use crate::number::{counted, grouped};
 use crate::record::{Check, CheckStatus, Fault, FaultStatus, Objective, ObjectiveStatus, VerdictResult};
@@ -137,7 +139,7 @@ fn practice(record: &Record, check: &Check, strict: bool) -> TestCase {
         CheckStatus::Failed => {
             let replay = crate::practice::replay(record, check).unwrap_or_default();
             let advice = clipped(format!("{} {replay}", check.advice).trim_end(), TEXT_MAX);
-            if strict {
+            if strict || is_asked_for(record, check) {
                 let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
                 status.set_type("practice").set_message(told.clone()).set_description(advice);
                 status
@@ -155,6 +157,20 @@ fn practice(record: &Record, check: &Check, strict: bool) -> TestCase {
     let mut case = case(&check.id, "best-practices", status);
     case.set_system_out(words);
     case
+}
+
+/// Whether an objective failed over a practice.
+fn is_asked_for(record: &Record, check: &Check) -> bool {
+    record.objectives.iter().filter(|objective| objective.status == ObjectiveStatus::Failed).any(
+        |objective| match objective.expression.parse::<Parsed>() {
+            Ok(parsed) => match parsed.metric {
+                Metric::Broken(Some(practice)) => practice.name() == check.id,
+                Metric::Broken(None) => true,
+                _ => false,
+            },
+            Err(_) => false,
+        },
+    )
 }
 
 /// A difference as JUnit XML: it is a failure where `--fail-on-regression` is.
@@ -236,6 +252,25 @@ mod tests {
         let text = junit(&record, false).unwrap();
         assert!(text.contains("<system-out>broken: ") && text.contains("dev-000512"), "{text}");
         assert_eq!(read(&record, true).failures, 1);
+    }
+
+    #[test]
+    fn a_practice_that_an_objective_asks_for_is_red_with_it() {
+        let mut record = testing::record();
+        for (expression, status, failures) in [
+            ("broken(retry-after-floor) == 0", ObjectiveStatus::Failed, 2),
+            ("broken(any) == 0", ObjectiveStatus::Failed, 2),
+            ("broken(no-herd) == 0", ObjectiveStatus::Failed, 1),
+            ("broken(retry-after-floor) <= 60", ObjectiveStatus::Passed, 0),
+        ] {
+            record.objectives.truncate(1);
+            record.objectives[0].expression = expression.to_owned();
+            record.objectives[0].status = status;
+            if status == ObjectiveStatus::Passed {
+                record.verdict.result = VerdictResult::Passed;
+            }
+            assert_eq!(read(&record, false).failures, failures, "{expression}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! A rule is a pure function of what is remembered of the device and of the event that comes now. To add one, write the
 //! function and an entry of [`RULES`]; section 4.6 of `plugins/retry/docs/strategies.md` has the definitions.
 
+use fleetstorm_model::best_practice::BestPractice;
 use fleetstorm_model::device::Observation;
 use fleetstorm_model::profile::Profile;
 use fleetstorm_protocol::Operation;
@@ -30,7 +31,7 @@ impl Look {
 
 /// A practice that is checked event by event.
 pub(crate) struct Rule {
-    pub(crate) id: &'static str,
+    pub(crate) id: BestPractice,
     pub(crate) title: &'static str,
     pub(crate) advice: &'static str,
     /// Whether a generator that is late can make a device look wrong.
@@ -43,7 +44,7 @@ pub(crate) struct Rule {
 /// In the order in which they are shown. There are at most 64.
 pub(crate) const RULES: &[Rule] = &[
     Rule {
-        id: "retry-after-floor",
+        id: BestPractice::RetryAfterFloor,
         title: "Retry-After is never undercut",
         advice: "Wait at least as long as the service says, then add jitter on top.",
         timed: true,
@@ -51,7 +52,7 @@ pub(crate) const RULES: &[Rule] = &[
         tell: |ns| format!("came back {} before the time that Retry-After named", Span::from_nanos(ns)),
     },
     Rule {
-        id: "retry-after-unreadable",
+        id: BestPractice::RetryAfterUnreadable,
         title: "A Retry-After that cannot be read is as good as none",
         advice: "Ignore it: wait as after a failure without one, neither not at all nor past your own cap.",
         timed: false,
@@ -63,7 +64,7 @@ pub(crate) const RULES: &[Rule] = &[
         },
     },
     Rule {
-        id: "no-immediate-retry",
+        id: BestPractice::NoImmediateRetry,
         title: "No failure is followed by an immediate retry",
         advice: "Wait at least a second before the first retry, and longer before each further one.",
         timed: true,
@@ -71,7 +72,7 @@ pub(crate) const RULES: &[Rule] = &[
         tell: |ns| format!("tried again {} after a failure", Span::from_nanos(u64::MAX - ns)),
     },
     Rule {
-        id: "terminal-errors-rest",
+        id: BestPractice::TerminalErrorsRest,
         title: "Errors that no retry mends are not hammered",
         advice: "After 403, 404, a second 401 or a server certificate that is not trusted, report and stop for at \
                  least ten minutes.",
@@ -82,7 +83,7 @@ pub(crate) const RULES: &[Rule] = &[
         },
     },
     Rule {
-        id: "client-errors-stop",
+        id: BestPractice::ClientErrorsStop,
         title: "400, 405 and 415 are not retried",
         advice: "The request is wrong and stays wrong: fix the client.",
         timed: false,
@@ -90,7 +91,7 @@ pub(crate) const RULES: &[Rule] = &[
         tell: |status| format!("sent a request again that had been answered with {status}"),
     },
     Rule {
-        id: "full-registration",
+        id: BestPractice::FullRegistration,
         title: "401, 403 and 404 lead to a full registration",
         advice: "Renew the token and register from the start instead of polling or looking up.",
         timed: false,
@@ -98,7 +99,7 @@ pub(crate) const RULES: &[Rule] = &[
         tell: |status| format!("did not register anew after {status}"),
     },
     Rule {
-        id: "server-error-resume",
+        id: BestPractice::ServerErrorResume,
         title: "After 5xx or a lost answer the device goes on where it was, or asks for its status",
         advice: "Repeat the step, or use the Device Registration Status Lookup; starting over is billed.",
         timed: false,
@@ -109,7 +110,7 @@ pub(crate) const RULES: &[Rule] = &[
         },
     },
     Rule {
-        id: "poll-pace",
+        id: BestPractice::PollPace,
         title: "A device polls at most 5 times in 10 s",
         advice: "Wait for the Retry-After of the last answer, or 2 s and more, between polls.",
         timed: true,
@@ -117,7 +118,7 @@ pub(crate) const RULES: &[Rule] = &[
         tell: |ns| format!("sent six polls within {}", Span::from_nanos(u64::MAX - ns)),
     },
     Rule {
-        id: "one-registration",
+        id: BestPractice::OneRegistration,
         title: "No second registration while one is accepted",
         advice: "Poll the operation that the service has accepted instead of registering again.",
         timed: false,
@@ -125,7 +126,7 @@ pub(crate) const RULES: &[Rule] = &[
         tell: |_| "registered again while its registration was being assigned".to_owned(),
     },
     Rule {
-        id: "unknown-outcome",
+        id: BestPractice::UnknownOutcome,
         title: "A lost answer ends in one assignment",
         advice: "Ask the registration's status after a lost answer, and register if there is none.",
         timed: false,

@@ -1,5 +1,6 @@
 //! Rules that a fleet keeps or breaks as a whole, read from the finished record.
 
+use fleetstorm_model::best_practice::BestPractice;
 use fleetstorm_model::profile::Profile;
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{CheckStatus, Totals};
@@ -18,7 +19,7 @@ pub(crate) struct Found {
 
 /// A practice of the fleet.
 pub(crate) struct Rule {
-    pub(crate) id: &'static str,
+    pub(crate) id: BestPractice,
     pub(crate) title: &'static str,
     pub(crate) advice: &'static str,
     pub(super) look: fn(&Ground<'_>) -> Found,
@@ -36,52 +37,52 @@ pub(crate) struct Ground<'a> {
 /// In the order in which they are shown.
 pub(crate) const RULES: &[Rule] = &[
     Rule {
-        id: "staggered-start",
+        id: BestPractice::StaggeredStart,
         title: "First registrations are staggered to the quota",
         advice: "Boot in batches that fit the quota, or jitter first attempts over devices ÷ quota; fleetstorm plan \
                  works a schedule out.",
         look: staggered_start,
     },
     Rule {
-        id: "back-off-grows",
+        id: BestPractice::BackOffGrows,
         title: "Waits grow with failures in a row",
         advice: "Double the wait after each failure up to a cap.",
         look: back_off_grows,
     },
     Rule {
-        id: "back-off-jittered",
+        id: BestPractice::BackOffJittered,
         title: "Waits after the same number of failures are spread",
         advice: "Draw the wait at random from a window that grows; add jitter on top of Retry-After too.",
         look: back_off_jittered,
     },
     Rule {
-        id: "no-herd",
+        id: BestPractice::NoHerd,
         title: "Retries do not come in waves",
         advice: "Spread retries over more time than the service's window; a shared period keeps the herd together.",
         look: no_herd,
     },
     Rule {
-        id: "amplification",
+        id: BestPractice::Amplification,
         title: "A hub costs few registrations",
         advice: "Wait longer instead of asking again: each registration is billed and counts against the quota.",
         look: amplification,
     },
     Rule {
-        id: "cohort-waste",
+        id: BestPractice::CohortWaste,
         title: "No cohort wastes far more attempts than the others",
         advice: "Look at that cohort's retry strategy and credentials first: the quota is shared, so what it wastes \
                  keeps everybody waiting.",
         look: cohort_waste,
     },
     Rule {
-        id: "reconnect-first",
+        id: BestPractice::ReconnectFirst,
         title: "Devices reconnect to their hub before they provision again",
         advice: "Keep the assignment over a loss of power and try that hub first; go back to DPS once it refuses the \
                  device or stays away for 15 to 30 minutes.",
         look: reconnect_first,
     },
     Rule {
-        id: "hub-size",
+        id: BestPractice::HubSize,
         title: "At most one million devices on a hub",
         advice: "Link more hubs and let the allocation policy spread the fleet.",
         look: hub_size,

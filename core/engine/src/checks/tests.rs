@@ -1,5 +1,6 @@
 //! Rules against lives told by hand.
 
+use fleetstorm_model::best_practice::BestPractice;
 use fleetstorm_protocol::outcome::{ErrorClass, Fault, Outcome};
 use fleetstorm_protocol::{Operation, Registration, RetryAfter, Status};
 use fleetstorm_reports::record::{Bound, HerdIndex, Series, Totals};
@@ -102,6 +103,13 @@ impl Story {
         assert_eq!(check.status, status);
         assert_eq!(check.devices, broken.min(1));
     }
+}
+
+#[test]
+fn each_practice_is_checked_by_one_rule_in_its_place() {
+    let checked: Vec<BestPractice> =
+        fleet::RULES.iter().map(|rule| rule.id).chain(RULES.iter().map(|rule| rule.id)).collect();
+    assert_eq!(checked, BestPractice::ALL);
 }
 
 #[test]

@@ -55,7 +55,7 @@ impl Under {
     pub(super) fn exercised(&self, fault: usize) -> Vec<Exercised> {
         let counts = self.counts.get(fault).into_iter().flatten();
         let told = |(rule, (occasions, broken)): (&super::Rule, &(u64, u64))| Exercised {
-            check: rule.id.to_owned(),
+            check: rule.id.name().to_owned(),
             occasions: *occasions,
             broken: *broken,
         };

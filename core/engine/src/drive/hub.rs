@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use fleetstorm_model::chaos::{Cut, Exchanging, Occasion, Peer};
-use fleetstorm_model::device::{Credential, LifeEvent, LifeHost};
+use fleetstorm_model::device::{Credential, Decision, HubAttempt, LifeEvent, LifeHost};
 use fleetstorm_net::ConnectTimes;
 use fleetstorm_net::connect::{Connect, Weather};
 use fleetstorm_net::exchange::{HubLink, News, Passport};
@@ -176,7 +176,29 @@ impl<C> LifeHost for Around<'_, C> {
         self.shard.seed.draw(Purpose::Life, self.index, count)
     }
 
+    fn decide_at_hub(&mut self, attempt: &HubAttempt) -> Option<Decision> {
+        if !self.cohort.retry.decides_at_hub() {
+            return None;
+        }
+        let (hash, random) = (self.hash(), self.random(false));
+        let decision = self.cohort.retry.decide_at_hub(&mut self.session, hash, random, attempt);
+        if decision == Decision::Faulted {
+            self.shard.recorder.borrow_mut().plugin_failed(self.local);
+        }
+        Some(decision)
+    }
+
+    fn let_in(&mut self, attempt: &HubAttempt) {
+        if self.cohort.retry.decides_at_hub() {
+            let (hash, random) = (self.hash(), self.random(false));
+            self.cohort.retry.let_in(&mut self.session, hash, random, attempt);
+        }
+    }
+
     fn lived(&mut self, now: Moment, event: LifeEvent) {
+        if event == LifeEvent::PowerLost {
+            self.session.fill(0);
+        }
         self.shard.recorder.borrow_mut().lived(self.local, now, event);
     }
 }

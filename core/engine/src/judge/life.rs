@@ -4,7 +4,7 @@ use fleetstorm_model::objective::{Metric, Objective};
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::Life;
 
-use super::objective::{percent, share_or_number};
+use super::measure::{percent, share_or_number};
 
 /// The observed value, or why there is none; `None` for a metric that is not about lives.
 pub(super) fn observe(record: &Record, objective: &Objective) -> Option<Result<f64, String>> {

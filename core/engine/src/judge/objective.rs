@@ -3,10 +3,11 @@
 use fleetstorm_model::objective::{Comparison, Metric, Objective, Quantity, Timed, What};
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{Code, Objective as Judged, ObjectiveStatus, Totals, percentile_us};
-use fleetstorm_units::number::{Bounds, counted, grouped, rank};
+use fleetstorm_units::number::{counted, grouped, rank};
 use fleetstorm_units::time::Span;
 
-use super::{life, worst};
+use super::measure::{is, percent, seconds, share_or_number, show, written};
+use super::{life, practice, worst};
 
 /// What was observed, in the unit that the bound is written in, or why there is nothing. A share is in percent, so that
 /// 999 of 1,000 and `99.9%` are the same number: the hundredth part of the latter is not.
@@ -59,6 +60,7 @@ fn is_final(record: &Record, objective: &Objective, observed: &Observed, bound: 
     let grows = match objective.metric {
         Metric::Assigned => objective.within.is_some(),
         Metric::Count(_) | Metric::NeedlessRegisters => true,
+        Metric::Broken(about) => practice::only_grows(record, about),
         _ => false,
     };
     // Later boots share what was asked for until now.
@@ -70,15 +72,6 @@ fn is_final(record: &Record, objective: &Objective, observed: &Observed, bound: 
             Comparison::AtMost | Comparison::Less => !holds,
             Comparison::Equal => *value > bound || holds && record.totals.assigned == record.devices,
         }
-}
-
-/// A bound as it is written.
-pub(super) fn written(bound: Quantity) -> f64 {
-    match bound {
-        Quantity::Percent(percent) => percent,
-        Quantity::Number(number) => number,
-        Quantity::Time(span) => span.as_secs_f64(),
-    }
 }
 
 /// The totals of the devices that an objective is about.
@@ -134,27 +127,12 @@ fn observe(record: &Record, objective: &Objective) -> Observed {
         Metric::Online | Metric::CachedReconnects | Metric::NeedlessRegisters => Err(String::new()),
         Metric::Percentile(p, Timed::Attempts) => attempts_percentile(record, *p),
         Metric::Percentile(p, timed) => latency_percentile(record, *p, *timed),
+        Metric::Broken(about) => practice::observe(record, *about),
         Metric::Rate(what) => rate(record, *what, objective),
         Metric::Count(what) => {
             booted(totals)?;
             Ok(record.codes.iter().filter(|code| is(code, *what)).map(|code| code.count).sum::<u64>() as f64)
         }
-    }
-}
-
-/// Whole seconds that a window covers.
-pub(super) fn seconds(span: Span) -> usize {
-    usize::try_from(span.as_nanos().div_ceil(1_000_000_000)).unwrap_or(usize::MAX)
-}
-
-pub(super) fn percent(part: u64, whole: u64) -> f64 {
-    part as f64 * 100.0 / whole.max(1) as f64
-}
-
-pub(super) fn share_or_number(count: u64, of: u64, bound: Quantity) -> f64 {
-    match bound {
-        Quantity::Percent(_) => percent(count, of),
-        Quantity::Number(_) | Quantity::Time(_) => count as f64,
     }
 }
 
@@ -239,16 +217,6 @@ fn rate(record: &Record, what: What, objective: &Objective) -> Observed {
     }
 }
 
-pub(super) fn is(code: &Code, what: What) -> bool {
-    match what {
-        // A challenge is a 401 of its own kind: no credential was refused.
-        What::Status(status) => code.status == status && !code.is_challenge(),
-        What::Code(wanted) => code.code == wanted,
-        What::Fault(fault) => code.fault == fault.name(),
-        What::Failed => code.status != 429 && !code.succeeded(),
-    }
-}
-
 /// Distance to the bound as a share of it; positive is headroom.
 fn margin(value: f64, bound: f64, comparison: Comparison) -> Option<f64> {
     if bound == 0.0 {
@@ -258,25 +226,6 @@ fn margin(value: f64, bound: f64, comparison: Comparison) -> Option<f64> {
         Comparison::Less | Comparison::AtMost => Some((bound - value) / bound),
         Comparison::AtLeast | Comparison::More => Some((value - bound) / bound),
         Comparison::Equal => None,
-    }
-}
-
-/// A value in the unit of its objective's bound, on its side of it.
-pub(super) fn show(value: f64, objective: &Objective) -> String {
-    let mut bounds = Bounds::default();
-    match objective.bound {
-        Quantity::Percent(percent) => {
-            bounds.add_percent(percent);
-            bounds.share(value)
-        }
-        Quantity::Time(span) => {
-            bounds.add_nanos(span.as_nanos());
-            bounds.nanos((value * 1e9).round() as u64)
-        }
-        Quantity::Number(number) => {
-            bounds.add_number(number);
-            bounds.number(value)
-        }
     }
 }
 
@@ -304,6 +253,7 @@ fn note(record: &Record, objective: &Objective) -> String {
                 format!("first at {first}, on {} by {}", code.operation, counted(code.devices, "device"))
             })
         }
+        Metric::Broken(about) => practice::note(record, *about),
         Metric::Percentile(..) => few(record, objective),
         _ => String::new(),
     }

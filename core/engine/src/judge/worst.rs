@@ -5,7 +5,7 @@ use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{Heat, WorstWindow};
 use fleetstorm_units::number::{micros, number, rank};
 
-use super::objective::{is, percent, seconds, show, written};
+use super::measure::{is, percent, seconds, show, written};
 
 /// A percentile of fewer samples says nothing of a window.
 const SAMPLES_MIN: u64 = 20;

@@ -239,3 +239,36 @@ fn check(head: &Head, record: &Record) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hub_with_a_name_of_70_000_characters_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("trace.jsonl");
+        let scenario = Scenario::default();
+        let trace = Trace::start(&path, &scenario, None, true, 64 << 20).unwrap();
+        // Written as six characters each.
+        let hubs = ["h".repeat(70_000), "\u{1}".repeat(70_000)];
+        for hub in &hubs {
+            let event =
+                Event::Assigned { hub: hub.as_str().into(), took_ns: Default::default(), attempts: 1 };
+            trace.file.lines().add(Line { device: 3, at: Moment::START, event });
+        }
+        let written = trace.finish();
+        assert_eq!((written.written, written.dropped), (2, 0));
+        let record = Record {
+            name: scenario.name.clone(),
+            seed: scenario.seed,
+            devices: scenario.fleet.devices.into(),
+            trace: Some(written),
+            ..Record::empty()
+        };
+        let told = tell(&path, &record, &scenario.registration_id(3)).unwrap();
+        let (begin, whole) = (format!("has its hub {}", "h".repeat(50)), &hubs[0]);
+        assert!(told.contains(&begin) && !told.contains(whole), "{} bytes", told.len());
+        assert_eq!(told.matches("has its hub").count(), 2, "both lines are read");
+    }
+}

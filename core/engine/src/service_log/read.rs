@@ -6,11 +6,12 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
-use super::Row;
-use super::when::{Said, When, Zone};
 use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+
+use super::Row;
+use super::when::{Reading, Said, When};
 
 /// Why a log cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -53,15 +54,6 @@ pub enum LogError {
         /// Those that it has.
         found: Vec<String>,
     },
-}
-
-/// What a file does not say of its times.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Reading {
-    /// The zone of times that name none; UTC where the file does not call them local.
-    pub zone: Option<Zone>,
-    /// Whether the day comes before the month; found out from the file where it can be.
-    pub day_first: Option<bool>,
 }
 
 /// How the reading went.

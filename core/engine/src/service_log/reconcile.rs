@@ -11,7 +11,8 @@ use fleetstorm_units::time::{Calendar, Moment};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::read::{self, LogError, ReadSummary, Reading};
+use super::read::{self, LogError, ReadSummary};
+use super::when::Reading;
 use super::{Spans, widened};
 
 /// How often one way to end was seen by each side.

@@ -9,7 +9,14 @@ use std::str::FromStr;
 use time::format_description::well_known::Rfc3339;
 use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time, UtcOffset};
 
-use super::read::Reading;
+/// What a file does not say of its times.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reading {
+    /// The zone of times that name none; UTC where the file does not call them local.
+    pub zone: Option<Zone>,
+    /// Whether the day comes before the month; found out from the file where it can be.
+    pub day_first: Option<bool>,
+}
 
 /// A zone by its offset from UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,9 @@
 //! This is the only place where the simulator meets a strategy.
 
 use fleetstorm_model::chaos::Deciding;
-use fleetstorm_model::device::{Attempt, Decision, Host, LifeEvent, LifeHost, Observation};
+use fleetstorm_model::device::{
+    Answered, Attempt, Decision, Host, HubAttempt, LifeEvent, LifeHost, Observation,
+};
 use fleetstorm_plugin_host::Retry;
 use fleetstorm_protocol::Registration;
 use fleetstorm_units::random::{Purpose, Seed};
@@ -69,6 +71,14 @@ impl Host for Around<'_> {
         self.retry.decide(self.session, hash, random, &Attempt { failures, ..*attempt })
     }
 
+    fn answered(&mut self, answer: impl FnOnce() -> Attempt, assigned: bool) -> Answered {
+        if !self.retry.paces_polls() {
+            return Answered::AsUsual;
+        }
+        let (hash, random) = (self.hash(), self.random(false));
+        self.retry.answered(self.session, hash, random, (&answer(), assigned))
+    }
+
     fn settled(&mut self, attempt: &Attempt) {
         let (hash, random) = (self.hash(), self.random(false));
         self.retry.settled(self.session, hash, random, attempt);
@@ -105,7 +115,29 @@ impl LifeHost for Around<'_> {
         self.seed.draw(Purpose::Life, self.device, count)
     }
 
+    fn decide_at_hub(&mut self, attempt: &HubAttempt) -> Option<Decision> {
+        if !self.retry.decides_at_hub() {
+            return None;
+        }
+        let (hash, random) = (self.hash(), self.random(false));
+        let decision = self.retry.decide_at_hub(self.session, hash, random, attempt);
+        if decision == Decision::Faulted {
+            self.recorder.plugin_failed(self.device as usize);
+        }
+        Some(decision)
+    }
+
+    fn let_in(&mut self, attempt: &HubAttempt) {
+        if self.retry.decides_at_hub() {
+            let (hash, random) = (self.hash(), self.random(false));
+            self.retry.let_in(self.session, hash, random, attempt);
+        }
+    }
+
     fn lived(&mut self, now: Moment, event: LifeEvent) {
+        if event == LifeEvent::PowerLost {
+            self.session.fill(0);
+        }
         self.recorder.lived(self.device as usize, now, event);
     }
 }

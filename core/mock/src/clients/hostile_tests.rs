@@ -8,7 +8,7 @@ use std::time::Duration;
 use fleetstorm_net::ConnectTimes;
 use fleetstorm_net::clock::Clock;
 use fleetstorm_net::connect::Weathered;
-use fleetstorm_net::exchange::{Caller, Carrier, Link};
+use fleetstorm_net::exchange::{Caller, Carrier, HubLink, Link, News, Passport};
 use fleetstorm_protocol::outcome::Fault;
 use fleetstorm_protocol::{Operation, OperationId, Transport};
 use proptest::prelude::*;
@@ -320,6 +320,76 @@ fn a_flood_costs_one_connection_and_a_bound() {
     }
 }
 
+/// What a device makes of its hub: it connects, sends a message, and listens until the hub is gone.
+async fn guest(stream: DuplexStream) -> Result<(), Fault> {
+    let passport =
+        Passport { hub: "hub-1", device_id: "dev-0001", token: Some("token"), keep_alive_secs: 30 };
+    let (clock, mut times) = (Clock::start(), ConnectTimes::default());
+    let stream = Weathered::new(stream, None);
+    let open = HubLink::open(stream, &passport, clock, &mut times);
+    let mut link = tokio::time::timeout(PATIENCE, open).await.unwrap_or(Err(Fault::ConnectTimeout))?;
+    loop {
+        link.send();
+        match tokio::time::timeout(PATIENCE, link.news()).await {
+            Ok(News::Reprovision) => {}
+            Ok(News::Closed) => return Ok(()),
+            Err(_) => return Err(Fault::Timeout),
+        }
+    }
+}
+
+/// A hub that lets its device in and then says `what` for as long as anybody takes it; how many bytes that were.
+async fn hostile_hub(mut stream: DuplexStream, what: Vec<u8>, reads: bool) -> usize {
+    let mut waste = [0; 4_096];
+    // CONNECT is answered with CONNACK, and SUBSCRIBE of packet 1 with SUBACK.
+    for answer in [&[0x20, 2, 0, 0][..], &[0x90, 3, 0, 1, 0]] {
+        assert!(matches!(stream.read(&mut waste).await, Ok(1..)));
+        stream.write_all(answer).await.unwrap();
+    }
+    let (mut read, mut write) = tokio::io::split(stream);
+    let piece = what.repeat(2_048 / what.len() + 1);
+    let mut sent = 0;
+    loop {
+        tokio::select! {
+            written = write.write_all(&piece) => match written {
+                Ok(()) => sent += piece.len(),
+                Err(_) => return sent,
+            },
+            read = read.read(&mut waste), if reads => if !matches!(read, Ok(1..)) {
+                return sent;
+            },
+        }
+    }
+}
+
+#[test]
+fn a_hub_that_floods_costs_one_connection_and_a_bound() {
+    let publication = |topic: &str| {
+        let mut packet = vec![0x30, (2 + topic.len() + 2) as u8, 0, topic.len() as u8];
+        packet.extend_from_slice(topic.as_bytes());
+        packet.extend_from_slice(b"{}");
+        packet
+    };
+    for (name, what) in [
+        ("calls of a method that there is not", publication("$iothub/methods/POST/Explode/?$rid=1")),
+        ("calls of Reprovision", publication("$iothub/methods/POST/Reprovision/?$rid=1")),
+        ("publications", vec![0x32, 6, 0, 2, b'a', b'b', 0, 1]),
+        ("signs of life", vec![0xd0, 0]),
+        ("acknowledgements", vec![0x40, 2, 0, 9]),
+        ("a length that lies", vec![0x30, 0xff, 0xff, 0xff, 0x7f]),
+        ("nothing of the protocol", vec![0]),
+    ] {
+        for reads in [true, false] {
+            let (end, sent) = on_paused_time(async {
+                let (ours, theirs) = tokio::io::duplex(4_096);
+                tokio::join!(guest(ours), hostile_hub(theirs, what.clone(), reads))
+            });
+            assert_eq!(end, Ok(()), "{name}, {reads}: the device sees that its connection has ended");
+            assert!(sent <= 2 << 20, "{name}, {reads}: took {sent} bytes");
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
@@ -341,5 +411,17 @@ proptest! {
             });
             prop_assert_eq!(faults.len(), 1, "{:?}: {:?}", transport, faults);
         }
+    }
+
+    #[test]
+    fn any_greeting_of_a_hub_ends_within_a_devices_patience(bytes: Vec<u8>, lets_in: bool) {
+        let end = on_paused_time(async {
+            let (ours, mut theirs) = tokio::io::duplex(1 << 16);
+            let greeting: &[u8] = if lets_in { &[0x20, 2, 0, 0, 0x90, 3, 0, 1, 0] } else { &[] };
+            theirs.write_all(greeting).await.unwrap();
+            theirs.write_all(&bytes).await.unwrap();
+            tokio::time::timeout(PATIENCE * 4, guest(ours)).await
+        });
+        prop_assert!(end.is_ok(), "{bytes:?}");
     }
 }

@@ -11,12 +11,9 @@ use fleetstorm_net::websocket::WebSocket;
 use fleetstorm_protocol::http::{
     MESSAGE_MAX_BYTES, Route, RouteCall, read_submission, route, service_route, write_reply,
 };
-use fleetstorm_protocol::{Body, Guid, Operation, OperationId, RetryAfter, Status, Transport};
+use fleetstorm_protocol::{Body, Operation, OperationId, Status, Transport};
 use fleetstorm_units::time::Span;
-use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
-    STRICT_TRANSPORT_SECURITY,
-};
+use http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, LOCATION};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -26,14 +23,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::damage::{self, Carries, Closed, whole};
+use super::headers::{ERROR_CODE, common_headers};
 use super::upgrade::{self, Carried};
 use super::{House, Visit, operators, serve_amqp, serve_mqtt, webhooks};
 use crate::evidence::{Peer, Presented};
-
-const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
-const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000; includeSubDomains");
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
-pub(super) const ERROR_CODE: HeaderName = HeaderName::from_static("x-ms-error-code");
 
 /// Serves one connection until it ends. Errors of a client are its own: they end its connection and nothing else.
 pub async fn serve_http<S>(house: Rc<House>, stream: S, peer: Peer)
@@ -181,20 +174,6 @@ async fn read_body(house: &House, mut body: Incoming) -> Option<Bytes> {
         Some(if joined.is_empty() { whole } else { joined.freeze() })
     };
     tokio::time::timeout(house.limits.body, read).await.ok().flatten()
-}
-
-/// The headers that every answer has.
-pub(super) fn common_headers(headers: &mut HeaderMap, retry_after: RetryAfter, request_id: u128) {
-    headers.insert(CONTENT_TYPE, JSON);
-    headers.insert(STRICT_TRANSPORT_SECURITY, HSTS);
-    if retry_after != RetryAfter::Absent
-        && let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(retry_after.to_string()))
-    {
-        headers.insert(RETRY_AFTER, value);
-    }
-    if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(Guid(request_id).to_string())) {
-        headers.insert(REQUEST_ID, value);
-    }
 }
 
 /// The answer as the service spells it (`dps` 3.3), and its body.

@@ -19,7 +19,7 @@ use rumqttc::mqttbytes::v4::{
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::House;
-use super::mqtt::answer;
+use super::connack::answer;
 use super::sessions::Seat;
 use crate::evidence::{Peer, Presented};
 

@@ -18,12 +18,12 @@ use fleetstorm_protocol::{Operation, OperationId, Submission, mqtt as spelling};
 use fleetstorm_units::time::Moment;
 use rumqttc::Protocol;
 use rumqttc::mqttbytes::v4::{
-    ConnAck, Connect, ConnectReturnCode, Packet, PubAck, Publish, SubAck, Subscribe, SubscribeReasonCode,
-    UnsubAck, Unsubscribe,
+    Connect, Packet, PubAck, Publish, SubAck, Subscribe, SubscribeReasonCode, UnsubAck, Unsubscribe,
 };
 use rumqttc::mqttbytes::{Error as CodecError, QoS};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::connack::answer;
 use super::sessions::Seat;
 use super::{House, Visit, faults, hub, webhooks};
 use crate::evidence::{Peer, Presented};
@@ -150,24 +150,6 @@ async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
         Some(_) => {}
     }
     Some(Visitor::Dps(guest))
-}
-
-pub(super) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(packets: &mut Packets<S>, code: Connack) {
-    let code = match code {
-        Connack::Accepted => ConnectReturnCode::Success,
-        Connack::ProtocolVersion => ConnectReturnCode::RefusedProtocolVersion,
-        Connack::Identifier => ConnectReturnCode::BadClientId,
-        Connack::Unavailable => ConnectReturnCode::ServiceUnavailable,
-        Connack::BadCredentials => ConnectReturnCode::BadUserNamePassword,
-        Connack::NotAuthorized => ConnectReturnCode::NotAuthorized,
-    };
-    if packets.queue(&Packet::ConnAck(ConnAck::new(code, false))).is_ok() {
-        // A client that is gone shows when it is read from.
-        let _ = packets.flush().await;
-        if code != ConnectReturnCode::Success {
-            let _ = packets.shutdown().await;
-        }
-    }
 }
 
 /// Lets a client in, or says why not. What is wrong with its credentials it is told with its first answer.

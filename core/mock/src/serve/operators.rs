@@ -13,7 +13,7 @@ use http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, IF_MA
 use http::{Response, StatusCode};
 use http_body_util::Full;
 
-use super::http::{ERROR_CODE, common_headers};
+use super::headers::{ERROR_CODE, common_headers};
 use super::{House, Visit};
 use crate::evidence::{Peer, Presented, RealCertificates};
 

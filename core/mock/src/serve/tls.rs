@@ -8,12 +8,19 @@ use std::fmt;
 use std::sync::Arc;
 
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::crypto::{
+    CryptoProvider, verify_tls12_signature, verify_tls13_signature, verify_tls13_signature_with_raw_key,
+};
+use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme,
+};
+
+use webpki::RawPublicKeyEntity;
+use x509_parser::prelude::{FromDer as _, X509Certificate, X509Version};
 
 use crate::identity::{LateRsa, ServerIdentity};
 
@@ -62,6 +69,13 @@ impl ResolvesServerCert for ByKind {
     }
 }
 
+/// The key of a certificate of an older version than 3, which `rustls` does not read: the service says what it makes of
+/// one (`dps` 9.2).
+fn key_of_old(certificate: &CertificateDer<'_>) -> Option<SubjectPublicKeyInfoDer<'static>> {
+    let (_, read) = X509Certificate::from_der(certificate).ok()?;
+    (read.version() != X509Version::V3).then(|| SubjectPublicKeyInfoDer::from(read.public_key().raw.to_vec()))
+}
+
 /// Accepts any certificate whose key the client proves to hold.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
@@ -90,7 +104,21 @@ impl ClientCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+        let algorithms = &self.0.signature_verification_algorithms;
+        let Some(key) = key_of_old(certificate) else {
+            return verify_tls12_signature(message, certificate, signed, algorithms);
+        };
+        let key = RawPublicKeyEntity::try_from(&key).map_err(|_| CertificateError::BadEncoding)?;
+        let of_scheme = algorithms.mapping.iter().filter(|(scheme, _)| *scheme == signed.scheme);
+        // A scheme of TLS 1.2 leaves the curve open.
+        let is_proved = of_scheme
+            .flat_map(|(_, algorithms)| algorithms.iter())
+            .any(|algorithm| key.verify_signature(*algorithm, message, signed.signature()).is_ok());
+        if is_proved {
+            Ok(HandshakeSignatureValid::assertion())
+        } else {
+            Err(CertificateError::BadSignature.into())
+        }
     }
 
     fn verify_tls13_signature(
@@ -99,10 +127,84 @@ impl ClientCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+        let algorithms = &self.0.signature_verification_algorithms;
+        match key_of_old(certificate) {
+            Some(key) => verify_tls13_signature_with_raw_key(message, &key, signed, algorithms),
+            None => verify_tls13_signature(message, certificate, signed, algorithms),
+        }
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use rustls::pki_types::pem::PemObject as _;
+    use rustls::pki_types::{PrivateKeyDer, ServerName};
+    use rustls::sign::SingleCertAndKey;
+    use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion, version};
+    use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+    use super::*;
+    use crate::identity::ServerKeys;
+
+    /// A certificate of version 1 and its key, of this kind.
+    fn old(directory: &Path, name: &str, kind: &str) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+        let run = |arguments: &str| {
+            let mut openssl = std::process::Command::new("openssl");
+            let done = openssl.args(arguments.split_whitespace()).current_dir(directory).output();
+            let done = done.expect("this test needs openssl");
+            assert!(done.status.success(), "{arguments}: {}", String::from_utf8_lossy(&done.stderr));
+        };
+        run(&format!("req -newkey {kind} -nodes -subj /CN={name} -keyout {name}.key -out {name}.csr"));
+        run(&format!("x509 -req -in {name}.csr -signkey {name}.key -days 30 -out {name}.pem"));
+        let certificate = CertificateDer::from_pem_file(directory.join(format!("{name}.pem"))).unwrap();
+        let (_, read) = X509Certificate::from_der(&certificate).unwrap();
+        assert_eq!(read.version(), X509Version::V1);
+        let key = PrivateKeyDer::from_pem_file(directory.join(format!("{name}.key"))).unwrap();
+        (certificate.into_owned(), key)
+    }
+
+    /// Whether the door lets a client in that presents this certificate and signs with this key.
+    async fn lets_in(
+        certificate: &CertificateDer<'static>,
+        key: &PrivateKeyDer<'static>,
+        version: &'static SupportedProtocolVersion,
+    ) -> bool {
+        let identity = ServerIdentity::throw_away(&[], ServerKeys::Ecdsa).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(identity.ca_pem.as_bytes()).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let key = provider.key_provider.load_private_key(key.clone_key()).unwrap();
+        let mut client = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let presented = CertifiedKey::new(vec![certificate.clone()], key);
+        client.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(presented));
+        let (here, there) = tokio::io::duplex(1 << 16);
+        let acceptor = TlsAcceptor::from(Arc::new(server_config(identity).unwrap()));
+        let connector = TlsConnector::from(Arc::new(client));
+        let name = ServerName::try_from("localhost").unwrap();
+        let (accepted, _) = tokio::join!(acceptor.accept(there), connector.connect(name, here));
+        accepted.is_ok_and(|stream| stream.get_ref().1.peer_certificates().is_some())
+    }
+
+    #[tokio::test]
+    async fn a_certificate_of_version_1_is_let_in_by_its_key_and_by_no_other() {
+        let directory = tempfile::tempdir().unwrap();
+        for kind in ["ec -pkeyopt ec_paramgen_curve:P-384", "rsa:2048"] {
+            let (certificate, key) = old(directory.path(), "dev", kind);
+            let (_, other) = old(directory.path(), "other", kind);
+            for version in [&version::TLS12, &version::TLS13] {
+                assert!(lets_in(&certificate, &key, version).await, "{kind} {version:?}");
+                assert!(!lets_in(&certificate, &other, version).await, "{kind} {version:?}");
+            }
+        }
     }
 }

@@ -14,6 +14,7 @@ use fleetstorm_net::connect::{Astray, Dial, Trust, client_config};
 use fleetstorm_protocol::http::{MESSAGE_MAX_BYTES, read_webhook_reply, write_webhook_call};
 use fleetstorm_protocol::webhook::WebhookReply;
 use fleetstorm_scenario::{TlsVersions, WebhookFile};
+use fleetstorm_units::shown::origin;
 use fleetstorm_units::time::Moment;
 use http::header::{CONTENT_TYPE, HOST, HeaderValue};
 use http::{Method, Request, Uri};
@@ -60,7 +61,7 @@ impl Webhooks {
         // The semaphore is never closed.
         let _place = self.places.acquire().await;
         let Some(target) = Target::read(url) else {
-            return WebhookReply::Forbidden(format!("`{url}` is no https:// address"));
+            return WebhookReply::Forbidden(format!("`{}` is no https:// address", origin(url)));
         };
         let listed = self.hosts.iter().any(|host| target.dial.is_at(host));
         let target = if listed { Target { dial: target.dial.named(), ..target } } else { target };
@@ -180,6 +181,18 @@ mod tests {
         assert_eq!(Target::read("https://hook.example").unwrap().dial.port, 443);
         for wrong in ["http://localhost/", "localhost", "", "file:///etc/passwd", "https://0.0.0.0/"] {
             assert!(Target::read(wrong).is_none(), "{wrong}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_said_of_a_webhook_has_nothing_of_its_code() {
+        let webhooks = Webhooks::new(&WebhookFile::default()).unwrap();
+        for url in
+            ["http://me:s3cret@hook.example/s3cret?code=s3cret", "https://192.0.2.1/s3cret?code=s3cret"]
+        {
+            let WebhookReply::Forbidden(why) = webhooks.ask(url, "{}").await else { panic!("{url}") };
+            let host = if url.contains("hook") { "http://hook.example" } else { "192.0.2.1" };
+            assert!(why.contains(host) && !why.contains("s3cret"), "{why}");
         }
     }
 

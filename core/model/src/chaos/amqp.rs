@@ -1,93 +1,10 @@
 //! Faults of the AMQP door: what it says wrongly, or does not say.
 
 use fleetstorm_protocol::amqp::RetryAfterKeys;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
+use super::door::DoorStep;
+use super::form::{AmqpAwaited, AmqpCutAfter, AmqpDetachAfter, CorrelationForm, RetryAfterForm};
 use super::kind::FaultKind;
-use super::protocol::DoorStep;
-
-/// What an AMQP client waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum AmqpAwaited {
-    /// How the SASL layer ends.
-    SaslOutcome,
-    /// The answer to its `open`.
-    Open,
-    /// The answer to its `begin`.
-    Begin,
-    /// The answer to its `attach`, for the link that carries requests.
-    Attach,
-    /// What became of a request's delivery. A refusal is nothing else.
-    Disposition,
-    /// The answer to a request; a refusal too.
-    Answer,
-    /// A sign of life while nothing else is said.
-    Heartbeat,
-}
-
-/// After which word of its client an AMQP connection ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum AmqpCutAfter {
-    /// After the SASL layer.
-    Sasl,
-    /// After both have said `open`.
-    Open,
-    /// After both have said `begin`.
-    Begin,
-    /// After the link that carries requests was attached.
-    Attach,
-    /// After a request: the service has it.
-    Request,
-}
-
-/// After what the link that carries requests is detached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum AmqpDetachAfter {
-    /// As soon as it was attached.
-    Attach,
-    /// After a request: the service has it.
-    Request,
-}
-
-/// How the correlation id of an AMQP answer is wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum CorrelationForm {
-    /// One that nobody asked with.
-    Wrong,
-    /// None.
-    Missing,
-    /// That of the answer before on the same connection.
-    Reused,
-}
-
-/// With which outcome the service gives back a request that it did not act on (part 3, 3.4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum ReleaseForm {
-    /// It may be sent again as it is.
-    Released,
-    /// It may be sent again, and counts as tried.
-    Modified,
-}
-
-/// How `retry-after` is spelled otherwise over AMQP, with the same meaning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum RetryAfterForm {
-    /// Only `retry-after`.
-    Lower,
-    /// Only `Retry-After`.
-    Capital,
-    /// As a text instead of an int.
-    Text,
-    /// As a long instead of an int.
-    Long,
-}
 
 impl From<RetryAfterForm> for RetryAfterKeys {
     fn from(form: RetryAfterForm) -> Self {
@@ -156,17 +73,6 @@ pub(super) fn concerns(step: DoorStep, kind: &FaultKind) -> bool {
         FaultKind::AmqpCorrelation { .. } | FaultKind::AmqpDuplicate | FaultKind::AmqpOrder => {
             answered(|refused, _, _| !refused)
         }
-        _ => false,
-    }
-}
-
-/// Whether a fault of the AMQP door strikes before its device has asked for anything.
-pub(super) const fn comes_before_requests(kind: &FaultKind) -> bool {
-    match kind {
-        FaultKind::AmqpSasl { .. } | FaultKind::AmqpCredit => true,
-        FaultKind::AmqpDrop { frame } => !matches!(frame, AmqpAwaited::Disposition | AmqpAwaited::Answer),
-        FaultKind::AmqpDisconnect { after, .. } => !matches!(after, AmqpCutAfter::Request),
-        FaultKind::AmqpDetach { after, .. } => matches!(after, AmqpDetachAfter::Attach),
         _ => false,
     }
 }

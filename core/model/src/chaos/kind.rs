@@ -5,14 +5,13 @@ use fleetstorm_units::{Delay, Duration, Offset};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::amqp::{
-    self, AmqpAwaited, AmqpCutAfter, AmqpDetachAfter, CorrelationForm, ReleaseForm, RetryAfterForm,
+use super::form::{
+    AmqpAwaited, AmqpCutAfter, AmqpDetachAfter, Awaited, BlackholePhase, BodyDamage, CorrelationForm,
+    CutAfter, DnsFailure, OrderForm, ReleaseForm, ResetPhase, RetryAfterForm, RidForm, TlsFailure, TopicForm,
 };
+use super::hub_state::HubState;
 use super::layer::Layer;
-use super::network::{BlackholePhase, DnsFailure, ResetPhase, TlsFailure};
-use super::protocol::{Awaited, BodyDamage, CutAfter, OrderForm, RidForm, TopicForm};
 use super::retry_after::RetryAfterText;
-use crate::chaos::HubState;
 
 /// What goes wrong.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -573,6 +572,17 @@ impl FaultKind {
                 | Self::MqttSuback { .. }
                 | Self::MqttDrop { packet: Awaited::Connack | Awaited::Suback | Awaited::Pingresp }
                 | Self::MqttDisconnect { after: CutAfter::Connect | CutAfter::Subscribe }
-        ) || amqp::comes_before_requests(self)
+        ) || amqp_comes_before_requests(self)
+    }
+}
+
+/// Whether a fault of the AMQP door strikes before its device has asked for anything.
+const fn amqp_comes_before_requests(kind: &FaultKind) -> bool {
+    match kind {
+        FaultKind::AmqpSasl { .. } | FaultKind::AmqpCredit => true,
+        FaultKind::AmqpDrop { frame } => !matches!(frame, AmqpAwaited::Disposition | AmqpAwaited::Answer),
+        FaultKind::AmqpDisconnect { after, .. } => !matches!(after, AmqpCutAfter::Request),
+        FaultKind::AmqpDetach { after, .. } => matches!(after, AmqpDetachAfter::Attach),
+        _ => false,
     }
 }

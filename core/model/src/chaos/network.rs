@@ -1,66 +1,13 @@
 //! Faults of the network: what becomes of connections, and of what is sent on them.
 
 use fleetstorm_protocol::outcome;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use super::file::Peer;
+use super::form::{BlackholePhase, DnsFailure, ResetPhase, TlsFailure};
 use super::kind::FaultKind;
 use super::layer::Layer;
 use super::rules::{Hit, Occasion, Rules};
 use super::verdict::{Connecting, Cut, Exchanging, Sending};
-
-/// When in a connection's life it is reset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum ResetPhase {
-    /// As soon as it is accepted, before TLS.
-    Accept,
-    /// After the TLS handshake, before a request.
-    AfterTls,
-    /// After the request was sent: the service has it, and its answer is lost.
-    AfterRequest,
-    /// In the middle of the answer.
-    MidResponse,
-}
-
-/// From when on nothing comes any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum BlackholePhase {
-    /// From the beginning: the connection is never made.
-    Connect,
-    /// Requests vanish on their way to the service.
-    Request,
-    /// The service does its work, and its answers vanish: half of the connection is dead.
-    Answer,
-}
-
-/// How a name does not resolve.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum DnsFailure {
-    /// The server says at once that there is no such name, or that it cannot tell.
-    NoName,
-    /// The server does not answer.
-    Timeout,
-}
-
-/// How TLS fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum TlsFailure {
-    /// The server's certificate leads to no trusted root.
-    Untrusted,
-    /// The server's certificate has expired.
-    Expired,
-    /// The server's certificate is for another name.
-    WrongName,
-    /// The handshake is cut off.
-    Cut,
-    /// The server refuses the handshake with an alert: it has no version or cipher in common with the device.
-    Alert,
-}
 
 impl From<TlsFailure> for outcome::Fault {
     fn from(failure: TlsFailure) -> Self {

@@ -74,8 +74,15 @@ pub(super) struct Hit {
     pub(super) more_bits: u64,
 }
 
+impl Timeline {
+    /// Rules about the faults of these layers, for one asker.
+    pub fn rules(self: &Arc<Self>, layers: &[Layer]) -> Rules {
+        Rules::new(self, layers)
+    }
+}
+
 impl Rules {
-    pub(super) fn new(timeline: &Arc<Timeline>, layers: &[Layer]) -> Self {
+    fn new(timeline: &Arc<Timeline>, layers: &[Layer]) -> Self {
         let faults = timeline.faults().iter().enumerate();
         let armed = faults
             .filter(|(_, fault)| layers.iter().any(|layer| fault.kind.acts_at(*layer)))

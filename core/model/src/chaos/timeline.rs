@@ -11,7 +11,7 @@ use super::file::{AppliesTo, Count, Limits, Peer, Ramp, Repeat, Start, Unit};
 use super::kind::FaultKind;
 use super::layer::Layer;
 use super::tally::Tally;
-use super::{ChaosFile, Naming, Rules};
+use super::{ChaosFile, Naming};
 use crate::objective::Quantity;
 
 /// The faults of a run. Shared by all who take part in it.
@@ -134,11 +134,6 @@ impl Timeline {
     /// The faults, in the scenario's order.
     pub fn faults(&self) -> &[Fault] {
         &self.faults
-    }
-
-    /// Rules about the faults of these layers, for one asker.
-    pub fn rules(self: &Arc<Self>, layers: &[Layer]) -> Rules {
-        Rules::new(self, layers)
     }
 
     /// Whether any fault acts at this layer.

@@ -3,12 +3,12 @@
 //! A [`Life`] stands beside a [`Device`] and borrows it whenever the device has business with DPS, so a fleet that
 //! only registers pays nothing for it. What it does about a failure is the policy profile's [`HubReactions`].
 
-use fleetstorm_protocol::outcome::Fault;
+use fleetstorm_protocol::outcome::{ErrorClass, Fault};
 use fleetstorm_protocol::{Operation, Registration};
 use fleetstorm_units::random::fraction;
 use fleetstorm_units::time::{Moment, Span};
 
-use super::{Action, Credential, Device, Host, Input, Observation, Policy};
+use super::{Action, Advice, Answered, Credential, Device, Host, Input, Observation, Policy, reaction};
 use crate::device::{Attempt, Decision, HubReaction, HubReactions};
 
 /// How the devices of a cohort live on.
@@ -156,16 +156,49 @@ pub trait LifeHost: Host {
     /// 64 bits of chance; `count` goes up with each use.
     fn chance(&mut self, count: u32) -> u64;
 
+    /// An attempt at the hub failed, or its connection ended: what now? `None` for what the policy profile says.
+    fn decide_at_hub(&mut self, _attempt: &HubAttempt) -> Option<Decision> {
+        None
+    }
+
+    /// The hub has let the device in; the strategy may want to know.
+    fn let_in(&mut self, _attempt: &HubAttempt) {}
+
     /// Something worth recording happened.
     fn lived(&mut self, now: Moment, event: LifeEvent);
+}
+
+/// Everything a retry strategy may look at about its hub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HubAttempt {
+    /// Why it failed; `None` if the hub has let the device in.
+    pub fault: Option<Fault>,
+    /// What the failure means: [`ErrorClass::Unauthorized`] where the hub refused who the device claims to be.
+    pub class: ErrorClass,
+    /// What the policy profile would do: the hub again, DPS, or stop.
+    pub advice: Advice,
+    /// Failures in a row, this one included, since the device was last let in or assigned.
+    pub failures: u32,
+    /// How long the reference client stops when it parks.
+    pub park: Span,
+    /// Now.
+    pub now: Moment,
+    /// Time since boot, or since the device last went to DPS again.
+    pub since_boot: Span,
+    /// Time since the connection began.
+    pub elapsed: Span,
+    /// The credential in use, from 0.
+    pub credential: u8,
+    /// How many credentials there are.
+    pub credentials: u8,
 }
 
 /// What a device does next about its hub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
     Hub,
-    Lookup,
-    Register,
+    Lookup(Return),
+    Register(Return),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -319,9 +352,9 @@ impl Life {
             (State::Connecting, LifeInput::Alarm) if now >= self.until => {
                 self.not_let_in(Fault::ConnectTimeout, &mut scene)
             }
-            (State::Online, LifeInput::HubBroke(_)) => {
+            (State::Online, LifeInput::HubBroke(fault)) => {
                 self.leave(&mut scene);
-                self.failed(scene.life.reactions.disconnected, &mut scene)
+                self.failed(fault, scene.life.reactions.disconnected, &mut scene)
             }
             (State::Online, LifeInput::Command) => {
                 scene.host.lived(now, LifeEvent::Commanded);
@@ -338,11 +371,7 @@ impl Life {
                 self.until = now + life.heartbeat;
                 LifeAction::Heartbeat
             }
-            (State::Waiting(next), LifeInput::Alarm) if now >= self.until => match next {
-                Next::Hub => self.connect(&mut scene),
-                Next::Lookup => self.go_back(Return::Refused, Operation::Lookup, &mut scene),
-                Next::Register => self.go_back(Return::Refused, Operation::Register, &mut scene),
-            },
+            (State::Waiting(next), LifeInput::Alarm) if now >= self.until => self.go_on(next, &mut scene),
             (State::Off, LifeInput::Alarm) if now >= self.until => self.boot(&mut scene),
             (State::Online, _) => LifeAction::Stay,
             (State::Dps, _) => LifeAction::Dps(Action::Ignore),
@@ -387,12 +416,23 @@ impl Life {
         LifeAction::ConnectHub { hub, credential }
     }
 
+    fn go_on<H: LifeHost>(&mut self, next: Next, scene: &mut Scene<'_, H>) -> LifeAction {
+        match next {
+            Next::Hub => self.connect(scene),
+            Next::Lookup(why) => self.go_back(why, Operation::Lookup, scene),
+            Next::Register(why) => self.go_back(why, Operation::Register, scene),
+        }
+    }
+
     fn welcomed<H: LifeHost>(&mut self, scene: &mut Scene<'_, H>) -> LifeAction {
         let now = scene.now;
+        self.failures = 0;
+        let attempt = self.attempt(None, HubReaction::Cache, scene);
+        scene.host.let_in(&attempt);
         scene.host.lived(now, LifeEvent::Tried { started: self.started, fault: None });
         let cached = self.known && self.asked.is_none();
         scene.host.lived(now, LifeEvent::Online { since: self.since, first: !self.known, cached });
-        (self.known, self.asked, self.failures) = (true, None, 0);
+        (self.known, self.asked) = (true, None);
         self.since = now;
         self.state = State::Online;
         self.until = match scene.life.heartbeat {
@@ -405,7 +445,7 @@ impl Life {
 
     fn not_let_in<H: LifeHost>(&mut self, fault: Fault, scene: &mut Scene<'_, H>) -> LifeAction {
         scene.host.lived(scene.now, LifeEvent::Tried { started: self.started, fault: Some(fault) });
-        self.failed(reaction(fault, &scene.life.reactions), scene)
+        self.failed(fault, reaction_to(fault, &scene.life.reactions), scene)
     }
 
     fn leave<H: LifeHost>(&mut self, scene: &mut Scene<'_, H>) {
@@ -413,9 +453,73 @@ impl Life {
         self.since = scene.now;
     }
 
-    /// Does about a failure at the hub what the profile says.
-    fn failed<H: LifeHost>(&mut self, reaction: HubReaction, scene: &mut Scene<'_, H>) -> LifeAction {
+    fn attempt<H>(&self, fault: Option<Fault>, reaction: HubReaction, scene: &Scene<'_, H>) -> HubAttempt {
+        HubAttempt {
+            fault,
+            class: fault
+                .map_or(ErrorClass::Throttled, |fault| reaction::to_fault(fault, scene.policy, false).0),
+            advice: match reaction {
+                HubReaction::Cache => Advice::Retry,
+                HubReaction::Lookup | HubReaction::Register => Advice::Restart,
+                HubReaction::Park => Advice::Park,
+            },
+            failures: u32::from(self.failures),
+            park: scene.policy.park,
+            now: scene.now,
+            since_boot: scene.now.since(scene.device.booted()),
+            elapsed: scene.now.since(self.started),
+            credential: scene.device.slot(),
+            credentials: scene.policy.credentials.max(1),
+        }
+    }
+
+    /// Does about a failure at the hub what the strategy decides, or what the profile says.
+    fn failed<H: LifeHost>(
+        &mut self,
+        fault: Fault,
+        reaction: HubReaction,
+        scene: &mut Scene<'_, H>,
+    ) -> LifeAction {
         self.failures = self.failures.saturating_add(1);
+        let attempt = self.attempt(Some(fault), reaction, scene);
+        match scene.host.decide_at_hub(&attempt) {
+            Some(decision) => self.decided(decision, attempt.class, scene),
+            None => self.react(reaction, scene),
+        }
+    }
+
+    fn decided<H: LifeHost>(
+        &mut self,
+        decision: Decision,
+        class: ErrorClass,
+        scene: &mut Scene<'_, H>,
+    ) -> LifeAction {
+        let why = match class {
+            ErrorClass::Unauthorized | ErrorClass::Forbidden | ErrorClass::NotFound => Return::Refused,
+            _ => Return::Patience,
+        };
+        let (next, wait) = match decision {
+            Decision::Wait(wait) | Decision::UseCachedHub(wait) => (Next::Hub, wait),
+            Decision::SwitchCredential(wait) => {
+                scene.device.switch_credential(scene.policy);
+                (Next::Hub, wait)
+            }
+            Decision::Restart(wait) => (Next::Register(why), wait),
+            Decision::LookupStatus(wait) => (Next::Lookup(why), wait),
+            Decision::GiveUp { rearm_after: Some(wait) } => (Next::Hub, wait),
+            // A device that has stopped for good can still lose its power, and boots anew.
+            Decision::GiveUp { rearm_after: None } | Decision::Faulted => {
+                (Next::Hub, Span::from_nanos(u64::MAX))
+            }
+        };
+        if wait == Span::ZERO {
+            return self.go_on(next, scene);
+        }
+        (self.state, self.until) = (State::Waiting(next), scene.now + wait);
+        LifeAction::Sleep
+    }
+
+    fn react<H: LifeHost>(&mut self, reaction: HubReaction, scene: &mut Scene<'_, H>) -> LifeAction {
         let back = &scene.life.reactions.return_to_dps;
         let next = match reaction {
             HubReaction::Park => {
@@ -423,8 +527,8 @@ impl Life {
                 self.until = scene.now + scene.policy.park;
                 return LifeAction::Sleep;
             }
-            HubReaction::Register => Next::Register,
-            HubReaction::Lookup => Next::Lookup,
+            HubReaction::Register => Next::Register(Return::Refused),
+            HubReaction::Lookup => Next::Lookup(Return::Refused),
             HubReaction::Cache => {
                 // A patience of its own for each outage, which is the same however often it is looked at.
                 // The upper bit keeps its number apart from those that are counted.
@@ -498,7 +602,7 @@ impl Life {
 
 /// What a failure at the hub asks for. MQTT has no word for most of them: a hub that throttles closes the connection,
 /// and one that no longer knows a device refuses it like one with a wrong key.
-fn reaction(fault: Fault, reactions: &HubReactions) -> HubReaction {
+fn reaction_to(fault: Fault, reactions: &HubReactions) -> HubReaction {
     match fault {
         Fault::Unavailable | Fault::Protocol => reactions.server_error,
         Fault::BadCredentials | Fault::NotAuthorized | Fault::Attestation => reactions.unauthorized,
@@ -538,6 +642,10 @@ impl<H: LifeHost> Host for Witness<'_, H> {
 
     fn decide(&mut self, attempt: &Attempt) -> Decision {
         self.host.decide(attempt)
+    }
+
+    fn answered(&mut self, answer: impl FnOnce() -> Attempt, assigned: bool) -> Answered {
+        self.host.answered(answer, assigned)
     }
 
     fn settled(&mut self, attempt: &Attempt) {

@@ -11,6 +11,11 @@ use crate::profile::Profile;
 #[derive(Default)]
 struct Notes {
     events: Vec<LifeEvent>,
+    /// What the strategy decides at the hub, one decision a failure; `None` where it leaves that to the profile.
+    decisions: Option<Vec<Decision>>,
+    /// What it was told there: failures have a fault.
+    told: Vec<HubAttempt>,
+    answered: Option<Answered>,
 }
 
 impl Host for Notes {
@@ -27,6 +32,13 @@ impl Host for Notes {
 
     fn settled(&mut self, _: &Attempt) {}
 
+    fn answered(&mut self, _: impl FnOnce() -> Attempt, assigned: bool) -> Answered {
+        match self.answered {
+            Some(Answered::PollAfter(_)) if assigned => Answered::AsUsual,
+            answered => answered.unwrap_or(Answered::AsUsual),
+        }
+    }
+
     fn poll_jitter(&mut self, _: u32) -> u64 {
         0
     }
@@ -35,6 +47,16 @@ impl Host for Notes {
 }
 
 impl LifeHost for Notes {
+    fn decide_at_hub(&mut self, attempt: &HubAttempt) -> Option<Decision> {
+        let decisions = self.decisions.as_mut()?;
+        self.told.push(*attempt);
+        Some(decisions.remove(0))
+    }
+
+    fn let_in(&mut self, attempt: &HubAttempt) {
+        self.told.push(*attempt);
+    }
+
     fn hub_number(&mut self, registration: &Registration) -> Option<u16> {
         registration.assigned_hub.as_deref()?.strip_prefix("hub-")?.parse().ok()
     }
@@ -375,4 +397,100 @@ proptest! {
             prop_assert!(!left || told, "a device that leaves its hub says so");
         }
     }
+}
+
+#[test]
+fn a_strategy_that_decides_at_the_hub_is_followed() {
+    let secs = Span::from_secs;
+    let mut tale = Tale::online(1, |_| {});
+    tale.notes.told.clear();
+    tale.notes.decisions = Some(vec![
+        Decision::UseCachedHub(secs(7)),
+        Decision::SwitchCredential(Span::ZERO),
+        Decision::Wait(secs(3)),
+        Decision::GiveUp { rearm_after: Some(secs(60)) },
+        Decision::Restart(secs(11)),
+    ]);
+    let start = tale.now;
+    assert_eq!(tale.tell(LifeInput::HubBroke(Fault::Lost)), LifeAction::Sleep);
+    assert!(tale.life.waits_for_hub());
+    let slot = |action: LifeAction| match action {
+        LifeAction::ConnectHub { hub: 1, credential } => credential.slot,
+        other => panic!("{other:?}"),
+    };
+    tale.policy.credentials = 2;
+    assert_eq!(slot(tale.ring()), 0);
+    assert_eq!(tale.now, start + secs(7));
+    // The next credential at once.
+    assert_eq!(slot(tale.tell(LifeInput::HubBroke(Fault::NotAuthorized))), 1);
+    tale.tell(LifeInput::HubBroke(Fault::Dns));
+    assert_eq!((slot(tale.ring()), tale.now), (1, start + secs(10)), "it keeps what it took up");
+    tale.tell(LifeInput::HubBroke(Fault::TlsOther));
+    assert_eq!((slot(tale.ring()), tale.now), (1, start + secs(70)));
+    assert!(tale.returns().is_empty());
+    tale.tell(LifeInput::HubBroke(Fault::BadCredentials));
+    let action = tale.ring();
+    assert!(matches!(action, LifeAction::Dps(_)), "{action:?}");
+    assert_eq!((tale.returns(), tale.now), (vec![Return::Refused], start + secs(81)));
+    let action = tale.provisioned(action, 2);
+    assert!(matches!(action, LifeAction::ConnectHub { hub: 2, .. }), "{action:?}");
+    assert_eq!(tale.tell(LifeInput::Welcome), LifeAction::Stay);
+
+    let told: Vec<_> = tale.notes.told.iter().map(|told| (told.fault, told.class, told.failures)).collect();
+    let expected = [
+        (Some(Fault::Lost), ErrorClass::OutcomeUnknown, 1),
+        (Some(Fault::NotAuthorized), ErrorClass::Unauthorized, 2),
+        (Some(Fault::Dns), ErrorClass::Unreachable, 3),
+        (Some(Fault::TlsOther), ErrorClass::Tls, 4),
+        (Some(Fault::BadCredentials), ErrorClass::Unauthorized, 5),
+        (None, ErrorClass::Throttled, 0),
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn a_strategy_can_stop_a_device_at_its_hub_until_it_loses_its_power() {
+    let cut =
+        PowerCut { at: Moment::START + Span::from_secs(500), off: Span::from_secs(5), spread: Span::ZERO };
+    let mut tale = Tale::online(1, |rules| rules.power_cuts = vec![cut]);
+    tale.notes.decisions = Some(vec![Decision::GiveUp { rearm_after: None }]);
+    assert_eq!(tale.tell(LifeInput::HubBroke(Fault::NotAuthorized)), LifeAction::Sleep);
+    assert_eq!(tale.ring(), LifeAction::Sleep, "the cut is what it is woken for");
+    assert!(matches!(tale.ring(), LifeAction::ConnectHub { hub: 1, .. }));
+    assert_eq!(tale.now, cut.at + cut.off);
+}
+
+#[test]
+fn a_strategy_can_pace_polls_and_refuse_an_answer() {
+    let assigning = |tale: &mut Tale| {
+        let action = tale.tell(LifeInput::Dps(Input::Boot { intended: tale.now }));
+        assert!(matches!(action, LifeAction::Dps(Action::Connect { .. })));
+        tale.tell(LifeInput::Dps(Input::Connected));
+        let state = RegistrationState::Assigning;
+        let body = Body::Operation { id: Some(OperationId::usual(4, 0, 1)), state, registration: None };
+        tale.answer(Status::ACCEPTED, body)
+    };
+    let mut tale = Tale::new(|_| {});
+    // Beyond the cohort's patience, which is the strategy's as well.
+    tale.notes.answered = Some(Answered::PollAfter(Span::from_secs(4_000)));
+    let began = tale.now;
+    assert!(matches!(assigning(&mut tale), LifeAction::Dps(Action::Wait { .. })));
+    tale.ring();
+    assert_eq!(tale.now, began + Span::from_secs(4_000));
+    tale.notes.answered = Some(Answered::PollAfter(Span::ZERO));
+    let action = assigning(&mut tale);
+    assert!(matches!(action, LifeAction::Dps(Action::Send { operation: Operation::Poll, .. })), "{action:?}");
+    tale.notes.answered = Some(Answered::Unusable);
+    let failed = tale.now;
+    assert!(
+        matches!(assigning(&mut tale), LifeAction::Dps(Action::Wait { .. })),
+        "a failure and its back-off"
+    );
+    tale.ring();
+    assert_eq!(tale.now, failed + Span::from_secs(1));
+    // An assignment that comes too soon for the client, as well.
+    let state = RegistrationState::Assigned;
+    let body = Body::Operation { id: None, state, registration: Some(Box::new(given(1))) };
+    assert!(matches!(tale.answer(Status::OK, body), LifeAction::Dps(Action::Wait { .. })));
+    assert_eq!(tale.life.hub(), None);
 }

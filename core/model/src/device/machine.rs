@@ -11,7 +11,8 @@ use fleetstorm_units::random::span_below;
 use fleetstorm_units::time::{Moment, Span};
 
 use super::{
-    Action, Advice, Attempt, ConnectionUse, Credential, Decision, Host, Input, Observation, Policy, reaction,
+    Action, Advice, Answered, Attempt, ConnectionUse, Credential, Decision, Host, Input, Observation, Policy,
+    reaction,
 };
 
 /// One device.
@@ -205,17 +206,8 @@ impl Device {
 
     fn boot(&mut self, now: Moment, intended: Moment, policy: &Policy, host: &mut impl Host) -> Action {
         *self = Self { booted: intended, lag: Short::of(now.since(intended)), ..Self::new() };
-        let attempt = self.attempt(
-            now,
-            &Failure {
-                operation: Operation::Register,
-                class: ErrorClass::Throttled,
-                advice: Advice::Retry,
-                outcome: NOTHING,
-                retry_after: RetryAfter::Absent,
-            },
-            policy,
-        );
+        let nothing_yet = success(Operation::Register, NOTHING, RetryAfter::Absent);
+        let attempt = self.attempt(now, &nothing_yet, policy);
         match host.admit(&attempt) {
             Decision::Wait(wait) if wait > Span::ZERO => {
                 // Counted from the intended boot, so that a late driver does not delay the fleet's schedule.
@@ -261,6 +253,22 @@ impl Device {
     /// Forgets everything but how often it has tried.
     pub(super) fn power_off(&mut self) {
         *self = Self { attempts: self.attempts, ..Self::new() };
+    }
+
+    /// Takes up the next credential.
+    pub(super) fn switch_credential(&mut self, policy: &Policy) {
+        self.slot = (self.slot + 1) % policy.credentials.max(1);
+        self.discard_token();
+    }
+
+    /// The credential in use, from 0.
+    pub(super) const fn slot(&self) -> u8 {
+        self.slot
+    }
+
+    /// When it should have booted, or when it went to the service again.
+    pub(super) const fn booted(&self) -> Moment {
+        self.booted
     }
 
     /// A credential for a connection that begins now.
@@ -373,6 +381,23 @@ impl Device {
             && !self.challenged;
         let failure = reaction::to_reply(operation, reply, &policy.reactions, self.renewed);
         let code = reaction::service_code(reply);
+        let state = match &reply.body {
+            Body::Operation { state, .. } => Some(*state),
+            Body::Registration(registration) => registration.state,
+            Body::Empty | Body::Error(_) | Body::Challenge(_) | Body::Unreadable => None,
+        };
+        let has_hub = state == Some(RegistrationState::Assigned);
+        let answered = if failure.is_some() || is_challenge {
+            Answered::AsUsual
+        } else {
+            let outcome = Outcome::Answered { status: reply.status, code };
+            let answer = success(operation, outcome, reply.retry_after);
+            host.answered(|| self.attempt(now, &answer, policy), has_hub)
+        };
+        let failure = match answered {
+            Answered::Unusable => Some((ErrorClass::Protocol, policy.reactions.protocol)),
+            Answered::AsUsual | Answered::PollAfter(_) => failure,
+        };
         let outcome = match (is_challenge, failure, reply.status) {
             (true, ..) => Outcome::Challenged,
             (false, Some((why, _)), status @ Status(200..=299)) if code == 0 => {
@@ -382,12 +407,7 @@ impl Device {
         };
         let (intended, started) = (self.started - self.lag(), self.started);
         let retry_after = reply.retry_after;
-        let state = match &reply.body {
-            Body::Operation { state, .. } => Some(*state),
-            Body::Registration(registration) => registration.state,
-            Body::Empty | Body::Error(_) | Body::Challenge(_) | Body::Unreadable => None,
-        };
-        let assigned = failure.is_none() && state == Some(RegistrationState::Assigned);
+        let assigned = failure.is_none() && has_hub;
         host.observe(
             now,
             Observation::Ended { operation, intended, started, outcome, assigned, retry_after },
@@ -414,20 +434,24 @@ impl Device {
                 self.assigned(now, outcome, registration, policy, host)
             }
             (Body::Operation { id, .. }, None) => {
-                self.accepted(now, id.as_ref(), outcome, reply.retry_after, policy, host)
+                let paced = match answered {
+                    Answered::PollAfter(wait) => Some(wait),
+                    Answered::AsUsual | Answered::Unusable => None,
+                };
+                self.accepted(now, id.as_ref(), outcome, (reply.retry_after, paced), policy, host)
             }
             // `reaction::to_reply` names a failure for every other body.
             (_, None) => Action::Ignore,
         }
     }
 
-    /// The service is choosing a hub: poll again later.
+    /// The service is choosing a hub: poll again later, after `paced` if the strategy has said so.
     fn accepted(
         &mut self,
         now: Moment,
         id: Option<&OperationId>,
         outcome: Outcome,
-        retry_after: RetryAfter,
+        (retry_after, paced): (RetryAfter, Option<Span>),
         policy: &Policy,
         host: &mut impl Host,
     ) -> Action {
@@ -441,6 +465,14 @@ impl Device {
         }
         self.failures = 0;
         self.operation_failures = 0;
+        if let Some(wait) = paced {
+            self.next = Operation::Poll;
+            if wait == Span::ZERO {
+                self.lag = Short::ZERO;
+                return self.begin(now, policy, host);
+            }
+            return self.wait(now + wait, wait <= policy.idle_close);
+        }
         let interval = match retry_after.wait(believed_unix_ns(now, policy)) {
             None | Some(Span::ZERO) => policy.poll_interval,
             Some(wait) => wait,
@@ -472,13 +504,7 @@ impl Device {
     ) -> Action {
         self.failures = 0;
         self.operation_failures = 0;
-        let success = Failure {
-            operation: self.next,
-            class: ErrorClass::Throttled,
-            advice: Advice::Retry,
-            outcome,
-            retry_after: RetryAfter::Absent,
-        };
+        let success = success(self.next, outcome, RetryAfter::Absent);
         host.settled(&self.attempt(now, &success, policy));
         host.observe(
             now,
@@ -558,8 +584,7 @@ impl Device {
                 wait
             }
             Decision::SwitchCredential(wait) => {
-                self.slot = (self.slot + 1) % policy.credentials.max(1);
-                self.discard_token();
+                self.switch_credential(policy);
                 self.restart();
                 wait
             }
@@ -669,6 +694,11 @@ impl Device {
             credentials: policy.credentials.max(1),
         }
     }
+}
+
+/// An attempt that did not fail: its class and its advice say nothing.
+const fn success(operation: Operation, outcome: Outcome, retry_after: RetryAfter) -> Failure {
+    Failure { operation, class: ErrorClass::Throttled, advice: Advice::Retry, outcome, retry_after }
 }
 
 /// What the device believes the time to be, in nanoseconds since the Unix epoch.

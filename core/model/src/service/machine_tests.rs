@@ -729,7 +729,9 @@ fn acted_on(reply: &Reply) -> impl PartialEq + std::fmt::Debug + use<> {
     let (code, id, state, registration) = match &reply.body {
         Body::Error(error) => (error.code, None, None, None),
         Body::Operation { id, state, registration } => {
-            (0, id.clone(), Some(*state), registration.as_deref().map(of))
+            // A device asks again by its operation's id until the operation has ended.
+            let id = id.clone().filter(|_| *state == RegistrationState::Assigning);
+            (0, id, Some(*state), registration.as_deref().map(of))
         }
         Body::Registration(registration) => (0, None, None, Some(of(registration))),
         Body::Empty | Body::Challenge(_) | Body::Unreadable => (0, None, None, None),

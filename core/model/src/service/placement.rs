@@ -291,12 +291,13 @@ impl Service {
 
     /// How long an assignment takes; `None` for never.
     pub(super) fn assignment(&self, device: u64, count: u32) -> Option<Span> {
-        let [one, other] = self.config.seed.pair(Purpose::Assignment, device, count).map(fraction);
+        let draws = || self.config.seed.pair(Purpose::Assignment, device, count).map(fraction);
         Some(match self.config.assignment {
             Assignment::Never => return None,
             Assignment::Constant(span) => span,
-            Assignment::Uniform(from, to) => from + to.saturating_sub(from).scale(one),
+            Assignment::Uniform(from, to) => from + to.saturating_sub(from).scale(draws()[0]),
             Assignment::Lognormal { median, sigma, max } => {
+                let [one, other] = draws();
                 // Box and Muller (1958).
                 let normal = (-2.0 * (1.0 - one).ln()).sqrt() * (std::f64::consts::TAU * other).cos();
                 median.scale((sigma * normal).exp()).min(max)

@@ -18,25 +18,27 @@ impl Service {
     /// Puts an answer into words. What is sealed to a TPM takes evidence to make, and is left empty.
     pub fn reply(&self, now: Moment, answer: &Answer) -> Reply {
         let error = |code| self.error(now, code);
-        self.spell(answer, error, |ticket, assigning| self.known(now, ticket, assigning))
+        let id = |ticket| Some(self.operation_id(ticket));
+        self.spell(answer, error, id, |ticket, assigning| self.known(now, ticket, assigning))
     }
 
-    /// The same answer as far as a device acts on it: without what only people read (ids for tracking, texts, names,
-    /// tags, times), which takes longer to make than the answer takes to find.
+    /// The same answer as far as a device acts on it: without what only people read (ids for tracking and of operations
+    /// that have ended, texts, names, tags, times), which takes longer to make than the answer takes to find.
     pub fn gist(&self, answer: &Answer) -> Reply {
         let error = |code| ErrorBody { code, message: "".into(), tracking: 0, unix_ns: 0 };
-        self.spell(answer, error, |ticket, assigning| self.outline(ticket, assigning))
+        self.spell(answer, error, |_| None, |ticket, assigning| self.outline(ticket, assigning))
     }
 
     fn spell(
         &self,
         answer: &Answer,
         error: impl Fn(u32) -> ErrorBody,
+        ended_id: impl Fn(Ticket) -> Option<OperationId>,
         told: impl Fn(Ticket, bool) -> Registration,
     ) -> Reply {
         let ended = |ticket, state| {
             let registration = Some(Box::new(told(ticket, false)));
-            let body = Body::Operation { id: Some(self.operation_id(ticket)), state, registration };
+            let body = Body::Operation { id: ended_id(ticket), state, registration };
             Reply { status: Status::OK, retry_after: RetryAfter::Absent, body }
         };
         match *answer {

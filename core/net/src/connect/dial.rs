@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use fleetstorm_units::shown::origin;
 use rustls::pki_types::ServerName;
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -54,10 +55,15 @@ pub struct Allowed(SocketAddr);
 impl Dial {
     /// Reads `https://host:port`, with 443 as the default port.
     pub fn read(address: &str, server_name: Option<&str>) -> Result<Self, AddressError> {
-        let malformed = || AddressError::Malformed(address.to_owned());
+        // What is cut off is told to be there, since it may be what is wrong.
+        let shown = || match origin(address) {
+            origin if origin.len() < address.trim_end_matches('/').len() => format!("{origin}/…"),
+            origin => origin,
+        };
+        let malformed = || AddressError::Malformed(shown());
         let rest = match address.split_once("://") {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => rest,
-            Some(_) => return Err(AddressError::Plain(address.to_owned())),
+            Some(_) => return Err(AddressError::Plain(shown())),
             None => address,
         };
         let rest = rest.trim_end_matches('/');
@@ -73,7 +79,7 @@ impl Dial {
         };
         let ip: Option<IpAddr> = host.parse().ok();
         if ip.is_some_and(|ip| ip.is_unspecified()) {
-            return Err(AddressError::Unspecified(address.to_owned()));
+            return Err(AddressError::Unspecified(shown()));
         }
         let name = server_name.unwrap_or(&host).to_owned();
         Ok(Self {

@@ -6,11 +6,11 @@
 
 use fleetstorm_engine::{Control, RunError};
 use fleetstorm_reports::analysis::{
-    Against, Difference, Effect, Finding, Metrics, Outcome, Pair, SIGNIFICANT, seeds_needed,
+    Against, Difference, Effect, Finding, Metrics, Pair, SIGNIFICANT, seeds_needed,
 };
 
 use crate::statistics::{a12, holm, median, paired_difference, sign_flip_while};
-use crate::trial::{Left, Timing, run_jobs};
+use crate::trial::{Left, Stop, Timing, run_jobs};
 
 /// The numbers that are tested, and that span the Pareto front. The first one is the headline.
 const TESTED: [&str; 3] = [T99, "amplification", "retry_peak"];
@@ -60,7 +60,7 @@ pub(super) fn judge(
     margin: f64,
     horizon_s: f64,
     control: &Control,
-) -> Result<Option<Outcome>, RunError> {
+) -> Result<Option<Stop>, RunError> {
     let tests: Vec<Test> =
         against.iter().enumerate().flat_map(|(throttle, against)| family(throttle, against)).collect();
     let places: Vec<usize> = (0..tests.len()).collect();
@@ -70,10 +70,10 @@ pub(super) fn judge(
     let done = run_jobs(&places, Timing::Virtual, &silent, |place| {
         let Test { throttle, metric, one, other } = &tests[place];
         let runs = |strategy: usize| &*runs[*throttle].strategies[strategy].runs;
-        test(runs(*one), runs(*other), metric, horizon_s, control).ok_or(Left::Stopped(Outcome::Interrupted))
+        test(runs(*one), runs(*other), metric, horizon_s, control).ok_or(Left::Stopped(Stop::Interrupted))
     })?;
-    if let Some(outcome) = done.stopped {
-        return Ok(Some(outcome));
+    if done.stopped.is_some() {
+        return Ok(done.stopped);
     }
     let found: Vec<Tested> = done.results.into_iter().flatten().collect();
     let mut found = tests.into_iter().zip(found).peekable();
@@ -190,6 +190,7 @@ pub(super) fn dominates(a: &Metrics, b: &Metrics) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use fleetstorm_reports::analysis::Outcome;
     use fleetstorm_scenario::{CompareFile, Plugin};
 
     use super::super::{conclusion, standings};

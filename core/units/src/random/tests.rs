@@ -6,8 +6,7 @@ const SEED: Seed = Seed(42);
 /// Purposes are few; the tests of mixing try every number in their place.
 fn pair(seed: u64, purpose: u32, key: u64, count: u32) -> [u64; 2] {
     let counter = [count, key as u32, (key >> 32) as u32, purpose];
-    let [a, b, c, d] = philox(counter, [seed as u32, (seed >> 32) as u32]);
-    [u64::from(a) | u64::from(b) << 32, u64::from(c) | u64::from(d) << 32]
+    philox(counter, [seed as u32, (seed >> 32) as u32])
 }
 
 fn first(seed: u64, purpose: u32, key: u64, count: u32) -> u64 {
@@ -32,19 +31,30 @@ const WAYS: [Way; 6] = [
 /// `kat_vectors` of Random123 1.14: counter, key, result of philox4x32 with 10 rounds.
 #[test]
 fn the_generator_gives_its_published_answers() {
-    for (counter, key, expected) in [
-        ([0; 4], [0; 2], [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]),
-        ([u32::MAX; 4], [u32::MAX; 2], [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]),
-        (
-            [0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344],
-            [0xa409_3822, 0x299f_31d0],
-            [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1],
-        ),
-    ] {
-        assert_eq!(philox(counter, key), expected);
+    let words = |[low, high]: [u64; 2]| [low as u32, (low >> 32) as u32, high as u32, (high >> 32) as u32];
+    for philox in [philox, philox_by_words] {
+        for (counter, key, expected) in [
+            ([0; 4], [0; 2], [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]),
+            ([u32::MAX; 4], [u32::MAX; 2], [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]),
+            (
+                [0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344],
+                [0xa409_3822, 0x299f_31d0],
+                [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1],
+            ),
+        ] {
+            assert_eq!(words(philox(counter, key)), expected);
+        }
+        // [rand.predef] of C++26: the 10,000th number of a `philox4x32` that was made without a seed, which is 20111115.
+        assert_eq!(words(philox([9_999 / 4, 0, 0, 0], [20_111_115, 0]))[9_999 % 4], 1_955_073_260);
     }
-    // [rand.predef] of C++26: the 10,000th number of a `philox4x32` that was made without a seed, which is 20111115.
-    assert_eq!(philox([9_999 / 4, 0, 0, 0], [20_111_115, 0])[9_999 % 4], 1_955_073_260);
+}
+
+proptest::proptest! {
+    /// The machine's registers are no other generator.
+    #[test]
+    fn by_words_and_by_registers_the_draws_are_the_same(counter: [u32; 4], key: [u32; 2]) {
+        assert_eq!(philox(counter, key), philox_by_words(counter, key));
+    }
 }
 
 #[test]
@@ -90,10 +100,16 @@ fn every_bit_of_a_key_reaches_every_bit_of_its_draw() {
     turns("count", 32, &|n, bit| pair(u64::from(n / 64), n % 8, u64::from(n), (n % 16) ^ (1 << bit)));
 }
 
+/// How many draws the tests below take of each way, and how finely they divide the range of one, two and three draws.
+struct Size {
+    draws: u32,
+    bits: [u32; 3],
+}
+
+const QUICK: Size = Size { draws: 1 << 19, bits: [8, 5, 3] };
+
 /// The sums of 512 draws, standardised: normal, so their kurtosis is 3 and their interquartile range 1.349.
-#[test]
-fn sums_of_draws_spread_as_those_of_independent_ones() {
-    const SUMS: u32 = 1_000;
+fn check_sums(size: &Size) {
     const DRAWS: u32 = 512;
     type Along = (&'static str, fn(u32, u32) -> u64);
     let along: [Along; 4] = [
@@ -102,34 +118,49 @@ fn sums_of_draws_spread_as_those_of_independent_ones() {
         ("purpose", |sum, n| first(42, n, u64::from(sum), 0)),
         ("seed", |sum, n| first(u64::from(n), 5, u64::from(sum), 0)),
     ];
+    let many = f64::from(size.draws / DRAWS);
     for (name, draw) in along {
         let sum = |sum| {
             let total: f64 = (0..DRAWS).map(|n| fraction(draw(sum, n)) - 0.5).sum();
             total / (f64::from(DRAWS) / 12.0).sqrt()
         };
-        let mut sums: Vec<f64> = (0..SUMS).map(sum).collect();
+        let mut sums: Vec<f64> = (0..size.draws / DRAWS).map(sum).collect();
         sums.sort_unstable_by(f64::total_cmp);
-        let moment = |power| sums.iter().map(|sum| sum.powi(power)).sum::<f64>() / f64::from(SUMS);
+        let moment = |power| sums.iter().map(|sum| sum.powi(power)).sum::<f64>() / many;
         let (mean, variance) = (moment(1), moment(2));
         let kurtosis = moment(4) / variance.powi(2);
         let spread = sums[sums.len() * 3 / 4] - sums[sums.len() / 4];
-        // Five standard errors of 1,000 normal values: 0.032, 0.045, 0.155 and 0.050.
-        assert!(mean.abs() < 0.16, "{name}: mean {mean}");
-        assert!((variance - 1.0).abs() < 0.23, "{name}: variance {variance}");
-        assert!((kurtosis - 3.0).abs() < 0.78, "{name}: kurtosis {kurtosis}");
-        assert!((spread - 1.349).abs() < 0.25, "{name}: interquartile range {spread}");
+        // Each with its standard error for one normal value. A sum of n uniform draws has a kurtosis of 3 - 1.2/n.
+        for (what, value, expected, error) in [
+            ("mean", mean, 0.0, 1.0),
+            ("variance", variance, 1.0, 2f64.sqrt()),
+            ("kurtosis", kurtosis, 3.0 - 1.2 / f64::from(DRAWS), 24f64.sqrt()),
+            ("interquartile range", spread, 1.349, 1.574),
+        ] {
+            let off = (value - expected) / (error / many.sqrt());
+            assert!(off.abs() < 5.0, "{name}: {what} {value} is {off} standard deviations off");
+        }
     }
 }
 
-#[test]
-fn draws_say_nothing_about_those_up_to_64_later() {
-    const DRAWS: u32 = 16_384;
+/// Draws say nothing about those up to 64 later.
+fn check_lags(size: &Size) {
+    const LAGS: usize = 64;
     for (name, draw) in WAYS {
-        let values: Vec<f64> = (0..DRAWS).map(|n| fraction(draw(n)) - 0.5).collect();
-        for lag in 1..=64 {
-            let products = values.iter().zip(&values[lag..]).map(|(a, b)| a * b);
+        let mut sums = [0.0; LAGS + 1];
+        // What a block of draws is multiplied with lies in it or at the end of the one before.
+        let mut values = vec![0.0; LAGS];
+        for block in 0..size.draws >> 12 {
+            values.drain(..values.len() - LAGS);
+            values.extend((block << 12..(block + 1) << 12).map(|n| fraction(draw(n)) - 0.5));
+            for (lag, sum) in sums.iter_mut().enumerate().skip(1) {
+                let later = &values[LAGS..];
+                *sum += later.iter().zip(&values[LAGS - lag..]).map(|(a, b)| a * b).sum::<f64>();
+            }
+        }
+        for (lag, sum) in sums.iter().enumerate() {
             // A product of two independent ones has a standard deviation of 1/12.
-            let off = products.sum::<f64>() * 12.0 / f64::from(DRAWS).sqrt();
+            let off = sum * 12.0 / f64::from(size.draws).sqrt();
             assert!(off.abs() < 5.0, "{name}: {off} standard deviations at lag {lag}");
         }
     }
@@ -137,27 +168,52 @@ fn draws_say_nothing_about_those_up_to_64_later() {
 
 /// Single numbers, pairs and triples that follow each other fill their line, square and cube evenly, by the upper and
 /// by the lower bits.
-#[test]
-fn singles_pairs_and_triples_are_uniform() {
-    const DRAWS: u32 = 32_768;
+fn check_tuples(size: &Size) {
     for (name, draw) in WAYS {
-        let values: Vec<u64> = (0..DRAWS).map(draw).collect();
-        for (size, bits) in [(1, 8), (2, 5), (3, 3)] {
+        for (together, bits) in (1..).zip(size.bits) {
             for (part, shift) in [("upper", 64 - bits), ("lower", 0)] {
-                let mut cells = vec![0u32; 1 << (size * bits)];
-                for tuple in values.chunks_exact(size) {
-                    let place = |at, value: &u64| at << bits | (value >> shift) as usize & ((1 << bits) - 1);
-                    cells[tuple.iter().fold(0, place)] += 1;
+                let mut cells = vec![0u32; 1 << (together * bits)];
+                for tuple in 0..size.draws / together {
+                    let place = |at, n| at << bits | (draw(n) >> shift) as usize & ((1 << bits) - 1);
+                    cells[(tuple * together..(tuple + 1) * together).fold(0, place)] += 1;
                 }
-                let expected = (values.len() / size) as f64 / cells.len() as f64;
+                let expected = f64::from(size.draws / together) / cells.len() as f64;
                 let chi_squared: f64 =
                     cells.iter().map(|cell| (f64::from(*cell) - expected).powi(2) / expected).sum();
                 let freedom = (cells.len() - 1) as f64;
                 let off = (chi_squared - freedom) / (2.0 * freedom).sqrt();
-                assert!(off.abs() < 5.0, "{name}: tuples of {size}, {part} bits: {off} standard deviations");
+                assert!(
+                    off.abs() < 5.0,
+                    "{name}: tuples of {together}, {part} bits: {off} standard deviations"
+                );
             }
         }
     }
+}
+
+#[test]
+fn sums_of_draws_spread_as_those_of_independent_ones() {
+    check_sums(&QUICK);
+}
+
+#[test]
+fn draws_say_nothing_about_those_up_to_64_later() {
+    check_lags(&Size { draws: 1 << 14, ..QUICK });
+}
+
+#[test]
+fn singles_pairs_and_triples_are_uniform() {
+    check_tuples(&Size { draws: 1 << 15, ..QUICK });
+}
+
+/// `cargo test --release -p fleetstorm-units a_hundred_million -- --ignored`.
+#[test]
+#[ignore = "takes minutes"]
+fn a_hundred_million_draws_of_each_way_look_independent() {
+    let size = Size { draws: 100_000_000, bits: [16, 10, 7] };
+    check_sums(&size);
+    check_lags(&size);
+    check_tuples(&size);
 }
 
 /// Whom a fault hits says nothing about whom another one hits, nor the next seed's.

@@ -8,7 +8,7 @@ use super::{answered, bytes, caught, dispose, give};
 use crate::abi::{self, Sink, Slice, Status};
 use crate::attempt::Attempt;
 use crate::config;
-use crate::decision::signed;
+use crate::decision::{Answered, signed};
 use crate::retry::{Kept, Memory, RetryStrategy, Scope};
 
 /// The table of a strategy.
@@ -29,6 +29,8 @@ impl<S: RetryStrategy> Table<S> {
         on_failure: Some(on_failure::<S>),
         before_first_attempt: Some(before_first_attempt::<S>),
         on_success: Some(on_success::<S>),
+        on_answer: if S::PACES_POLLS { Some(on_answer::<S>) } else { None },
+        on_hub_failure: if S::DECIDES_AT_HUB { Some(on_hub_failure::<S>) } else { None },
     };
 
     const FLAGS: u32 = if S::GUARDED { abi::RETRY_GUARDED } else { 0 }
@@ -134,6 +136,51 @@ unsafe extern "C" fn before_first_attempt<S: RetryStrategy>(
         let wait = signed(strategy.before_first_attempt(kept, &attempt));
         // SAFETY: `out` is the place for the result.
         unsafe { out.write(wait) };
+        abi::OK
+    })
+}
+
+unsafe extern "C" fn on_answer<S: RetryStrategy>(
+    this: *const c_void,
+    session: *mut c_void,
+    shared: *mut c_void,
+    attempt: *const abi::Attempt,
+    out: *mut i64,
+) -> Status {
+    caught(|| {
+        // SAFETY: as in `on_failure`.
+        let (strategy, kept, attempt) = unsafe {
+            let kept = Kept { session: memory(session), shared: memory(shared) };
+            (&*this.cast::<S>(), kept, read(attempt))
+        };
+        match strategy.on_answer(kept, &attempt) {
+            Answered::AsUsual => abi::UNSUPPORTED,
+            Answered::Unusable => abi::REFUSED,
+            Answered::PollAfter(wait) => {
+                // SAFETY: `out` is the place for the result.
+                unsafe { out.write(signed(wait)) };
+                abi::OK
+            }
+        }
+    })
+}
+
+unsafe extern "C" fn on_hub_failure<S: RetryStrategy>(
+    this: *const c_void,
+    session: *mut c_void,
+    shared: *mut c_void,
+    attempt: *const abi::Attempt,
+    out: *mut abi::Decision,
+) -> Status {
+    caught(|| {
+        // SAFETY: as in `on_failure`.
+        let (strategy, kept, attempt) = unsafe {
+            let kept = Kept { session: memory(session), shared: memory(shared) };
+            (&*this.cast::<S>(), kept, read(attempt))
+        };
+        let decision = strategy.on_hub_failure(kept, &attempt).to_abi();
+        // SAFETY: `out` is the place for the result.
+        unsafe { out.write(decision) };
         abi::OK
     })
 }
