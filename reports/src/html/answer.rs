@@ -304,7 +304,7 @@ fn slowest(record: &Record) -> Option<String> {
     let journey = record.journeys.iter().find(|journey| journey.quantile == "p99")?;
     let (what, ns) = largest_part(journey);
     let part = ns as f64 / journey.total_ns.max(1) as f64;
-    (part >= MOST && part <= 1.0).then(|| {
+    (MOST..=1.0).contains(&part).then(|| {
         format!(
             "Of the {} that the p99 device took, {} went into {what}.",
             nanos(journey.total_ns),
