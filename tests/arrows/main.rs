@@ -4,6 +4,7 @@
 //! paths of one, with everything below it, never lead back to where they came from. Tests within a crate are left out: they may
 //! look anywhere.
 
+mod manifests;
 mod pages;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use super::{Module, crates, root};
+use super::{Module, crates, manifest, root};
 
 /// Pages beside the how-tos.
 const PAGES: [&str; 4] =
@@ -142,6 +142,26 @@ fn links_lead_somewhere() {
             assert!(from.parent().expect("a page").join(path).exists(), "{page}: {link} leads nowhere");
         }
     }
+}
+
+#[test]
+fn commands_name_crates_that_are_there() {
+    let known: BTreeSet<String> = files()
+        .into_iter()
+        .filter(|file| file.ends_with("/Cargo.toml"))
+        .map(|file| manifest(root().join(file).parent().expect("a directory")))
+        .filter_map(|manifest| Some(manifest.get("package")?.get("name")?.as_str()?.to_owned()))
+        .collect();
+    let mut named = 0;
+    for page in PAGES.into_iter().map(str::to_owned).chain(how_tos()) {
+        let end = |byte: char| !byte.is_ascii_alphanumeric() && byte != '-';
+        let text = read(&page);
+        for name in text.split(" -p ").skip(1).filter_map(|rest| rest.split(end).next()) {
+            assert!(known.contains(name), "{page}: there is no crate {name}");
+            named += 1;
+        }
+    }
+    assert!(named > 10, "commands of {named} crates were found");
 }
 
 #[test]

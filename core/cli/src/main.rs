@@ -3,6 +3,11 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "Fleetstorm needs Linux (runs and plugins work in processes that it holds by pidfd): build it there, or in a container"
+);
+
 /// As the standard library's, but what cannot be told ends nothing: the work is done, and the exit code tells the rest.
 macro_rules! print {
     ($($text:tt)*) => { crate::terminal::write_out(format_args!($($text)*)) };

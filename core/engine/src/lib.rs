@@ -1,11 +1,14 @@
-//! Drives the model: over real sockets, as real bytes over in-memory pipes in virtual time, and by direct calls over a
-//! million devices.
+//! One run: a scenario made ready, driven to its end, and judged.
 //!
 //! A [`Plan`] is a scenario made ready. [`live::run`] runs it against the wall clock, [`wired::run`] and
-//! [`simulate::run`] in virtual time; each leaves a [`fleetstorm_reports::Record`]. [`RunningMock`] is the mock of the service with its doors. Nothing
-//! here knows a terminal.
+//! [`simulate::run`] in virtual time; each leaves a [`fleetstorm_reports::Record`]. Nothing here knows a terminal.
 
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
+
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "Fleetstorm needs Linux (its audit reads /proc, and faults of packets are made by the kernel's netem): build it there, or in a container"
+);
 
 mod audit;
 #[cfg(feature = "bench")]

@@ -6,6 +6,11 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "Fleetstorm needs Linux (its timers are timer descriptors, and limits are read from /proc): build it there, or in a container"
+);
+
 pub mod aside;
 pub mod clock;
 pub mod connect;

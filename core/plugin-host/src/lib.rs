@@ -12,6 +12,11 @@
 
 #![deny(unsafe_code)]
 
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "Fleetstorm needs Linux (it opens libraries from sealed memory, in a process that it holds by pidfd): build it there, or in a container"
+);
+
 mod admission;
 #[allow(unsafe_code, reason = "calls an attestation through the C interface")]
 mod attestation;
