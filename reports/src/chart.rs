@@ -5,6 +5,8 @@
 //! classes, so that the style sheet alone knows light, dark and print. [`bar`] and [`Strip`] are small enough for a
 //! cell of a table.
 
+mod bands;
+mod data;
 mod draw;
 mod flow;
 mod heat;
@@ -72,8 +74,33 @@ pub(crate) enum Shape {
     Rule,
     /// A bar a point, each a unit wide and centred on its x.
     Bars,
-    /// From each point's x to the next one's, two by two, the chart is shaded from top to bottom.
-    Bands,
+}
+
+/// What a part of the time is named for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Cause {
+    Fault,
+    Outage,
+    Alert,
+}
+
+impl Cause {
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Fault => "fault",
+            Self::Outage => "outage",
+            Self::Alert => "alert",
+        }
+    }
+}
+
+/// A named part of the x axis, shaded from top to bottom behind everything else.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Band {
+    pub(crate) name: String,
+    pub(crate) cause: Cause,
+    pub(crate) from: f64,
+    pub(crate) to: f64,
 }
 
 /// One set of points.
@@ -101,6 +128,8 @@ pub(crate) enum Room {
     },
     /// One of a pair.
     Half,
+    /// Beside words.
+    Glance,
 }
 
 /// A chart.
@@ -115,6 +144,8 @@ pub(crate) struct Chart {
     pub(crate) y: Axis,
     pub(crate) layers: Vec<Layer>,
     pub(crate) marks: Vec<Mark>,
+    /// Parts of the time that have a name.
+    pub(crate) bands: Vec<Band>,
     /// What is counted in cells of both axes, behind the layers.
     pub(crate) cells: Option<Cells>,
     pub(crate) room: Room,
@@ -123,23 +154,30 @@ pub(crate) struct Chart {
 impl Chart {
     /// The drawing with its title, legend and a note; `table` holds the same numbers.
     pub(crate) fn figure(&self, note: &str, table: &Markup) -> Markup {
+        let frames = draw::frames(self.room);
+        let names = bands::Names::of(self, &frames);
         html! {
-            figure id=(self.id) {
+            figure id=(self.id) data-chart=(data::of(self)) {
                 figcaption { (self.title) }
-                (self.legend())
-                @for frame in draw::frames(self.room) { (draw::svg(self, frame)) }
+                (self.legend(&names))
+                @for frame in frames { (draw::svg(self, &names, frame)) }
                 (below(note, table))
             }
         }
     }
 
-    fn legend(&self) -> Markup {
+    fn legend(&self, names: &bands::Names) -> Markup {
         // A rule carries its name, and a single layer is what the title says.
-        let named: Vec<&Layer> = self.layers.iter().filter(|layer| layer.shape != Shape::Rule).collect();
+        let named: Vec<(usize, &Layer)> =
+            self.layers.iter().enumerate().filter(|(_, layer)| layer.shape != Shape::Rule).collect();
+        let bands = names.legend();
         html! {
-            @if named.len() > 1 {
+            @if named.len() > 1 || !bands.is_empty() {
                 ul.legend {
-                    @for layer in named { li { (draw::swatch(layer)) (layer.name) } }
+                    @if named.len() > 1 {
+                        @for (at, layer) in named { li data-layer=(at) { (draw::swatch(layer)) (layer.name) } }
+                    }
+                    @for (cause, name) in bands { li { (bands::swatch(cause)) (name) } }
                 }
             }
         }

@@ -1,10 +1,12 @@
 //! The report: one file that a review can decide from.
 //!
-//! It is made from the record alone, needs no network and runs no script: the content-security policy forbids both.
+//! It is made from the record alone and needs no network. It is whole without a script; the one that it has only shows
+//! exact values, zooms and hides layers, and the content-security policy knows it by its hash and lets no other run.
 //! Every string of the record passes through maud's escaping and through `text::clipped`, so neither a hostile name
 //! nor a huge one can break the page. A section is a file here with a function from the record to a [`Section`], or
 //! to nothing where the record has no data for it; [`SECTIONS`] is their order.
 
+mod answer;
 mod audit;
 mod capacity;
 mod chaos;
@@ -13,6 +15,7 @@ mod comparison;
 mod completion;
 mod fidelity;
 mod flow;
+mod glance;
 mod heat;
 mod journeys;
 mod latency;
@@ -30,6 +33,7 @@ mod retries;
 mod rollout;
 #[cfg(test)]
 mod tests;
+mod timeline;
 mod verdict;
 
 use base64::Engine as _;
@@ -42,6 +46,7 @@ use crate::analysis::{Capacity, Comparison, Conclusion, Fidelity, Rollout};
 use crate::text::clipped;
 use part::NAME_MAX;
 
+pub(crate) use answer::Answer;
 pub(crate) use capacity::sentence as capacity_sentence;
 pub(crate) use comparison::{method_lines as comparison_method, ranked, sentence as comparison_sentence};
 pub(crate) use objectives::margin;
@@ -51,6 +56,7 @@ pub(crate) use practice::{status, tally};
 pub(crate) use rollout::sentence as rollout_sentence;
 
 const STYLE: &str = include_str!("html/style.css");
+const SCRIPT: &str = include_str!("html/page.js");
 
 /// In the order of a review: what happened, how it came, what to do, what it rests on.
 const SECTIONS: &[fn(&Record) -> Option<Section>] = &[
@@ -78,7 +84,7 @@ const ROWS_MAX: usize = 120;
 /// In a chart of half the width.
 const HALF_POINTS_MAX: usize = 200;
 
-/// The record as a page that stands alone: no network, no script, below one megabyte.
+/// The record as a page that stands alone: no network, below one megabyte, whole without its script.
 pub fn html(record: &Record) -> String {
     let sections: Vec<Section> = SECTIONS.iter().filter_map(|section| section(record)).collect();
     let name = clipped(&record.name, NAME_MAX);
@@ -155,16 +161,19 @@ pub(crate) fn document(title: &str, card: &Markup, sections: &[Section], footer:
                         footer { (footer) }
                     }
                 }
+                script { (PreEscaped(SCRIPT)) }
             }
         }
     }
     .into_string()
 }
 
-/// Nothing may be loaded and nothing may run; the one style sheet is known by its hash.
+/// Nothing may be loaded; the one style sheet and the one script are known by their hashes.
 fn policy() -> String {
-    let hash = BASE64_STANDARD.encode(Sha256::digest(STYLE));
-    format!("default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'")
+    let [style, script] = [STYLE, SCRIPT].map(|text| BASE64_STANDARD.encode(Sha256::digest(text)));
+    format!(
+        "default-src 'none'; style-src 'sha256-{style}'; script-src 'sha256-{script}'; base-uri 'none'; form-action 'none'"
+    )
 }
 
 fn contents(sections: &[Section]) -> Markup {

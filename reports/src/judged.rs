@@ -1,6 +1,6 @@
 //! What a record was judged by, for everything that is shown beside it.
 
-use fleetstorm_model::objective::{Objective as Parsed, Quantity};
+use fleetstorm_model::objective::{Comparison, Metric, Objective as Parsed, Quantity};
 
 use crate::Record;
 use crate::number::Bounds;
@@ -21,6 +21,46 @@ pub(crate) fn bounds(record: &Record) -> Bounds {
         }
     }
     bounds
+}
+
+/// What an objective asks of a fleet: that a share of it has its hub by a time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Presence<'a> {
+    pub(crate) objective: &'a Objective,
+    /// Of the whole fleet.
+    pub(crate) share: f64,
+    pub(crate) within_s: f64,
+}
+
+/// The objectives that ask that of the whole fleet.
+pub(crate) fn presence(record: &Record) -> impl Iterator<Item = Presence<'_>> {
+    let devices = record.devices.max(1) as f64;
+    record.objectives.iter().filter_map(move |objective| {
+        let parsed = objective.expression.parse::<Parsed>().ok()?;
+        let asks_for_it = matches!(parsed.metric, Metric::Assigned)
+            && matches!(parsed.comparison, Comparison::AtLeast | Comparison::More | Comparison::Equal);
+        let share = match parsed.bound {
+            Quantity::Percent(percent) => percent / 100.0,
+            Quantity::Number(number) => number / devices,
+            Quantity::Time(_) => return None,
+        };
+        let within_s = parsed.within?.as_secs_f64();
+        (asks_for_it && parsed.cohort.is_none()).then_some(Presence { objective, share, within_s })
+    })
+}
+
+/// Whether so few devices have their hub, or are at it, that nobody would say of the fleet that it lives.
+pub(crate) fn is_dead(record: &Record) -> bool {
+    let few = |part: u64, whole: u64| whole > 0 && part.saturating_mul(2) < whole;
+    let asked_for = |objective: &&Objective| {
+        objective.status == ObjectiveStatus::Failed
+            && objective.expression.parse::<Parsed>().is_ok_and(|parsed| {
+                matches!(parsed.metric, Metric::Assigned | Metric::Online | Metric::Stopped)
+            })
+    };
+    few(record.totals.assigned, record.devices)
+        || record.life.as_ref().is_some_and(|life| few(life.online_at_end, life.devices))
+        || record.objectives.iter().any(|objective| asked_for(&objective))
 }
 
 /// What did not hold comes first and is never left out; of what held, `most` are shown. Beside them, how many were not.

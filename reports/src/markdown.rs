@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::fmt::Write as _;
 
 use crate::chart::Buckets;
+use crate::html::Answer;
 use crate::html::{explained, margin, short, succeeded, tally};
 use crate::number::{Bounds, counted, grouped, share};
 use crate::record::{CheckStatus, Clock, Code, ObjectiveStatus, VerdictResult};
@@ -15,6 +16,7 @@ use crate::{Record, chaos, judged, practice};
 const HELD_MAX: usize = 20;
 const CODES_MAX: usize = 5;
 const TEXT_MAX: usize = 200;
+const WHY_MAX: usize = 400;
 /// The verdict's sentence says what else stands below: it is not cut where people write it.
 const SENTENCE_MAX: usize = 2_000;
 /// Fits a line of a comment on a phone.
@@ -33,6 +35,7 @@ pub fn markdown(record: &Record) -> String {
     };
     let word = verdict::word(record.verdict.result);
     let _ = writeln!(out, "### {sign} Fleetstorm: {} {word}\n", escaped(&record.name));
+    answer(record, &mut out);
     let _ = writeln!(out, "{}.\n", escaped_to(record.verdict.sentence.trim_end_matches('.'), SENTENCE_MAX));
     let bounds = judged::bounds(record);
     objectives(record, &mut out);
@@ -56,6 +59,20 @@ pub fn markdown(record: &Record) -> String {
         record.verdict.exit_code
     );
     out
+}
+
+/// The question, why, what was broken, and what to do.
+fn answer(record: &Record, out: &mut String) {
+    let answer = Answer::of(record);
+    if !answer.question.is_empty() {
+        let _ = writeln!(out, "> {}\n", escaped(answer.question));
+    }
+    let why: Vec<String> = answer.why.iter().map(|why| escaped_to(why, WHY_MAX)).collect();
+    let _ = writeln!(out, "**Why:** {}\n", why.join(" "));
+    if !answer.broken.is_empty() {
+        let _ = writeln!(out, "⚠️ {}\n", escaped_to(&answer.broken(), WHY_MAX));
+    }
+    let _ = writeln!(out, "**Next:** {}: {}\n", answer.next.why, escaped_to(&answer.next.command, WHY_MAX));
 }
 
 fn objectives(record: &Record, out: &mut String) {
@@ -94,11 +111,11 @@ fn objectives(record: &Record, out: &mut String) {
 fn chaos(record: &Record, out: &mut String) {
     let (told, left) = judged::faults(record, HELD_MAX);
     for &fault in &told {
-        let (name, word) = (escaped(&fault.name), chaos::word(fault));
-        let _ = writeln!(out, "- Fault **{name}** {word}: {}", escaped(&chaos::sentence(fault)));
+        let (name, word) = (escaped(&fault.name), chaos::word(record, fault));
+        let _ = writeln!(out, "- Fault **{name}** {word}: {}", escaped(&chaos::sentence(record, fault)));
     }
     if left > 0 {
-        let _ = writeln!(out, "- {} more, which the fleet survived", counted(left as u64, "fault"));
+        let _ = writeln!(out, "- {} more that are over", counted(left as u64, "fault"));
     }
     if !told.is_empty() {
         out.push('\n');

@@ -29,7 +29,7 @@ pub(crate) fn replay(record: &Record, check: &Check) -> Option<String> {
 }
 
 /// A path as a shell takes it.
-fn quoted(path: &str) -> std::borrow::Cow<'_, str> {
+pub(crate) fn quoted(path: &str) -> std::borrow::Cow<'_, str> {
     let is_plain = |c: char| c.is_alphanumeric() || "/._-+:@%,".contains(c);
     if path.chars().all(is_plain) { path.into() } else { format!("'{}'", path.replace('\'', "'\\''")).into() }
 }

@@ -34,6 +34,9 @@ pub struct Record {
     pub tool: String,
     /// The scenario's name.
     pub name: String,
+    /// The question that the scenario answers, in one line; empty where it has none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub question: String,
     /// The seed.
     pub seed: u64,
     /// Which clock drove the run.
@@ -116,6 +119,9 @@ pub struct Record {
     /// Faults and what came of them.
     #[serde(default, skip_serializing_if = "Chaos::is_empty")]
     pub chaos: Chaos,
+    /// When the embedded mock or one of its hubs was out of order, as the scenario planned it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outages: Vec<Outage>,
     /// Counts that do not add up, as they must: an internal error, and no other number is to be believed. Empty where all do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub discrepancies: Vec<String>,
@@ -665,6 +671,17 @@ pub struct Trace {
     pub dropped: u64,
     /// Why the file took no more; empty if it took all.
     pub error: String,
+}
+
+/// A time during which the embedded mock or one of its hubs was out of order, by the scenario's plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Outage {
+    /// What was out of order and how, such as `hub-1.azure-devices.net failing`.
+    pub name: String,
+    /// When it began.
+    pub from_ns: u64,
+    /// When it was over; absent if it lasted until the run ended.
+    pub until_ns: Option<u64>,
 }
 
 /// The verdict.

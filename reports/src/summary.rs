@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::html::{explained, short, tally};
+use crate::html::{Answer, explained, short, tally};
 use crate::number::{Bounds, counted, grouped, nanos, share};
 use crate::record::{CheckStatus, Clock, FaultStatus, ObjectiveStatus, VerdictResult};
 use crate::text::{CAUSE_MAX, clipped, printable};
@@ -44,6 +44,17 @@ pub fn summary(record: &Record, colour: bool) -> String {
     let good = record.verdict.result == VerdictResult::Passed;
     let word = if good { paint.good(&word) } else { paint.bad(&word) };
     let _ = writeln!(out, "{}  {}", paint.bold(&word), paint.bold(&clipped(&record.name, 66)));
+    let answer = Answer::of(record);
+    for line in wrapped(&clipped(answer.question, 300), 78) {
+        let _ = writeln!(out, "{}", paint.dim(format!("  {line}").trim_end()));
+    }
+    let why: Vec<String> = answer.why.iter().map(|why| clipped(why, 400)).collect();
+    let next = format!("{}: {}", answer.next.why, clipped(&answer.next.command, 300));
+    for (name, told) in [("why", why.join(" ")), ("broken", clipped(&answer.broken(), 400)), ("next", next)] {
+        for (at, line) in wrapped(&told, 70).into_iter().filter(|line| !line.is_empty()).enumerate() {
+            let _ = writeln!(out, "  {:<7} {line}", if at == 0 { name } else { "" });
+        }
+    }
     for line in wrapped(&printable(&record.verdict.sentence), 78) {
         let _ = writeln!(out, "  {line}");
     }
@@ -68,15 +79,15 @@ fn chaos(record: &Record, paint: Paint, out: &mut String) {
     }
     let _ = writeln!(out, "\n{}", paint.bold("Faults"));
     for fault in told {
-        let word = format!("{:<8}", chaos::word(fault));
+        let word = format!("{:<8}", chaos::word(record, fault));
         let word = if fault.status == FaultStatus::Passed { paint.good(&word) } else { paint.bad(&word) };
         let _ = writeln!(out, "  {word}  {}", clipped(&fault.name, 66));
-        for line in wrapped(&printable(&chaos::sentence(fault)), 66) {
+        for line in wrapped(&printable(&chaos::sentence(record, fault)), 66) {
             let _ = writeln!(out, "            {}", paint.dim(&line));
         }
     }
     if left > 0 {
-        let _ = writeln!(out, "  and {left} more, which the fleet survived");
+        let _ = writeln!(out, "  and {left} more that are over");
     }
 }
 

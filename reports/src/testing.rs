@@ -12,6 +12,7 @@ pub(crate) fn record() -> Record {
     let mut record = Record::empty();
     record.tool = "fleetstorm 0.1.0".into();
     record.name = "cold start".into();
+    record.question = "When is everybody online after a power cut?".into();
     record.seed = 7;
     record.target.address = "127.0.0.1:8443".into();
     record.target.id_scope = "0ne00F1EE75".into();

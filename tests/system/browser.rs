@@ -23,9 +23,21 @@ const SCENARIO: &str = r#"
     burst = 50
 "#;
 
-/// What the page says of itself, found by a page around it. The report has no script and needs none.
+/// What the page says of itself, found by a page around it. The report has one script, which it does not need.
 const AROUND: &str = r#"<!DOCTYPE html><meta charset="utf-8"><style>iframe { width: WIDTHpx; height: 900px; border: 0 }</style>
 <iframe id="report" src="out/report.html"></iframe><pre id="found"></pre><script>
+// Texts of a chart that leave its figure, or stand in each other.
+const boxes = (page, charts) => charts.flatMap(chart => {
+    const around = (chart.closest("figure") ?? chart).getBoundingClientRect();
+    if (!chart.getBoundingClientRect().width) return [];
+    const shown = [...chart.querySelectorAll("text")].filter(text => text.getAttribute("visibility") !== "hidden");
+    const texts = shown.map(text => [text.textContent, text.getBoundingClientRect()]).filter(([, box]) => box.width);
+    const cut = texts.filter(([, box]) => box.left < around.left - 1 || box.right > around.right + 1);
+    const together = texts.flatMap(([one, a], at) => texts.slice(at + 1).filter(([, b]) =>
+        Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1 && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 2
+    ).map(([other]) => `${chart.closest("figure")?.id}: "${one}" stands in "${other}"`));
+    return [...cut.map(([text]) => `${chart.closest("figure")?.id}: "${text}" is cut`), ...together];
+});
 document.getElementById("report").addEventListener("load", event => {
     const page = event.target.contentDocument, all = query => [...page.querySelectorAll(query)];
     document.getElementById("found").textContent = JSON.stringify({
@@ -37,6 +49,8 @@ document.getElementById("report").addEventListener("load", event => {
         unnamed: all("svg:not([aria-hidden=true])").filter(chart => !chart.querySelector("title")).length,
         tables: all("table").length,
         scripts: all("script, link, img, iframe, object").length,
+        alive: all("figure[data-chart] output").length,
+        boxes: boxes(page, all("svg.chart")),
         bold: all("b").length,
         links: all("a[href^='#']").filter(link => !page.getElementById(link.hash.slice(1))).map(link => link.hash),
         overflow: page.documentElement.scrollWidth - page.documentElement.clientWidth,
@@ -86,11 +100,13 @@ fn is_whole(bench: &Bench, words: &[&str]) -> Value {
         assert!(text.contains(&words.to_lowercase()), "`{words}` is not on the page: {text}");
     }
     assert_eq!(wide["unnamed"], 0, "every chart has a title for a screen reader");
-    assert_eq!(wide["scripts"], 0);
+    assert_eq!(wide["scripts"], 1, "its own script and nothing else");
+    assert_eq!(wide["boxes"], serde_json::json!([]), "no label touches another one or is cut");
     assert_eq!(wide["links"], serde_json::json!([]), "every link leads somewhere");
     assert_eq!(wide["overflow"], 0);
     let phone = look(bench, 390, &["--window-size=500,1000", "--blink-settings=preferredColorScheme=0"]);
     assert_eq!(phone["overflow"], 0, "nothing sticks out on a phone");
+    assert_eq!(phone["boxes"], serde_json::json!([]), "nor touches another label there");
     assert_ne!(phone["background"], wide["background"], "the dark is dark");
     wide
 }
@@ -117,7 +133,8 @@ fn the_report_is_whole_in_a_browser() {
     assert!(wide["charts"].as_u64().unwrap() >= 4, "{}", wide["charts"]);
     assert_eq!(wide["unnamed"], 0, "every chart has a title for a screen reader");
     assert!(wide["tables"].as_u64() >= wide["charts"].as_u64(), "every chart has its table");
-    assert_eq!((&wide["scripts"], &wide["bold"]), (&0.into(), &0.into()), "hostile names are text");
+    assert_eq!((&wide["scripts"], &wide["bold"]), (&1.into(), &0.into()), "hostile names are text");
+    assert!(wide["alive"].as_u64() >= Some(4), "the script runs from a file: {}", wide["alive"]);
     assert_eq!(wide["links"], serde_json::json!([]), "every link leads somewhere");
     assert!(wide["title"].as_str().unwrap().contains("<b>bold</b>"));
     assert!(wide["policy"].as_str().unwrap().starts_with("default-src 'none'"));
@@ -192,6 +209,38 @@ fn interrupted_and_untrusted_runs_say_so_on_the_page() {
     std::fs::write(bench.path("out/run.json"), record.write().unwrap()).unwrap();
     assert_eq!(bench.fleetstorm(&["report", "out/run.json", "--out", "out/report.html"]).code, 0);
     is_whole(&bench, &["untrusted", "p99 of the send lag is 80 ms"]);
+}
+
+/// Faults and an outage stand as named bands on every chart over time, and the page begins with the answer.
+#[test]
+fn a_run_with_faults_answers_first_and_names_them_on_every_chart() {
+    let bench = Bench::new();
+    let scenario = "question = \"Does the fleet come back?\"\nhorizon = \"20m\"\nobjectives = [\"assigned == 100%\"]\n\
+        [fleet]\ndevices = 300\narrival = { kind = \"all-at-once\", spread = \"30s\" }\n\
+        [[mock.outage]]\nat = \"20s\"\nfor = \"10s\"\nstatus = 500\nshare = 0.5\n\
+        [[chaos]]\nname = \"storm of the early morning\"\nfault = { kind = \"service.throttle\", retry_after = [\"2\"] }\n\
+        start = \"2s\"\nduration = \"5s\"\n\
+        [[chaos]]\nname = \"second storm\"\nfault = { kind = \"service.throttle\", retry_after = [\"2\"] }\n\
+        start = \"9s\"\nduration = \"2s\"\n";
+    assert_eq!(bench.run(scenario, &["--clock", "virtual"]).code, 0);
+    let wide = is_whole(
+        &bench,
+        &["Does the fleet come back?", "The closest objective is", "second storm", "service answers 500"],
+    );
+    let text = wide["text"].as_str().unwrap();
+    let at = |words: &str| text.find(words).unwrap_or_else(|| panic!("{words}: {text}"));
+    assert!(
+        at("Does the fleet come back?") < at("Every objective held")
+            && at("Every objective held") < at("The closest")
+    );
+    assert!(at("The closest") < at("fleetstorm ") && at("Completion: devices") < at("Objectives held"));
+    let page = std::fs::read_to_string(bench.path("out/report.html")).unwrap();
+    let charts = page.matches("quot;shared&quot;:1").count();
+    assert!(charts >= 6, "{charts}");
+    for cause in ["band fault", "band outage"] {
+        assert!(page.matches(cause).count() >= charts, "{cause} stands on every chart over time");
+    }
+    assert_eq!(bench.record().outages.len(), 1);
 }
 
 #[test]

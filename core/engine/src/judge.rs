@@ -12,14 +12,15 @@ mod practice;
 mod verdict;
 mod worst;
 
+use fleetstorm_model::chaos::HubState;
 use fleetstorm_model::service::metrics::Metrics;
 use fleetstorm_net::governor::Halt;
 use fleetstorm_reports::record::{
-    Audit, Chaos, Clock, Cohort, Completion, End, Guardrail, Machine, Practice, Residue, ServiceLog, Target,
-    Totals, VERSION, Verdict, VerdictResult,
+    Audit, Chaos, Clock, Cohort, Completion, End, Guardrail, Machine, Outage, Practice, Residue, ServiceLog,
+    Target, Totals, VERSION, Verdict, VerdictResult,
 };
 use fleetstorm_reports::{Record, sentence};
-use fleetstorm_scenario::Scenario;
+use fleetstorm_scenario::{MockFile, Scenario};
 use fleetstorm_units::time::Moment;
 
 use crate::plan::Plan;
@@ -73,6 +74,7 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
         version: VERSION,
         tool: concat!("fleetstorm ", env!("CARGO_PKG_VERSION")).to_owned(),
         name: plan.scenario.name.clone(),
+        question: plan.scenario.question.clone(),
         seed: plan.scenario.seed,
         clock: outcome.clock,
         target: outcome.target,
@@ -107,6 +109,7 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
         service_log: outcome.service_log,
         trace: None,
         chaos: Chaos::default(),
+        outages: Vec::new(),
         discrepancies: Vec::new(),
         verdict: Verdict { result: VerdictResult::Passed, sentence: String::new(), exit_code: 0 },
         path: String::new(),
@@ -123,6 +126,9 @@ pub(crate) fn record(plan: &Plan, findings: Findings, outcome: Outcome) -> Recor
             chaos::faults(timeline, &record, outcome.now, outcome.registrations, &findings.struck);
     }
     record.chaos.residue = outcome.residue;
+    if record.target.kind == "mock" {
+        record.outages = outages(&plan.scenario.mock, outcome.now);
+    }
     let name = |device| plan.scenario.registration_id(device);
     for journey in &mut record.journeys {
         journey.name = name(journey.device);
@@ -161,6 +167,7 @@ pub fn broken_run(scenario: &Scenario, clock: Clock, what: String) -> Record {
     let mut record = Record {
         tool: concat!("fleetstorm ", env!("CARGO_PKG_VERSION")).to_owned(),
         name: scenario.name.clone(),
+        question: scenario.question.clone(),
         seed: scenario.seed,
         clock,
         scenario: scenario.published(),
@@ -179,6 +186,32 @@ pub fn broken_run(scenario: &Scenario, clock: Clock, what: String) -> Record {
     record
 }
 
+/// When the mock and its hubs were out of order, as far as a run that ended at `now` got.
+fn outages(mock: &MockFile, now: Moment) -> Vec<Outage> {
+    let seen = |name: String, from: Moment, until: Option<Moment>| {
+        let until_ns = until.filter(|until| *until < now).map(Moment::as_nanos);
+        (from < now).then_some(Outage { name, from_ns: from.as_nanos(), until_ns })
+    };
+    let service = mock.outages.iter().filter_map(|file| {
+        let outage = file.resolved();
+        seen(format!("service answers {}", file.status), outage.from, Some(outage.until))
+    });
+    let hubs = mock.hubs.iter().flat_map(|hub| {
+        let host = hub.host.split('.').next().unwrap_or(&hub.host);
+        let ends = hub.states.iter().skip(1).map(|next| Some(Moment::START + next.at.0)).chain([None]);
+        hub.states.iter().zip(ends).filter_map(move |(change, until)| {
+            let how = match change.state {
+                HubState::Up => return None,
+                HubState::Throttled => "throttled",
+                HubState::Failing => "failing",
+                HubState::Unlinked => "unlinked",
+            };
+            seen(format!("{host} {how}"), Moment::START + change.at.0, until)
+        })
+    });
+    service.chain(hubs).collect()
+}
+
 fn guardrails(plan: &Plan, halt: &Halt, now: Moment) -> Vec<Guardrail> {
     let breached = |rule: &str| *halt == Halt::Guardrail(rule.to_owned());
     let told = |rule: String| {
@@ -186,4 +219,29 @@ fn guardrails(plan: &Plan, halt: &Halt, now: Moment) -> Vec<Guardrail> {
         Guardrail { rule, breached_ns }
     };
     plan.scenario.guardrails.iter().map(|rule| told(rule.to_string())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn planned_outages_are_kept_as_far_as_the_run_got() {
+        let text = "[[mock.outage]]\nat = \"5s\"\nfor = \"10s\"\nstatus = 500\n\
+                    [[mock.hub]]\nhost = \"hub-1.azure-devices.net\"\n\
+                    states = [{ at = \"20s\", state = \"failing\" }, { at = \"40s\", state = \"up\" }, \
+                    { at = \"50s\", state = \"unlinked\" }]\n";
+        let scenario = Scenario::read(text, "x.toml", &[]).unwrap_or_else(|why| panic!("{why}"));
+        let told = |secs: u64| -> Vec<(String, u64, Option<u64>)> {
+            let found = outages(&scenario.mock, Moment::from_nanos(secs * 1_000_000_000));
+            let s = |ns: u64| ns / 1_000_000_000;
+            found.into_iter().map(|one| (one.name, s(one.from_ns), one.until_ns.map(s))).collect()
+        };
+        let service = ("service answers 500".to_owned(), 5, Some(15));
+        assert_eq!(told(4), []);
+        assert_eq!(told(30), [service.clone(), ("hub-1 failing".to_owned(), 20, None)]);
+        let all =
+            [service, ("hub-1 failing".to_owned(), 20, Some(40)), ("hub-1 unlinked".to_owned(), 50, None)];
+        assert_eq!(told(60), all);
+    }
 }

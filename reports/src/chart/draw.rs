@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use maud::{Markup, PreEscaped, html};
 
-use super::scale::Tick;
-use super::{Chart, Layer, Mark, Room, Shape, heat};
+use super::scale::{Tick, Unit};
+use super::{Chart, Layer, Mark, Room, Shape, bands, heat};
 
 /// A drawing's size in pixels.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,11 +23,12 @@ pub(super) fn frames(room: Room) -> Vec<Frame> {
             Frame { class: "narrow", width: 344.0, height: f64::from(height).min(220.0) },
         ],
         Room::Half => vec![Frame { class: "any", width: 400.0, height: 230.0 }],
+        Room::Glance => vec![Frame { class: "any", width: 344.0, height: 176.0 }],
     }
 }
 
 /// Of the 12 px text that the style sheet asks for; the widest of the fonts that a system may bring.
-const CHAR_WIDTH: f64 = 6.9;
+pub(super) const CHAR_WIDTH: f64 = 6.9;
 const ROW_HEIGHT: f64 = 16.0;
 const LEFT: f64 = 52.0;
 const RIGHT: f64 = 14.0;
@@ -35,14 +36,24 @@ const BOTTOM: f64 = 38.0;
 
 /// Where the data go.
 pub(super) struct Area<'a> {
-    chart: &'a Chart,
-    left: f64,
+    pub(super) chart: &'a Chart,
+    pub(super) left: f64,
     right: f64,
-    top: f64,
-    bottom: f64,
+    pub(super) top: f64,
+    pub(super) bottom: f64,
 }
 
-impl Area<'_> {
+impl<'a> Area<'a> {
+    /// That of a drawing with nothing above it.
+    pub(super) fn of(chart: &'a Chart, frame: Frame) -> Self {
+        let (top, bottom) = (22.0, frame.height - BOTTOM);
+        Area { chart, left: LEFT, right: frame.width - RIGHT, top, bottom }
+    }
+
+    pub(super) fn width(&self) -> f64 {
+        self.right - self.left
+    }
+
     pub(super) fn x(&self, value: f64) -> f64 {
         self.left + self.chart.x.scale.position(value) * (self.right - self.left)
     }
@@ -52,23 +63,59 @@ impl Area<'_> {
     }
 }
 
-pub(super) fn svg(chart: &Chart, frame: Frame) -> Markup {
-    let marks = placed(chart, frame);
+pub(super) fn svg(chart: &Chart, names: &bands::Names, frame: Frame) -> Markup {
+    let bare = Area::of(chart, frame);
+    let labels = names.place(&bare);
+    let marks = placed(&bare);
+    let above = bands::height(&labels);
     let rows = marks.iter().map(|mark| mark.row + 1).max().unwrap_or(0);
-    let top = 22.0 + rows as f64 * ROW_HEIGHT;
-    let height = frame.height + rows as f64 * ROW_HEIGHT;
-    let area = Area { chart, left: LEFT, right: frame.width - RIGHT, top, bottom: height - BOTTOM };
+    let grown = above + rows as f64 * ROW_HEIGHT;
+    let (top, height) = (bare.top + grown, frame.height + grown);
+    let area = Area { top, bottom: height - BOTTOM, ..bare };
     let id = |part: &str| format!("{}-{}-{part}", chart.id, frame.class);
+    // What is drawn to scale stands in a drawing of its own, which cuts it off and which a script can zoom.
+    let [x, y, width, tall] =
+        [area.left, area.top - 2.0, area.width(), area.bottom - area.top + 4.0].map(round);
     html! {
         svg class={ "chart " (frame.class) } role="img" viewBox={ "0 0 " (round(frame.width)) " " (round(height)) }
             aria-labelledby={ (id("title")) " " (id("desc")) } {
             title id=(id("title")) { (chart.title) }
-            desc id=(id("desc")) { (chart.description) }
+            desc id=(id("desc")) { (chart.description) (told(chart)) }
             (axes(&area, height))
-            @if let Some(cells) = &chart.cells { (heat::drawn(&area, cells)) }
-            @for layer in &chart.layers { (drawn(&area, layer)) }
-            @for mark in &marks { (mark_of(&area, mark)) }
+            svg.plot x=(x) y=(y) width=(width) height=(tall) viewBox={ (x) " " (y) " " (width) " " (tall) }
+                preserveAspectRatio="none" {
+                (bands::shaded(&area))
+                @if let Some(cells) = &chart.cells { (heat::drawn(&area, cells)) }
+                @for (at, layer) in chart.layers.iter().enumerate() {
+                    @if layer.shape != Shape::Dots { g data-layer=(at) { (drawn(&area, layer)) } }
+                }
+            }
+            @for (at, layer) in chart.layers.iter().enumerate() {
+                @match layer.shape {
+                    Shape::Dots => g data-layer=(at) { (drawn(&area, layer)) },
+                    Shape::Rule => (rule_name(&area, layer)),
+                    _ => {}
+                }
+            }
+            @for mark in &marks { (mark_of(&area, mark, above)) }
+            @for mark in &marks { (label_of(&area, mark, above)) }
+            (bands::labelled(&area, &labels))
         }
+    }
+}
+
+/// The bands in words.
+fn told(chart: &Chart) -> String {
+    const TOLD_MAX: usize = 12;
+    let word = |band: &super::Band| {
+        let at = |secs: f64| crate::number::nanos((secs.max(0.0) * 1e9) as u64);
+        format!("{} {} from {} to {}", band.cause.word(), band.name, at(band.from), at(band.to))
+    };
+    let words: Vec<String> = chart.bands.iter().take(TOLD_MAX).map(word).collect();
+    match chart.bands.len().saturating_sub(TOLD_MAX) {
+        _ if words.is_empty() => String::new(),
+        0 => format!(" Shaded: {}.", words.join("; ")),
+        more => format!(" Shaded: {}; and {more} more.", words.join("; ")),
     }
 }
 
@@ -80,7 +127,8 @@ fn axes(area: &Area<'_>, height: f64) -> Markup {
     let up = ((area.bottom - area.top) / 34.0) as usize;
     let y_ticks = chart.y.ticks(up);
     html! {
-        text.axis x="0" y=(round(area.top - 10.0)) { (chart.y.label) }
+        // Above everything, so that no name stands in it.
+        text.axis x="0" y="12" { (chart.y.label) }
         g.grid {
             @for tick in &y_ticks {
                 @let y = round(area.y(tick.at));
@@ -92,7 +140,7 @@ fn axes(area: &Area<'_>, height: f64) -> Markup {
                 text x=(round(area.left - 7.0)) y=(round(area.y(tick.at) + 4.0)) { (tick.label) }
             }
         }
-        g.ticks text-anchor="middle" {
+        g.ticks text-anchor="middle" data-ticks[chart.x.unit == Unit::Elapsed] {
             @for tick in apart(area, chart.x.ticks(across)) {
                 @let x = area.x(tick.at);
                 line x1=(round(x)) y1=(bottom) x2=(round(x)) y2=(round(area.bottom + 4.0)) {}
@@ -104,12 +152,12 @@ fn axes(area: &Area<'_>, height: f64) -> Markup {
     }
 }
 
-fn text_width(text: &str) -> f64 {
+pub(super) fn text_width(text: &str) -> f64 {
     text.chars().count() as f64 * CHAR_WIDTH
 }
 
 /// The centre of a label that stands at `x` and does not leave the drawing.
-fn within(area: &Area<'_>, x: f64, label: &str) -> f64 {
+pub(super) fn within(area: &Area<'_>, x: f64, label: &str) -> f64 {
     let half = text_width(label) / 2.0;
     x.min(area.right + RIGHT - half).max(half)
 }
@@ -168,19 +216,22 @@ fn drawn(area: &Area<'_>, layer: &Layer) -> Markup {
         }
         Shape::Rule => rule(area, layer, first.1),
         Shape::Bars => bars(area, layer),
-        Shape::Bands => bands(area, layer),
     }
 }
 
 fn rule(area: &Area<'_>, layer: &Layer, value: f64) -> Markup {
-    let y = area.y(value);
-    // The name stands above the line, or below it where the chart ends.
-    let name = if y - area.top < 18.0 { y + 14.0 } else { y - 5.0 };
+    let y = round(area.y(value));
     html! {
-        line class={ "line dashed " (layer.ink.class()) } x1=(round(area.left)) y1=(round(y))
-            x2=(round(area.right)) y2=(round(y)) {}
-        text.halo text-anchor="end" x=(round(area.right - 3.0)) y=(round(name)) { (layer.name) }
+        line class={ "line dashed " (layer.ink.class()) } x1=(round(area.left)) y1=(y) x2=(round(area.right)) y2=(y) {}
     }
+}
+
+fn rule_name(area: &Area<'_>, layer: &Layer) -> Markup {
+    let Some((_, value)) = layer.points.first() else { return html! {} };
+    let y = area.y(*value);
+    // The name stands above the line, or below it where the chart ends.
+    let y = if y - area.top < 18.0 { y + 14.0 } else { y - 5.0 };
+    html! { text.halo text-anchor="end" x=(round(area.right - 3.0)) y=(round(y)) { (layer.name) } }
 }
 
 fn dots(area: &Area<'_>, layer: &Layer) -> Markup {
@@ -205,19 +256,6 @@ fn bars(area: &Area<'_>, layer: &Layer) -> Markup {
     }
 }
 
-fn bands(area: &Area<'_>, layer: &Layer) -> Markup {
-    let (top, height) = (round(area.top), round(area.bottom - area.top));
-    html! {
-        g class={ "bands " (layer.ink.class()) } {
-            @for pair in layer.points.chunks_exact(2) {
-                @let (from, to) = (area.x(pair[0].0), area.x(pair[1].0));
-                // What is there at all can be seen.
-                rect x=(round(from)) y=(top) width=(round((to - from).max(1.0))) height=(height) {}
-            }
-        }
-    }
-}
-
 /// A mark with the row that its label stands in.
 struct Placed<'a> {
     mark: &'a Mark,
@@ -228,14 +266,13 @@ struct Placed<'a> {
 }
 
 /// Gives each label the lowest row in which it touches no other.
-fn placed(chart: &Chart, frame: Frame) -> Vec<Placed<'_>> {
-    let area = Area { chart, left: LEFT, right: frame.width - RIGHT, top: 0.0, bottom: frame.height };
+fn placed<'a>(area: &Area<'a>) -> Vec<Placed<'a>> {
     let mut free_from: Vec<f64> = Vec::new();
-    chart
+    area.chart
         .marks
         .iter()
         .map(|mark| {
-            let (centre, half) = (within(&area, area.x(mark.x), &mark.label), text_width(&mark.label) / 2.0);
+            let (centre, half) = (within(area, area.x(mark.x), &mark.label), text_width(&mark.label) / 2.0);
             let row = free_from.iter().position(|free| centre - half >= *free).unwrap_or(free_from.len());
             if row == free_from.len() {
                 free_from.push(0.0);
@@ -246,14 +283,26 @@ fn placed(chart: &Chart, frame: Frame) -> Vec<Placed<'_>> {
         .collect()
 }
 
-fn mark_of(area: &Area<'_>, placed: &Placed<'_>) -> Markup {
+fn mark_of(area: &Area<'_>, placed: &Placed<'_>, above: f64) -> Markup {
     let x = round(area.x(placed.mark.x));
-    let label = area.top - 8.0 - placed.row as f64 * ROW_HEIGHT;
     html! {
-        line.mark x1=(x) y1=(round(label + 3.0)) x2=(x) y2=(round(area.bottom)) {}
-        circle.mark cx=(x) cy=(round(area.y(placed.mark.y))) r="3.5" {}
-        text.halo text-anchor="middle" x=(round(placed.centre)) y=(round(label)) { (placed.mark.label) }
+        g data-at=(bands::round3(placed.mark.x)) data-x=(x) {
+            line.mark x1=(x) y1=(round(label_y(area, placed, above) + 3.0)) x2=(x) y2=(round(area.bottom)) {}
+            circle.mark cx=(x) cy=(round(area.y(placed.mark.y))) r="3.5" {}
+        }
     }
+}
+
+/// Its label, over the lines of all marks.
+fn label_of(area: &Area<'_>, placed: &Placed<'_>, above: f64) -> Markup {
+    html! {
+        text.halo data-at=(bands::round3(placed.mark.x)) text-anchor="middle" x=(round(placed.centre))
+            y=(round(label_y(area, placed, above))) { (placed.mark.label) }
+    }
+}
+
+fn label_y(area: &Area<'_>, placed: &Placed<'_>, above: f64) -> f64 {
+    area.top - 8.0 - above - placed.row as f64 * ROW_HEIGHT
 }
 
 fn lines(area: &Area<'_>, points: &[(f64, f64)]) -> PreEscaped<String> {
@@ -303,7 +352,6 @@ pub(super) fn swatch(layer: &Layer) -> Markup {
                 Shape::Area => path class={ "area " (ink) } d="M0 0H22V10H0Z" {},
                 Shape::Dots => g class={ "dots " (ink) } { circle cx="11" cy="5" r="4" {} },
                 Shape::Beyond => path class={ "beyond " (ink) } d="M0 0H22V10H0Z" {},
-                Shape::Bands => g class={ "bands " (ink) } { rect x="3" y="0" width="16" height="10" {} },
                 Shape::Bars => g class={ "bars " (ink) } { rect x="6" y="0" width="10" height="10" {} },
             }
         }

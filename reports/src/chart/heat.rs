@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use maud::{Markup, PreEscaped, html};
 
+use super::Layer;
 use super::draw::{Area, round};
 
 /// How many shades are told apart.
@@ -17,6 +18,8 @@ pub(crate) struct Cells {
     pub(crate) edges: Vec<f64>,
     /// One a row, of one count a column.
     pub(crate) rows: Vec<Vec<u64>>,
+    /// What is read off a column, in the y axis' unit; drawn by nobody.
+    pub(crate) readings: Vec<Layer>,
 }
 
 /// One path a shade, and in it one rectangle a run of equal neighbours: small, and read by no one cell by cell.

@@ -69,6 +69,11 @@ impl Buckets {
         self.fold(counts, |bucket| bucket.iter().copied().max().unwrap_or(0).into())
     }
 
+    /// The smallest entry of each bucket.
+    pub(crate) fn lows(self, counts: &[u32]) -> Vec<u64> {
+        self.fold(counts, |bucket| bucket.iter().copied().min().unwrap_or(0).into())
+    }
+
     /// The values of the buckets as stairs, from the start of the first to the end of the last.
     pub(crate) fn stairs(self, values: Vec<f64>) -> Vec<(f64, f64)> {
         let end = values.last().map(|last| (self.end_s(values.len() - 1), *last));

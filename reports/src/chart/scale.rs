@@ -38,8 +38,10 @@ pub(crate) enum Unit {
     Count,
     /// Shares of one, shown in percent.
     Share,
-    /// Seconds since the start of the run.
+    /// Seconds since the start of the run: the time that all charts of a page share.
     Elapsed,
+    /// Seconds of something else.
+    Duration,
     /// Microseconds.
     Micros,
 }
@@ -63,6 +65,14 @@ pub(super) struct Tick {
 }
 
 impl Scale {
+    /// Its ends.
+    pub(super) const fn ends(self) -> (f64, f64) {
+        match self {
+            Self::Linear { from, to } | Self::Log { from, to } => (from, to),
+            Self::LogCount { to } | Self::Tail { to } => (0.0, to),
+        }
+    }
+
     /// The place of a value, from 0 to 1; values outside the scale stand at its ends.
     pub(super) fn position(self, value: f64) -> f64 {
         let share =
@@ -97,9 +107,28 @@ impl Axis {
         Self::new(Scale::Linear { from: 0.0, to: until_s.max(1e-3) }, Unit::Elapsed, "since the first boot")
     }
 
+    /// Seconds that count from something else than the start of the run.
+    pub(crate) fn duration(label: &str, to_s: f64) -> Self {
+        Self::new(Scale::Linear { from: 0.0, to: to_s.max(1e-3) }, Unit::Duration, label)
+    }
+
+    /// A part of the time of the run.
+    pub(crate) fn between(from_s: f64, to_s: f64) -> Self {
+        let from = from_s.max(0.0);
+        Self::new(Scale::Linear { from, to: to_s.max(from + 1e-3) }, Unit::Elapsed, "since the first boot")
+    }
+
     /// A share of the whole.
     pub(crate) fn share(label: &str) -> Self {
-        Self::new(Scale::Linear { from: 0.0, to: 1.0 }, Unit::Share, label)
+        Self::share_up_to(label, 1.0)
+    }
+
+    /// A share of the whole that stays below `most`: up to the next round share.
+    pub(crate) fn share_up_to(label: &str, most: f64) -> Self {
+        let most = if most.is_finite() && most > 0.0 { most.min(1.0) } else { 1.0 };
+        let step = round_step(most / 4.0);
+        let to = ((most / step).ceil() * step).min(1.0);
+        Self::new(Scale::Linear { from: 0.0, to }, Unit::Share, label)
     }
 
     /// Quantiles up to that of the largest of `samples`.
@@ -158,7 +187,7 @@ impl Axis {
             return named.map(|(index, name)| Tick { at: index as f64, label: name.clone() }).collect();
         }
         match (self.scale, self.unit) {
-            (Scale::Linear { from, to }, Unit::Elapsed) => elapsed_ticks(from, to, count),
+            (Scale::Linear { from, to }, Unit::Elapsed | Unit::Duration) => elapsed_ticks(from, to, count),
             (Scale::Linear { from, to }, unit) => {
                 let step = round_step((to - from) / count.clamp(1, 20) as f64);
                 steps(from, to, step, |at| match unit {

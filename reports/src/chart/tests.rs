@@ -13,6 +13,7 @@ fn chart(x: Axis, y: Axis, layers: Vec<Layer>) -> Chart {
         y,
         layers,
         marks: Vec::new(),
+        bands: Vec::new(),
         cells: None,
         room: Room::Half,
     }
@@ -20,7 +21,8 @@ fn chart(x: Axis, y: Axis, layers: Vec<Layer>) -> Chart {
 
 fn svg(chart: &Chart) -> String {
     // One element a line, so that a difference can be read.
-    draw::svg(chart, draw::frames(chart.room)[0]).into_string().replace("><", ">\n<")
+    let frames = draw::frames(chart.room);
+    draw::svg(chart, &bands::Names::of(chart, &frames), frames[0]).into_string().replace("><", ">\n<")
 }
 
 #[test]

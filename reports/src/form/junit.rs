@@ -6,6 +6,7 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use fleetstorm_model::objective::{Metric, Objective as Parsed};
 
+use crate::html::Answer;
 use crate::number::{counted, grouped};
 use crate::record::{Check, CheckStatus, Fault, FaultStatus, Objective, ObjectiveStatus, VerdictResult};
 use crate::text::clipped;
@@ -70,8 +71,17 @@ fn verdict(record: &Record) -> TestCase {
         }
     };
     let mut case = case("the run can be believed", "run", status);
-    case.set_system_out(sentence);
+    case.set_system_out(told(record, &sentence));
     case
+}
+
+/// The answer as every form gives it: the question, why, what was broken and what to do, a line each.
+fn told(record: &Record, sentence: &str) -> String {
+    let answer = Answer::of(record);
+    let lines = [answer.question.to_owned(), answer.why.join(" "), answer.broken(), sentence.to_owned()];
+    let next = format!("{}: {}", answer.next.why, answer.next.command);
+    let lines = lines.into_iter().chain([next]).filter(|line| !line.is_empty());
+    lines.map(|line| clipped(&line, TEXT_MAX)).collect::<Vec<_>>().join("\n")
 }
 
 fn objective(objective: &Objective) -> TestCase {

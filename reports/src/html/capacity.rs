@@ -101,6 +101,7 @@ fn knee(capacity: &Capacity) -> Markup {
             Layer { name: "probes".to_owned(), ink: Ink::Blue, shape: Shape::Dots, points },
         ],
         marks,
+        bands: Vec::new(),
         cells: None,
         room: Room::Whole { height: 260 },
     };

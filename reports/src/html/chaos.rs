@@ -2,17 +2,13 @@
 
 use maud::{Markup, html};
 
-use super::completion::until_s;
 use super::part::{Column, NAME_MAX, SENTENCE_MAX, Section, more, table};
-use crate::chart::{Ink, Layer, Shape};
 use crate::number::{counted, grouped, nanos};
 use crate::record::{Fault, FaultStatus, FaultWindow, ObjectiveStatus};
 use crate::text::clipped;
 use crate::{Record, chaos, judged};
 
 const FAULTS_MAX: usize = 40;
-/// Bands of a chart: more cannot be told apart.
-const BANDS_MAX: usize = 60;
 
 pub(super) fn section(record: &Record) -> Option<Section> {
     let found = &record.chaos;
@@ -32,12 +28,12 @@ pub(super) fn section(record: &Record) -> Option<Section> {
     let count = shown.len();
     let body = html! {
         @if !found.faults.is_empty() {
-            (table("Faults and what came of them", &columns, shown.into_iter().map(row)))
-            (more(count, count + left, "faults that the fleet survived"))
+            (table("Faults and what came of them", &columns, shown.into_iter().map(|fault| row(record, fault))))
+            (more(count, count + left, "faults that are over"))
             p.note { "Felt: a larger share of the attempts went wrong than before. Back: as many devices had come to rest as \
                 were waiting when the fault ended and, after its last occurrence, the last one that it hit. A fault that was on \
-                to the end, or whose end the run did not see, is unknown. The worst occurrence is told; the charts of the \
-                load show when each fault was on. Exercised: the checks of the audit that devices met after the fault had hit \
+                to the end, or whose end the run did not see, is unknown. The worst occurrence is told; the charts \
+                over time show when each fault was on. Exercised: the checks of the audit that devices met after the fault had hit \
                 them, until they came to rest." }
         }
         @if let Some(steady) = &found.steady_state {
@@ -60,13 +56,13 @@ pub(super) fn section(record: &Record) -> Option<Section> {
     Some(Section { id: "chaos", title: "Faults".into(), body })
 }
 
-fn row(fault: &Fault) -> Vec<Markup> {
+fn row(record: &Record, fault: &Fault) -> Vec<Markup> {
     let (class, sign) = match fault.status {
         FaultStatus::Passed => ("good", "✓"),
         FaultStatus::Failed | FaultStatus::Vacuous => ("bad", "✕"),
         FaultStatus::Unknown => ("warn", "!"),
     };
-    let worst = |of| chaos::worst(fault, of).map_or("–".to_owned(), nanos);
+    let told = |ns: Option<u64>| ns.map_or("–".to_owned(), nanos);
     vec![
         html! {
             (clipped(&fault.name, NAME_MAX))
@@ -76,12 +72,12 @@ fn row(fault: &Fault) -> Vec<Markup> {
             }
             @if !fault.note.is_empty() { span.under { (clipped(&fault.note, SENTENCE_MAX)) } }
         },
-        html! { span class={ "state " (class) } { span aria-hidden="true" { (sign) " " } (chaos::word(fault)) } },
+        html! { span class={ "state " (class) } { span aria-hidden="true" { (sign) " " } (chaos::word(record, fault)) } },
         html! { (when(&fault.windows)) },
         html! { (grouped(fault.fired)) " of " (grouped(fault.eligible)) },
         html! { (chaos::devices(fault).unwrap_or("–".to_owned())) },
-        html! { (worst(|window| window.detected_after_ns)) },
-        html! { (worst(|window| window.recovered_after_ns)) },
+        html! { (told(chaos::worst(fault, |window| window.detected_after_ns))) },
+        html! { (told(chaos::back_after(record, fault))) },
     ]
 }
 
@@ -91,25 +87,6 @@ fn when(windows: &[FaultWindow]) -> String {
     let times =
         if rest.is_empty() { String::new() } else { format!(", {}", counted(windows.len() as u64, "time")) };
     format!("{} to {until}{times}", nanos(first.from_ns))
-}
-
-/// When faults were on, as a layer behind a chart over time.
-pub(super) fn bands(record: &Record) -> Option<Layer> {
-    let end_s = until_s(record);
-    let seconds = |ns: u64| (ns as f64 / 1e9).min(end_s);
-    let windows = record.chaos.faults.iter().flat_map(|fault| &fault.windows).take(BANDS_MAX);
-    let points: Vec<(f64, f64)> = windows
-        .flat_map(|window| {
-            let until_s = window.until_ns.map_or(end_s, seconds);
-            [(seconds(window.from_ns), 0.0), (until_s, 0.0)]
-        })
-        .collect();
-    (!points.is_empty()).then(|| Layer {
-        name: "a fault is on".to_owned(),
-        ink: Ink::Purple,
-        shape: Shape::Bands,
-        points,
-    })
 }
 
 #[cfg(test)]
@@ -168,7 +145,10 @@ mod tests {
         ] {
             assert!(page.contains(expected), "{expected}");
         }
-        assert!(page.contains("a fault is on") && page.contains("class=\"bands purple\""));
+        assert!(
+            page.contains("Shaded: fault &lt;storm&gt; from 30 s to 1 m")
+                && page.contains("class=\"band fault\"")
+        );
         assert!(!crate::html(&crate::testing::record()).contains("id=\"chaos\""));
         let junit = crate::Form::Junit { strict_practices: true }
             .render(&crate::Document::Run(Box::new(record())))

@@ -217,10 +217,11 @@ fn scatter(against: &Against, id: &str) -> Markup {
             "{} strategies by the time until 99 % online and the registers that a success took.",
             points.len()
         ),
-        x: Axis { label: "99 % online after".to_owned(), ..Axis::elapsed(max(|point| point.1) * 1.05) },
+        x: Axis::duration("99 % online after", max(|point| point.1) * 1.05),
         y: calls_axis(points.iter().map(|point| point.2)),
         layers,
         marks,
+        bands: Vec::new(),
         cells: None,
         room: Room::Half,
     };
@@ -297,7 +298,7 @@ fn cell(against: &Against, one: usize, other: usize) -> Markup {
         Finding::Undecided => ("", "?", "cannot be told"),
     };
     html! {
-        span class=(class) aria-label=(word) { (sign) }
+        span class=(class) { span aria-hidden="true" { (sign) } span.unseen { (word) } }
         span.under { (if p < 0.001 { "<0.001".to_owned() } else { format!("{p:.3}") }) }
     }
 }
@@ -340,6 +341,7 @@ fn curve(against: &Against, standing: &Standing, id: &str, place: usize) -> Mark
             points,
         }],
         marks: Vec::new(),
+        bands: Vec::new(),
         cells: None,
         room: Room::Half,
     };

@@ -3,31 +3,26 @@
 use maud::{Markup, html};
 
 use super::part::{Column, Fact, NAME_MAX, Section, facts, moment, nanos, seconds, table};
+use super::timeline::Timeline;
 use super::{HALF_POINTS_MAX, POINTS_MAX, ROWS_MAX};
 use crate::Record;
 use crate::bound;
 use crate::chart::{Axis, Buckets, Chart, Ink, Layer, Mark, Room, Shape};
 use crate::number::{counted, grouped, number, percent};
-use crate::record::{Bound, Cohort, Completion};
+use crate::record::{Bound, Completion};
 use crate::text::clipped;
 
 pub(super) fn section(record: &Record) -> Option<Section> {
     if record.devices == 0 || record.series.assigned.is_empty() {
         return None;
     }
-    let until_s = until_s(record);
+    let timeline = Timeline::of(record);
     let body = html! {
         @if let Some(bound) = &record.bound { (against(record, bound)) }
-        (curve(record, until_s))
-        (pace(record, until_s))
+        (curve(record, &timeline))
+        (pace(record, &timeline))
     };
     Some(Section { id: "completion", title: "Fleet completion".into(), body })
-}
-
-/// Where the axes of time end.
-pub(super) fn until_s(record: &Record) -> f64 {
-    let until_s = record.series.assigned.len() as f64 * f64::from(record.series.step_s.max(1));
-    (record.duration_ns as f64 / 1e9).max(until_s)
 }
 
 /// The shares that are marked: name, share, moment.
@@ -62,10 +57,31 @@ fn against(record: &Record, bound: &Bound) -> Markup {
     }
 }
 
-fn curve(record: &Record, until_s: f64) -> Markup {
-    let buckets = Buckets::new(record.series.assigned.len(), record.series.step_s, POINTS_MAX);
+/// The highest share that a chart of completion has to show: of a fleet that is far from done, only the part that is.
+pub(super) fn top(record: &Record, timeline: &Timeline) -> f64 {
+    let allowed = record.bound.as_ref().map_or(0.0, |bound| bound::admitted(bound, timeline.until_s));
+    let most =
+        allowed.min(record.devices as f64).max(record.totals.assigned as f64) / record.devices.max(1) as f64;
+    // Beyond the half there is nothing to be gained.
+    if most > 0.0 && most < 0.5 { most * 1.1 } else { 1.0 }
+}
+
+/// What the quota keeps so many devices from; nothing where it lets all of them through at once.
+pub(super) fn beyond(record: &Record, devices: u64, timeline: &Timeline) -> Option<Layer> {
+    let bound = record.bound.as_ref().filter(|bound| bound::earliest_s(bound, devices) > 0.0)?;
+    Some(Layer {
+        name: "out of reach of the quota".to_owned(),
+        ink: Ink::Grey,
+        shape: Shape::Beyond,
+        points: bound::curve(bound, devices, timeline.until_s, 100),
+    })
+}
+
+fn curve(record: &Record, timeline: &Timeline) -> Markup {
+    let assigned = timeline.shown(&record.series.assigned);
+    let buckets = Buckets::new(assigned.len(), record.series.step_s, POINTS_MAX);
     let mut points = vec![(0.0, 0.0)];
-    points.extend(cumulative(record, buckets).map(|(end_s, assigned)| (end_s, share(record, assigned))));
+    points.extend(cumulative(assigned, buckets).map(|(end_s, assigned)| (end_s, share(record, assigned))));
     let mut marks = Vec::new();
     for (name, share, ns) in marked(&record.completion) {
         let Some(ns) = ns else { continue };
@@ -75,20 +91,9 @@ fn curve(record: &Record, until_s: f64) -> Markup {
         marks.push(Mark { x: at_s, y: share, label: format!("{name} {}", nanos(ns)) });
     }
     points.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
-
-    let mut layers = Vec::new();
-    // A quota that lets the whole fleet through at once shades nothing.
-    let bound = record.bound.as_ref().filter(|bound| bound::earliest_s(bound, record.devices) > 0.0);
-    if let Some(bound) = bound {
-        layers.push(Layer {
-            name: "out of reach of the quota".to_owned(),
-            ink: Ink::Grey,
-            shape: Shape::Beyond,
-            points: bound::curve(bound, record.devices, until_s, 100),
-        });
-    }
-    layers.extend(cohorts(record));
-    layers.push(Layer { name: "assigned".to_owned(), ink: Ink::Blue, shape: Shape::Line, points });
+    let beyond = beyond(record, record.devices, timeline);
+    let is_bounded = beyond.is_some();
+    let line = Layer { name: "assigned".to_owned(), ink: Ink::Blue, shape: Shape::Line, points };
     let chart = Chart {
         id: "completion-curve".to_owned(),
         title: "Share of the fleet with a hub".to_owned(),
@@ -99,51 +104,33 @@ fn curve(record: &Record, until_s: f64) -> Markup {
             moment(record.completion.t50_ns),
             moment(record.completion.t99_ns)
         ),
-        x: Axis::elapsed(until_s),
-        y: Axis::share("share of the fleet"),
-        layers,
+        x: timeline.axis(),
+        y: Axis::share_up_to("share of the fleet", top(record, timeline)),
+        layers: beyond.into_iter().chain([line]).collect(),
         marks,
+        bands: timeline.bands(),
         cells: None,
         room: Room::Whole { height: 320 },
     };
     let mut note = reduced(buckets, "the number at its end");
-    if bound.is_some() {
+    if is_bounded {
         note.push_str(
             " The distance between the curve and the shaded area is what the schedule of boots, the retries and the \
              service itself cost on top of the quota.",
         );
     }
-    let rows = Buckets::new(record.series.assigned.len(), record.series.step_s, ROWS_MAX);
-    let rows = cumulative(record, rows)
+    note = format!("{note} {}", timeline.note());
+    let rows = Buckets::new(assigned.len(), record.series.step_s, ROWS_MAX);
+    let rows = cumulative(assigned, rows)
         .map(|(end_s, assigned)| vec![seconds(end_s), grouped(assigned), percent(assigned, record.devices)]);
     let columns = [Column::Number("Until"), Column::Number("Assigned"), Column::Number("Share")];
     chart.figure(note.trim(), &table("Devices with a hub over time", &columns, rows))
 }
 
-/// Each cohort's own curve, where there are several but not too many to tell apart.
-fn cohorts(record: &Record) -> Vec<Layer> {
-    const INKS: [Ink; 5] = [Ink::Green, Ink::Orange, Ink::Vermilion, Ink::Purple, Ink::Sky];
-    if !(2..=INKS.len()).contains(&record.cohorts.len()) {
-        return Vec::new();
-    }
-    let step_s = record.series.step_s;
-    let curve = |(cohort, ink): (&Cohort, Ink)| {
-        let buckets = Buckets::new(cohort.assigned.len(), step_s, HALF_POINTS_MAX);
-        let mut assigned = 0u64;
-        let mut points = vec![(0.0, 0.0)];
-        points.extend(buckets.sums(&cohort.assigned).into_iter().enumerate().map(|(index, sum)| {
-            assigned = assigned.saturating_add(sum);
-            (buckets.end_s(index), (assigned as f64 / cohort.totals.devices.max(1) as f64).min(1.0))
-        }));
-        Layer { name: clipped(&cohort.name, NAME_MAX), ink, shape: Shape::Dashed, points }
-    };
-    record.cohorts.iter().zip(INKS).filter(|(cohort, _)| !cohort.assigned.is_empty()).map(curve).collect()
-}
-
 /// The end of each bucket and how many devices had their hub then.
-fn cumulative(record: &Record, buckets: Buckets) -> impl Iterator<Item = (f64, u64)> {
+pub(super) fn cumulative(counts: &[u32], buckets: Buckets) -> impl Iterator<Item = (f64, u64)> {
     let mut assigned = 0u64;
-    buckets.sums(&record.series.assigned).into_iter().enumerate().map(move |(index, sum)| {
+    buckets.sums(counts).into_iter().enumerate().map(move |(index, sum)| {
         assigned = assigned.saturating_add(sum);
         (buckets.end_s(index), assigned)
     })
@@ -162,13 +149,13 @@ pub(super) fn reduced(buckets: Buckets, how: &str) -> String {
 }
 
 /// Devices that got their hub in each second, and those that were waiting for it.
-fn pace(record: &Record, until_s: f64) -> Markup {
+fn pace(record: &Record, timeline: &Timeline) -> Markup {
     let assigned = Panel {
         id: "pace",
         title: "Devices assigned per second",
         label: "devices/s",
         ink: Ink::Green,
-        counts: &record.series.assigned,
+        counts: timeline.shown(&record.series.assigned),
         step_s: record.series.step_s,
         reading: Reading::Flow,
         rule: record.bound.as_ref().map(quota),
@@ -178,12 +165,12 @@ fn pace(record: &Record, until_s: f64) -> Markup {
         title: "Devices on their way",
         label: "devices",
         ink: Ink::Purple,
-        counts: &record.series.in_flight,
+        counts: timeline.shown(&record.series.in_flight),
         step_s: record.series.step_s,
         reading: Reading::Level,
         rule: None,
     };
-    html! { div.pair { (assigned.figure(until_s)) (waiting.figure(until_s)) } }
+    html! { div.pair { (assigned.figure(timeline)) (waiting.figure(timeline)) } }
 }
 
 /// Whether counts of seconds add up.
@@ -207,7 +194,7 @@ struct Panel<'a> {
 }
 
 impl Panel<'_> {
-    fn figure(self, until_s: f64) -> Markup {
+    fn figure(self, timeline: &Timeline) -> Markup {
         let buckets = Buckets::new(self.counts.len(), self.step_s, HALF_POINTS_MAX);
         let (values, how) = match self.reading {
             Reading::Flow => (buckets.rates_per_s(self.counts), "its average second"),
@@ -233,10 +220,11 @@ impl Panel<'_> {
                 0 | 1 => format!("The busiest second has {}.", grouped(peak.into())),
                 step_s => format!("The busiest {step_s} s have {}.", grouped(peak.into())),
             },
-            x: Axis::elapsed(until_s),
+            x: timeline.axis(),
             y,
             layers: std::iter::once(line).chain(self.rule).collect(),
             marks: Vec::new(),
+            bands: timeline.bands(),
             cells: None,
             room: Room::Half,
         };

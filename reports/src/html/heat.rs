@@ -4,8 +4,9 @@ use maud::{Markup, html};
 
 use super::latency::title;
 use super::part::{Column, micros, nanos, table};
+use super::timeline::Timeline;
 use crate::Record;
-use crate::chart::{Axis, Cells, Chart, Room, heat_legend};
+use crate::chart::{Axis, Cells, Chart, Ink, Layer, Room, Shape, heat_legend};
 use crate::number::grouped;
 use crate::record::Heat;
 
@@ -68,6 +69,18 @@ impl<'a> Map<'a> {
         self.rows.iter().map(|row| row[column]).sum()
     }
 
+    /// A quantile over time, for whoever points at a column.
+    fn reading(&self, name: &str, quantile: f64, ink: Ink) -> Layer {
+        let width_s = self.width_ns / 1e9;
+        let at = |column: usize| (column as f64 * width_s, self.quantile_us(column, quantile) as f64);
+        Layer {
+            name: name.to_owned(),
+            ink,
+            shape: Shape::Step,
+            points: (0..self.columns()).map(at).collect(),
+        }
+    }
+
     /// The upper edge of the bucket that holds the quantile of a column.
     fn quantile_us(&self, column: usize, quantile: f64) -> u64 {
         let rank = ((self.samples(column) as f64 * quantile).ceil() as u64).max(1);
@@ -85,7 +98,7 @@ impl<'a> Map<'a> {
 fn figure(record: &Record, heat: &Heat) -> Option<Markup> {
     let map = Map::of(record, heat)?;
     let columns = map.columns();
-    let until_s = columns as f64 * map.width_ns / 1e9;
+    let timeline = Timeline::of(record);
     let most = map.rows.iter().flatten().copied().max().unwrap_or(0);
     let worst = (0..columns)
         .filter(|column| map.samples(*column) >= 20)
@@ -105,14 +118,18 @@ fn figure(record: &Record, heat: &Heat) -> Option<Markup> {
         id: format!("heat-{}", heat.phase),
         title: format!("{}, over time", title(&heat.phase).replace(", accepted", "")),
         description: told.clone(),
-        x: Axis::elapsed(until_s),
+        x: timeline.axis(),
         y: Axis::latency(*first, *last),
         layers: Vec::new(),
         marks: Vec::new(),
+        bands: timeline.bands(),
         cells: Some(Cells {
             width: map.width_ns / 1e9,
             edges: heat.edges_us.iter().map(|edge| *edge as f64).collect(),
             rows: map.rows.clone(),
+            readings: [("half below", 0.5, Ink::Blue), ("99 % below", 0.99, Ink::Grey)]
+                .map(|(name, quantile, ink)| map.reading(name, quantile, ink))
+                .into(),
         }),
         room: Room::Half,
     };

@@ -86,6 +86,7 @@ fn figure(phase: &Phase) -> Option<Markup> {
         y: Axis::latency(least, most),
         layers,
         marks: Vec::new(),
+        bands: Vec::new(),
         cells: None,
         room: Room::Half,
     };

@@ -2,8 +2,9 @@
 
 use maud::{Markup, html};
 
-use super::completion::{reduced, until_s};
+use super::completion::reduced;
 use super::part::{Column, Fact, NAME_MAX, Section, facts, seconds, table};
+use super::timeline::Timeline;
 use super::{POINTS_MAX, ROWS_MAX};
 use crate::Record;
 use crate::chart::{Axis, Buckets, Chart, Ink, Layer, Room, Shape};
@@ -70,11 +71,13 @@ fn online(record: &Record, life: &Life) -> Markup {
     if life.online.is_empty() {
         return html! {};
     }
+    let timeline = Timeline::of(record);
+    let (online, connects) = (timeline.shown(&life.online), timeline.shown(&life.connects));
     let step_s = record.series.step_s;
-    let buckets = Buckets::new(life.online.len(), step_s, POINTS_MAX);
+    let buckets = Buckets::new(online.len(), step_s, POINTS_MAX);
     let share = |devices: u64| devices as f64 / life.devices as f64;
     let lowest = life.online.iter().copied().skip_while(|devices| *devices == 0).min().unwrap_or(0);
-    let points = buckets.peaks(&life.online).into_iter().map(share).collect();
+    let points = buckets.lows(online).into_iter().map(share).collect();
     let chart = Chart {
         id: "life-online".to_owned(),
         title: "Share of the devices at their hub".to_owned(),
@@ -84,7 +87,7 @@ fn online(record: &Record, life: &Life) -> Markup {
             counted(life.devices, "device"),
             grouped(lowest.into())
         ),
-        x: Axis::elapsed(until_s(record)),
+        x: timeline.axis(),
         y: Axis::share("share online"),
         layers: vec![Layer {
             name: "online".to_owned(),
@@ -93,12 +96,13 @@ fn online(record: &Record, life: &Life) -> Markup {
             points: buckets.stairs(points),
         }],
         marks: Vec::new(),
+        bands: timeline.bands(),
         cells: None,
         room: Room::Whole { height: 260 },
     };
-    let rows = Buckets::new(life.online.len(), step_s, ROWS_MAX);
-    let connects = rows.sums(&life.connects);
-    let rows = rows.peaks(&life.online).into_iter().enumerate().map(|(index, devices)| {
+    let rows = Buckets::new(online.len(), step_s, ROWS_MAX);
+    let connects = rows.sums(connects);
+    let rows = rows.lows(online).into_iter().enumerate().map(|(index, devices)| {
         let tried = connects.get(index).copied().unwrap_or(0);
         vec![seconds(rows.start_s(index)), grouped(devices), percent(devices, life.devices), grouped(tried)]
     });
@@ -108,7 +112,7 @@ fn online(record: &Record, life: &Life) -> Markup {
         Column::Number("Share"),
         Column::Number("Connections tried"),
     ];
-    let note = reduced(buckets, "its largest second");
+    let note = reduced(buckets, "its lowest second");
     chart.figure(&note, &table("Devices at their hub over time", &columns, rows))
 }
 

@@ -2,8 +2,9 @@
 
 use maud::{Markup, html};
 
-use super::completion::{quota, reduced, until_s};
+use super::completion::{quota, reduced};
 use super::part::{Column, Section, seconds, table};
+use super::timeline::Timeline;
 use super::{POINTS_MAX, ROWS_MAX};
 use crate::Record;
 use crate::chart::{Axis, Buckets, Chart, Ink, Layer, Room, Shape};
@@ -32,14 +33,23 @@ pub(super) fn section(record: &Record) -> Option<Section> {
         "Requests that devices meant to send, and did send. Where the two part, the generator was late or a device \
          had to connect first."
     };
+    let registrations = [
+        Line { name: "registrations", ink: Ink::Blue, shape: Shape::Step, counts: &series.registers },
+        Line {
+            name: "of these a device's first",
+            ink: Ink::Green,
+            shape: Shape::DashedStep,
+            counts: &series.first,
+        },
+    ];
     let body = html! {
+        @if record.bound.is_some() && series.registers.iter().any(|count| *count > 0) {
+            (figure(record, "registrations", "Registrations per second against the quota", "Registers and status \
+                look-ups, which are what the registration quota counts; polls are not among them.", &registrations))
+        }
         (figure(record, "asked", "Requests per second: asked", what, &asked))
         (figure(record, "answered", "Requests per second: answered", "Accepted, throttled and failed requests; \
             failed includes connections that could not be made.", &answered))
-        @if record.bound.is_some() {
-            p.note { "The quota counts registrations and status look-ups; the lines also count polls, which have a \
-                limit of their own for each device." }
-        }
     };
     Some(Section { id: "load", title: "Load".into(), body })
 }
@@ -52,7 +62,8 @@ struct Line<'a> {
 }
 
 fn figure(record: &Record, id: &str, title: &str, what: &str, lines: &[Line<'_>]) -> Markup {
-    let entries = record.series.sent.len().max(record.series.failed.len());
+    let timeline = Timeline::of(record);
+    let entries = lines.iter().map(|line| timeline.shown(line.counts).len()).max().unwrap_or(0);
     let step_s = record.series.step_s;
     let buckets = Buckets::new(entries, step_s, POINTS_MAX);
     let mut layers: Vec<Layer> = lines
@@ -70,8 +81,9 @@ fn figure(record: &Record, id: &str, title: &str, what: &str, lines: &[Line<'_>]
         [only] if lines.len() > 1 => format!("All are {}. ", only.name),
         _ => String::new(),
     };
-    layers.extend(super::chaos::bands(record));
-    layers.extend(record.bound.as_ref().map(quota));
+    if id == "registrations" {
+        layers.extend(record.bound.as_ref().map(quota));
+    }
     let peaks: Vec<String> = lines
         .iter()
         .map(|line| {
@@ -89,10 +101,11 @@ fn figure(record: &Record, id: &str, title: &str, what: &str, lines: &[Line<'_>]
         id: id.to_owned(),
         title: title.to_owned(),
         description: format!("{what} {note}"),
-        x: Axis::elapsed(until_s(record)),
+        x: timeline.axis(),
         y: Axis::counts("requests/s", values),
         layers,
         marks: Vec::new(),
+        bands: timeline.bands(),
         cells: None,
         room: Room::Whole { height: 230 },
     };

@@ -6,6 +6,7 @@ use maud::Markup;
 
 use super::outcomes::{explained, short, succeeded};
 use super::part::{Column, nanos, table};
+use super::timeline::Timeline;
 use crate::Record;
 use crate::chart::{Axis, Chart, Ink, Layer, Room, Shape};
 use crate::number::grouped;
@@ -31,6 +32,7 @@ pub(super) fn figure(record: &Record) -> Option<Markup> {
     if windows == 0 || record.window_ns == 0 {
         return None;
     }
+    let timeline = Timeline::of(record);
     let bands = bands(record, windows);
     let width_s = record.window_ns as f64 / 1e9;
     let mut through = vec![0u64; windows];
@@ -56,10 +58,11 @@ pub(super) fn figure(record: &Record) -> Option<Markup> {
             nanos(record.window_ns),
             bands.iter().find(|band| band.ink != Ink::Green).map_or("none", |band| &band.name)
         ),
-        x: Axis::elapsed(windows as f64 * width_s),
+        x: timeline.axis(),
         y: Axis::linear("endings/s", max),
         layers,
         marks: Vec::new(),
+        bands: timeline.bands(),
         cells: None,
         room: Room::Whole { height: 230 },
     };

@@ -96,7 +96,8 @@ pub(crate) fn table<C: Render>(
                     tr {
                         @for column in columns {
                             @let (Column::Words(name) | Column::Number(name)) = column;
-                            th scope="col" class=[column.class()] { (name) }
+                            // A column of drawings has no name: the numbers beside them have.
+                            @if name.is_empty() { td {} } @else { th scope="col" class=[column.class()] { (name) } }
                         }
                     }
                 }

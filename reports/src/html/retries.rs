@@ -73,10 +73,11 @@ fn herd(herd: &HerdIndex) -> Option<Markup> {
         id: "herd".to_owned(),
         title: "Herd index: retries folded on their strongest period".to_owned(),
         description: told.clone(),
-        x: Axis { label: "within the period".to_owned(), ..Axis::elapsed(period_s) },
+        x: Axis::duration("within the period", period_s),
         y: Axis::linear("retries", max),
         layers: vec![Layer { name: "retries".to_owned(), ink: Ink::Vermilion, shape: Shape::Step, points }],
         marks: Vec::new(),
+        bands: Vec::new(),
         cells: None,
         room: Room::Half,
     };
@@ -112,6 +113,7 @@ fn attempts(attempts: &BTreeMap<u64, u64>) -> Markup {
         y: Axis::counts("devices", points.iter().map(|point| point.1)),
         layers: vec![Layer { name: "devices".to_owned(), ink: Ink::Blue, shape: Shape::Bars, points }],
         marks: Vec::new(),
+        bands: Vec::new(),
         cells: None,
         room: Room::Half,
     };

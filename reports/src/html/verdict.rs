@@ -2,6 +2,8 @@
 
 use maud::{Markup, html};
 
+use super::answer::Answer;
+use super::glance;
 use super::part::{Fact, NAME_MAX, SENTENCE_MAX, facts, nanos};
 use crate::number::{counted, grouped};
 use crate::record::{Clock, End, VerdictResult};
@@ -11,6 +13,7 @@ use crate::{Record, judged};
 
 pub(super) fn card(record: &Record, name: &str) -> Markup {
     let verdict = &record.verdict;
+    let answer = Answer::of(record);
     let (class, sign) = match verdict.result {
         VerdictResult::Passed => ("good", "✓"),
         VerdictResult::Failed | VerdictResult::Vacuous => ("bad", "✕"),
@@ -23,13 +26,40 @@ pub(super) fn card(record: &Record, name: &str) -> Markup {
         header #verdict class={ "verdict " (class) } {
             p.eyebrow { "Fleetstorm run report" }
             h1 { (name) }
+            @if !answer.question.is_empty() { p.question { (clipped(answer.question, SENTENCE_MAX)) } }
             p.result {
                 span.badge { span.sign aria-hidden="true" { (sign) } (word(verdict.result)) }
                 span { (meaning(verdict.result)) " Exit code " (verdict.exit_code) "." }
             }
+            div.answer {
+                div {
+                    p.why { @for why in &answer.why { (clipped(why, SENTENCE_MAX)) " " } }
+                    @if !answer.broken.is_empty() { (broken(&answer)) }
+                    p.next { (answer.next.why) ": " code { (clipped(&answer.next.command, SENTENCE_MAX)) } }
+                }
+                @if let Some(figure) = glance::figure(record) { (figure) }
+            }
             p.sentence { (clipped(&verdict.sentence, 2 * SENTENCE_MAX)) }
             (facts(&numbers(record)))
             (circumstances(record))
+        }
+    }
+}
+
+/// Practices that are named: each is told below.
+const BROKEN_MAX: usize = 3;
+
+fn broken(answer: &Answer<'_>) -> Markup {
+    let more = answer.broken.len().saturating_sub(BROKEN_MAX);
+    html! {
+        p.broken {
+            strong { (counted(answer.broken.len() as u64, "practice")) " broken: " }
+            @for (at, check) in answer.broken.iter().take(BROKEN_MAX).enumerate() {
+                @if at > 0 { "; " }
+                (clipped(&check.title, NAME_MAX))
+            }
+            @if more > 0 { "; and " (more) " more" }
+            ". " a href="#practice" { "Evidence" }
         }
     }
 }

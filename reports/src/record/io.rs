@@ -63,6 +63,7 @@ impl Record {
             version: VERSION,
             tool: String::new(),
             name: String::new(),
+            question: String::new(),
             seed: 0,
             clock: Clock::Live,
             target: Target {
@@ -102,6 +103,7 @@ impl Record {
             service_log: None,
             trace: None,
             chaos: Chaos::default(),
+            outages: Vec::new(),
             discrepancies: Vec::new(),
             verdict: Verdict { result: VerdictResult::Passed, sentence: String::new(), exit_code: 0 },
             path: String::new(),

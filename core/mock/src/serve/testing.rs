@@ -10,14 +10,10 @@ use fleetstorm_model::service::{
     Call, Certificate, CertificateRequest, Evidence, Request, Resource, Service, Token, TrustedCas,
 };
 use fleetstorm_net::clock::Clock;
-<<<<<<< HEAD
 use fleetstorm_protocol::enrollment::{CaCertificate, SymmetricKey};
 use fleetstorm_protocol::policy_name::PolicyName;
 use fleetstorm_protocol::{Body, Registration, Submission};
-use fleetstorm_scenario::{MockFile, Scenario};
-=======
 use fleetstorm_scenario::{MockFile, Scenario, read_mock};
->>>>>>> tail13
 use fleetstorm_units::random::Seed;
 use fleetstorm_units::time::Calendar;
 
