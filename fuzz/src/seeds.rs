@@ -1,6 +1,6 @@
 //! What targets understand: captured from clients of others, shipped with the project, or made by its own writers.
 
-use fleetstorm_engine::{Control, Plan, simulate};
+use fleetstorm_engine::{Control, Plan, virtual_time};
 use fleetstorm_plugin_host::Registry;
 use fleetstorm_protocol::amqp::{Client, Heard, Said, Server, Terms, frame};
 use fleetstorm_protocol::{Operation, RetryAfter, Status};
@@ -260,7 +260,7 @@ pub(crate) fn records() -> Vec<Vec<u8>> {
         let registry =
             Registry::new(&[&fleetstorm_plugin_retry::ENTRY, &fleetstorm_plugin_symmetric_key::ENTRY]);
         let plan = Plan::new(scenario, &registry, Calendar::VIRTUAL).ok()?;
-        simulate::run(plan, &Control::default()).ok()?.write().ok()
+        virtual_time::run(plan, &Control::default()).ok()?.write().ok()
     };
     let mut seeds: Vec<Vec<u8>> = Record::empty().write().into_iter().collect();
     seeds.extend(run());

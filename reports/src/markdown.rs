@@ -46,9 +46,9 @@ pub fn markdown(record: &Record) -> String {
     chaos(record, &mut out);
     practices(record, &mut out);
     let clock = match record.clock {
-        Clock::Live => "wall clock",
+        Clock::Wall => "wall clock",
         Clock::Wired => "virtual time, real bytes: latencies are the model's",
-        Clock::Simulated => "simulated: latencies are the model's",
+        Clock::Virtual => "simulated: latencies are the model's",
     };
     let _ = writeln!(
         out,

@@ -19,7 +19,7 @@ pub(crate) fn told(case: &Case) -> String {
 /// The command that tells the life of the device that broke it worst. A name of the record stands in it.
 pub(crate) fn replay(record: &Record, check: &Check) -> Option<String> {
     let name = &check.worst.as_ref().or(check.first.as_ref())?.name;
-    let untold = record.clock == Clock::Live && record.trace.is_none();
+    let untold = record.clock == Clock::Wall && record.trace.is_none();
     Some(if untold {
         format!("fleetstorm run SCENARIO --trace trace.jsonl --trace-device {name}")
     } else {
@@ -46,7 +46,7 @@ mod tests {
         let broken = record.practice.checks.iter().find(|check| check.worst.is_some()).unwrap().clone();
         let [(_, first), (_, worst)] = cases(&broken).collect::<Vec<_>>()[..] else { panic!("two cases") };
         let (first, worst) = (first.name.clone(), worst.name.clone());
-        record.clock = Clock::Live;
+        record.clock = Clock::Wall;
         for (trace, command) in [(false, "trace-device"), (true, "explain run.json")] {
             record.trace =
                 trace.then(|| Trace { file: "t".into(), written: 1, dropped: 0, error: String::new() });

@@ -138,11 +138,13 @@ pub struct Record {
 #[serde(rename_all = "kebab-case")]
 pub enum Clock {
     /// Real sockets and the wall clock.
-    Live,
+    #[serde(alias = "live")]
+    Wall,
     /// Real bytes over in-memory pipes in virtual time.
     Wired,
     /// Direct calls in virtual time: latencies are the model's.
-    Simulated,
+    #[serde(alias = "simulated")]
+    Virtual,
 }
 
 /// What the fleet registered against.

@@ -149,9 +149,9 @@ fn progress(record: &Record, bounds: &Bounds, paint: Paint, out: &mut String) {
     let totals = &record.totals;
     let _ = writeln!(out, "\n{}", paint.bold("Fleet"));
     let clock = match record.clock {
-        Clock::Live => "",
+        Clock::Wall => "",
         Clock::Wired => "  (virtual time: latencies are the model's)",
-        Clock::Simulated => "  (simulated: latencies are the model's)",
+        Clock::Virtual => "  (simulated: latencies are the model's)",
     };
     let at = |ns: Option<u64>| ns.map_or("–".to_owned(), |ns| bounds.nanos(ns));
     let completion = &record.completion;

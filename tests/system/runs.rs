@@ -39,7 +39,7 @@ fn a_fleet_registers_over_tls_is_throttled_and_gets_its_hubs() {
     assert!(ended.stdout.lines().all(|line| line.chars().count() <= 80), "{}", ended.stdout);
 
     let record = bench.record();
-    assert_eq!((record.clock, &record.end), (Clock::Live, &End::Settled));
+    assert_eq!((record.clock, &record.end), (Clock::Wall, &End::Settled));
     assert_eq!((record.totals.booted, record.totals.assigned, record.totals.stopped), (200, 200, 0));
     assert_eq!(record.cohorts.iter().map(|cohort| cohort.totals.devices).collect::<Vec<_>>(), [120, 80]);
     assert!(

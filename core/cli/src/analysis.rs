@@ -3,7 +3,7 @@
 use std::fmt::Display as Shown;
 use std::path::Path;
 
-use fleetstorm_engine::{Control, live};
+use fleetstorm_engine::{Control, wall};
 use fleetstorm_files::write_whole;
 use fleetstorm_reports::analysis::{Conclusion, Fidelity, Outcome, Tried, Vary};
 use fleetstorm_scenario::Scenario;
@@ -171,7 +171,7 @@ fn watched<T: Send + 'static>(
     work: impl FnOnce(&Scenario, &Control) -> Result<T, fleetstorm_engine::RunError> + Send + 'static,
 ) -> Result<T, Failure> {
     if timing == Timing::Wall {
-        live::claim_network(scenario)?;
+        wall::claim_network(scenario)?;
     }
     let display = StudyDisplay::new(progress, what, &scenario.name);
     let (control, scenario) = (Control::default(), scenario.clone());

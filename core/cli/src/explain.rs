@@ -42,7 +42,7 @@ fn live(arguments: &ExplainArguments, path: &Path, device: &str) -> Result<u8, F
     let record = report::read(path)?;
     let scenario = Scenario::read(&record.scenario, &path.display().to_string(), &[])?;
     let number = number_of(&scenario, device)?;
-    let wall = record.clock == Clock::Live;
+    let wall = record.clock == Clock::Wall;
     let found = || record.trace.as_ref().filter(|_| wall).map(|trace| beside(path, Path::new(&trace.file)));
     if let Some(trace) = arguments.trace.clone().or_else(found) {
         let told = life::tell_trace(&trace, &record, &scenario.registration_id(number));

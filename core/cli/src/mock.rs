@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 
-use fleetstorm_engine::{RunError, live};
+use fleetstorm_engine::{RunError, wall};
 use fleetstorm_files::write_whole;
 use fleetstorm_mock::identity::{FleetIdentity, ServerIdentity, ServerKeys};
 use fleetstorm_mock::{Issuer, MockOptions, RunningMock, resolve};
@@ -22,7 +22,7 @@ pub(crate) fn run(arguments: &MockArguments) -> Result<u8, Failure> {
     let file = files::mock(arguments.config.as_deref(), &arguments.changes)?;
     let file = chaos::add_to_mock(file, &arguments.chaos)?;
     let identity = FleetIdentity::from_seed(file.seed).map_err(RunError::from)?;
-    let service = resolve(&file, &identity, live::calendar())?;
+    let service = resolve(&file, &identity, wall::calendar())?;
     let issuer = Issuer::new(&file, &identity)?;
     let id_scope = service.id_scope.clone();
     let https = address("https", &file.listen.https)?;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use fleetstorm_engine::life::Trace;
-use fleetstorm_engine::{Control, Plan, broken_run, live, simulate, wired};
+use fleetstorm_engine::{Control, Plan, broken_run, virtual_time, wall, wired};
 use fleetstorm_files::{Claim, write_together};
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::Clock;
@@ -28,7 +28,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<u8, Failure> {
         Work::Broken(why) => return broken(&scenario, arguments, why),
     }
     if arguments.clock == ClockChoice::Wall {
-        live::claim_network(&scenario)?;
+        wall::claim_network(&scenario)?;
     }
     let out = arguments.out.clone().unwrap_or_else(|| default_directory(&scenario));
     let _claim = Claim::directory(&out).map_err(|error| Failure::unwritable(&error, "--out"))?;
@@ -60,9 +60,9 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<u8, Failure> {
 /// Leaves a record of a run whose process is gone.
 fn broken(scenario: &Scenario, arguments: &RunArguments, why: String) -> Result<u8, Failure> {
     let clock = match arguments.clock {
-        ClockChoice::Wall => Clock::Live,
+        ClockChoice::Wall => Clock::Wall,
         ClockChoice::Wired => Clock::Wired,
-        ClockChoice::Virtual => Clock::Simulated,
+        ClockChoice::Virtual => Clock::Virtual,
     };
     let out = arguments.out.clone().unwrap_or_else(|| default_directory(scenario));
     let mut record = broken_run(scenario, clock, why.clone());
@@ -135,7 +135,7 @@ pub(crate) fn drive(
     control: &Control,
 ) -> Result<Record, Failure> {
     let calendar = match clock {
-        ClockChoice::Wall => live::calendar(),
+        ClockChoice::Wall => wall::calendar(),
         ClockChoice::Wired | ClockChoice::Virtual => Calendar::VIRTUAL,
     };
     let registry = plugin::registry(plugins, &scenario.plugins.load)?;
@@ -146,9 +146,9 @@ pub(crate) fn drive(
             plan = trace.of(plan);
         }
         let mut record = match clock {
-            ClockChoice::Wall => live::run(plan, live::Machine { shards }, control)?,
+            ClockChoice::Wall => wall::run(plan, wall::Machine { shards }, control)?,
             ClockChoice::Wired => wired::run(plan, control)?,
-            ClockChoice::Virtual => simulate::run(plan, control)?,
+            ClockChoice::Virtual => virtual_time::run(plan, control)?,
         };
         record.trace = trace.map(Trace::finish);
         Ok(record)

@@ -8,7 +8,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use fleetstorm_engine::{Control, Plan, simulate};
+use fleetstorm_engine::{Control, Plan, virtual_time};
 use fleetstorm_plugin_host::Registry;
 use fleetstorm_scenario::Scenario;
 use fleetstorm_units::random::span_below;
@@ -34,7 +34,7 @@ fn main() {
     let plan = Plan::new(scenario, &registry, Calendar::VIRTUAL).expect("the plan is sound");
     let before = peak_bytes();
     let start_s = cpu_s();
-    let record = simulate::run(plan, &Control::default()).expect("the run ends");
+    let record = virtual_time::run(plan, &Control::default()).expect("the run ends");
     let took_s = cpu_s() - start_s;
     // A connection is one alarm; a request is two, and the wait before it is one.
     let events = record.totals.booted + record.totals.connections + 3 * record.totals.requests;

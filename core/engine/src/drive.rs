@@ -20,7 +20,7 @@ use fleetstorm_model::device::{
 };
 use fleetstorm_net::aside::Aside;
 use fleetstorm_net::clock::{Alarms, Clock};
-use fleetstorm_net::connect::{Connect, Weather};
+use fleetstorm_net::connect::{Connect, StreamFaults};
 use fleetstorm_net::deadline::Deadline;
 use fleetstorm_net::exchange::{Caller, Carrier, HubLink, Link};
 use fleetstorm_net::governor::{Governor, Halt, Leaving};
@@ -281,7 +281,7 @@ struct Wire<S: AsyncRead + AsyncWrite + Unpin + 'static> {
     connections: u32,
     connected: Moment,
     /// What faults do to the open connection, if there are any of the network.
-    weather: Option<Weather>,
+    stream_faults: Option<StreamFaults>,
 }
 
 /// What a device asks of its surroundings.
@@ -387,7 +387,7 @@ impl<'a, C: Connect> Driven<'a, C> {
                 deadline: Deadline::default(),
                 connections: 0,
                 connected: Moment::START,
-                weather: None,
+                stream_faults: None,
             },
             around: Around {
                 shard,
@@ -568,7 +568,7 @@ impl<'a, C: Connect> Driven<'a, C> {
         }
         let deadline = shard.clock.instant(self.alarm().unwrap_or(Moment::FAR));
         let reached = shard.chaos.as_ref().is_some_and(|chaos| chaos.reaches_streams());
-        self.wire.weather = reached.then(Weather::default);
+        self.wire.stream_faults = reached.then(StreamFaults::default);
         // Boxed, so that a connected device does not carry the handshake's state for the rest of its life.
         let attempt = Box::pin(async {
             if verdict.delay > Span::ZERO {
@@ -579,7 +579,7 @@ impl<'a, C: Connect> Driven<'a, C> {
                 Some(Cut::Broke(fault)) => return (Err(fault.into()), ConnectTimes::default()),
                 None => {}
             }
-            match cohort.connect.connect(&self.wire.identity, self.wire.weather.clone()).await {
+            match cohort.connect.connect(&self.wire.identity, self.wire.stream_faults.clone()).await {
                 (Ok(stream), mut times) => {
                     let link = Link::open(stream, &cohort.carrier, &self.wire.caller, &mut times).await;
                     (link, times)
@@ -614,8 +614,8 @@ impl<'a, C: Connect> Driven<'a, C> {
         } else if let Err(event) = self.present(credential).await {
             return event;
         }
-        if let Some(weather) = self.wire.weather.clone()
-            && let Some(event) = self.weather(&weather, operation, deadline).await
+        if let Some(stream_faults) = self.wire.stream_faults.clone()
+            && let Some(event) = self.stream_faults(&stream_faults, operation, deadline).await
         {
             return event;
         }
@@ -644,7 +644,12 @@ impl<'a, C: Connect> Driven<'a, C> {
     }
 
     /// Lets faults of the network act on the request that is about to leave; returns what it comes to if they end it.
-    async fn weather(&mut self, weather: &Weather, operation: Operation, deadline: Moment) -> Option<Event> {
+    async fn stream_faults(
+        &mut self,
+        stream_faults: &StreamFaults,
+        operation: Operation,
+        deadline: Moment,
+    ) -> Option<Event> {
         let shard = self.around.shard;
         let chaos = shard.chaos.as_ref()?;
         let (sending, exchanging) = chaos.send(&self.occasion(Some(operation)));
@@ -660,7 +665,7 @@ impl<'a, C: Connect> Driven<'a, C> {
                 return Some(Event::Alarm);
             }
         }
-        weather.set(sending, exchanging);
+        stream_faults.set(sending, exchanging);
         None
     }
 

@@ -20,7 +20,7 @@ use fleetstorm_units::time::{Moment, Span};
 use ledger::{Entry, Ledger, State};
 use listing::Listing;
 
-use crate::{RunError, live};
+use crate::{RunError, wall};
 
 pub use ledger::LedgerError;
 pub use want::{Wanted, wanted};
@@ -61,8 +61,8 @@ impl Operator {
             let consented = consent.enrollment_host.as_ref().unwrap_or(&consent.host).clone();
             return Err(RunError::OtherConsent { host: dial.host, consented });
         }
-        let unix_ns = live::calendar().unix_nanos(Moment::START);
-        live::lasting(consent, UtcTime { unix_ns })?;
+        let unix_ns = wall::calendar().unix_nanos(Moment::START);
+        wall::lasting(consent, UtcTime { unix_ns })?;
         Ok(dial.named())
     }
 
@@ -338,5 +338,5 @@ fn interval(operations_per_s: f64) -> Span {
 
 /// Seconds since the Unix epoch.
 fn unix_secs() -> u64 {
-    live::calendar().unix_secs(fleetstorm_units::time::Moment::START)
+    wall::calendar().unix_secs(fleetstorm_units::time::Moment::START)
 }

@@ -47,7 +47,7 @@ pub enum RunError {
     },
     /// A host without consent whose name leads to another machine, or that does not resolve to this one.
     #[error("{what}: name the host in [target.consent] with ceilings, or write 127.0.0.1")]
-    Astray {
+    DialError {
         /// Where it leads.
         what: String,
     },
@@ -139,7 +139,7 @@ impl RunError {
             | Self::Profile(_)
             | Self::Address(_)
             | Self::NoConsent { .. }
-            | Self::Astray { .. }
+            | Self::DialError { .. }
             | Self::Livelock { .. }
             | Self::ConsentExpires { .. }
             | Self::OtherConsent { .. } => 2,

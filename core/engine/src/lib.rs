@@ -1,7 +1,7 @@
 //! One run: a scenario made ready, driven to its end, and judged.
 //!
-//! A [`Plan`] is a scenario made ready. [`live::run`] runs it against the wall clock, [`wired::run`] and
-//! [`simulate::run`] in virtual time; each leaves a [`fleetstorm_reports::Record`]. Nothing here knows a terminal.
+//! A [`Plan`] is a scenario made ready. [`wall::run`] runs it against the wall clock, [`wired::run`] and
+//! [`virtual_time::run`] in virtual time; each leaves a [`fleetstorm_reports::Record`]. Nothing here knows a terminal.
 
 #![forbid(unsafe_code)]
 
@@ -25,14 +25,14 @@ mod gauges;
 mod judge;
 pub mod life;
 mod listen;
-pub mod live;
 mod plan;
 mod probes;
 mod record;
 pub mod service_log;
-pub mod simulate;
 mod tpm;
 mod truth;
+pub mod virtual_time;
+pub mod wall;
 pub mod wired;
 
 pub use audit::cpus;

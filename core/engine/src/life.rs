@@ -17,7 +17,7 @@ use crate::control::Control;
 use crate::event::Event;
 use crate::listen::{Ear, LINES_MAX, Listener};
 use crate::plan::Plan;
-use crate::{RunError, simulate, wired};
+use crate::{RunError, virtual_time, wired};
 pub use trace::{Trace, TraceError, tell as tell_trace};
 
 /// Runs a plan of virtual time again, as real bytes or by direct calls, and tells what device number `device` did.
@@ -29,7 +29,7 @@ pub fn tell(plan: Plan, as_wired: bool, device: u32, control: &Control) -> Resul
     let listener = Listener { devices: Some([device].into()), ear: Ear::Story(Arc::clone(&story)) };
     let name = plan.scenario.registration_id(device);
     let plan = plan.listening(listener);
-    let record = if as_wired { wired::run(plan, control)? } else { simulate::run(plan, control)? };
+    let record = if as_wired { wired::run(plan, control)? } else { virtual_time::run(plan, control)? };
     let story = std::mem::take(&mut *story.lock().unwrap_or_else(PoisonError::into_inner));
     Ok(told(&name, &record, story.iter().map(|line| (line.at, &line.event))))
 }

@@ -14,7 +14,7 @@ use fleetstorm_mock::{Issuer, MockError, resolve};
 use fleetstorm_model::chaos::{Layer, Timeline};
 use fleetstorm_model::service::Service;
 use fleetstorm_net::clock::{Alarms, Clock};
-use fleetstorm_net::connect::{Connect, Weather, Weathered};
+use fleetstorm_net::connect::{Connect, FaultyStream, StreamFaults};
 use fleetstorm_net::exchange::Carrier;
 use fleetstorm_net::governor::{Brake, Governor, Halt};
 use fleetstorm_net::{ConnectTimes, NetError};
@@ -271,23 +271,26 @@ struct Pipes {
 }
 
 impl Connect for Pipes {
-    type Stream = Weathered<DuplexStream>;
+    type Stream = FaultyStream<DuplexStream>;
 
     async fn connect(
         &self,
         identity: &Arc<DeviceIdentity>,
-        weather: Option<Weather>,
+        stream_faults: Option<StreamFaults>,
     ) -> (Result<Self::Stream, NetError>, ConnectTimes) {
-        (Ok(Weathered::new(self.pipe(identity, self.transport).await, weather)), ConnectTimes::default())
+        (
+            Ok(FaultyStream::new(self.pipe(identity, self.transport).await, stream_faults)),
+            ConnectTimes::default(),
+        )
     }
 
     async fn connect_hub(
         &self,
         _: &str,
         identity: &Arc<DeviceIdentity>,
-        weather: Option<Weather>,
+        stream_faults: Option<StreamFaults>,
     ) -> Result<Self::Stream, NetError> {
-        Ok(Weathered::new(self.pipe(identity, Transport::Mqtt).await, weather))
+        Ok(FaultyStream::new(self.pipe(identity, Transport::Mqtt).await, stream_faults))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use fleetstorm_engine::{Control, Plan, live, simulate, wired};
+use fleetstorm_engine::{Control, Plan, virtual_time, wall, wired};
 use fleetstorm_plugin_host::Registry;
 use fleetstorm_reports::Record;
 use fleetstorm_scenario::Scenario;
@@ -19,7 +19,7 @@ fn plan(text: &str, calendar: Calendar) -> Plan {
 }
 
 fn simulated(text: &str) -> Record {
-    simulate::run(plan(text, Calendar::VIRTUAL), &Control::default()).expect("the run ends")
+    virtual_time::run(plan(text, Calendar::VIRTUAL), &Control::default()).expect("the run ends")
 }
 
 fn wired(text: &str) -> Record {
@@ -27,8 +27,8 @@ fn wired(text: &str) -> Record {
 }
 
 fn lived(text: &str) -> Record {
-    let machine = live::Machine { shards: Some(1) };
-    live::run(plan(text, live::calendar()), machine, &Control::default()).expect("the run ends")
+    let machine = wall::Machine { shards: Some(1) };
+    wall::run(plan(text, wall::calendar()), machine, &Control::default()).expect("the run ends")
 }
 
 /// How attempts ended, connecting apart, with how often.
@@ -394,8 +394,8 @@ fn a_run_whose_steady_state_does_not_hold_does_not_start() {
         assert!(record.chaos.faults[0].fired > 0 && record.totals.devices == 40);
     }
     let unsound = sound.replace("assigned == 100%", "p99(register) < 1ns");
-    let error =
-        simulate::run(plan(&fleet("https", &unsound), Calendar::VIRTUAL), &Control::default()).unwrap_err();
+    let error = virtual_time::run(plan(&fleet("https", &unsound), Calendar::VIRTUAL), &Control::default())
+        .unwrap_err();
     assert_eq!(error.exit_code(), 14);
     assert!(error.to_string().contains("p99(register)"), "{error}");
 }

@@ -1,6 +1,6 @@
 //! Clients that decide at their hub and pace their polls: the same in real bytes and by direct calls.
 
-use fleetstorm_engine::{Control, Plan, simulate, wired};
+use fleetstorm_engine::{Control, Plan, virtual_time, wired};
 use fleetstorm_plugin_host::Registry;
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::Life;
@@ -19,7 +19,7 @@ fn both(text: &str) -> [(Record, Life); 2] {
     };
     let runs = [
         wired::run(plan(), &Control::default()).expect("the wired run ends"),
-        simulate::run(plan(), &Control::default()).expect("the simulated run ends"),
+        virtual_time::run(plan(), &Control::default()).expect("the simulated run ends"),
     ];
     runs.map(|record| {
         let life = record.life.clone().expect("devices live on");

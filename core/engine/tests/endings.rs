@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fleetstorm_engine::{Control, Plan, live, simulate, wired};
+use fleetstorm_engine::{Control, Plan, virtual_time, wall, wired};
 use fleetstorm_plugin_host::Registry;
 use fleetstorm_reports::record::{End, FaultStatus, ObjectiveStatus, VerdictResult};
 use fleetstorm_reports::{Document, Form, Record};
@@ -21,7 +21,7 @@ fn plan(text: &str, calendar: Calendar) -> Plan {
 }
 
 fn simulated(text: &str) -> Record {
-    sound(simulate::run(plan(text, Calendar::VIRTUAL), &Control::default()).expect("the run ends"))
+    sound(virtual_time::run(plan(text, Calendar::VIRTUAL), &Control::default()).expect("the run ends"))
 }
 
 fn wired(text: &str) -> Record {
@@ -200,9 +200,9 @@ fn an_interrupted_run_leaves_open_what_had_not_come() {
                 [fleet]\ndevices = 20\narrival = { kind = \"constant\", rate = \"1/min\" }\n[[chaos]]\n\
                 fault = { kind = \"net.refused\" }\nstart = \"30m\"\n";
     let control = Control::default();
-    let machine = live::Machine { shards: Some(1) };
+    let machine = wall::Machine { shards: Some(1) };
     let record = std::thread::scope(|scope| {
-        let running = scope.spawn(|| live::run(plan(text, live::calendar()), machine, &control));
+        let running = scope.spawn(|| wall::run(plan(text, wall::calendar()), machine, &control));
         while control.snapshot().is_none_or(|now| now.sent == 0) {
             std::thread::park_timeout(Duration::from_millis(20));
         }

@@ -1,6 +1,6 @@
 //! The life after provisioning, as real bytes and by direct calls: the same machine meets the same hubs.
 
-use fleetstorm_engine::{Control, Plan, simulate, wired};
+use fleetstorm_engine::{Control, Plan, virtual_time, wired};
 use fleetstorm_plugin_host::Registry;
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{End, Life};
@@ -20,7 +20,7 @@ fn plan(text: &str) -> Plan {
 fn both(text: &str) -> [(Record, Life); 2] {
     let runs = [
         wired::run(plan(text), &Control::default()).expect("the wired run ends"),
-        simulate::run(plan(text), &Control::default()).expect("the simulated run ends"),
+        virtual_time::run(plan(text), &Control::default()).expect("the simulated run ends"),
     ];
     runs.map(|record| {
         let life = record.life.clone().expect("devices live on");
@@ -75,7 +75,7 @@ fn a_life_is_the_same_as_real_bytes_and_by_direct_calls() {
 
 #[test]
 fn two_lives_of_a_seed_leave_the_same_bytes() {
-    for run in [wired::run, simulate::run] {
+    for run in [wired::run, virtual_time::run] {
         let bytes = || {
             let record = run(plan(EVENTFUL), &Control::default()).expect("the run ends");
             record.write().expect("a record is JSON")

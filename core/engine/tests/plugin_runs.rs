@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use fleetstorm_engine::{Plan, live, wired};
+use fleetstorm_engine::{Plan, wall, wired};
 use fleetstorm_mock::identity::FleetIdentity;
 use fleetstorm_plugin_host::{Admission, Library, Registry, Sealed};
 use fleetstorm_reports::Record;
@@ -81,7 +81,7 @@ fn slow_hardware_holds_up_nobody_but_its_own_device() {
     let all = |texts: Vec<String>| texts.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(", ");
     let keys = all(fleet.group_keys_base64().iter().map(|key| key.to_string()).collect());
     let pool = all(fleet.device_keys_pem(2).unwrap().iter().map(|key| key.to_string()).collect());
-    let calendar = live::calendar();
+    let calendar = wall::calendar();
     let slow_certificate = format!(
         "kind = \"test.slow-certificate\", ca_certificate_pem = {}, ca_key_pem = {}, keys_pem = [{pool}], \
          now_unix_secs = {}",
@@ -99,7 +99,7 @@ fn slow_hardware_holds_up_nobody_but_its_own_device() {
         let scenario = Scenario::read(&text, "test.toml", &[]).unwrap();
         let plan = Plan::new(scenario, &registry, calendar).unwrap();
         let control = fleetstorm_engine::Control::default();
-        let record = live::run(plan, live::Machine { shards: Some(1) }, &control).unwrap();
+        let record = wall::run(plan, wall::Machine { shards: Some(1) }, &control).unwrap();
         assert_eq!(record.totals.assigned, 120, "{:?}", record.totals);
         let lag = record.audit.unwrap().send_lag;
         assert!(lag.p90_us < 300_000, "devices were late by {} us", lag.p90_us);

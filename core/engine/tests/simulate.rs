@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use fleetstorm_engine::{Control, Plan, RunError, simulate, wired};
+use fleetstorm_engine::{Control, Plan, RunError, virtual_time, wired};
 use fleetstorm_plugin_host::Registry;
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{Clock, End, VerdictResult};
@@ -25,7 +25,7 @@ fn plan(text: &str) -> Plan {
 }
 
 fn simulated(text: &str) -> Record {
-    simulate::run(plan(text), &Control::default()).expect("the run ends")
+    virtual_time::run(plan(text), &Control::default()).expect("the run ends")
 }
 
 fn secs(ns: Option<u64>) -> f64 {
@@ -39,7 +39,7 @@ fn the_same_seed_leaves_the_same_bytes() {
     let json = |record: &Record| serde_json::to_string(record).expect("a record is JSON");
     let first = simulated(text);
     assert_eq!(json(&first), json(&simulated(text)));
-    assert_eq!((first.clock, first.totals.assigned, &first.end), (Clock::Simulated, 3_000, &End::Settled));
+    assert_eq!((first.clock, first.totals.assigned, &first.end), (Clock::Virtual, 3_000, &End::Settled));
     let other = simulated(&format!("seed = 2\n{text}"));
     assert_ne!(first.totals.requests, other.totals.requests);
 }
@@ -222,7 +222,7 @@ fn time_that_stands_still_is_told_with_the_strategy() {
     let text = format!(
         "[fleet]\ndevices = 10\n[[cohort]]\nretry = \"immediate\"\n[mock.throttle]\nrate = \"0/s\"\nburst = 1\n[network]\n{still}"
     );
-    let error = simulate::run(plan(&text), &Control::default()).expect_err("time stands still");
+    let error = virtual_time::run(plan(&text), &Control::default()).expect_err("time stands still");
     assert!(matches!(&error, RunError::Livelock { strategy, .. } if strategy == "immediate"), "{error}");
 }
 
@@ -252,7 +252,7 @@ fn a_webhook_that_cannot_be_asked_fails_the_registration() {
 #[test]
 fn a_log_that_nobody_would_write_is_refused() {
     let text = "[fleet]\ndevices = 10\n[mock]\nlog = { file = \"dps.jsonl\" }\n";
-    let error = simulate::run(plan(text), &Control::default()).expect_err("there is nothing to log");
+    let error = virtual_time::run(plan(text), &Control::default()).expect_err("there is nothing to log");
     assert!(matches!(&error, RunError::Preflight(why) if why.contains("wired")), "{error}");
 }
 
@@ -274,7 +274,7 @@ fn an_interrupted_run_is_marked() {
     let control = Control::default();
     control.interrupt();
     let text = "horizon = \"10h\"\n[fleet]\ndevices = 5000\n[mock.throttle]\nrate = \"60/min\"\n";
-    let record = simulate::run(plan(text), &control).expect("a partial record");
+    let record = virtual_time::run(plan(text), &control).expect("a partial record");
     assert_eq!((&record.end, record.verdict.exit_code), (&End::Interrupted, 130));
     assert!(record.totals.assigned < 5_000);
 }
@@ -291,10 +291,10 @@ fn devices_wait_for_a_place() {
 fn fates_are_kept_in_detail() {
     let text = "horizon = \"30s\"\n[fleet]\ndevices = 100\n[[cohort]]\nname = \"a\"\n[[cohort]]\nname = \"b\"\nenrolled = \
                 false\n[mock.throttle]\nburst = 40\nrate = \"30/min\"\n";
-    let (record, herd) = simulate::run_in_detail(plan(text), &Control::default()).expect("the run ends");
+    let (record, herd) = virtual_time::run_in_detail(plan(text), &Control::default()).expect("the run ends");
     let count = |fate| herd.fates.iter().filter(|other| **other == fate).count() as u64;
-    assert_eq!(count(simulate::Fate::Assigned), record.totals.assigned);
-    assert_eq!(count(simulate::Fate::Stopped), record.totals.stopped);
+    assert_eq!(count(virtual_time::Fate::Assigned), record.totals.assigned);
+    assert_eq!(count(virtual_time::Fate::Stopped), record.totals.stopped);
     assert_eq!(
         herd.attempts.iter().map(|&attempts| u64::from(attempts)).sum::<u64>(),
         record.totals.requests

@@ -3,7 +3,7 @@
 mod dial;
 mod fault;
 mod key;
-mod weather;
+mod stream_faults;
 
 use std::sync::Arc;
 
@@ -32,11 +32,11 @@ pub trait Connect {
     /// Opens a connection on which the device proves itself with `identity`, as far as its transport does that when
     /// connecting. The times are those of the phases that were finished.
     ///
-    /// Faults of the network act on the stream through `weather`.
+    /// Faults of the network act on the stream through `stream_faults`.
     async fn connect(
         &self,
         identity: &Arc<DeviceIdentity>,
-        weather: Option<Weather>,
+        stream_faults: Option<StreamFaults>,
     ) -> (Result<Self::Stream, NetError>, ConnectTimes);
 
     /// Opens a connection to the IoT hub of this name. Faults of the network act on it as on one to the service.
@@ -44,13 +44,13 @@ pub trait Connect {
         &self,
         hub: &str,
         identity: &Arc<DeviceIdentity>,
-        weather: Option<Weather>,
+        stream_faults: Option<StreamFaults>,
     ) -> Result<Self::Stream, NetError>;
 }
 
-pub use dial::{Astray, Dial};
+pub use dial::{Dial, DialError};
 pub use fault::{of_handshake as fault_when_connecting, of_request as fault_under_request};
-pub use weather::{Weather, Weathered};
+pub use stream_faults::{FaultyStream, StreamFaults};
 
 /// A target's address cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -187,12 +187,12 @@ impl TlsDialler {
         Some(std::net::Ipv4Addr::new(127, 0, 0, (turn % sources + 1) as u8))
     }
 
-    fn astray(&self, dial: &Dial, astray: Astray) -> NetError {
-        match astray {
-            Astray::Unknown => Fault::Dns.into(),
-            Astray::Failed(error) => NetError::new(Fault::Dns, error),
-            Astray::Unnamed | Astray::Elsewhere(_) => {
-                let told = astray.told(&dial.host);
+    fn refuse(&self, dial: &Dial, error: DialError) -> NetError {
+        match error {
+            DialError::Unknown => Fault::Dns.into(),
+            DialError::Failed(error) => NetError::new(Fault::Dns, error),
+            DialError::Unnamed | DialError::Elsewhere(_) => {
+                let told = error.told(&dial.host);
                 if let Some(brake) = &self.brake {
                     brake.pull(Halt::Ceiling(format!("no consent: {told}")));
                 }
@@ -210,7 +210,7 @@ impl TlsDialler {
 
     /// A connection without a certificate.
     pub async fn anonymous(&self) -> Result<TlsStream<TcpStream>, NetError> {
-        self.open(&self.dial, self.dial.server_name.clone(), None, None).await.0.map(Weathered::into_inner)
+        self.open(&self.dial, self.dial.server_name.clone(), None, None).await.0.map(FaultyStream::into_inner)
     }
 
     /// Where hubs are dialled: a mock has them all behind its MQTT port.
@@ -223,8 +223,8 @@ impl TlsDialler {
         dial: &Dial,
         server_name: ServerName<'static>,
         identity: Option<&Arc<DeviceIdentity>>,
-        weather: Option<Weather>,
-    ) -> (Result<Weathered<TlsStream<TcpStream>>, NetError>, ConnectTimes) {
+        stream_faults: Option<StreamFaults>,
+    ) -> (Result<FaultyStream<TlsStream<TcpStream>>, NetError>, ConnectTimes) {
         let mut times = ConnectTimes::default();
         let mut mark = self.clock.now();
         let mut lap = || -> Span {
@@ -235,7 +235,7 @@ impl TlsDialler {
         };
         let allowed = match dial.resolve().await {
             Ok(allowed) => allowed,
-            Err(astray) => return (Err(self.astray(dial, astray)), times),
+            Err(error) => return (Err(self.refuse(dial, error)), times),
         };
         if dial.address.is_none() {
             times.dns = Some(lap());
@@ -250,7 +250,7 @@ impl TlsDialler {
         match self.handshake(stream, server_name, identity.filter(|_| self.certificates)).await {
             Ok(stream) => {
                 times.tls = Some(lap());
-                (Ok(Weathered::new(stream, weather)), times)
+                (Ok(FaultyStream::new(stream, stream_faults)), times)
             }
             Err(error) => (Err(NetError::new(fault::of_handshake(&error), error)), times),
         }
@@ -283,24 +283,24 @@ impl TlsDialler {
 }
 
 impl Connect for TlsDialler {
-    type Stream = Weathered<TlsStream<TcpStream>>;
+    type Stream = FaultyStream<TlsStream<TcpStream>>;
 
     async fn connect(
         &self,
         identity: &Arc<DeviceIdentity>,
-        weather: Option<Weather>,
+        stream_faults: Option<StreamFaults>,
     ) -> (Result<Self::Stream, NetError>, ConnectTimes) {
-        self.open(&self.dial, self.dial.server_name.clone(), Some(identity), weather).await
+        self.open(&self.dial, self.dial.server_name.clone(), Some(identity), stream_faults).await
     }
 
     async fn connect_hub(
         &self,
         hub: &str,
         identity: &Arc<DeviceIdentity>,
-        weather: Option<Weather>,
+        stream_faults: Option<StreamFaults>,
     ) -> Result<Self::Stream, NetError> {
         let name = ServerName::try_from(hub.to_owned()).map_err(NetError::to(Fault::Dns))?;
         let dial = self.hubs.as_ref().ok_or(Fault::Unreachable)?;
-        self.open(dial, name, Some(identity), weather).await.0
+        self.open(dial, name, Some(identity), stream_faults).await.0
     }
 }

@@ -330,7 +330,7 @@ impl Checker<'_> {
             self.refuse("count.first", "the first none: it would never hit", "write 1 or more");
         }
         if file.limits.active == Some(0) || file.limits.total == Some(0) {
-            self.refuse("limits", "a ceiling of nought: it would never hit", "leave it out for no ceiling");
+            self.refuse("limits", "a ceiling of zero: it would never hit", "leave it out for no ceiling");
         }
     }
 

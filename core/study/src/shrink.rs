@@ -8,7 +8,7 @@ mod search;
 mod told;
 mod values;
 
-use fleetstorm_engine::{Control, Plan, RunError, simulate, wired};
+use fleetstorm_engine::{Control, Plan, RunError, virtual_time, wired};
 use fleetstorm_plugin_host::Registry;
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{CheckStatus, Clock, FaultStatus, ObjectiveStatus};
@@ -113,7 +113,7 @@ pub fn shrink(
     control: &Control,
     tell: &mut dyn FnMut(&str),
 ) -> Result<Shrunk, ShrinkError> {
-    if record.clock == Clock::Live {
+    if record.clock == Clock::Wall {
         return Err(ShrinkError::WallClock);
     }
     let mut scenario =
@@ -229,7 +229,7 @@ impl Trials<'_> {
         let own = self.control.stage();
         let record = match self.clock {
             Clock::Wired => wired::run(plan, &own),
-            Clock::Simulated | Clock::Live => simulate::run(plan, &own),
+            Clock::Virtual | Clock::Wall => virtual_time::run(plan, &own),
         }?;
         if self.control.is_interrupted() {
             self.stopped = true;

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
-use fleetstorm_engine::simulate::Herd;
-use fleetstorm_engine::{Control, Plan, RunError, live, simulate};
+use fleetstorm_engine::virtual_time::Herd;
+use fleetstorm_engine::{Control, Plan, RunError, virtual_time, wall};
 use fleetstorm_plugin_host::Registry;
 use fleetstorm_reports::Record;
 use fleetstorm_reports::analysis::Outcome;
@@ -79,7 +79,7 @@ pub(crate) fn run(
     let control = &control.stage();
     let record = match timing {
         Timing::Virtual => {
-            simulate::run_for_verdict(planned(scenario, registry, Calendar::VIRTUAL, control)?, control)?
+            virtual_time::run_for_verdict(planned(scenario, registry, Calendar::VIRTUAL, control)?, control)?
         }
         Timing::Wall => wall(scenario, registry, control)?,
     };
@@ -97,7 +97,7 @@ pub(crate) fn run_in_detail(
     match timing {
         Timing::Virtual => {
             let plan = planned(scenario, registry, Calendar::VIRTUAL, control)?;
-            let (record, herd) = simulate::run_in_detail(plan, control)?;
+            let (record, herd) = virtual_time::run_in_detail(plan, control)?;
             Ok((whole(record)?, Some(herd)))
         }
         Timing::Wall => Ok((whole(wall(scenario, registry, control)?)?, None)),
@@ -105,8 +105,8 @@ pub(crate) fn run_in_detail(
 }
 
 fn wall(scenario: Scenario, registry: &Registry, control: &Control) -> Result<Record, Left> {
-    let plan = planned(scenario, registry, live::calendar(), control)?;
-    Ok(live::run(plan, live::Machine { shards: None }, control)?)
+    let plan = planned(scenario, registry, wall::calendar(), control)?;
+    Ok(wall::run(plan, wall::Machine { shards: None }, control)?)
 }
 
 fn planned(

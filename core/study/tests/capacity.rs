@@ -1,6 +1,6 @@
 //! Searches with known answers, and a forecast of what was measured.
 
-use fleetstorm_engine::{Control, Plan, RunError, simulate, wired};
+use fleetstorm_engine::{Control, Plan, RunError, virtual_time, wired};
 use fleetstorm_plugin_host::Registry;
 use fleetstorm_reports::analysis::{Outcome, Vary};
 use fleetstorm_reports::{Document, Form};
@@ -105,7 +105,7 @@ fn an_interruption_reaches_into_a_run() {
     let plan = Plan::new(scenario(text), &registry(), Calendar::VIRTUAL).expect("the plan is sound");
     let control = Control::default();
     control.interrupt();
-    let record = simulate::run(plan, &control).expect("it ends");
+    let record = virtual_time::run(plan, &control).expect("it ends");
     assert_eq!(record.verdict.exit_code, 130);
     // The whole of it would take 20,000 requests a second for ten hours.
     assert!(record.totals.requests < 1_000_000, "{}", record.totals.requests);
@@ -165,7 +165,7 @@ fn a_calibrated_forecast_is_within_five_percent() {
     let printed: Scenario = scenario(&calibration.to_string());
     assert_eq!(printed.network, calibration.network);
     forecast.network = printed.network;
-    let forecast = simulate::run(plan(forecast), &Control::default()).expect("the run ends");
+    let forecast = virtual_time::run(plan(forecast), &Control::default()).expect("the run ends");
     let found = fidelity::compare(&measured, &forecast, &ByChance::default());
     assert!(found.score.expect("all devices are through") < 0.05, "{found}");
     assert!(found.curve_distance < 0.05, "{found}");
@@ -173,7 +173,7 @@ fn a_calibrated_forecast_is_within_five_percent() {
     let itself = fidelity::compare(&measured, &measured, &ByChance::default());
     assert_eq!((itself.score, itself.curve_distance), (Some(0.0), 0.0));
     let idle = fidelity::calibrate(
-        &simulate::run(plan(scenario("[fleet]\ndevices = 5\n")), &Control::default()).unwrap(),
+        &virtual_time::run(plan(scenario("[fleet]\ndevices = 5\n")), &Control::default()).unwrap(),
     );
     assert_eq!(idle.rate_per_s, None);
 }

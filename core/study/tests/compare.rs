@@ -32,7 +32,11 @@ fn strategies_are_told_apart_and_equals_are_not() {
         effect.difference.median == Some(0.0) && effect.verdict == Finding::NoClearDifference
     }));
     let amplification = throttled[2].effects.iter().find(|effect| effect.metric == "amplification").unwrap();
-    assert_eq!(amplification.verdict, Finding::Worse, "knocking every second costs more: {amplification:?}");
+    assert_eq!(
+        amplification.verdict,
+        Finding::Worse,
+        "connecting every second costs more: {amplification:?}"
+    );
     assert_eq!((throttled[3].unreached, throttled[3].median.t99_s), (10, None), "most give up");
     assert!(throttled[3].median.given_up.unwrap() > 0.8);
     // It costs least and is of no use: neither on the front nor recommended.
@@ -46,7 +50,7 @@ fn strategies_are_told_apart_and_equals_are_not() {
     assert_eq!(found.conclusion.outcome, Outcome::Passed);
     let free = &found.throttles[1].strategies;
     assert!(free.iter().all(|standing| standing.median.amplification == Some(1.0)));
-    // The same weather: without a throttle no strategy ever acts, so every run of a seed is the same.
+    // The same stream_faults: without a throttle no strategy ever acts, so every run of a seed is the same.
     assert!(free.iter().all(|standing| standing.runs == free[0].runs));
 
     assert_eq!(

@@ -32,7 +32,7 @@ pub enum Delay {
         /// None is slower.
         max: Duration,
     },
-    /// Normal, cut at nought and at a maximum.
+    /// Normal, cut at zero and at a maximum.
     Normal {
         /// Half of them are faster.
         mean: Duration,

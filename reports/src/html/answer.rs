@@ -329,7 +329,7 @@ fn largest_part(journey: &Journey) -> (&'static str, u64) {
 /// The command that brings a reader on.
 fn next(record: &Record) -> Next {
     let path = practice::quoted(if record.path.is_empty() { "run.json" } else { &record.path });
-    let in_virtual_time = record.clock != Clock::Live;
+    let in_virtual_time = record.clock != Clock::Wall;
     let has_faults = !record.chaos.faults.is_empty();
     let own_mock = record.target.kind == "mock";
     let to = |why, command: String| Next { why, command };

@@ -29,10 +29,10 @@ pub(super) fn section(record: &Record) -> Option<Section> {
         .collect();
     let body = html! {
         @match record.clock {
-            Clock::Live => {}
+            Clock::Wall => {}
             Clock::Wired => p.model { "Virtual time: what a connection and a request take is the model's, not a \
                 network's. Waits, retries and throttling are as in a live run." },
-            Clock::Simulated => p.model { "Simulated: every latency is the model's. Waits, retries and throttling are \
+            Clock::Virtual => p.model { "Simulated: every latency is the model's. Waits, retries and throttling are \
                 as in a live run." },
         }
         @if !figures.is_empty() {

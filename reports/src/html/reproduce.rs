@@ -36,19 +36,19 @@ pub(super) fn section(record: &Record) -> Option<Section> {
 
 fn command(clock: Clock) -> &'static str {
     match clock {
-        Clock::Live => "fleetstorm run scenario.toml",
+        Clock::Wall => "fleetstorm run scenario.toml",
         Clock::Wired => "fleetstorm run scenario.toml --clock wired",
-        Clock::Simulated => "fleetstorm run scenario.toml --clock virtual",
+        Clock::Virtual => "fleetstorm run scenario.toml --clock virtual",
     }
 }
 
 fn promise(clock: Clock) -> &'static str {
     match clock {
-        Clock::Live => {
+        Clock::Wall => {
             "The same scenario and seed plan the same run: the same boots, keys and draws. What a network and a \
              service make of it differs from run to run."
         }
-        Clock::Wired | Clock::Simulated => {
+        Clock::Wired | Clock::Virtual => {
             "In virtual time the same scenario, seed and plugins give the same record, byte for byte."
         }
     }

@@ -447,7 +447,7 @@ prop_compose! {
             audit.send_lag = distributions[0].clone();
             audit.descriptors_limit = given;
         }
-        record.clock = [Clock::Live, Clock::Wired, Clock::Simulated][usize::from(kind % 3)];
+        record.clock = [Clock::Wall, Clock::Wired, Clock::Virtual][usize::from(kind % 3)];
         record
     }
 }

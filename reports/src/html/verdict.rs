@@ -118,9 +118,9 @@ fn numbers(record: &Record) -> Vec<Fact> {
 
 fn circumstances(record: &Record) -> Markup {
     let clock = match record.clock {
-        Clock::Live => "wall clock, real sockets",
+        Clock::Wall => "wall clock, real sockets",
         Clock::Wired => "virtual time, real bytes over in-memory pipes",
-        Clock::Simulated => "virtual time, simulated",
+        Clock::Virtual => "virtual time, simulated",
     };
     let target = &record.target;
     let kind = match target.kind.as_str() {

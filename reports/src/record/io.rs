@@ -65,7 +65,7 @@ impl Record {
             name: String::new(),
             question: String::new(),
             seed: 0,
-            clock: Clock::Live,
+            clock: Clock::Wall,
             target: Target {
                 kind: "mock".into(),
                 address: String::new(),

@@ -11,7 +11,7 @@ use fleetstorm_scenario::Scenario;
 use fleetstorm_units::time::{Calendar, Moment};
 
 use crate::listen::Listener;
-use crate::{Control, Plan, RunError, live, simulate, wired};
+use crate::{Control, Plan, RunError, virtual_time, wall, wired};
 
 fn plan(text: &str, calendar: Calendar) -> Plan {
     let scenario = Scenario::read(text, "t.toml", &[]).unwrap_or_else(|problems| panic!("{problems}"));
@@ -22,9 +22,9 @@ fn plan(text: &str, calendar: Calendar) -> Plan {
 type Run = (&'static str, fn() -> Calendar, fn(Plan, &Control) -> Result<Record, RunError>);
 
 const RUNS: [Run; 3] = [
-    ("simulated", || Calendar::VIRTUAL, simulate::run),
+    ("simulated", || Calendar::VIRTUAL, virtual_time::run),
     ("wired", || Calendar::VIRTUAL, wired::run),
-    ("live", live::calendar, |plan, control| live::run(plan, live::Machine { shards: Some(2) }, control)),
+    ("live", wall::calendar, |plan, control| wall::run(plan, wall::Machine { shards: Some(2) }, control)),
 ];
 
 const STORM: &str = "horizon = \"30s\"\n[fleet]\ndevices = 20\narrival = { kind = \"constant\", rate = \"40/s\" }\n\
@@ -73,14 +73,14 @@ fn an_interrupted_run_heals_and_nobody_looks_for_residue() {
 fn an_interruption_is_heard_while_the_steady_state_is_looked_at() {
     let unsteady = "[steady_state]\ndevices = 2\nexpect = [\"assigned == 100%\"]\nwithin = \"2m\"\n[mock]\n\
                     assignment = { kind = \"constant\", delay = \"10m\" }\n";
-    let plan = plan(&format!("{STORM}{unsteady}"), live::calendar());
+    let plan = plan(&format!("{STORM}{unsteady}"), wall::calendar());
     let control = Control::default();
     let interrupting = control.clone();
     let began = std::thread::spawn(move || {
         std::thread::park_timeout(Duration::from_secs(2));
         interrupting.interrupt();
     });
-    let record = live::run(plan, live::Machine { shards: Some(1) }, &control).unwrap();
+    let record = wall::run(plan, wall::Machine { shards: Some(1) }, &control).unwrap();
     began.join().unwrap();
     assert_eq!((record.end, record.verdict.exit_code), (End::Interrupted, 130));
     assert_eq!(record.chaos.steady_state, None, "it was not seen");

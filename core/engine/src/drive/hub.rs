@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use fleetstorm_model::chaos::{Cut, Exchanging, Occasion, Peer};
 use fleetstorm_model::device::{Credential, Decision, HubAttempt, LifeEvent, LifeHost};
-use fleetstorm_net::connect::{Connect, Weather};
+use fleetstorm_net::connect::{Connect, StreamFaults};
 use fleetstorm_net::exchange::{HubLink, News, Passport};
 use fleetstorm_net::{ConnectTimes, NetError};
 use fleetstorm_protocol::outcome::Fault;
@@ -63,9 +63,9 @@ impl<C: Connect> Driven<'_, C> {
         let verdict = shard.chaos.as_ref().map(|chaos| chaos.connect_hub(&occasion));
         let (connecting, sending, exchanging) = verdict.unwrap_or_default();
         let reached = shard.chaos.as_ref().is_some_and(|chaos| chaos.reaches_streams());
-        let weather = reached.then(Weather::default);
-        if let Some(weather) = &weather {
-            weather.set(sending, exchanging);
+        let stream_faults = reached.then(StreamFaults::default);
+        if let Some(stream_faults) = &stream_faults {
+            stream_faults.set(sending, exchanging);
         }
         let passport = Passport {
             hub: &name,
@@ -83,7 +83,8 @@ impl<C: Connect> Driven<'_, C> {
                 Some(Cut::Broke(fault)) => return Err(fault.into()),
                 None => {}
             }
-            let stream = cohort.connect.connect_hub(&name, &self.wire.identity, weather.clone()).await?;
+            let stream =
+                cohort.connect.connect_hub(&name, &self.wire.identity, stream_faults.clone()).await?;
             if let Exchanging { cut: Some(Cut::Broke(fault)), reaches_service: false, .. } = exchanging {
                 return Err(NetError::from(fault));
             }
@@ -92,7 +93,7 @@ impl<C: Connect> Driven<'_, C> {
         match tokio::time::timeout_at(deadline, attempt).await {
             Ok(Ok(link)) => {
                 self.wire.hub = Some(Box::new(link));
-                (self.wire.weather, self.wire.connected) = (weather, shard.clock.now());
+                (self.wire.stream_faults, self.wire.connected) = (stream_faults, shard.clock.now());
                 Event::Welcome
             }
             Ok(Err(error)) => Event::HubBroke(error),
@@ -102,14 +103,14 @@ impl<C: Connect> Driven<'_, C> {
 
     /// Sends a message, and stays connected.
     pub(super) async fn beat(&mut self) -> Event {
-        if let (Some(weather), Some(chaos)) = (&self.wire.weather, &self.around.shard.chaos) {
+        if let (Some(stream_faults), Some(chaos)) = (&self.wire.stream_faults, &self.around.shard.chaos) {
             let connected = self.wire.connected;
             let exchanging = chaos.message(&Occasion { peer: Peer::Hub, connected, ..self.occasion(None) });
             if let Exchanging { cut: Some(Cut::Broke(_)), reaches_service: false, .. } = exchanging {
                 self.wire.hub = None;
                 return Event::hub_broke(Fault::Lost);
             }
-            weather.cut(exchanging);
+            stream_faults.cut(exchanging);
         }
         if let Some(link) = &mut self.wire.hub {
             link.send();

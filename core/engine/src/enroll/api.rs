@@ -163,7 +163,7 @@ impl Api {
             let request = request.map_err(RunError::driver)?;
             let answered = tokio::time::timeout(PATIENCE, self.exchange(request)).await.ok().flatten();
             if let Some(Halt::Ceiling(what)) = self.brake.held() {
-                return Err(RunError::Astray { what }.into());
+                return Err(RunError::DialError { what }.into());
             }
             let back_off = Span::from_secs(1 << attempt.min(5));
             let wait = match answered {

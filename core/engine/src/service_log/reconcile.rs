@@ -155,7 +155,7 @@ fn start(record: &Record) -> Option<u64> {
             let at = OffsetDateTime::parse(&machine.started_utc, &Rfc3339).ok()?;
             u64::try_from(at.unix_timestamp_nanos()).ok()
         }
-        (None, Clock::Live) => None,
+        (None, Clock::Wall) => None,
         (None, _) => Some(Calendar::VIRTUAL.unix_nanos(Moment::START)),
     }
 }

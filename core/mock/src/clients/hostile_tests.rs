@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use fleetstorm_net::ConnectTimes;
 use fleetstorm_net::clock::Clock;
-use fleetstorm_net::connect::Weathered;
+use fleetstorm_net::connect::FaultyStream;
 use fleetstorm_net::exchange::{Caller, Carrier, HubLink, Link, News, Passport};
 use fleetstorm_protocol::outcome::Fault;
 use fleetstorm_protocol::{ApiVersion, Operation, OperationId, Transport};
@@ -42,7 +42,7 @@ async fn device(stream: DuplexStream, transport: Transport) -> Vec<Fault> {
     let (carrier, caller) = parts(transport);
     let mut times = ConnectTimes::default();
     let mut faults = Vec::new();
-    let stream = Weathered::new(stream, None);
+    let stream = FaultyStream::new(stream, None);
     let life = async {
         let mut link = match Link::open(stream, &carrier, &caller, &mut times).await {
             Ok(link) => link,
@@ -297,7 +297,8 @@ fn a_flood_costs_one_connection_and_a_bound() {
             });
             let (carrier, caller) = parts(transport);
             let mut times = ConnectTimes::default();
-            let link = Link::open(Weathered::new(ours, None), &carrier, &caller, &mut times).await.unwrap();
+            let link =
+                Link::open(FaultyStream::new(ours, None), &carrier, &caller, &mut times).await.unwrap();
             let asked = *counted.borrow();
             drop(link);
             asked
@@ -326,7 +327,7 @@ async fn guest(stream: DuplexStream) -> Result<(), Fault> {
     let passport =
         Passport { hub: "hub-1", device_id: "dev-0001", token: Some("token"), keep_alive_secs: 30 };
     let (clock, mut times) = (Clock::start(), ConnectTimes::default());
-    let stream = Weathered::new(stream, None);
+    let stream = FaultyStream::new(stream, None);
     let open = HubLink::open(stream, &passport, clock, &mut times);
     let open = tokio::time::timeout(PATIENCE, open).await.unwrap_or(Err(Fault::ConnectTimeout.into()));
     let mut link = open.map_err(|error| error.fault)?;

@@ -3,7 +3,7 @@
 //! The model's [`Server`] knows the protocol; the door carries bytes to it, asks the service, and keeps answers until
 //! their time has come and the client wants them. A client's credit bounds what it can have under way.
 
-mod astray;
+mod wrong;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -40,7 +40,7 @@ where
         pending: VecDeque::new(),
         heard: now,
         spoke: now,
-        astray: Astray::default(),
+        wrong: WrongAnswers::default(),
     };
     // Boxed, so that a connected client does not carry this state for the rest of its life.
     let greeting = Box::pin(tokio::time::timeout(house.limits.connect, talk.greet()));
@@ -53,7 +53,7 @@ where
 
 /// What faults have to remember.
 #[derive(Default)]
-struct Astray {
+struct WrongAnswers {
     /// The registration id that the client has named before it has a link.
     name: Option<Box<str>>,
     /// The correlation id of the answer before, and whether there was one.
@@ -86,7 +86,7 @@ struct Talk<'a, S> {
     /// When the last frame came, and when the last one was sent.
     heard: Moment,
     spoke: Moment,
-    astray: Astray,
+    wrong: WrongAnswers,
 }
 
 /// What comes first.
@@ -183,8 +183,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
         let (house, peer) = (self.house, self.peer);
         let heard = match frame::read(unit) {
             Ok(unit) => {
-                if house.is_armed() && self.astray.name.is_none() {
-                    self.astray.name = named_by(&unit).map(Into::into);
+                if house.is_armed() && self.wrong.name.is_none() {
+                    self.wrong.name = named_by(&unit).map(Into::into);
                 }
                 self.server.take(&unit, &mut |guest| admit(house, peer, guest), &mut out)
             }
@@ -280,7 +280,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
     fn deliver(&mut self, out: &mut Vec<u8>) {
         let Some(mut answer) = self.pending.pop_front() else { return };
         let refused = is_refusal(answer.status);
-        if self.house.is_armed() && self.goes_astray(&mut answer, refused, out) {
+        if self.house.is_armed() && self.goes_wrong(&mut answer, refused, out) {
             return;
         }
         let outcome = (answer.status, answer.retry_after);

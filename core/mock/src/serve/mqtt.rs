@@ -70,13 +70,13 @@ where
         granted: None,
         pending: VecDeque::new(),
         packet_id: 0,
-        astray: Astray::default(),
+        wrong: WrongAnswers::default(),
     };
     talk.run().await;
     let _ = tokio::time::timeout(house.limits.body, talk.packets.shutdown()).await;
 }
 
-/// Who has knocked.
+/// Who wants to be let in.
 enum Visitor {
     /// A device that was let in to DPS.
     Dps(Guest),
@@ -213,12 +213,12 @@ struct Talk<'a, S> {
     /// In the order of the requests.
     pending: VecDeque<Answer>,
     packet_id: u16,
-    astray: Astray,
+    wrong: WrongAnswers,
 }
 
 /// What faults have put off or have to remember.
 #[derive(Default)]
-struct Astray {
+struct WrongAnswers {
     /// PUBACKs that follow the next answer.
     owed: Vec<u16>,
     /// An answer that follows the next one.
@@ -347,7 +347,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
             QoS::AtMostOnce => {}
             QoS::AtLeastOnce if matches!(fault, Some(FaultKind::MqttDrop { .. })) => {}
             QoS::AtLeastOnce if matches!(fault, Some(FaultKind::MqttOrder { .. })) => {
-                self.astray.owed.push(publish.pkid);
+                self.wrong.owed.push(publish.pkid);
             }
             QoS::AtLeastOnce => self.queue(&Packet::PubAck(PubAck::new(publish.pkid)))?,
             // As IoT Hub does: quality of service 2 is not offered.
@@ -414,10 +414,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
         let mut answer = self.pending.pop_front()?;
         let step = DoorStep::MqttAnswer {
             retry_after: answer.topic.contains("retry-after="),
-            earlier: self.astray.rid.is_some(),
+            earlier: self.wrong.rid.is_some(),
         };
         let fault = if self.granted.is_some() { self.struck(Some(answer.operation), step) } else { None };
-        let earlier = self.astray.rid.as_deref();
+        let earlier = self.wrong.rid.as_deref();
         match fault {
             Some(FaultKind::MqttRid { form }) => {
                 answer.topic = faults::with_rid(&answer.topic, form, earlier)
@@ -427,19 +427,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
                 answer.body = Bytes::copy_from_slice(damage::payload(&answer.body, damage));
             }
             Some(FaultKind::MqttOrder { .. }) => {
-                let before = self.astray.late.replace(answer);
+                let before = self.wrong.late.replace(answer);
                 return before.map_or(Some(()), |before| self.send(before, false));
             }
             _ => {}
         }
         if self.house.is_armed() {
-            self.astray.rid = faults::rid(&answer.topic).map(Into::into);
+            self.wrong.rid = faults::rid(&answer.topic).map(Into::into);
         }
         self.send(answer, fault == Some(FaultKind::MqttDuplicate))?;
-        for packet_id in std::mem::take(&mut self.astray.owed) {
+        for packet_id in std::mem::take(&mut self.wrong.owed) {
             self.queue(&Packet::PubAck(PubAck::new(packet_id)))?;
         }
-        self.astray.late.take().map_or(Some(()), |late| self.send(late, false))
+        self.wrong.late.take().map_or(Some(()), |late| self.send(late, false))
     }
 
     fn send(&mut self, answer: Answer, twice: bool) -> Option<()> {

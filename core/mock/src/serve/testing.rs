@@ -43,7 +43,7 @@ fn built(file: &MockFile, change: impl FnOnce(&mut Limits)) -> Rc<House> {
     let fleet = FleetIdentity::from_seed(0).unwrap();
     let mut config = crate::resolve(file, &fleet, Calendar::VIRTUAL).unwrap();
     config.seed = Seed(1);
-    let errands = Errands { webhooks: None, issuer: Issuer::new(&file, &fleet).unwrap() };
+    let errands = Errands { webhooks: None, issuer: Issuer::new(file, &fleet).unwrap() };
     House::new(
         Service::new(config).unwrap(),
         Clock::start(),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fleetstorm_model::service::{Service, WebhookAsk};
-use fleetstorm_net::connect::{Astray, Dial, Trust, client_config};
+use fleetstorm_net::connect::{Dial, DialError, Trust, client_config};
 use fleetstorm_protocol::http::{MESSAGE_MAX_BYTES, read_webhook_reply, write_webhook_call};
 use fleetstorm_protocol::webhook::WebhookReply;
 use fleetstorm_scenario::{TlsVersions, WebhookFile};
@@ -75,9 +75,9 @@ impl Webhooks {
     async fn exchange(&self, target: &Target, body: &str) -> Option<WebhookReply> {
         let allowed = match target.dial.resolve().await {
             Ok(allowed) => allowed,
-            Err(Astray::Unknown | Astray::Failed(_)) => return None,
-            Err(astray) => {
-                let why = format!("{}; list it in webhook.hosts", astray.told(&target.dial.host));
+            Err(DialError::Unknown | DialError::Failed(_)) => return None,
+            Err(error) => {
+                let why = format!("{}; list it in webhook.hosts", error.told(&target.dial.host));
                 return Some(WebhookReply::Forbidden(why));
             }
         };

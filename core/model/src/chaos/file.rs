@@ -314,7 +314,7 @@ impl Unit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Count {
-    /// Counted from nought for each device, for each connection, or over all requests.
+    /// Counted from zero for each device, for each connection, or over all requests.
     pub per: Unit,
     /// So many are left alone first.
     #[serde(default)]

@@ -410,7 +410,7 @@ pub enum FaultKind {
         /// The wait.
         wait: Duration,
     },
-    /// Devices count their failures from here instead of from nought, as if a counter had been restored wrongly.
+    /// Devices count their failures from here instead of from zero, as if a counter had been restored wrongly.
     #[serde(rename = "fleet.counter")]
     FleetCounter {
         /// Added to the failures in a row that a strategy is told of.

@@ -28,7 +28,7 @@ pub struct Dial {
 
 /// Why an address is not dialled.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Astray {
+pub enum DialError {
     /// The name has no address.
     Unknown,
     /// The name could not be looked up; what the system's resolver says.
@@ -39,7 +39,7 @@ pub enum Astray {
     Elsewhere(IpAddr),
 }
 
-impl Astray {
+impl DialError {
     /// What is wrong with this host.
     pub fn told(&self, host: &str) -> String {
         match self {
@@ -137,26 +137,26 @@ impl Dial {
 
     /// Looks the address up, if it is to be looked up, and checks it. What is allowed is dialled as it stands: asking for
     /// the name once more could lead elsewhere.
-    pub async fn resolve(&self) -> Result<Allowed, Astray> {
+    pub async fn resolve(&self) -> Result<Allowed, DialError> {
         match self.address {
             Some(address) => self.allow([address]),
-            None if !self.named && !self.is_loopback() => Err(Astray::Unnamed),
+            None if !self.named && !self.is_loopback() => Err(DialError::Unnamed),
             None => {
                 let found = tokio::net::lookup_host((&*self.host, self.port)).await;
-                self.allow(found.map_err(|error| Astray::Failed(error.to_string()))?)
+                self.allow(found.map_err(|error| DialError::Failed(error.to_string()))?)
             }
         }
     }
 
     /// The first of some addresses, if all of them may be dialled: which one comes first is chance.
-    fn allow(&self, found: impl IntoIterator<Item = SocketAddr>) -> Result<Allowed, Astray> {
+    fn allow(&self, found: impl IntoIterator<Item = SocketAddr>) -> Result<Allowed, DialError> {
         let mut first = None;
         for address in found {
             let address = SocketAddr::new(address.ip().to_canonical(), address.port());
             if !self.named && !address.ip().is_loopback() {
                 return Err(match self.address {
-                    Some(_) => Astray::Unnamed,
-                    None => Astray::Elsewhere(address.ip()),
+                    Some(_) => DialError::Unnamed,
+                    None => DialError::Elsewhere(address.ip()),
                 });
             }
             // A name server that blocks a name says so by an address of nobody.
@@ -164,7 +164,7 @@ impl Dial {
                 first.get_or_insert(address);
             }
         }
-        first.map(Allowed).ok_or(Astray::Unknown)
+        first.map(Allowed).ok_or(DialError::Unknown)
     }
 }
 
@@ -197,7 +197,7 @@ mod tests {
         Dial::read(address, None).unwrap()
     }
 
-    fn resolved(dial: &Dial) -> Result<SocketAddr, Astray> {
+    fn resolved(dial: &Dial) -> Result<SocketAddr, DialError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(dial.resolve()).map(|allowed| allowed.0)
     }
@@ -254,7 +254,7 @@ mod tests {
             "https://127.0.0.1.example:7",
             "https://2130706433.example:7",
         ] {
-            assert_eq!(resolved(&dial(elsewhere)), Err(Astray::Unnamed), "{elsewhere}");
+            assert_eq!(resolved(&dial(elsewhere)), Err(DialError::Unnamed), "{elsewhere}");
         }
         assert_eq!(resolved(&dial("https://192.0.2.1:7").named()), Ok("192.0.2.1:7".parse().unwrap()));
     }
@@ -267,15 +267,15 @@ mod tests {
         let allowed =
             |dial: &Dial, list: &[&str]| dial.allow(found(list)).map(|allowed| allowed.0.ip().to_string());
         let (local, named) = (dial("https://localhost:7"), dial("https://a.example:7").named());
-        let elsewhere = |ip: &str| Err(Astray::Elsewhere(ip.parse().unwrap()));
+        let elsewhere = |ip: &str| Err(DialError::Elsewhere(ip.parse().unwrap()));
         assert_eq!(allowed(&local, &["::1", "127.0.0.1"]), Ok("::1".to_owned()));
         assert_eq!(allowed(&local, &["127.0.0.1", "192.0.2.1"]), elsewhere("192.0.2.1"));
         assert_eq!(allowed(&local, &["192.0.2.1", "127.0.0.1"]), elsewhere("192.0.2.1"));
         assert_eq!(allowed(&local, &["::ffff:192.0.2.1"]), elsewhere("192.0.2.1"));
         assert_eq!(allowed(&local, &["::ffff:127.0.0.1"]), Ok("127.0.0.1".to_owned()));
         assert_eq!(allowed(&local, &["0.0.0.0"]), elsewhere("0.0.0.0"));
-        assert_eq!(allowed(&named, &["0.0.0.0"]), Err(Astray::Unknown));
+        assert_eq!(allowed(&named, &["0.0.0.0"]), Err(DialError::Unknown));
         assert_eq!(allowed(&named, &["0.0.0.0", "192.0.2.1"]), Ok("192.0.2.1".to_owned()));
-        assert_eq!(allowed(&named, &[]), Err(Astray::Unknown));
+        assert_eq!(allowed(&named, &[]), Err(DialError::Unknown));
     }
 }

@@ -3,7 +3,7 @@
 //! It offers SASL, one session, and on it one link each way, both for one device. What a client is allowed to have under
 //! way is its credit, so that nothing has to be dropped and nothing grows.
 
-mod astray;
+mod wrong;
 
 use std::borrow::Cow;
 
@@ -19,7 +19,7 @@ use super::{
     Malformed, Mechanism, RetryAfterKeys, Role, condition, condition_of, read_address, split_address,
 };
 use crate::{RetryAfter, Status};
-pub use astray::Misanswer;
+pub use wrong::Misanswer;
 
 /// Who has come, as its links and its SASL layer say.
 #[derive(Clone, Debug, PartialEq, Eq)]

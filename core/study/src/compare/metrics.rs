@@ -1,6 +1,6 @@
 //! One run in numbers (`strategies` 5.2).
 
-use fleetstorm_engine::simulate::{Fate, Herd};
+use fleetstorm_engine::virtual_time::{Fate, Herd};
 use fleetstorm_reports::Record;
 use fleetstorm_reports::analysis::Metrics;
 use fleetstorm_reports::record::{Bound, Series};

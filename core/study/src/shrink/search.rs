@@ -33,7 +33,7 @@ pub(super) fn ddmin<T: Clone>(mut list: Vec<T>, fails: &mut impl FnMut(&[T]) -> 
 const NEAR: f64 = 1.1;
 
 /// The smallest number from `low` on that was found to fail; `high` is known to. Numbers in between have two digits
-/// other than nought, so that a person can read them. Whether a number fails need not grow with it: then what is found
+/// other than zero, so that a person can read them. Whether a number fails need not grow with it: then what is found
 /// fails, and there may be smaller ones.
 pub(super) fn least(low: u64, high: u64, fails: &mut impl FnMut(u64) -> bool) -> u64 {
     if low >= high || fails(low) {
@@ -54,7 +54,7 @@ pub(super) fn least(low: u64, high: u64, fails: &mut impl FnMut(u64) -> bool) ->
     failing
 }
 
-/// The next number with two digits other than nought.
+/// The next number with two digits other than zero.
 fn two_digits(number: f64) -> u64 {
     let step = 10f64.powf((number.max(1.0).log10().floor() - 1.0).max(0.0));
     ((number / step).round() * step) as u64

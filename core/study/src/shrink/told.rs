@@ -32,7 +32,7 @@ impl Shrunk {
     pub fn scenario_toml(&self) -> String {
         let clock = match self.clock {
             Clock::Wired => "wired",
-            Clock::Simulated | Clock::Live => "virtual",
+            Clock::Virtual | Clock::Wall => "virtual",
         };
         let (faults, devices) = self.before;
         // Names may hold anything, and a comment ends with its line.

@@ -1,6 +1,6 @@
 //! Simulated devices at their hubs.
 //!
-//! A connection is three events: the device knocks, the hub answers, and, where the hub's plan says so, it does something
+//! A connection is three events: the device connects, the hub answers, and, where the hub's plan says so, it does something
 //! to the connection. Messages cost none: a device's own alarm sends them.
 
 use std::cell::OnceCell;
@@ -15,7 +15,7 @@ use super::parcel::Parcel;
 use super::{Due, Fate, Leg, Simulation};
 use crate::truth::{Proof, Truth};
 
-/// Sets the draws of a hub's weather apart from those of DPS's, which are keyed by the attempts of a registration.
+/// Sets the draws of a hub's stream_faults apart from those of DPS's, which are keyed by the attempts of a registration.
 const AT_HUB: u32 = 1 << 29;
 
 impl Simulation<'_> {
@@ -56,11 +56,11 @@ impl Simulation<'_> {
         let stands = now + self.hub_leg(device, Leg::Connect) + connecting.delay;
         let arrives = stands + self.hub_leg(device, Leg::There);
         let expires_unix_secs = u32::try_from(credential.expires_unix_secs).unwrap_or(u32::MAX);
-        let knock = Parcel::Knock { expires_unix_secs, slot: credential.slot };
+        let connect = Parcel::HubConnect { expires_unix_secs, slot: credential.slot };
         match (connecting.cut, exchanging.cut.filter(|_| !exchanging.reaches_service)) {
             (Some(cut), _) => self.cut_hub(device, stands, cut),
             (None, Some(cut)) => self.cut_hub(device, arrives, cut),
-            (None, None) => self.dispatch(device, arrives, knock),
+            (None, None) => self.dispatch(device, arrives, connect),
         }
     }
 
@@ -98,8 +98,8 @@ impl Simulation<'_> {
         }
     }
 
-    /// A device knocks at its hub's door.
-    pub(super) fn knock(&mut self, device: u32, now: Moment, expires_unix_secs: u32, slot: u8) -> Due {
+    /// A device connects to its hub.
+    pub(super) fn reaches_hub(&mut self, device: u32, now: Moment, expires_unix_secs: u32, slot: u8) -> Due {
         let Some(hub) = self.lives[device as usize].hub() else { return self.alarm(device) };
         let cohort = &self.world.cohorts[usize::from(self.cells[device as usize].cohort)];
         let truth = Truth {
@@ -162,6 +162,6 @@ impl Simulation<'_> {
 
     /// How long a leg of the way to a hub takes.
     fn hub_leg(&self, device: u32, leg: Leg) -> Span {
-        self.weather(device, AT_HUB | self.lives[device as usize].draws(), leg)
+        self.stream_faults(device, AT_HUB | self.lives[device as usize].draws(), leg)
     }
 }

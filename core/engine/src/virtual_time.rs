@@ -2,7 +2,7 @@
 //!
 //! A request is two events: it reaches the service, and its answer reaches the device. What lies between is the
 //! scenario's `[network]`, drawn by device and attempt, so that two runs of a seed with different strategies meet
-//! the same weather. Everything that will happen to a device is one alarm in one [`Wheel`]; a request that outlives
+//! the same stream_faults. Everything that will happen to a device is one alarm in one [`Wheel`]; a request that outlives
 //! its device's patience is the only other thing that can be under way.
 
 mod around;
@@ -219,7 +219,7 @@ fn simulate(
 
     let findings = Findings::of(vec![world.parts.recorder], now);
     let outcome = judge::Outcome {
-        clock: ClockKind::Simulated,
+        clock: ClockKind::Virtual,
         target: Target {
             kind: "mock".to_owned(),
             address: "simulated".to_owned(),
@@ -267,7 +267,7 @@ fn residue(
 fn preflight(plan: &Plan) -> Result<(), RunError> {
     if plan.scenario.target.kind != TargetKind::Mock {
         return Err(RunError::Preflight(
-            "a simulation needs the embedded mock: a real server does not wait for it; use --clock live"
+            "a simulation needs the embedded mock: a real server does not wait for it; use --clock wall"
                 .to_owned(),
         ));
     }
@@ -496,7 +496,7 @@ impl Simulation<'_> {
             } else if cut.is_some_and(|cut| cut <= until) {
                 self.cut_power();
             } else if ghost.is_some_and(|ghost| ghost <= last) {
-                self.haunt();
+                self.late_request_arrives();
             } else {
                 if rest.is_still() {
                     self.now = self.now.max(last);
@@ -593,7 +593,7 @@ impl Simulation<'_> {
                 Parcel::Broken(_) => !together,
                 Parcel::Boot
                 | Parcel::Request { .. }
-                | Parcel::Knock { .. }
+                | Parcel::HubConnect { .. }
                 | Parcel::Welcome
                 | Parcel::HubFault(_)
                 | Parcel::News(_) => false,
@@ -620,7 +620,9 @@ impl Simulation<'_> {
             Parcel::Request { expires_unix_secs, operation, slot } => {
                 self.serve(device, now, expires_unix_secs, operation, slot)
             }
-            Parcel::Knock { expires_unix_secs, slot } => self.knock(device, now, expires_unix_secs, slot),
+            Parcel::HubConnect { expires_unix_secs, slot } => {
+                self.reaches_hub(device, now, expires_unix_secs, slot)
+            }
             Parcel::Welcome => {
                 if let Some(faults) = &mut self.world.parts.faults {
                     faults.connected(now, device);
@@ -826,7 +828,7 @@ impl Simulation<'_> {
     }
 
     /// A request reaches the service after its device stopped waiting: it counts, and its answer goes nowhere.
-    fn haunt(&mut self) {
+    fn late_request_arrives(&mut self) {
         let Some(((at, device, _), ghost)) = self.ghosts.pop_first() else { return };
         self.now = self.now.max(at);
         let Some(query) = query(ghost.operation, ghost.id.as_ref()) else { return };
@@ -919,10 +921,10 @@ impl Simulation<'_> {
 
     /// How long a leg of the attempt in hand takes.
     fn leg(&self, device: u32, leg: Leg) -> Span {
-        self.weather(device, self.cells[device as usize].device.attempts(), leg)
+        self.stream_faults(device, self.cells[device as usize].device.attempts(), leg)
     }
 
-    fn weather(&self, device: u32, attempt: u32, leg: Leg) -> Span {
+    fn stream_faults(&self, device: u32, attempt: u32, leg: Leg) -> Span {
         let delay = match leg {
             Leg::Connect => &self.network.connect,
             Leg::There | Leg::Back => &self.network.hop,

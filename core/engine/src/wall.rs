@@ -15,7 +15,7 @@ use fleetstorm_model::chaos::Timeline;
 use fleetstorm_net::NetError;
 use fleetstorm_net::aside::{Aside, THREADS_MAX};
 use fleetstorm_net::clock::{Alarms, Clock};
-use fleetstorm_net::connect::{Astray, Dial, TlsDialler, Trust, client_config};
+use fleetstorm_net::connect::{Dial, DialError, TlsDialler, Trust, client_config};
 use fleetstorm_net::exchange::Carrier;
 use fleetstorm_net::governor::{Brake, Ceilings, Governor, Halt, Leaving};
 use fleetstorm_net::limits;
@@ -231,7 +231,7 @@ fn run_here(
         throttle: embedded.then(|| plan.scenario.mock.throttle.profile.clone()),
     };
     let outcome = judge::Outcome {
-        clock: ClockKind::Live,
+        clock: ClockKind::Wall,
         target,
         halt,
         now,
@@ -634,8 +634,8 @@ fn reach(
     let config = Arc::new(client_config(trust, fleetstorm_scenario::TlsVersions::Any, false)?);
     match runtime.block_on(dial.resolve()) {
         // That a name has no address is said below, as other ways to be out of reach.
-        Ok(_) | Err(Astray::Unknown | Astray::Failed(_)) => {}
-        Err(astray) => return Err(RunError::Astray { what: astray.told(&dial.host) }),
+        Ok(_) | Err(DialError::Unknown | DialError::Failed(_)) => {}
+        Err(error) => return Err(RunError::DialError { what: error.told(&dial.host) }),
     }
     let error = runtime.block_on(async {
         let dialler = TlsDialler::new(Arc::clone(dial), config, clock, false);

@@ -26,7 +26,7 @@ pub(super) enum Parcel {
     /// A rarer answer, by its place on the shelf.
     Shelved(u32),
     /// The device, at its hub's door.
-    Knock { expires_unix_secs: u32, slot: u8 },
+    HubConnect { expires_unix_secs: u32, slot: u8 },
     /// The hub lets the device in.
     Welcome,
     /// The hub does not.
@@ -87,7 +87,7 @@ impl Shelf {
             | Parcel::Connection
             | Parcel::Broken(_)
             | Parcel::Request { .. }
-            | Parcel::Knock { .. }
+            | Parcel::HubConnect { .. }
             | Parcel::Welcome
             | Parcel::HubFault(_)
             | Parcel::News(_) => return None,

@@ -12,7 +12,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
     /// The fault that strikes this client now, if one does.
     pub(super) fn struck(&self, operation: Option<Operation>, step: DoorStep) -> Option<FaultKind> {
         let linked = self.server.guest().map(|guest| &*guest.registration_id);
-        let name = linked.or(self.astray.name.as_deref())?;
+        let name = linked.or(self.wrong.name.as_deref())?;
         self.house.struck(name, operation, step).map(|misspelt| misspelt.kind)
     }
 
@@ -86,18 +86,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
         goes_on
     }
 
-    /// Lets an answer go astray, if a fault does that; `false` if it is still to be sent.
-    pub(super) fn goes_astray(&mut self, answer: &mut Answer, refused: bool, out: &mut Vec<u8>) -> bool {
+    /// Says an answer wrongly, or not at all, if a fault does that; `false` if it is still to be sent.
+    pub(super) fn goes_wrong(&mut self, answer: &mut Answer, refused: bool, out: &mut Vec<u8>) -> bool {
         let step = DoorStep::AmqpAnswer {
             refused,
             retry_after: answer.retry_after != RetryAfter::Absent,
-            earlier: self.astray.earlier,
+            earlier: self.wrong.earlier,
         };
         let fault = self.struck(Some(answer.operation), step);
         let mut before = None;
         if !refused {
-            before = std::mem::replace(&mut self.astray.correlation_id, answer.correlation_id.clone());
-            self.astray.earlier = true;
+            before = std::mem::replace(&mut self.wrong.correlation_id, answer.correlation_id.clone());
+            self.wrong.earlier = true;
         }
         self.server.spell_retry_after(RetryAfterKeys::default());
         let wrongly = match fault {
@@ -139,5 +139,5 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
 }
 
 #[cfg(test)]
-#[path = "astray_tests.rs"]
+#[path = "wrong_tests.rs"]
 mod tests;

@@ -23,9 +23,9 @@ const CHUNK_BYTES: usize = 4 * 1024;
 const FLOOD_BYTES: u64 = 1 << 20;
 
 /// A stream under faults.
-pub struct Weathered<S> {
+pub struct FaultyStream<S> {
     inner: S,
-    weather: Option<Weather>,
+    stream_faults: Option<StreamFaults>,
     inflow: Inflow,
 }
 
@@ -61,7 +61,7 @@ impl Inflow {
 
 /// The faults of one connection, held by its stream and by the device that speaks over it.
 #[derive(Clone, Default)]
-pub struct Weather(Rc<RefCell<State>>);
+pub struct StreamFaults(Rc<RefCell<State>>);
 
 #[derive(Default)]
 struct State {
@@ -122,7 +122,7 @@ impl Pause {
     }
 }
 
-impl Weather {
+impl StreamFaults {
     /// What the next exchange meets.
     pub fn set(&self, sending: Sending, exchanging: Exchanging) {
         let mut state = self.0.borrow_mut();
@@ -142,10 +142,10 @@ impl Weather {
     }
 }
 
-impl<S> Weathered<S> {
+impl<S> FaultyStream<S> {
     /// A stream on which these faults act; `None` for a stream that meets none.
-    pub fn new(inner: S, weather: Option<Weather>) -> Self {
-        Self { inner, weather, inflow: Inflow::new() }
+    pub fn new(inner: S, stream_faults: Option<StreamFaults>) -> Self {
+        Self { inner, stream_faults, inflow: Inflow::new() }
     }
 
     /// The stream without its faults.
@@ -192,14 +192,14 @@ impl State {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Weathered<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for FaultyStream<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let Some(Weather(state)) = &this.weather else {
+        let Some(StreamFaults(state)) = &this.stream_faults else {
             let before = buffer.filled().len();
             ready!(Pin::new(&mut this.inner).poll_read(context, buffer))?;
             return Poll::Ready(this.inflow.came(buffer.filled().len() - before));
@@ -246,10 +246,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Weathered<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Weathered<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for FaultyStream<S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let Some(Weather(state)) = &this.weather else {
+        let Some(StreamFaults(state)) = &this.stream_faults else {
             return Pin::new(&mut this.inner).poll_write(context, bytes);
         };
         let state = &mut *state.borrow_mut();
@@ -277,7 +277,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Weathered<S> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.weather.is_none() {
+        if self.stream_faults.is_none() {
             return Pin::new(&mut self.get_mut().inner).poll_write_vectored(context, slices);
         }
         let first = slices.iter().find(|slice| !slice.is_empty()).map_or(&[][..], |slice| &**slice);
@@ -285,7 +285,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Weathered<S> {
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.weather.is_none() && self.inner.is_write_vectored()
+        self.stream_faults.is_none() && self.inner.is_write_vectored()
     }
 }
 
@@ -299,9 +299,9 @@ mod tests {
     /// What a device reads of an answer of ten bytes and the end behind it, and how long that takes.
     async fn read(sending: Sending) -> (usize, Duration) {
         let (ours, mut theirs) = tokio::io::duplex(64);
-        let weather = Weather::default();
-        weather.set(sending, Exchanging::default());
-        let mut stream = Weathered::new(ours, Some(weather));
+        let stream_faults = StreamFaults::default();
+        stream_faults.set(sending, Exchanging::default());
+        let mut stream = FaultyStream::new(ours, Some(stream_faults));
         theirs.write_all(b"0123456789").await.unwrap();
         drop(theirs);
         let clock = Clock::start();
@@ -325,11 +325,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_cut_of_a_connection_without_answers_stays() {
         let (ours, mut theirs) = tokio::io::duplex(64);
-        let weather = Weather::default();
-        let mut stream = Weathered::new(ours, Some(weather.clone()));
+        let stream_faults = StreamFaults::default();
+        let mut stream = FaultyStream::new(ours, Some(stream_faults.clone()));
         let void = Exchanging { cut: Some(Cut::Silence), reaches_service: false, torn: false };
         for exchanging in [Exchanging::default(), void, Exchanging::default()] {
-            weather.cut(exchanging);
+            stream_faults.cut(exchanging);
             stream.write_all(b"x").await.unwrap();
         }
         drop(stream);

@@ -118,5 +118,5 @@ impl Server {
 }
 
 #[cfg(test)]
-#[path = "astray_tests.rs"]
+#[path = "wrong_tests.rs"]
 mod tests;
