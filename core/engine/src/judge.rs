@@ -12,6 +12,7 @@ mod practice;
 mod verdict;
 mod worst;
 
+use fleetstorm_model::chaos::HubState;
 use fleetstorm_model::service::metrics::Metrics;
 use fleetstorm_net::governor::Halt;
 use fleetstorm_reports::record::{
@@ -19,7 +20,7 @@ use fleetstorm_reports::record::{
     Target, Totals, VERSION, Verdict, VerdictResult,
 };
 use fleetstorm_reports::{Record, sentence};
-use fleetstorm_scenario::{HubStateFile, MockFile, Scenario};
+use fleetstorm_scenario::{MockFile, Scenario};
 use fleetstorm_units::time::Moment;
 
 use crate::plan::Plan;
@@ -200,10 +201,10 @@ fn outages(mock: &MockFile, now: Moment) -> Vec<Outage> {
         let ends = hub.states.iter().skip(1).map(|next| Some(Moment::START + next.at.0)).chain([None]);
         hub.states.iter().zip(ends).filter_map(move |(change, until)| {
             let how = match change.state {
-                HubStateFile::Up => return None,
-                HubStateFile::Throttled => "throttled",
-                HubStateFile::Failing => "failing",
-                HubStateFile::Unlinked => "unlinked",
+                HubState::Up => return None,
+                HubState::Throttled => "throttled",
+                HubState::Failing => "failing",
+                HubState::Unlinked => "unlinked",
             };
             seen(format!("{host} {how}"), Moment::START + change.at.0, until)
         })
