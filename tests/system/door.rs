@@ -223,3 +223,17 @@ fn hostile_clients_end_their_own_connection_only() {
     assert_eq!(patient.ask("PUT", REGISTER, Some(&genuine()), BODY).status, 202);
     drop(idle);
 }
+
+#[test]
+fn who_says_nothing_is_sent_away_before_there_is_tls_to_keep() {
+    use std::io::Read as _;
+
+    let bench = Bench::new();
+    let limits = "[limits]\nfirst_byte = \"500ms\"\nhandshake = \"10m\"\n";
+    let mock = Mock::start(&bench, limits);
+    for door in [mock.address(), mock.mqtt(), mock.amqp()] {
+        let mut silent = std::net::TcpStream::connect(door).unwrap();
+        silent.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        assert_eq!(silent.read(&mut [0]).unwrap(), 0, "{door} waits for a handshake that has not begun");
+    }
+}

@@ -374,14 +374,19 @@ impl Entrance {
         }
     }
 
+    /// Waits for a connection's first byte. Until then it has no TLS to keep, and a task that is as small.
     async fn serve(self, stream: TcpStream, from: IpAddr, place: &Rc<Place>) {
-        let limits = self.house.limits;
-        // Before its first byte a connection has no TLS to keep.
-        if !matches!(tokio::time::timeout(limits.first_byte, stream.readable()).await, Ok(Ok(()))) {
-            return;
+        // A stream may be called readable before there is anything to read.
+        let first = tokio::time::timeout(self.house.limits.first_byte, stream.peek(&mut [0])).await;
+        if matches!(first, Ok(Ok(1))) {
+            place.rise(Stage::Greeting);
+            Box::pin(self.greet(stream, from, place)).await;
         }
-        place.rise(Stage::Greeting);
-        let handshake = Box::pin(tokio::time::timeout(limits.handshake, self.acceptor.accept(stream)));
+    }
+
+    async fn greet(self, stream: TcpStream, from: IpAddr, place: &Rc<Place>) {
+        let limits = self.house.limits;
+        let handshake = tokio::time::timeout(limits.handshake, self.acceptor.accept(stream));
         let Ok(Ok(stream)) = handshake.await else { return };
         let dallied = async {
             tokio::time::sleep(limits.connect).await;
