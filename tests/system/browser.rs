@@ -45,7 +45,7 @@ document.getElementById("report").addEventListener("load", event => {
         text: page.body.innerText,
         headings: all("h1, h2").map(heading => heading.textContent),
         ids: all("[id]").map(element => element.id),
-        charts: all("svg").filter(chart => chart.getBoundingClientRect().width > 50).length,
+        charts: all("svg:not(svg svg)").filter(chart => chart.getBoundingClientRect().width > 50).length,
         unnamed: all("svg:not([aria-hidden=true], svg svg)").filter(chart => !chart.querySelector("title")).length,
         tables: all("table").length,
         scripts: all("script, link, img, iframe, object").length,
