@@ -1,10 +1,10 @@
 //! The verdict in one sentence, made from the data.
 
 use crate::Record;
-use crate::judged;
 use crate::number::{counted, grouped};
 use crate::record::{CheckStatus, End, FaultStatus, ObjectiveStatus};
 use crate::verdict::NO_OBJECTIVE;
+use crate::{bound, judged};
 
 /// What happened, in one sentence that stands alone in a review or a chat.
 pub fn sentence(record: &Record) -> String {
@@ -55,7 +55,9 @@ pub fn sentence(record: &Record) -> String {
         let noun = if each == "1" { "registration" } else { "registrations" };
         parts.push(format!("{each} {noun} a device"));
     }
-    if totals.throttled > 0 && record.bound.is_some() {
+    // Refusals that a fault made are none of the quota's.
+    let beyond = |bound| bound::earliest_s(bound, totals.registers) > 0.0;
+    if totals.throttled > 0 && record.bound.as_ref().is_some_and(beyond) {
         parts.push("limited by the registration quota".to_owned());
     }
     match &record.end {
@@ -99,4 +101,24 @@ pub fn sentence(record: &Record) -> String {
         parts.push(format!("not to be trusted: {why}"));
     }
     parts.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Bound;
+
+    #[test]
+    fn refusals_that_a_fault_made_are_not_the_quotas() {
+        let mut record = crate::testing::record();
+        let bound = |burst| Bound { rate_per_s: 16.7, burst, window_s: 0.0, what: "quota".to_owned() };
+        let is_limited = |record: &Record| sentence(record).contains("limited by the registration quota");
+        record.totals.throttled = 5;
+        record.bound = Some(bound(record.totals.registers as f64));
+        assert!(!is_limited(&record), "every registration would have passed at once");
+        record.bound = Some(bound(record.totals.registers as f64 - 1.0));
+        assert!(is_limited(&record));
+        record.totals.throttled = 0;
+        assert!(!is_limited(&record));
+    }
 }
