@@ -26,6 +26,7 @@ mod error_table_mqtt;
 mod harness;
 mod hostile_plugins;
 mod hubs;
+mod import;
 mod interruption;
 mod lives;
 mod metrics;

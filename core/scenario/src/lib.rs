@@ -50,13 +50,13 @@ pub use life::{LifeFile, PowerCutFile};
 pub use mock::{
     AccessPolicyFile, AllocationFile, AssignmentFile, CertificateFile, EnrollmentFile, EnrollmentGroupFile,
     InitialTwinFile, LimitsFile, Listen, LogFile, MockFile, MqttFile, OverlapFile, PermissionFile,
-    RegionFile, ReprovisionFile, RetryAfterFile, ServerTls, ThrottleFile, WebhookFile,
+    RegionFile, ReprovisionFile, RetryAfterFile, ServerTls, ThrottleFile, TwinPropertiesFile, WebhookFile,
 };
 pub use network::Network;
 pub use outage::OutageFile;
 pub use plugin::Plugin;
 pub use profile::read_profile;
 pub use read::{Override, Problem, Problems, is_mock_path, read_mock, schema};
-pub use secret::SecretSource;
+pub use secret::{SecretSource, looks_secret};
 pub use short::{ShortFormError, parse_short};
 pub use transport::{RefusalKind, RefusalsFile};
