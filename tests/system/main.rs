@@ -33,6 +33,7 @@ mod metrics;
 mod mock;
 mod mqtt;
 mod mqtt_wire;
+mod openapi;
 mod packets;
 mod pkcs11;
 mod places;
