@@ -10,7 +10,7 @@ pub(crate) const KEY: &str =
     "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4vMDEyMzQ1Njc4OTo7PD0+Pw==";
 pub(crate) const OWNER: &str = "SharedAccessSignature sr=global.azure-devices-provisioning.net\
                      &sig=BN%2Fv5ojLA3X%2B9kb5KXnRzBD8BZv%2BUWejLDFGYCxlmas%3D&se=1900000000&skn=provisioningserviceowner";
-const DEVICE: &str = "SharedAccessSignature sr=0ne00ABCDEF%2Fregistrations%2Fdev-0001\
+pub(crate) const DEVICE: &str = "SharedAccessSignature sr=0ne00ABCDEF%2Fregistrations%2Fdev-0001\
                       &sig=J%2Fiyrcr8AFfksfraY2raKQDJi0imX3cLP8B643MT8LE%3D&se=1900000000&skn=registration";
 
 /// What an enrollment may say, by the service's reference for 2021-10-01. Nothing else is in it.

@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use crate::harness::{Bench, Mock};
+use crate::enrollment_api::{DEVICE, KEY, OWNER};
+use crate::harness::{Bench, Mock, Wire};
+use crate::mqtt_wire::{MqttWire, Way, connect, publish, subscribe};
 
 #[test]
 fn a_mock_without_a_file_plays_the_documented_demo() {
@@ -77,4 +79,43 @@ fn faults_that_a_mock_alone_cannot_make_are_refused() {
     bench
         .fleetstorm(&["mock", "--config", file.to_str().unwrap()])
         .refused(2, &["m.toml:", "knows no cohorts"]);
+}
+
+/// Acceptance row 45: the answer is that to a wrong key, to the word.
+#[test]
+fn an_address_that_the_filter_refuses_gets_a_401_that_does_not_say_why() {
+    let bench = Bench::new();
+    bench.file("key", KEY);
+    let file = "id_scope = \"0ne00ABCDEF\"\n[[enrollment]]\nregistration_id = \"dev-0001\"\nprimary_key = { file = \"key\" }\n\
+                [[access_policy]]\nname = \"provisioningserviceowner\"\nprimary_key = { file = \"key\" }\n[[ip_filter]]\n";
+    let register = "/0ne00ABCDEF/registrations/dev-0001/register?api-version=2021-10-01";
+    let enrollment = "/enrollments/dev-0001?api-version=2021-10-01";
+    let message = |token: &str, mock: &Mock| {
+        let answer = Wire::open(mock).ask("PUT", register, Some(token), "{}");
+        (answer.status, answer.json()["message"].clone())
+    };
+    for (rule, refused) in [
+        ("action = \"accept\"\nmask = \"10.0.0.0/8\"", true),
+        ("action = \"accept\"\nmask = \"127.0.0.1\"", false),
+    ] {
+        let mock = Mock::start(&bench, &format!("{file}{rule}\n"));
+        let told = message(DEVICE, &mock);
+        let wrong = message(&DEVICE.replace("Fiyrcr", "Fiyrcs"), &mock);
+        assert_eq!((told.0, told == wrong), if refused { (401, true) } else { (202, false) });
+        let status = Wire::open(&mock).ask("GET", enrollment, Some(OWNER), "").status;
+        assert_eq!(status, if refused { 401 } else { 200 });
+        let mut wire = MqttWire::open(&mock, Way::Tls);
+        let user = "0ne00ABCDEF/registrations/dev-0001/api-version=2021-10-01";
+        wire.send(&connect(true, 0, "dev-0001", user, Some(DEVICE)));
+        wire.expect(0x20, &[0, 0]);
+        wire.send(&subscribe(1, "$dps/registrations/res/#", 1));
+        wire.expect(0x90, &[0, 1, 1]);
+        wire.send(&publish(None, "$dps/registrations/PUT/iotdps-register/?$rid=1", "{}"));
+        let (topic, _) = wire.answer(0x32);
+        assert_eq!(topic.contains("/401/"), refused, "{topic}");
+    }
+    bench.file("mock.toml", &format!("{file}action = \"accept\"\nmask = \"10.0.0.0/40\"\n"));
+    bench
+        .fleetstorm(&["mock", "--config", "mock.toml"])
+        .refused(2, &["`10.0.0.0/40` covers no addresses", "10.0.0.0/8"]);
 }

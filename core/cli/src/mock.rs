@@ -44,6 +44,7 @@ pub(crate) fn run(arguments: &MockArguments) -> Result<u8, Failure> {
         amqp,
         refusals: file.mqtt,
         limits: file.limits,
+        ip_filter: file.ip_filter,
         identity,
         issuer,
         webhook: file.webhook,

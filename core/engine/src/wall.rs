@@ -481,6 +481,7 @@ fn target(plan: &Plan) -> Result<Targeted, RunError> {
             amqp: spoken(Transport::Amqp).then_some(free),
             refusals: plan.scenario.mock.mqtt,
             limits: plan.scenario.mock.limits,
+            ip_filter: Vec::new(),
             identity,
             issuer: Issuer::new(&plan.scenario.mock, &plan.fleet)?,
             webhook: plan.scenario.mock.webhook.clone(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fleetstorm_protocol::policy_name::PolicyName;
-use fleetstorm_scenario::{AllocationFile, PermissionFile, TierFile};
+use fleetstorm_scenario::{AllocationFile, IpActionFile, IpRuleFile, PermissionFile, TierFile};
 use serde_json::Value;
 
 use crate::enrollment::{self, Enrollment};
@@ -88,6 +88,8 @@ pub(crate) struct Found {
     pub(crate) links: Vec<Of<Link>>,
     pub(crate) hubs: Vec<Of<Hub>>,
     pub(crate) access: Vec<Of<Access>>,
+    /// In their order.
+    pub(crate) ip_rules: Vec<Of<IpRuleFile>>,
     pub(crate) certificates: Vec<Of<Certificate>>,
     pub(crate) authorities: Vec<Of<Authority>>,
     pub(crate) policies: Vec<Of<Policy>>,
@@ -154,8 +156,8 @@ impl Found {
                 for (place, policy) in properties.items("authorizationPolicies")? {
                     self.access(&place, policy, Some(&service))?;
                 }
-                if !properties.items("ipFilterRules")?.is_empty() {
-                    self.lose(&at, "the mock has no IP filter; `ipFilterRules` are left out");
+                for (place, rule) in properties.items("ipFilterRules")? {
+                    self.ip_rule(&place, rule, ("ipMask", "target"), Some(&service))?;
                 }
                 if properties
                     .text("publicNetworkAccess")?
@@ -229,6 +231,33 @@ impl Found {
             self.lose(&of.place.member(member), what);
         }
         Ok(allocation)
+    }
+
+    /// A rule of a service's IP filter.
+    pub(crate) fn ip_rule(
+        &mut self,
+        place: &Place,
+        rule: &Value,
+        (mask, target): (&str, &str),
+        service: Option<&str>,
+    ) -> Result<(), ImportError> {
+        let rule = Object::new(rule, place);
+        let action = match rule.needed("action")? {
+            word if word.eq_ignore_ascii_case("accept") => IpActionFile::Accept,
+            word if word.eq_ignore_ascii_case("reject") => IpActionFile::Reject,
+            word => {
+                return Err(place.refuse(format!("`{}` is no action", shown(word)), "rules accept or reject"));
+            }
+        };
+        if let Some(target) = rule.text(target)?.filter(|target| !target.eq_ignore_ascii_case("all")) {
+            self.lose(
+                place,
+                format_args!("the rule is for `{}` only; in the mock it is for all", shown(target)),
+            );
+        }
+        let value = IpRuleFile { action, mask: name(rule.needed(mask)?, place)? };
+        self.ip_rules.push(Of { place: place.clone(), service: service.map(str::to_owned), value });
+        Ok(())
     }
 
     /// A hub of a service, as it is linked: in `iotHubs`, and in the list of linked hubs.

@@ -109,6 +109,7 @@ pub(crate) fn write(
     })?;
     found.links.retain(|link| is_own(&link.service));
     found.certificates.retain(|certificate| is_own(&certificate.service));
+    found.ip_rules.retain(|rule| is_own(&rule.service));
     found.access.retain(|policy| is_own(&policy.service));
     let certificates = once("certificates", found.certificates, false, |certificate: &Certificate| {
         certificate.name.clone()
@@ -149,6 +150,12 @@ pub(crate) fn write(
         hubs: links.iter().map(|(host, weight, _)| hub(host, *weight, &known_hubs)).collect(),
         ..usual
     };
+    for rule in found.ip_rules {
+        // The same service may stand in two files.
+        if !mock.ip_filter.contains(&rule.value) {
+            mock.ip_filter.push(rule.value);
+        }
+    }
     for certificate in certificates {
         mock.certificates.push(desk.certificate_file(&certificate.value));
     }

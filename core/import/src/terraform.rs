@@ -51,8 +51,8 @@ fn resource(kind: &str, values: &Object<'_>, found: &mut Found) -> Result<(), Im
                 });
                 found.link(&place, &as_in_azure, Some(name))?;
             }
-            if !values.items("ip_filter_rule")?.is_empty() {
-                found.lost.push(format!("{place}: the mock has no IP filter; `ip_filter_rule` is left out"));
+            for (place, rule) in values.items("ip_filter_rule")? {
+                found.ip_rule(&place, rule, ("ip_mask", "target"), Some(name))?;
             }
             if values.flag("public_network_access_enabled")? == Some(false) {
                 found.lost.push(format!(

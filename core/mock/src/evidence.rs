@@ -30,6 +30,8 @@ use crate::porch::{Place, Stage};
 pub struct Peer {
     chain: Vec<CertificateDer<'static>>,
     address: Option<IpAddr>,
+    /// Whether the IP filter refuses its address.
+    is_filtered: bool,
     /// Its place in the house, where there are places.
     place: Option<Rc<Place>>,
     /// What the connection speaks by now: an HTTPS one may be upgraded.
@@ -51,6 +53,11 @@ impl Peer {
     /// The same peer, at an address that is known.
     pub fn at(self, address: IpAddr) -> Self {
         Self { address: Some(address), ..self }
+    }
+
+    /// The same peer, at an address that the IP filter refuses.
+    pub fn filtered(self) -> Self {
+        Self { is_filtered: true, ..self }
     }
 
     /// The same peer, with its place in the house.
@@ -163,13 +170,24 @@ pub struct Presented<'a> {
     text: &'a str,
     /// The body of the request, which may name a TPM.
     body: &'a [u8],
+    /// Nothing of the connection and the body counts either.
+    is_void: bool,
 }
 
 impl<'a> Presented<'a> {
     /// `authorization` is the header's value, if there is one.
     pub fn new(peer: &'a Peer, authorization: Option<&'a str>) -> Self {
         let token = authorization.map(|text| SasToken::read(text).map_err(|_| ()));
-        Self { peer, token, text: authorization.unwrap_or(""), body: &[] }
+        Self { peer, token, text: authorization.unwrap_or(""), body: &[], is_void: false }
+    }
+
+    /// The same, to DPS rather than a hub: who comes from an address that the IP filter refuses presents nothing, so its 401
+    /// is that of anybody who does.
+    pub fn for_dps(self) -> Self {
+        match self.peer.is_filtered {
+            true => Self { token: None, is_void: true, ..self },
+            false => self,
+        }
     }
 
     /// The same, with the body of a registration.
@@ -224,7 +242,7 @@ impl Evidence for Presented<'_> {
     }
 
     fn certificate(&self) -> Option<&Certificate> {
-        self.peer.leaf()
+        self.peer.leaf().filter(|_| !self.is_void)
     }
 
     fn signed_by(&self, ca: &CaCertificate, trusted: &TrustedCas, unix_secs: u64) -> Option<u8> {
@@ -240,7 +258,7 @@ impl Evidence for Presented<'_> {
     }
 
     fn tpm(&self) -> Option<TpmKeys> {
-        read_tpm(self.body)
+        read_tpm(self.body).filter(|_| !self.is_void)
     }
 
     fn challenge(

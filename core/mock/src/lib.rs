@@ -23,7 +23,7 @@ use fleetstorm_model::service::{Config, ConfigError, Counters, Service};
 use fleetstorm_net::clock::Clock;
 use fleetstorm_protocol::Transport;
 use fleetstorm_reports::record::ServiceLog as ServiceLogSummary;
-use fleetstorm_scenario::{LimitsFile, LogFile, MqttFile, WebhookFile};
+use fleetstorm_scenario::{IpRuleFile, LimitsFile, LogFile, MqttFile, WebhookFile};
 use rustls::pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{oneshot, watch};
@@ -54,6 +54,8 @@ pub struct MockOptions {
     pub refusals: MqttFile,
     /// What clients may cost.
     pub limits: LimitsFile,
+    /// Whose addresses are let in.
+    pub ip_filter: Vec<IpRuleFile>,
     /// The server's certificate.
     pub identity: ServerIdentity,
     /// Who signs the certificates that the service issues.
@@ -151,6 +153,7 @@ impl RunningMock {
             amqp,
             refusals,
             limits,
+            ip_filter,
             identity,
             issuer,
             webhook,
@@ -200,8 +203,13 @@ impl RunningMock {
                 let _ = ready.send(Ok(addresses));
                 drop(guard);
                 local.block_on(&runtime, async {
-                    let entrance =
-                        |door| Entrance { house: Rc::clone(&house), acceptor: acceptor.clone(), door };
+                    let filter: Rc<[IpRuleFile]> = ip_filter.into();
+                    let entrance = |door| Entrance {
+                        house: Rc::clone(&house),
+                        acceptor: acceptor.clone(),
+                        filter: Rc::clone(&filter),
+                        door,
+                    };
                     let at = async |door, listener: Option<TcpListener>| {
                         if let Some(listener) = listener {
                             entrance(door).accept(listener, stopped.clone()).await;
@@ -341,6 +349,7 @@ enum Door {
 struct Entrance {
     house: Rc<House>,
     acceptor: TlsAcceptor,
+    filter: Rc<[IpRuleFile]>,
     door: Door,
 }
 
@@ -406,10 +415,11 @@ impl Entrance {
         from: IpAddr,
         place: &Rc<Place>,
     ) {
-        let Self { house, door, .. } = self;
+        let Self { house, door, filter, .. } = self;
         let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
         let chain = chain.iter().map(|certificate| CertificateDer::from(certificate.to_vec())).collect();
         let peer = Peer::new(chain).at(from).with_place(Rc::clone(place));
+        let peer = if IpRuleFile::refuse(&filter, from) { peer.filtered() } else { peer };
         peer.speaks(match door {
             Door::Https => Transport::Https,
             Door::Mqtt => Transport::Mqtt,

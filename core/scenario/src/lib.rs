@@ -49,8 +49,9 @@ pub use late::Late;
 pub use life::{LifeFile, PowerCutFile};
 pub use mock::{
     AccessPolicyFile, AllocationFile, AssignmentFile, CertificateFile, EnrollmentFile, EnrollmentGroupFile,
-    InitialTwinFile, LimitsFile, Listen, LogFile, MockFile, MqttFile, OverlapFile, PermissionFile,
-    RegionFile, ReprovisionFile, RetryAfterFile, ServerTls, ThrottleFile, TwinPropertiesFile, WebhookFile,
+    InitialTwinFile, IpActionFile, IpRuleFile, LimitsFile, Listen, LogFile, MockFile, MqttFile, OverlapFile,
+    PermissionFile, RegionFile, ReprovisionFile, RetryAfterFile, ServerTls, ThrottleFile, TwinPropertiesFile,
+    WebhookFile,
 };
 pub use network::Network;
 pub use outage::OutageFile;

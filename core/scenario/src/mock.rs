@@ -1,6 +1,7 @@
 //! The mock's own file, `mock.toml`, which is also the `[mock]` table of a scenario.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use fleetstorm_model::chaos::ChaosFile;
 use fleetstorm_model::service::access::Permission;
@@ -55,6 +56,10 @@ pub struct MockFile {
     /// Who may use the enrollment API. Default: the demo's `provisioningserviceowner`, whose key a seed makes.
     #[serde(rename = "access_policy")]
     pub access_policies: Vec<AccessPolicyFile>,
+    /// Whose addresses are let in. Where there are rules, the first that covers an address decides, and one that none covers is
+    /// refused: with a 401 that does not say why, at DPS and not at hubs. For a mock in a process of its own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ip_filter: Vec<IpRuleFile>,
     /// The service's resource log. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<LogFile>,
@@ -96,6 +101,7 @@ impl Default for MockFile {
             regions: Vec::new(),
             webhook: WebhookFile::default(),
             access_policies: Vec::new(),
+            ip_filter: Vec::new(),
             log: None,
             throttle: ThrottleFile::default(),
             assignment: AssignmentFile::default(),
@@ -129,6 +135,54 @@ impl Default for Listen {
             mqtt: "127.0.0.1:8883".to_owned(),
             amqp: "127.0.0.1:5671".to_owned(),
         }
+    }
+}
+
+/// A rule of the IP filter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IpRuleFile {
+    /// What becomes of the addresses that it covers.
+    pub action: IpActionFile,
+    /// An address, or a range such as `10.0.0.0/8`.
+    pub mask: String,
+}
+
+/// What becomes of an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum IpActionFile {
+    /// It is let in.
+    Accept,
+    /// It is refused.
+    Reject,
+}
+
+impl IpRuleFile {
+    /// Whether the mask covers an address; `None` if it is no mask.
+    pub fn covers(&self, address: IpAddr) -> Option<bool> {
+        let (base, length) =
+            self.mask.split_once('/').map_or((&*self.mask, None), |(base, length)| (base, Some(length)));
+        let (base, width) = bits(base.parse().ok()?);
+        let length =
+            length.map_or(Some(width), |length| length.parse().ok()).filter(|length| *length <= width)?;
+        let (address, of) = bits(address.to_canonical());
+        // A shift by everything is no shift.
+        Some(of == width && (base ^ address).checked_shr(width - length).unwrap_or(0) == 0)
+    }
+
+    /// Whether these rules refuse an address.
+    pub fn refuse(rules: &[Self], address: IpAddr) -> bool {
+        let decides = rules.iter().find(|rule| rule.covers(address) == Some(true));
+        !rules.is_empty() && decides.is_none_or(|rule| rule.action == IpActionFile::Reject)
+    }
+}
+
+/// An address as a number, and how many bits it has.
+fn bits(address: IpAddr) -> (u128, u32) {
+    match address {
+        IpAddr::V4(address) => (address.to_bits().into(), 32),
+        IpAddr::V6(address) => (address.to_bits(), 128),
     }
 }
 
@@ -680,6 +734,40 @@ impl From<OverlapFile> for Overlap {
         match file {
             OverlapFile::Conflict => Self::Conflict,
             OverlapFile::Reuse => Self::Reuse,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_rule_that_covers_an_address_decides() {
+        let rule = |action, mask: &str| IpRuleFile { action, mask: mask.to_owned() };
+        let (accept, reject) = (IpActionFile::Accept, IpActionFile::Reject);
+        let rules = [
+            rule(reject, "10.1.0.0/16"),
+            rule(accept, "10.0.0.0/8"),
+            rule(accept, "::1"),
+            rule(accept, "192.0.2.7"),
+        ];
+        for (address, refused) in [
+            ("10.2.3.4", false),
+            ("10.1.3.4", true),
+            ("::ffff:10.2.3.4", false),
+            ("::1", false),
+            ("::2", true),
+            ("192.0.2.7", false),
+            ("192.0.2.6", true),
+        ] {
+            assert_eq!(IpRuleFile::refuse(&rules, address.parse().unwrap()), refused, "{address}");
+        }
+        let anybody: IpAddr = "203.0.113.1".parse().unwrap();
+        assert!(!IpRuleFile::refuse(&[], anybody), "no rules, no filter");
+        assert!(!IpRuleFile::refuse(&[rule(accept, "0.0.0.0/0")], anybody));
+        for mask in ["", "x", "10.0.0.0/33", "10.0.0.0/", "10.0.0/8", "::1/129", "10.0.0.0/-1"] {
+            assert_eq!(rule(accept, mask).covers(anybody), None, "{mask}");
         }
     }
 }

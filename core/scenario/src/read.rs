@@ -703,6 +703,9 @@ impl<'a> Judge<'a> {
         if mock.listen != Listen::default() {
             self.not_embedded("listen", FREE_PORTS);
         }
+        if !mock.ip_filter.is_empty() {
+            self.not_embedded("ip_filter", "the devices of a run come from this machine, or from nowhere");
+        }
         if !mock.chaos.is_empty() {
             self.not_embedded("chaos", "the faults of a run stand in the scenario: write [[chaos]]");
         }
@@ -870,6 +873,16 @@ impl<'a> Judge<'a> {
         }
         if !matches!(mock.mqtt.user_name, 2..=5) {
             self.refuse(&at("mqtt.user_name"), "this code does not fit", "write 2 to 5");
+        }
+        for (index, rule) in mock.ip_filter.iter().enumerate() {
+            if rule.covers(std::net::Ipv4Addr::LOCALHOST.into()).is_none() {
+                let help = "write an address or a range, such as 10.0.0.0/8";
+                self.refuse(
+                    &at(&format!("ip_filter.{index}.mask")),
+                    format!("`{}` covers no addresses", rule.mask),
+                    help,
+                );
+            }
         }
         for (index, outage) in mock.outages.iter().enumerate() {
             if let Err((key, message, help)) = outage.check() {

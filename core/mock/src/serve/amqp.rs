@@ -255,7 +255,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
         // The keys that a TPM has proved itself with need not be named again.
         let keys = self.keys.as_deref().filter(|_| read_tpm(&request.body).is_none());
         let named = keys.map_or(&*request.body, str::as_bytes);
-        let presented = Presented::new(self.peer, self.server.token()).with_body(named);
+        let presented = Presented::new(self.peer, self.server.token()).for_dps().with_body(named);
         let (now, handled) = ask(self.house, self.peer, &presented, &asked);
         let mut body = Vec::with_capacity(256);
         write_reply(&handled.reply, &guest.registration_id, poll, &mut body);
@@ -312,7 +312,7 @@ fn admit(house: &Rc<House>, peer: &Peer, guest: &Guest) -> Result<(), Refusal> {
         registration_id: &guest.registration_id,
         call: Call::Register(Submission::Read { registration_id: None, csr: None, payload: None }),
     };
-    let (_, handled) = ask(house, peer, &Presented::new(peer, None), &asked);
+    let (_, handled) = ask(house, peer, &Presented::new(peer, None).for_dps(), &asked);
     let mut body = Vec::with_capacity(256);
     write_reply(&handled.reply, &guest.registration_id, false, &mut body);
     let description = String::from_utf8_lossy(&body).into_owned();
@@ -329,7 +329,7 @@ fn challenge(house: &Rc<House>, peer: &Peer, tpm: &Tpm, keys: &str) -> Option<Bo
         registration_id: &tpm.registration_id,
         call: Call::Register(read_submission(None, keys.as_bytes())),
     };
-    let presented = Presented::new(peer, None).with_body(keys.as_bytes());
+    let presented = Presented::new(peer, None).for_dps().with_body(keys.as_bytes());
     match ask(house, peer, &presented, &asked).1.reply.body {
         Body::Challenge(challenge) => Some(challenge),
         _ => None,

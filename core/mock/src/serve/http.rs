@@ -94,7 +94,7 @@ async fn respond(
     let authorization = head.headers.get(AUTHORIZATION).map(|value| value.to_str().unwrap_or("?"));
     let (method, path, query) = (head.method.as_str(), head.uri.path(), head.uri.query());
     if let Some(route) = service_route(method, path, query) {
-        let presented = Presented::new(peer, authorization);
+        let presented = Presented::new(peer, authorization).for_dps();
         let answer = operators::respond(house, peer, &presented, &route, &head.headers, &body).await;
         if answer.status().is_success() {
             peer.proved();
@@ -128,7 +128,7 @@ async fn respond(
     };
     let began = house.clock.now();
     let handled = {
-        let presented = Presented::new(peer, authorization).with_body(&body);
+        let presented = Presented::new(peer, authorization).for_dps().with_body(&body);
         house.service.borrow_mut().handle(began, &asked, &presented)
     };
     if handled.reply.status.is_success() {

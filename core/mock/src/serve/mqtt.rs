@@ -171,7 +171,7 @@ fn judge(house: &Rc<House>, peer: &Peer, connect: Connect) -> Result<Guest, Conn
     let silence =
         (connect.keep_alive > 0).then(|| Duration::from_millis(u64::from(connect.keep_alive) * 1_500));
     let token = (!token.is_empty()).then_some(token);
-    let presented = Presented::new(peer, token.as_deref());
+    let presented = Presented::new(peer, token.as_deref()).for_dps();
     let proved = ours && house.service.borrow().proves(house.clock.now(), read.registration_id, &presented);
     if proved {
         peer.proved();
@@ -376,7 +376,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
         };
         let now = self.house.clock.now();
         let handled = {
-            let presented = Presented::new(self.peer, guest.token.as_deref());
+            let presented = Presented::new(self.peer, guest.token.as_deref()).for_dps();
             self.house.service.borrow_mut().handle(now, &asked, &presented)
         };
         webhooks::run_errands(self.house);
