@@ -47,4 +47,5 @@ mod terminal;
 mod told;
 mod tpm;
 mod transports;
+mod verbose;
 mod webhook;

@@ -19,6 +19,7 @@ pub(crate) use study::StudyDisplay;
 use crate::arguments::run::ProgressChoice;
 use crate::supervise::Watch;
 use crate::terminal::QuietKeys;
+use crate::verbose;
 
 /// Shows a run while it lives.
 pub(crate) struct Display {
@@ -59,7 +60,7 @@ impl Display {
     pub(crate) fn new(choice: ProgressChoice, scenario: &Scenario) -> Self {
         let devices = u64::from(scenario.fleet.devices);
         let form = match choice {
-            ProgressChoice::Auto if std::io::stderr().is_terminal() => live(scenario),
+            ProgressChoice::Auto if std::io::stderr().is_terminal() && !verbose::is_on() => live(scenario),
             ProgressChoice::Auto | ProgressChoice::Plain => Form::Plain,
             ProgressChoice::Json => Form::Json,
             ProgressChoice::None => Form::Silent,
