@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use fleetstorm_protocol::code;
 
-use crate::html::{explained, short};
+use crate::html::{explained, said, short};
 use crate::number::{counted, grouped};
-use crate::text::{CAUSE_MAX, clipped};
+use crate::text::clipped;
 use crate::{Record, fault};
 
 /// The meaning of an HTTP status, a six-digit code or a transport error; `None` if it is none that is known.
@@ -57,17 +57,16 @@ pub fn explain_run(record: &Record) -> String {
         out.push_str("\nNo connection and no request failed.\n");
     }
     for code in bad {
-        let (what, operation) = (short(code), clipped(&code.operation, 9));
-        let head =
-            format!("\n{what}  {} x {operation}, {}", grouped(code.count), counted(code.devices, "device"));
-        let _ = match explained(code) {
+        let (count, devices) = (grouped(code.count), counted(code.devices, "device"));
+        let _ = writeln!(out, "\n{count} x {}, {devices}", clipped(&code.operation, 9));
+        out += &match explained(code) {
             Some((title, meaning, transient, action)) => {
-                write!(out, "{}", told(&format!("{head}\n"), title, meaning, transient, action))
+                told(&short(code), title, meaning, transient, action)
             }
-            None => writeln!(out, "{head}\nThis code is in no catalogue."),
+            None => format!("{}  This code is in no catalogue.\n", short(code)),
         };
-        for cause in &code.causes {
-            let _ = writeln!(out, "said: {}", clipped(cause, CAUSE_MAX));
+        for cause in said(code) {
+            let _ = writeln!(out, "said: {cause}");
         }
     }
     out
@@ -86,10 +85,12 @@ mod tests {
     fn a_run_is_explained_by_its_codes_and_what_was_said_about_them() {
         let mut record = crate::testing::record();
         let refused = record.codes.iter_mut().find(|code| code.code == 401_000).unwrap();
-        refused.causes = vec!["PIN is wrong\u{1b}[31m".into()];
+        let title = explained(refused).unwrap().0;
+        refused.causes = vec!["PIN is wrong\u{1b}[31m".into(), format!("{}.", title.to_uppercase())];
         let text = explain_run(&record);
+        assert_eq!(text.matches("said:").count(), 1, "a title is not said twice: {text}");
         assert!(
-            text.contains("401000  2 x register, 2 devices") && text.contains("said: PIN is wrong?[31m"),
+            text.contains("2 x register, 2 devices\n401000  ") && text.contains("said: PIN is wrong?[31m"),
             "{text}"
         );
         assert!(text.find("429001").unwrap() < text.find("401000").unwrap(), "{text}");

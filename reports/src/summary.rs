@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use crate::html::{Answer, explained, short, tally};
+use crate::html::{Answer, explained, said, short, tally};
 use crate::number::{Bounds, counted, grouped, nanos, share};
 use crate::record::{CheckStatus, Clock, FaultStatus, ObjectiveStatus, VerdictResult};
-use crate::text::{CAUSE_MAX, clipped, printable};
+use crate::text::{clipped, printable};
 use crate::{Record, chaos, judged, practice, verdict};
 
 /// How the summary is printed.
@@ -276,8 +276,8 @@ fn codes(record: &Record, paint: Paint, out: &mut String) {
                 let _ = writeln!(out, "             {}", paint.dim(&line));
             }
         }
-        for cause in code.causes.iter().take(CAUSES_MAX) {
-            for line in wrapped(&format!("said: {}", clipped(cause, CAUSE_MAX)), 66) {
+        for cause in said(code).take(CAUSES_MAX) {
+            for line in wrapped(&format!("said: {cause}"), 66) {
                 let _ = writeln!(out, "             {line}");
             }
         }

@@ -852,7 +852,7 @@ impl<C> Around<'_, C> {
     /// Keeps and logs what lay under a failure.
     fn explain(&self, key: Key, cause: Option<Cause<'_>>) {
         let Some(cause) = cause else { return };
-        tracing::debug!(device = &*self.registration_id, what = ?key, cause = cause.told(), "failed");
+        tracing::debug!(device = &*self.registration_id, what = %key, cause = cause.told(), "failed");
         self.shard.recorder.borrow_mut().explain(key, cause);
     }
 

@@ -130,6 +130,13 @@ pub(crate) fn explained(code: &Code) -> Option<(&'static str, &'static str, bool
         .map(|entry| (entry.title, entry.meaning, entry.transient, entry.action))
 }
 
+/// What was said about it, but for what only says its title again.
+pub(crate) fn said(code: &Code) -> impl Iterator<Item = String> {
+    let title = explained(code).map_or("", |(title, ..)| title);
+    let is_new = |cause: &&String| !cause.trim_end_matches('.').eq_ignore_ascii_case(title);
+    code.causes.iter().filter(is_new).map(|cause| clipped(cause, CAUSE_MAX))
+}
+
 fn row(code: &Code) -> Vec<Markup> {
     let entry = explained(code);
     let kind = match entry {
@@ -157,8 +164,8 @@ fn row(code: &Code) -> Vec<Markup> {
                 }
                 None => "This code is in no catalogue.",
             }
-            @for cause in code.causes.iter().take(CAUSES_MAX) {
-                span.under { "said: " (clipped(cause, CAUSE_MAX)) }
+            @for cause in said(code).take(CAUSES_MAX) {
+                span.under { "said: " (cause) }
             }
         },
         kind,
