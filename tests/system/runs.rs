@@ -243,3 +243,32 @@ fn a_trace_says_when_devices_boot() {
     let series = bench.record().series;
     assert_eq!(series.in_flight[..3], [2, 2, 1], "{series:?}");
 }
+
+#[test]
+fn a_broken_practice_fails_a_run_only_where_that_is_asked_for() {
+    let scenario = |objectives: &str, wait: &str| {
+        format!(
+            "horizon = \"10m\"\nobjectives = [{objectives}]\n[fleet]\ndevices = 200\narrival = {{ kind = \"all-at-once\" }}\n\
+             [[cohort]]\nretry = {wait}\n[mock.throttle]\nprofile = \"dps-doc\"\nrate = \"20/s\"\nburst = 20\n"
+        )
+    };
+    let bench = Bench::new();
+    let run =
+        |objectives: &str, wait: &str| bench.run(&scenario(objectives, wait), &["--clock", "virtual"]).code;
+    let (deaf, obedient) = ("\"bad.ignores-retry-after\"", "{ kind = \"retry-after\" }");
+    let floor = "\"broken(retry-after-floor) == 0\"";
+    assert_eq!(run(floor, deaf), 10);
+    assert_eq!(run("\"broken(any) == 0\"", deaf), 10);
+    let failed = bench.record().verdict.sentence;
+    assert!(failed.contains("0 of 1 objectives held"), "{failed}");
+    assert_eq!(run(floor, obedient), 0);
+
+    assert_eq!(run("\"assigned == 100%\"", deaf), 0);
+    let junit = |more: &[&str]| {
+        let ended = bench.fleetstorm(&[&["report", "out/run.json", "--format", "junit"], more].concat());
+        (ended.code, ended.stdout)
+    };
+    let (lenient, strict) = (junit(&[]), junit(&["--strict-practices"]));
+    assert!(!lenient.1.contains("<failure") && lenient.1.contains("retry-after-floor"), "{}", lenient.1);
+    assert!(strict.1.contains("<failure"), "{}", strict.1);
+}
