@@ -33,7 +33,7 @@ pub use analysis::Document;
 pub use diff::Diff;
 pub use explain::{explain, explain_run};
 pub use fleetstorm_units::number::grouped;
-pub use form::{Form, FormError};
+pub use form::{Form, FormError, hgrm};
 pub use html::html;
 pub use markdown::markdown;
 pub use record::Record;
