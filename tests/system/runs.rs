@@ -245,6 +245,35 @@ fn a_trace_says_when_devices_boot() {
 }
 
 #[test]
+fn progress_tells_how_far_the_runs_own_clock_is() {
+    let bench = Bench::new();
+    bench.file("scenario.toml", SMALL);
+    let run = |clock: &str, progress: &str| {
+        let ended = bench.fleetstorm(&[
+            "run",
+            "scenario.toml",
+            "--out",
+            "out",
+            "--clock",
+            clock,
+            "--progress",
+            progress,
+        ]);
+        assert_eq!(ended.code, 0, "{ended:?}");
+        ended.stderr.lines().last().unwrap().to_owned()
+    };
+    for clock in ["wired", "virtual"] {
+        let last: serde_json::Value = serde_json::from_str(&run(clock, "json")).unwrap();
+        assert_eq!((&last["clock"], &last["horizon_s"]), (&clock.into(), &60.0.into()), "{last}");
+        // The last device has its hub, and nothing is observed after that.
+        let done = bench.record().completion.t100_ns.unwrap() as f64 / 1e9;
+        assert!((last["at_s"].as_f64().unwrap() - done).abs() < 0.1, "{last} {done}");
+        let plain = run(clock, "plain");
+        assert!(plain.starts_with(&format!("[{} s of 1 m] assigned 200/200", done as u64)), "{plain}");
+    }
+}
+
+#[test]
 fn a_broken_practice_fails_a_run_only_where_that_is_asked_for() {
     let scenario = |objectives: &str, wait: &str| {
         format!(

@@ -8,7 +8,7 @@ use fleetstorm_scenario::Scenario;
 use fleetstorm_units::time::Calendar;
 
 use crate::arguments::record::ExplainArguments;
-use crate::arguments::run::ProgressChoice;
+use crate::arguments::run::{ClockChoice, ProgressChoice};
 use crate::failure::Failure;
 use crate::progress::Display;
 use crate::report::beside;
@@ -59,7 +59,7 @@ fn live(arguments: &ExplainArguments, path: &Path, device: &str) -> Result<u8, F
         )));
     }
     let registry = plugin::registry(&arguments.plugins, &scenario.plugins.load)?;
-    let display = Display::new(ProgressChoice::None, &scenario);
+    let display = Display::new(ProgressChoice::None, &scenario, ClockChoice::Virtual);
     let wired = record.clock == Clock::Wired;
     let told = supervise(display, &Control::default(), move |control| -> Result<String, RunError> {
         life::tell(Plan::new(scenario, &registry, Calendar::VIRTUAL)?, wired, number, control)

@@ -142,7 +142,7 @@ pub(crate) fn drive(
         ClockChoice::Wired | ClockChoice::Virtual => Calendar::VIRTUAL,
     };
     let registry = plugin::registry(plugins, &scenario.plugins.load)?;
-    let display = Display::new(progress, &scenario);
+    let display = Display::new(progress, &scenario, clock);
     supervise(display, control, move |control| {
         let mut plan = Plan::new(scenario, &registry, calendar)?;
         if let Some(trace) = &trace {

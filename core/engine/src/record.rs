@@ -444,6 +444,7 @@ impl Recorder {
     /// the part for that kind alone.
     #[inline(always)]
     pub(crate) fn observe(&mut self, device: usize, now: Moment, observation: Observation<'_>) {
+        self.gauges.at(now);
         if self.is_watched(device) {
             self.watch.observe(device, now, &observation);
         }
@@ -741,6 +742,7 @@ impl Recorder {
         if let Some((_, lives)) = &mut self.lives {
             lives.note(device, event);
             let pulse = self.pulse.as_deref();
+            self.gauges.at(now);
             lives.observe(now, event, &mut self.latencies, |since| {
                 let delay = pulse.map_or(Span::ZERO, |pulse| pulse.delay(since, now));
                 now.since(since).saturating_sub(delay)
