@@ -89,7 +89,7 @@ pub(crate) fn table<C: Render>(
     rows: impl IntoIterator<Item = Vec<C>>,
 ) -> Markup {
     html! {
-        div.scroll tabindex="0" role="region" aria-label=(caption) {
+        div.scroll tabindex="0" role="group" aria-label=(caption) {
             table {
                 caption { (caption) }
                 thead {
