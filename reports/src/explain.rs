@@ -4,16 +4,16 @@ use std::fmt::Write as _;
 
 use fleetstorm_protocol::code;
 
-use crate::html::{explained, short};
+use crate::Record;
+use crate::meaning::{Meaning, short};
 use crate::number::{counted, grouped};
 use crate::text::{CAUSE_MAX, clipped};
-use crate::{Record, fault};
 
 /// The meaning of an HTTP status, a six-digit code or a transport error; `None` if it is none that is known.
 pub fn explain(text: &str) -> Option<String> {
     let text = text.trim();
-    if let Some(entry) = fault::lookup(&text.to_ascii_lowercase().replace('_', "-")) {
-        return Some(told(text, entry.title, entry.meaning, entry.transient, entry.action));
+    if let Some(meaning) = Meaning::of_fault(&text.to_ascii_lowercase().replace('_', "-")) {
+        return Some(told(text, meaning));
     }
     let number: u32 = text.parse().ok()?;
     let known = code::all().iter().find(|entry| entry.code == number);
@@ -22,7 +22,7 @@ pub fn explain(text: &str) -> Option<String> {
         return None;
     }
     let entry = known.or_else(|| code::lookup(status, number))?;
-    let mut out = told(text, entry.title, entry.meaning, entry.transient, entry.action);
+    let mut out = told(text, entry.into());
     if known.is_none() {
         let _ = writeln!(out, "\n{number} itself is in no catalogue: this is what its status {status} says.");
     } else if number >= 1_000
@@ -60,10 +60,8 @@ pub fn explain_run(record: &Record) -> String {
         let (what, operation) = (short(code), clipped(&code.operation, 9));
         let head =
             format!("\n{what}  {} x {operation}, {}", grouped(code.count), counted(code.devices, "device"));
-        let _ = match explained(code) {
-            Some((title, meaning, transient, action)) => {
-                write!(out, "{}", told(&format!("{head}\n"), title, meaning, transient, action))
-            }
+        let _ = match Meaning::of(code) {
+            Some(meaning) => write!(out, "{}", told(&format!("{head}\n"), meaning)),
             None => writeln!(out, "{head}\nThis code is in no catalogue."),
         };
         for cause in &code.causes {
@@ -73,7 +71,7 @@ pub fn explain_run(record: &Record) -> String {
     out
 }
 
-fn told(text: &str, title: &str, meaning: &str, transient: bool, action: &str) -> String {
+fn told(text: &str, Meaning { title, meaning, transient, action }: Meaning) -> String {
     let waiting = if transient { "It can pass: waiting helps." } else { "It does not pass by waiting." };
     format!("{text}  {title}\n\n{meaning}\n{waiting}\n-> {action}\n")
 }
