@@ -12,12 +12,11 @@ mod chaos;
 mod chart;
 pub mod diff;
 mod explain;
-mod fault;
-
 mod form;
 mod html;
 mod judged;
 mod markdown;
+mod meaning;
 mod practice;
 pub mod record;
 mod sentence;

@@ -4,10 +4,10 @@
 //! of the record stand in it as they are: whoever shows them escapes and cuts them.
 
 use super::objectives::margin;
-use super::outcomes::{explained, short};
 use super::part::seconds;
 use super::timeline::{online_again_s, recovery};
 use crate::judged::{self, Presence};
+use crate::meaning::{Meaning, short};
 use crate::number::{counted, grouped, nanos, percent, share};
 use crate::record::{
     Check, CheckStatus, Clock, Cohort, End, FaultStatus, Journey, Objective, ObjectiveStatus, VerdictResult,
@@ -256,7 +256,7 @@ fn failures(record: &Record) -> Option<String> {
     let all = bad.iter().fold(0u64, |sum, code| sum.saturating_add(code.count));
     let most = bad.into_iter().max_by_key(|code| code.count)?;
     (most.count as f64 >= MOST * all as f64).then(|| {
-        let title = explained(most).map_or(String::new(), |(title, ..)| format!(", {title}"));
+        let title = Meaning::of(most).map_or(String::new(), |known| format!(", {}", known.title));
         format!(
             "{} of the failures are {} on {}{title}; {} met it.",
             percent(most.count, all),
