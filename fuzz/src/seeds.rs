@@ -225,6 +225,14 @@ pub(crate) fn mocks() -> Vec<Vec<u8>> {
     ])
 }
 
+pub(crate) fn imports() -> Vec<Vec<u8>> {
+    owned(&[
+        "{\"contentVersion\":\"1\",\"parameters\":{\"p\":{\"type\":\"string\"}},\"variables\":{\"h\":\"[format('{0}-hub', parameters('p'))]\"},\"resources\":[{\"type\":\"Microsoft.Devices/IotHubs\",\"name\":\"[variables('h')]\",\"sku\":{\"name\":\"S2\",\"capacity\":2}},{\"type\":\"Microsoft.Devices/provisioningServices\",\"name\":\"d\",\"properties\":{\"iotHubs\":[{\"connectionString\":\"[concat('HostName=', reference(resourceId('Microsoft.Devices/IotHubs', variables('h'))).hostName, ';SharedAccessKey=x')]\"}]},\"resources\":[{\"type\":\"certificates\",\"name\":\"c\"}]}]}\0{\"$schema\":\"deploymentParameters\",\"parameters\":{\"p\":{\"value\":\"x\"}}}",
+        r#"{"format_version":"1.0","values":{"root_module":{"resources":[{"type":"azurerm_iothub_dps","values":{"name":"d","id_scope":"0ne1","linked_hub":[{"hostname":"h.azure-devices.net"}]}}],"child_modules":[{"resources":[{"type":"azurerm_iothub_dps_shared_access_policy","values":{"name":"p","enrollment_read":true}}]}]}}}"#,
+        "[{\"enrollmentGroupId\":\"g\",\"attestation\":{\"type\":\"symmetricKey\"},\"initialTwin\":{\"tags\":{\"a\":1}},\"credentialPolicyName\":\"p30\"}]\0[{\"keyName\":\"p\",\"rights\":\"ServiceConfig\"}]\0[{\"name\":\"h.x\",\"allocationWeight\":2}]",
+    ])
+}
+
 pub(crate) fn profiles() -> Vec<Vec<u8>> {
     shipped("core/model/src/profile")
 }

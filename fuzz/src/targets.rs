@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use bytes::BytesMut;
 use fleetstorm_engine::{life, service_log};
+use fleetstorm_import::{Options, Source, import as import_files};
 use fleetstorm_model::objective::Objective;
 use fleetstorm_protocol::amqp::{Client, Heard, Said, Server, Terms, frame, read_request};
 use fleetstorm_protocol::enrollment_api::Kind;
@@ -46,6 +47,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "arrivals", run: arrivals, seeds: seeds::arrivals, rounds: 1_000 },
     Target { name: "scenario", run: scenario, seeds: seeds::scenarios, rounds: 100 },
     Target { name: "mock-file", run: mock_file, seeds: seeds::mocks, rounds: 100 },
+    Target { name: "import", run: import, seeds: seeds::imports, rounds: 500 },
     Target { name: "profile", run: profile, seeds: seeds::profiles, rounds: 50 },
     Target { name: "objective", run: objective, seeds: seeds::objectives, rounds: 2_000 },
     Target { name: "chaos-short", run: chaos_short, seeds: seeds::faults, rounds: 2_000 },
@@ -231,6 +233,19 @@ fn scenario(bytes: &[u8]) {
 fn mock_file(bytes: &[u8]) {
     if let Err(problems) = read_mock(std::path::Path::new(""), text(bytes), "mock.toml", &[]) {
         let _ = problems.to_string();
+    }
+}
+
+/// A zero byte stands between files.
+fn import(bytes: &[u8]) {
+    let sources: Vec<Source<'_>> =
+        bytes.split(|byte| *byte == 0).map(|bytes| Source { name: "fuzz.json", bytes }).collect();
+    match import_files(&sources, &Options::default()) {
+        Ok(done) => {
+            let read = read_mock(std::path::Path::new(""), &done.text, "mock.toml", &[]);
+            assert!(read.is_ok(), "what is written is read");
+        }
+        Err(error) => drop(error.to_string()),
     }
 }
 

@@ -14,11 +14,12 @@ use std::path::{Path, PathBuf};
 use syn::visit::{self, Visit};
 
 /// The crates, each above those that it may use.
-const ORDER: [&str; 19] = [
+const ORDER: [&str; 20] = [
     "fleetstorm-units",
     "fleetstorm-protocol",
     "fleetstorm-model",
     "fleetstorm-scenario",
+    "fleetstorm-import",
     "fleetstorm-reports",
     "fleetstorm-tpm",
     "fleetstorm-plugin",

@@ -179,7 +179,7 @@ def webhook(directory):
 
 
 @contextlib.contextmanager
-def mock(directory, throttle):
+def mock(directory, throttle, more=""):
     (directory / "key").write_text(KEY)
     kinds = {"key": "", "disabled": "enabled = false",
              "failed": f'allocation = "custom"\n        webhook_url = "https://localhost:{WEBHOOK}/"'}
@@ -203,6 +203,7 @@ def mock(directory, throttle):
         [[enrollment_group]]
         id = "certificates"
         primary_certificate = "ca.pem"
+        {more}
     """)
     with process([FLEETSTORM, "mock", "--config", "mock.toml"], directory, "ready") as line:
         yield json.loads(line)
@@ -304,6 +305,34 @@ def operator_cases(directory):
             if done.returncode != 0:
                 raise AssertionError(done.stderr.strip()[-500:])
     yield "python enrollment API", "python", run
+
+
+ISSUING = """
+        [[certificate_authority]]
+        namespace = "ns-1"
+        name = "ca-1"
+        [[certificate_authority.policy]]
+        name = "p30"
+        validity_days = 30
+        [[enrollment]]
+        registration_id = "certified"
+        primary_key = { file = "key" }
+        certificate_policy = { namespace = "ns-1", authority = "ca-1", policy = "p30" }
+"""
+
+
+def certificate_cases(directory):
+    def run(place):
+        case = {"host": HOST, "id_scope": SCOPE, "ca": str(directory / "ca.pem"), "key": KEY,
+                "registration_id": "certified", "place": str(directory)}
+        with mock(directory, '{ profile = "unlimited", polls_per_10s = 0 }', ISSUING):
+            command = [place / "venv/bin/python", HERE / "python/certificates.py", json.dumps(case)]
+            done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=120)
+        if done.returncode != 0:
+            raise AssertionError(done.stderr.strip()[-500:])
+        # One of each registration, and two renewals of each at the hub.
+        expect(json.loads(done.stdout), {"certificates": 6})
+    yield "python certificates of paho and cryptography", "python", run
 
 
 def throttled_cases(directory):
@@ -451,7 +480,8 @@ def main():
                  concurrent.futures.ThreadPoolExecutor(len(visits)) as pool:
                 for done in pool.map(lambda visit: [tally.run(*case) for case in visit], visits):
                     del done
-        for case in [*operator_cases(directory), *throttled_cases(directory), *foreign_cases(directory)]:
+        for case in [*operator_cases(directory), *certificate_cases(directory), *throttled_cases(directory),
+                     *foreign_cases(directory)]:
             if tally.wants(case[0]):
                 tally.run(*case)
     return tally.close()

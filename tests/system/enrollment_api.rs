@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use crate::harness::{Bench, Mock, Response, Wire};
 
 /// Bytes 00 to 3F, the owner's key, and a token that is signed with it until 2030.
-const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4vMDEyMzQ1Njc4OTo7PD0+Pw==";
-const OWNER: &str = "SharedAccessSignature sr=global.azure-devices-provisioning.net\
+pub(crate) const KEY: &str =
+    "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4vMDEyMzQ1Njc4OTo7PD0+Pw==";
+pub(crate) const OWNER: &str = "SharedAccessSignature sr=global.azure-devices-provisioning.net\
                      &sig=BN%2Fv5ojLA3X%2B9kb5KXnRzBD8BZv%2BUWejLDFGYCxlmas%3D&se=1900000000&skn=provisioningserviceowner";
 const DEVICE: &str = "SharedAccessSignature sr=0ne00ABCDEF%2Fregistrations%2Fdev-0001\
                       &sig=J%2Fiyrcr8AFfksfraY2raKQDJi0imX3cLP8B643MT8LE%3D&se=1900000000&skn=registration";
@@ -121,7 +122,7 @@ impl Api {
 }
 
 /// The public part of an endorsement key, as a device of Microsoft's SDK for Node sends it.
-const ENDORSEMENT_KEY: &str = "AToAAQALAAMAsgAgg3GXZ0SEs/gakMyNRqXXJP1S124GUgtk8qHaGzMUaaoABgCAAEMAEAgAAAAAAAEAwd1/m9+iZcSdQSlqe7G7\
+pub(crate) const ENDORSEMENT_KEY: &str = "AToAAQALAAMAsgAgg3GXZ0SEs/gakMyNRqXXJP1S124GUgtk8qHaGzMUaaoABgCAAEMAEAgAAAAAAAEAwd1/m9+iZcSdQSlqe7G7\
     5aDzZj1CasFvBqcKFm6eZbhDgLL5ALhLIwmw2OxpXrJ2EoAe3Wg5VP5FFs/YNOBfjdOoUJay+W6rT9WtSZemRwq/IIlJhS9Lf9Mp\
     qbqieyWLHCbvrdTHgkQO8XOiGVl6V/WJRIBUqo3Gyf4ZTuLpnGWrz045TkRO5dvjV0AxSTgUqvQli2q0mhP7XO54aw3LDVKGQd8d\
     sYH4LliLvqWwxkrKU85HqszIhnfD+H2prPYkmfPStCq8Za6afU/LV98AcTlluqb08ZdS2KSuZ/cvI4JetM9oOSOIc+I0YeK9YhXW\

@@ -259,7 +259,7 @@ impl Wire {
         self.request(method, target, &[Some(json), token].into_iter().flatten().collect::<Vec<_>>(), body)
     }
 
-    /// Sends a request with these headers and reads the answer.
+    /// Sends a request with these headers and reads the answer, which has to be as its document says.
     pub(crate) fn request(
         &mut self,
         method: &str,
@@ -276,7 +276,9 @@ impl Wire {
             )
             .as_bytes(),
         );
-        self.response()
+        let response = self.response();
+        crate::openapi::check(method, target, &response);
+        response
     }
 }
 

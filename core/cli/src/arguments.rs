@@ -9,6 +9,7 @@
 pub(crate) mod analysis;
 pub(crate) mod chaos;
 pub(crate) mod enroll;
+pub(crate) mod import;
 pub(crate) mod plugin;
 pub(crate) mod record;
 pub(crate) mod run;
@@ -22,6 +23,7 @@ use analysis::{
 use chaos::ChaosCommand;
 use clap::{Args, Parser, Subcommand};
 use enroll::{CleanArguments, EnrollArguments};
+use import::ImportArguments;
 use plugin::PluginCommand;
 use record::{DiffArguments, ExplainArguments, LogsArguments, ReconcileArguments, ReportArguments};
 use run::{MockArguments, RunArguments};
@@ -56,6 +58,7 @@ Examples:
   fleetstorm forecast scenarios/staggered.toml --devices 1000000
   fleetstorm compare scenarios/compare-retry-strategies.toml
   fleetstorm mock                                    the mock alone: HTTPS on 127.0.0.1:8443, MQTT on 8883, AMQP on 5671
+  fleetstorm import dps.json groups.json --out mock.toml   a mock's file from what Azure's command line prints
 
 Exit codes:
   0 passed   1 internal error   2 usage or invalid scenario   10 an objective failed
@@ -68,6 +71,7 @@ Exit codes:
 pub(crate) enum Command {
     Run(RunArguments),
     Mock(MockArguments),
+    Import(ImportArguments),
     Report(ReportArguments),
     Diff(DiffArguments),
     Explain(ExplainArguments),

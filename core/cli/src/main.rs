@@ -39,6 +39,7 @@ mod exit_code;
 mod explain;
 mod failure;
 mod files;
+mod import;
 mod logs;
 mod metrics;
 mod mock;
@@ -107,6 +108,7 @@ fn work(Arguments { command, verbose }: Arguments) -> ExitCode {
     let done = match command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Mock(arguments) => mock::run(&arguments),
+        Command::Import(arguments) => import::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::Diff(arguments) => report::diff(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),

@@ -54,7 +54,7 @@ pub use life::{LifeFile, PowerCutFile};
 pub use mock::{
     AccessPolicyFile, AllocationFile, AssignmentFile, CertificateFile, EnrollmentFile, EnrollmentGroupFile,
     InitialTwinFile, LimitsFile, Listen, LogFile, MockFile, MqttFile, OverlapFile, PermissionFile,
-    RegionFile, ReprovisionFile, RetryAfterFile, ServerTls, ThrottleFile, WebhookFile,
+    RegionFile, ReprovisionFile, RetryAfterFile, ServerTls, ThrottleFile, TwinPropertiesFile, WebhookFile,
 };
 pub use network::Network;
 pub use outage::OutageFile;
@@ -62,6 +62,6 @@ pub use plugin::Plugin;
 pub use problem::{Problem, Problems};
 pub use profile::read_profile;
 pub use read::{is_mock_path, read_mock, schema};
-pub use secret::SecretSource;
+pub use secret::{SecretSource, looks_secret};
 pub use short::{ShortFormError, parse_short};
 pub use transport::{RefusalKind, RefusalsFile};

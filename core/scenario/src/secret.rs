@@ -116,7 +116,7 @@ fn is_secret_name(name: &str) -> bool {
 const KEY_MIN: usize = 24;
 
 /// Whether a text looks like a key in base64, or like a token or a connection string, which hold one.
-fn looks_secret(text: &str) -> bool {
+pub fn looks_secret(text: &str) -> bool {
     let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/-_".contains(&byte);
     let body = text.trim_end_matches('=');
     let is_key = text.len() >= KEY_MIN
