@@ -1,5 +1,7 @@
 //! Files told apart by what is in them.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use crate::error::{ImportError, Place, shown};
@@ -13,10 +15,13 @@ const KNOWN: &str = "give an ARM template (`bicep build` writes one), the output
                      `az iot dps show`, `linked-hub list`, `policy list`, `certificate list`, `enrollment list` or \
                      `enrollment-group list`";
 
+/// Values of parameters by their names in lower case, which is how names are compared, and where they stand.
+type Given = BTreeMap<String, (Value, Place)>;
+
 /// Reads files, in any order.
 pub(crate) fn read(sources: &[Source<'_>]) -> Result<Found, ImportError> {
     let mut documents = Vec::new();
-    let mut given: Vec<(String, Value, Place)> = Vec::new();
+    let mut given = Given::new();
     for source in sources {
         let place = Place::top(source.name);
         let document = json(source.bytes, &place)?;
@@ -26,7 +31,7 @@ pub(crate) fn read(sources: &[Source<'_>]) -> Result<Found, ImportError> {
             documents.push((place, document));
         }
     }
-    let given: Map<String, Value> = given.into_iter().map(|(name, value, _)| (name, value)).collect();
+    let given: Map<String, Value> = given.into_iter().map(|(name, (value, _))| (name, value)).collect();
     let mut found = Found::default();
     for (place, document) in &documents {
         self::document(document, place, &given, &mut found)?;
@@ -58,26 +63,22 @@ fn schema(document: &Value) -> Option<String> {
     document.get("$schema").and_then(Value::as_str).map(str::to_ascii_lowercase)
 }
 
-fn parameters(
-    document: &Value,
-    place: &Place,
-    given: &mut Vec<(String, Value, Place)>,
-) -> Result<(), ImportError> {
+fn parameters(document: &Value, place: &Place, given: &mut Given) -> Result<(), ImportError> {
     let place = place.member("parameters");
     for (name, parameter) in document.get("parameters").and_then(Value::as_object).into_iter().flatten() {
         // One that stands in a key vault has none.
         let Some(value) = parameter.get("value") else { continue };
         let place = place.member(name);
-        if let Some((_, _, first)) =
-            given.iter().find(|(known, other, _)| known.eq_ignore_ascii_case(name) && other != value)
-        {
-            return Err(ImportError::Ambiguous {
-                what: format!("there are two values of the parameter `{}`", shown(name)),
-                places: Box::new([first.clone(), place]),
-                help: "give one file of parameters".to_owned(),
-            });
-        }
-        given.push((name.clone(), value.clone(), place));
+        match given.get(&name.to_ascii_lowercase()) {
+            Some((other, first)) if other != value => {
+                return Err(ImportError::Ambiguous {
+                    what: format!("there are two values of the parameter `{}`", shown(name)),
+                    places: Box::new([first.clone(), place]),
+                    help: "give one file of parameters".to_owned(),
+                });
+            }
+            _ => given.insert(name.to_ascii_lowercase(), (value.clone(), place)),
+        };
     }
     Ok(())
 }
@@ -95,10 +96,7 @@ fn document(
         for (kind, count) in read.others {
             *found.others.entry(kind).or_default() += count;
         }
-        found.lost.extend(read.lost.into_iter().map(|line| match line.starts_with(&place.to_string()) {
-            true => line,
-            false => format!("{place}: {line}"),
-        }));
+        found.lost.extend(read.lost);
         return Ok(());
     }
     if document.get("format_version").is_some() {

@@ -1,6 +1,6 @@
 //! What was found, put together as a mock's file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fleetstorm_protocol::policy_name::PolicyName;
 use fleetstorm_scenario::{
@@ -75,6 +75,7 @@ pub(crate) fn write(
     let mut desk = Desk {
         keys: options.keys,
         taken: BTreeMap::new(),
+        certificates: BTreeSet::new(),
         needs: Vec::new(),
         lost: std::mem::take(&mut found.lost),
     };
@@ -118,9 +119,10 @@ pub(crate) fn write(
 
     let mut links = hosts(found.links, &known_hubs, &mut desk)?;
     let had_links = !links.is_empty();
+    let mut linked: BTreeSet<String> = links.iter().map(|link| link.0.to_ascii_lowercase()).collect();
     for entry in &enrollments {
         for host in entry.value.hub.iter().chain(&entry.value.hubs) {
-            if !links.iter().any(|link| link.0.eq_ignore_ascii_case(host)) {
+            if linked.insert(host.to_ascii_lowercase()) {
                 desk.lost.push(format!(
                     "{}: the hub {} is not linked in the files, and was added",
                     entry.place,
@@ -429,6 +431,8 @@ struct Desk {
     keys: Keys,
     /// Places that are taken, and how many more would have been called so.
     taken: BTreeMap<String, u32>,
+    /// Certificates that the mock's file has.
+    certificates: BTreeSet<String>,
     needs: Vec<String>,
     lost: Vec<String>,
 }
@@ -484,6 +488,7 @@ impl Desk {
 
     fn certificate_file(&mut self, certificate: &Certificate) -> CertificateFile {
         let Certificate { name, verified } = certificate;
+        self.certificates.insert(name.clone());
         let file = self.certificate(name, format!("the certificate `{}` of the service", shown(name)));
         CertificateFile { name: name.clone(), file, verified: *verified }
     }
@@ -492,7 +497,7 @@ impl Desk {
     fn references(&mut self, entry: &Enrollment, certificates: &mut Vec<CertificateFile>) {
         let Proof::Ca { primary, secondary } = &entry.proof else { return };
         for name in [Some(primary), secondary.as_ref()].into_iter().flatten() {
-            if !certificates.iter().any(|known| known.name == *name) {
+            if !self.certificates.contains(name) {
                 certificates.push(self.certificate_file(&Certificate { name: name.clone(), verified: true }));
             }
         }

@@ -286,6 +286,7 @@ impl Evaluator {
 
     /// A resource by its symbolic name or its id. Of a hub, its host name follows from its name.
     fn reference(&mut self, of: &str, scope: &Scope<'_>) -> Result<Term, ImportError> {
+        self.spend(scope.resources.len() / 16, scope)?;
         let symbolic = find(scope.resources, of).map(|(_, resource)| resource);
         let kind = symbolic.and_then(|resource| resource.get("type")?.as_str());
         let hub = match (kind.map(|kind| kind.split('@').next().unwrap_or(kind)), symbolic) {

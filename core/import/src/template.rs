@@ -27,7 +27,7 @@ pub(crate) fn read(template: &Value, place: &Place, given: &Map<String, Value>) 
         read: Read { resources: Vec::new(), others: BTreeMap::new(), lost: Vec::new() },
     };
     walk.template(template, place, given)?;
-    walk.read.lost.extend(walk.evaluator.unknown);
+    walk.read.lost.extend(walk.evaluator.unknown.into_iter().map(|line| format!("{place}: {line}")));
     Ok(walk.read)
 }
 
