@@ -108,10 +108,12 @@ impl Control {
         Some(Snapshot::of(self.gauges.get()?.iter().map(|gauges| &**gauges)))
     }
 
-    /// Makes the numbers of these shards the ones that are watched.
-    pub(crate) fn show(&self, gauges: Vec<Arc<Gauges>>) {
+    /// Makes gauges for so many shards, and their numbers the ones that are watched.
+    pub(crate) fn show(&self, shards: u32) -> Vec<Arc<Gauges>> {
+        let gauges: Vec<Arc<Gauges>> = (0..shards).map(|_| Arc::default()).collect();
         // A control serves one run: a second one would keep showing the first.
-        let _ = self.gauges.set(gauges);
+        let _ = self.gauges.set(gauges.clone());
+        gauges
     }
 }
 
