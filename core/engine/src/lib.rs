@@ -29,6 +29,7 @@ mod plan;
 mod probes;
 mod record;
 pub mod service_log;
+mod sync;
 mod tpm;
 mod truth;
 pub mod virtual_time;

@@ -134,7 +134,7 @@ fn simulate(
     let guards = Guards::new(&plan.scenario.guardrails).map(|guards| (guards, Arc::clone(&gauges)));
     // A device that is ahead of the others may be the last on its way before one of them wakes: the brake is this
     // driver's to pull.
-    let rest = Rest::new(u64::from(devices), Brake::new(), horizon);
+    let rest = Rest::new(u64::from(devices), Brake::default(), horizon);
     let cohorts: Vec<Cohort> = plan
         .cohorts
         .iter()

@@ -324,7 +324,7 @@ impl ShardWork<'_> {
             .max_blocking_threads(THREADS_MAX)
             .build()
             .map_err(driver)?;
-        let aside = Aside::new();
+        let aside = Aside::default();
         let local = tokio::task::LocalSet::new();
         let guard = runtime.enter();
         let (alarms, ringer) = Alarms::precise(self.clock).map_err(driver)?;
@@ -621,7 +621,7 @@ fn reach(
     ceilings: Option<&Ceilings>,
     control: &Control,
 ) -> Result<(), RunError> {
-    let (clock, brake) = (Clock::start(), Brake::new());
+    let (clock, brake) = (Clock::start(), Brake::default());
     let governor = control.allowance.governor(ceilings, clock, brake.clone());
     // The first device of the fleet may be here once more.
     if !governor.permit(clock.now(), 0, Leaving::Connection)
