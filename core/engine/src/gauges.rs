@@ -4,11 +4,13 @@
 //! no other core writes.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
 use fleetstorm_protocol::Status;
 use fleetstorm_protocol::outcome::{ErrorClass, Fault, Outcome};
 use fleetstorm_units::time::Moment;
+
+use crate::sync::AtomicU64;
 
 /// The gauges of one shard.
 #[derive(Debug, Default)]

@@ -31,6 +31,7 @@ mod probes;
 mod record;
 mod run;
 pub mod service_log;
+mod sync;
 mod truth;
 pub mod virtual_time;
 pub mod wall;

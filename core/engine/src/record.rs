@@ -13,6 +13,7 @@ mod latency;
 mod life;
 mod matrix;
 mod pulse;
+mod rest;
 mod series;
 mod struck;
 mod summary;
@@ -20,7 +21,6 @@ mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 pub(crate) use codes::Key;
 use codes::{Codes, Met};
@@ -38,6 +38,7 @@ pub(crate) use latency::{Delayed, Ending, Phase};
 use life::Lives;
 use pulse::Pulse;
 pub(crate) use pulse::{BEAT, Health};
+pub(crate) use rest::Rest;
 use series::Timeline;
 use struck::Struck;
 pub(crate) use struck::StruckDevices;
@@ -47,7 +48,6 @@ pub(crate) use watch::Watch;
 use crate::cause::Cause;
 use crate::gauges::Gauges;
 use fleetstorm_net::ConnectTimes;
-use fleetstorm_net::governor::{Brake, Halt};
 
 /// Where a device is in the recorder's eyes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,70 +128,6 @@ pub(crate) struct Recorder {
     last_settled: Moment,
     gauges: Arc<Gauges>,
     rest: Rest,
-}
-
-/// Counts the devices of a run that are not at rest, and ends the run with the last one.
-///
-/// A device is at rest when it has nothing left to do in this run: it has its hub and does not live on, has given up for
-/// good, or sleeps until after the end.
-#[derive(Clone)]
-pub(crate) struct Rest {
-    restless: Arc<AtomicU64>,
-    brake: Brake,
-    /// When the run ends at the latest.
-    end: Moment,
-}
-
-impl Rest {
-    /// A run of `devices`, none of which has booted, that ends at `end` at the latest.
-    pub(crate) fn new(devices: u64, brake: Brake, end: Moment) -> Self {
-        Self { restless: Arc::new(AtomicU64::new(devices)), brake, end }
-    }
-
-    /// Whether every device is at rest.
-    pub(crate) fn is_still(&self) -> bool {
-        self.restless.load(Relaxed) == 0
-    }
-
-    /// Keeps the run from ending although every device is at rest.
-    pub(crate) fn hold(&self) {
-        self.woke();
-    }
-
-    /// Lets it end again.
-    pub(crate) fn release(&self) {
-        self.settled();
-    }
-
-    /// As [`Self::hold`], until what is returned is dropped.
-    pub(crate) fn held(&self) -> Held {
-        self.hold();
-        Held(self.clone())
-    }
-
-    /// Ends the run now.
-    pub(crate) fn abort(&self, why: Halt) {
-        self.brake.pull(why);
-    }
-
-    fn settled(&self) {
-        if self.restless.fetch_sub(1, Relaxed) == 1 {
-            self.brake.pull(Halt::Settled);
-        }
-    }
-
-    fn woke(&self) {
-        self.restless.fetch_add(1, Relaxed);
-    }
-}
-
-/// Keeps a run from ending.
-pub(crate) struct Held(Rest);
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.0.release();
-    }
 }
 
 /// What is counted per cohort.

@@ -148,7 +148,7 @@ impl run::Stage for Simulated {
         let horizon = Moment::START + plan.scenario.horizon.0;
         // A device that is ahead of the others may be the last on its way before one of them wakes: the brake is this
         // driver's to pull.
-        let rest = Rest::new(u64::from(plan.scenario.fleet.devices), Brake::new(), horizon);
+        let rest = Rest::new(u64::from(plan.scenario.fleet.devices), Brake::default(), horizon);
         let mut simulation = Simulation::new(plan, &self.how, &mut self.service, control, &rest);
         match catch_unwind(AssertUnwindSafe(|| simulation.drive(horizon, &rest, control))) {
             Ok(driven) => driven?,

@@ -82,7 +82,7 @@ mod tests {
 
     /// Looks once a second at these counts of sent and failed; the second in which the brake was pulled.
     fn aborted(mut guards: Guards, counts: &[(u64, u64)]) -> Option<usize> {
-        let brake = Brake::new();
+        let brake = Brake::default();
         for (second, &(sent, failed)) in counts.iter().enumerate() {
             let now = Moment::START + Span::from_secs(second as u64 + 1);
             guards.judge(now, Snapshot { sent, failed, ..Snapshot::default() }, &brake);

@@ -101,7 +101,7 @@ impl Api {
             }
             Key::Demo(seed) => FleetIdentity::from_seed(*seed)?.owner_keys()[0].expose().to_vec(),
         };
-        let (clock, brake) = (Clock::start(), Brake::new());
+        let (clock, brake) = (Clock::start(), Brake::default());
         let config = Arc::new(client_config(&trust, TlsVersions::Any, true)?);
         let authority = HeaderValue::from_str(&dial.host_header())
             .map_err(|_| RunError::driver("the host name cannot be a header"))?;

@@ -82,7 +82,7 @@ pub(super) fn reach(
     ceilings: Option<&Ceilings>,
     control: &Control,
 ) -> Result<(), RunError> {
-    let (clock, brake) = (Clock::start(), Brake::new());
+    let (clock, brake) = (Clock::start(), Brake::default());
     let governor = control.allowance.governor(ceilings, clock, brake.clone());
     // The first device of the fleet may be here once more.
     if !governor.permit(clock.now(), 0, Leaving::Connection)

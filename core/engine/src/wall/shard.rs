@@ -40,7 +40,7 @@ impl ShardWork<'_> {
             .max_blocking_threads(THREADS_MAX)
             .build()
             .map_err(driver)?;
-        let aside = Aside::new();
+        let aside = Aside::default();
         let local = tokio::task::LocalSet::new();
         let guard = runtime.enter();
         let (alarms, ringer) = Alarms::precise(self.clock).map_err(driver)?;
