@@ -28,6 +28,8 @@ mod hostile_plugins;
 mod hubs;
 mod interruption;
 mod lives;
+mod manual;
+mod manual_reference;
 mod metrics;
 mod mock;
 mod mqtt;
