@@ -29,6 +29,8 @@ mod hubs;
 mod import;
 mod interruption;
 mod lives;
+mod manual;
+mod manual_reference;
 mod metrics;
 mod mock;
 mod mqtt;
