@@ -416,11 +416,6 @@ mod tests {
             eligible: 9,
             fired: 9,
             min_fired: 1,
-            devices: 0,
-            stopped: 0,
-            unfinished: 0,
-            first_ns: None,
-            last_ns: None,
             windows: vec![FaultWindow {
                 from_ns: 20_000_000_000,
                 until_ns: Some(30_000_000_000),
@@ -428,9 +423,8 @@ mod tests {
                 recovered_after_ns: Some(0),
                 locked_up: false,
             }],
-            exercised: Vec::new(),
             status,
-            note: String::new(),
+            ..Fault::default()
         }
     }
 
