@@ -38,7 +38,7 @@ const COMMANDS: [&str; 23] = [
     "reconcile out/run.json --azure-logs dps.jsonl",
     "enroll small.toml --target https://127.0.0.1:1 --dry-run",
     "clean ledger.jsonl --dry-run",
-    "import dps.json --out new/mock.toml",
+    "import dps.json",
     "plugin list",
     "plugin describe full-jitter",
     "plugin check full-jitter --json",
