@@ -151,14 +151,11 @@ mod tests {
             fired: 1_234,
             min_fired: 1,
             devices: 345,
-            stopped: 0,
-            unfinished: 0,
-            first_ns: None,
-            last_ns: None,
             windows,
             exercised: vec![Exercised { check: "retry-after-floor".to_owned(), occasions: 40, broken: 3 }],
             status,
             note: "the fleet did not drain as fast as the quota lets it".to_owned(),
+            ..Fault::default()
         };
         let mut record = record();
         record.objectives[0].status = ObjectiveStatus::Passed;

@@ -5,6 +5,7 @@
 //! classes, so that the style sheet alone knows light, dark and print. [`bar`] and [`Strip`] are small enough for a
 //! cell of a table.
 
+mod area;
 mod bands;
 mod data;
 mod draw;
@@ -154,7 +155,7 @@ pub(crate) struct Chart {
 impl Chart {
     /// The drawing with its title, legend and a note; `table` holds the same numbers.
     pub(crate) fn figure(&self, note: &str, table: &Markup) -> Markup {
-        let frames = draw::frames(self.room);
+        let frames = area::frames(self.room);
         let names = bands::Names::of(self, &frames);
         html! {
             figure id=(self.id) data-chart=(data::of(self)) {

@@ -208,14 +208,14 @@ fn codes(base: &Record, new: &Record) -> Vec<Appeared> {
         let same = record
             .codes
             .iter()
-            .filter(|other| other.operation == operation && crate::html::short(other) == code);
+            .filter(|other| other.operation == operation && crate::meaning::short(other) == code);
         same.fold(0, |sum, code| sum.saturating_add(code.count))
     };
     let mut kinds: Vec<(String, String)> = base
         .codes
         .iter()
         .chain(&new.codes)
-        .map(|code| (code.operation.clone(), crate::html::short(code)))
+        .map(|code| (code.operation.clone(), crate::meaning::short(code)))
         .collect();
     kinds.sort();
     kinds.dedup();

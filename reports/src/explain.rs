@@ -4,16 +4,16 @@ use std::fmt::Write as _;
 
 use fleetstorm_protocol::code;
 
-use crate::html::{explained, short};
+use crate::Record;
+use crate::meaning::{Meaning, said, short};
 use crate::number::{counted, grouped};
-use crate::text::{CAUSE_MAX, clipped};
-use crate::{Record, fault};
+use crate::text::clipped;
 
 /// The meaning of an HTTP status, a six-digit code or a transport error; `None` if it is none that is known.
 pub fn explain(text: &str) -> Option<String> {
     let text = text.trim();
-    if let Some(entry) = fault::lookup(&text.to_ascii_lowercase().replace('_', "-")) {
-        return Some(told(text, entry.title, entry.meaning, entry.transient, entry.action));
+    if let Some(meaning) = Meaning::of_fault(&text.to_ascii_lowercase().replace('_', "-")) {
+        return Some(told(text, meaning));
     }
     let number: u32 = text.parse().ok()?;
     let known = code::all().iter().find(|entry| entry.code == number);
@@ -22,7 +22,7 @@ pub fn explain(text: &str) -> Option<String> {
         return None;
     }
     let entry = known.or_else(|| code::lookup(status, number))?;
-    let mut out = told(text, entry.title, entry.meaning, entry.transient, entry.action);
+    let mut out = told(text, entry.into());
     if known.is_none() {
         let _ = writeln!(out, "\n{number} itself is in no catalogue: this is what its status {status} says.");
     } else if number >= 1_000
@@ -57,23 +57,20 @@ pub fn explain_run(record: &Record) -> String {
         out.push_str("\nNo connection and no request failed.\n");
     }
     for code in bad {
-        let (what, operation) = (short(code), clipped(&code.operation, 9));
-        let head =
-            format!("\n{what}  {} x {operation}, {}", grouped(code.count), counted(code.devices, "device"));
-        let _ = match explained(code) {
-            Some((title, meaning, transient, action)) => {
-                write!(out, "{}", told(&format!("{head}\n"), title, meaning, transient, action))
-            }
-            None => writeln!(out, "{head}\nThis code is in no catalogue."),
+        let (count, devices) = (grouped(code.count), counted(code.devices, "device"));
+        let _ = writeln!(out, "\n{count} x {}, {devices}", clipped(&code.operation, 9));
+        out += &match Meaning::of(code) {
+            Some(meaning) => told(&short(code), meaning),
+            None => format!("{}  This code is in no catalogue.\n", short(code)),
         };
-        for cause in &code.causes {
-            let _ = writeln!(out, "said: {}", clipped(cause, CAUSE_MAX));
+        for cause in said(code) {
+            let _ = writeln!(out, "said: {cause}");
         }
     }
     out
 }
 
-fn told(text: &str, title: &str, meaning: &str, transient: bool, action: &str) -> String {
+fn told(text: &str, Meaning { title, meaning, transient, action }: Meaning) -> String {
     let waiting = if transient { "It can pass: waiting helps." } else { "It does not pass by waiting." };
     format!("{text}  {title}\n\n{meaning}\n{waiting}\n-> {action}\n")
 }
@@ -86,10 +83,12 @@ mod tests {
     fn a_run_is_explained_by_its_codes_and_what_was_said_about_them() {
         let mut record = crate::testing::record();
         let refused = record.codes.iter_mut().find(|code| code.code == 401_000).unwrap();
-        refused.causes = vec!["PIN is wrong\u{1b}[31m".into()];
+        let title = Meaning::of(refused).unwrap().title;
+        refused.causes = vec!["PIN is wrong\u{1b}[31m".into(), format!("{}.", title.to_uppercase())];
         let text = explain_run(&record);
+        assert_eq!(text.matches("said:").count(), 1, "a title is not said twice: {text}");
         assert!(
-            text.contains("401000  2 x register, 2 devices") && text.contains("said: PIN is wrong?[31m"),
+            text.contains("2 x register, 2 devices\n401000  ") && text.contains("said: PIN is wrong?[31m"),
             "{text}"
         );
         assert!(text.find("429001").unwrap() < text.find("401000").unwrap(), "{text}");

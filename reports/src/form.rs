@@ -1,6 +1,7 @@
 //! The forms that a document can take, and which of them a file's ending stands for.
 
 mod csv;
+mod hgrm;
 mod junit;
 mod prometheus;
 mod study;
@@ -14,6 +15,8 @@ use serde::Serialize;
 use crate::analysis::{Conclusion, Document};
 use crate::text::json_escaped;
 use crate::{Diff, html, markdown, summary};
+
+pub use hgrm::hgrm;
 
 /// A form of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

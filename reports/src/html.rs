@@ -50,7 +50,6 @@ pub(crate) use answer::Answer;
 pub(crate) use capacity::sentence as capacity_sentence;
 pub(crate) use comparison::{method_lines as comparison_method, ranked, sentence as comparison_sentence};
 pub(crate) use objectives::margin;
-pub(crate) use outcomes::{explained, short, succeeded};
 pub(crate) use part::{Column, Section, table};
 pub(crate) use practice::{status, tally};
 pub(crate) use rollout::sentence as rollout_sentence;

@@ -117,14 +117,8 @@ mod tests {
             fired: 1,
             min_fired: 1,
             devices: 1,
-            stopped: 0,
-            unfinished: 0,
-            first_ns: None,
-            last_ns: None,
-            windows: Vec::new(),
-            exercised: Vec::new(),
             status: if index == 88 { FaultStatus::Failed } else { FaultStatus::Passed },
-            note: String::new(),
+            ..Fault::default()
         };
         record.chaos.faults = (0..90).map(fault).collect();
         record.verdict.result = VerdictResult::Failed;

@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 use std::fmt::Write as _;
 
 use crate::chart::Buckets;
-use crate::html::Answer;
-use crate::html::{explained, margin, short, succeeded, tally};
+use crate::html::{Answer, margin, tally};
+use crate::meaning::{Meaning, short};
 use crate::number::{Bounds, counted, grouped, share};
 use crate::record::{CheckStatus, Clock, Code, ObjectiveStatus, VerdictResult};
 use crate::text::clipped;
@@ -206,7 +206,7 @@ fn sparkline(record: &Record, out: &mut String) {
 }
 
 fn codes(record: &Record, out: &mut String) {
-    let mut bad: Vec<&Code> = record.codes.iter().filter(|code| !succeeded(code)).collect();
+    let mut bad: Vec<&Code> = record.codes.iter().filter(|code| !code.succeeded()).collect();
     if bad.is_empty() {
         return;
     }
@@ -214,7 +214,7 @@ fn codes(record: &Record, out: &mut String) {
     out.push_str("| Code | Operation | Count | Devices | What to do |\n|---|---|--:|--:|---|\n");
     for code in bad.iter().take(CODES_MAX) {
         let advice =
-            explained(code).map_or(String::new(), |(title, _, _, action)| format!("**{title}.** {action}"));
+            Meaning::of(code).map_or(String::new(), |known| format!("**{}.** {}", known.title, known.action));
         let _ = writeln!(
             out,
             "| {} | {} | {} | {} | {advice} |",

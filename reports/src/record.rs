@@ -516,7 +516,7 @@ pub struct Bound {
 }
 
 /// An objective and what was observed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Objective {
     /// As the scenario spells it.
     pub expression: String,
@@ -549,7 +549,7 @@ pub struct WorstWindow {
 }
 
 /// Whether an objective held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ObjectiveStatus {
     /// It held.
@@ -557,6 +557,7 @@ pub enum ObjectiveStatus {
     /// It did not.
     Failed,
     /// Nothing was recorded that it could be judged by: a failure of its own kind.
+    #[default]
     NoData,
     /// The run ended before its time had come.
     Undecided,

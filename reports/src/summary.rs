@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 
-use crate::html::{Answer, explained, short, tally};
+use crate::html::{Answer, tally};
+use crate::meaning::{Meaning, said, short};
 use crate::number::{Bounds, counted, grouped, nanos, share};
 use crate::record::{CheckStatus, Clock, FaultStatus, ObjectiveStatus, VerdictResult};
-use crate::text::{CAUSE_MAX, clipped, printable};
+use crate::text::{clipped, printable};
 use crate::{Record, chaos, judged, practice, verdict};
 
 /// How the summary is printed.
@@ -261,9 +262,9 @@ fn codes(record: &Record, paint: Paint, out: &mut String) {
     }
     let _ = writeln!(out, "\n{}", paint.bold("What went wrong"));
     for code in bad.iter().take(6) {
-        let entry = explained(code);
+        let meaning = Meaning::of(code);
         let what = clipped(&short(code), 15);
-        let title = entry.map_or("", |(title, ..)| title);
+        let title = meaning.map_or("", |known| known.title);
         let _ = writeln!(
             out,
             "  {:>8} x {what:<16} {:<9} {}  {title}",
@@ -271,13 +272,13 @@ fn codes(record: &Record, paint: Paint, out: &mut String) {
             clipped(&code.operation, 9),
             counted(code.devices, "device")
         );
-        if let Some((.., action)) = entry {
+        if let Some(Meaning { action, .. }) = meaning {
             for line in wrapped(action, 66) {
                 let _ = writeln!(out, "             {}", paint.dim(&line));
             }
         }
-        for cause in code.causes.iter().take(CAUSES_MAX) {
-            for line in wrapped(&format!("said: {}", clipped(cause, CAUSE_MAX)), 66) {
+        for cause in said(code).take(CAUSES_MAX) {
+            for line in wrapped(&format!("said: {cause}"), 66) {
                 let _ = writeln!(out, "             {line}");
             }
         }

@@ -93,6 +93,19 @@ fn all_met(bench: &Bench, ended: &Ended, fault: &str) {
     assert_eq!(record.totals.stopped, 5);
 }
 
+/// What lay under the failure is told wherever the run is.
+#[track_caller]
+fn said(bench: &Bench, ended: &Ended, cause: &str) {
+    let kept: Vec<String> = bench.record().codes.into_iter().flat_map(|code| code.causes).collect();
+    assert_eq!(kept, [cause]);
+    let explained = bench.fleetstorm(&["explain", "out/run.json"]).stdout;
+    assert!(explained.contains(&format!("said: {cause}\n")), "{explained}");
+    let flat = ended.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(flat.contains(&format!("said: {cause}")), "{flat}");
+    let page = std::fs::read_to_string(bench.path("out/report.html")).unwrap();
+    assert!(page.contains(&cause.replace('<', "&lt;").replace('>', "&gt;")), "the page has `{cause}`");
+}
+
 #[test]
 fn nobody_listens() {
     let bench = Bench::new();
@@ -149,6 +162,7 @@ fn garbage_is_a_protocol_error() {
     });
     let ended = run(&bench, address);
     all_met(&bench, &ended, "protocol");
+    said(&bench, &ended, "invalid HTTP version parsed");
 }
 
 #[test]
@@ -164,6 +178,7 @@ fn a_page_instead_of_an_answer_is_no_assignment() {
     let ended = run(&bench, address);
     failed(&ended);
     assert_eq!(bench.record().totals.stopped_by.keys().collect::<Vec<_>>(), ["protocol"]);
+    said(&bench, &ended, "the body is no answer of DPS and begins with `<html>`");
 }
 
 #[test]

@@ -34,7 +34,21 @@ impl Bench {
 
     /// The command, in this directory, with nothing of ours in its environment.
     pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_fleetstorm"));
+        self.program(env!("CARGO_BIN_EXE_fleetstorm"))
+    }
+
+    /// Bash with the command on its path, else as [`Bench::command`].
+    pub(crate) fn bash(&self) -> Command {
+        let mut bash = self.program("bash");
+        let ours = Path::new(env!("CARGO_BIN_EXE_fleetstorm")).parent().unwrap().to_owned();
+        let others = std::env::var_os("PATH").unwrap();
+        let all = std::iter::once(ours).chain(std::env::split_paths(&others));
+        bash.env("PATH", std::env::join_paths(all).unwrap());
+        bash
+    }
+
+    fn program(&self, name: &str) -> Command {
+        let mut command = Command::new(name);
         command.current_dir(self.directory.path());
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("FLEETSTORM_") {

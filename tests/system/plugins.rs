@@ -1,6 +1,9 @@
 //! Strategies of one's own, through the command.
 
+use std::io::Write as _;
 use std::process::Command;
+
+use fleetstorm_reports::Record;
 
 use crate::harness::Bench;
 
@@ -93,6 +96,17 @@ fn a_library_runs_only_if_it_is_allowed() {
     assert_eq!(used.sha256.as_deref(), Some(&*hash), "the record names the code that ran");
     bench.file("plugins.lock", &lock);
     assert_eq!(run(&[]).code, 0, "the lock file allows it too");
+
+    // The process that opens the library cannot read a pipe once more.
+    let mut piped = bench.command();
+    piped.args(["run", "/dev/stdin", "--out", "piped", "--progress", "none", "--clock", "wired"]);
+    piped.args(["--plugin", &library, "--set", &retry]).stdin(std::process::Stdio::piped());
+    let mut piped = piped.stdout(std::process::Stdio::null()).spawn().unwrap();
+    piped.stdin.take().unwrap().write_all(SCENARIO.as_bytes()).unwrap();
+    assert_eq!(piped.wait().unwrap().code(), Some(0));
+    let totals = |out: &str| Record::read(&std::fs::read(bench.path(out)).unwrap()).unwrap().totals;
+    assert_eq!(totals("piped/run.json"), totals("out/run.json"));
+
     run(&["--allow-plugin", "abc"]).refused(2, &["no SHA-256"]);
 }
 

@@ -1,6 +1,6 @@
 //! `fleetstorm report`, and the record's schema.
 
-use crate::harness::Bench;
+use crate::harness::{Bench, scenarios};
 
 const SCENARIO: &str =
     "objectives = [\"assigned == 100%\"]\n[fleet]\ndevices = 40\n[mock]\nretry_after_s = 1\n";
@@ -198,4 +198,68 @@ fn a_trace_tells_what_running_again_tells_and_changes_no_record() {
         assert!(traced.trace.take().is_some_and(|trace| trace.written > 60 && trace.dropped == 0));
         assert_eq!(traced, plain);
     }
+}
+
+#[test]
+fn a_trace_is_a_timeline_of_its_devices_below_the_faults() {
+    let bench = Bench::new();
+    let scenario = scenarios().join("no-cache-devices.toml");
+    let ended = bench.fleetstorm(&[
+        "run",
+        scenario.to_str().unwrap(),
+        "--set",
+        "fleet.devices=60",
+        "--clock",
+        "virtual",
+        "--chaos",
+        "any @1m..2m -> service.error(503)",
+        "--trace",
+        "trace.jsonl",
+        "--out",
+        "out",
+    ]);
+    assert!([0, 10].contains(&ended.code), "{ended:?}");
+    let record = bench.record();
+    let made = bench.fleetstorm(&["report", "out/run.json", "--format", "perfetto"]);
+    assert_eq!(made.code, 0, "{made:?}");
+    let timeline: serde_json::Value = serde_json::from_str(&made.stdout).unwrap();
+    let events = timeline["traceEvents"].as_array().unwrap();
+    let mut tracks = std::collections::BTreeMap::<u64, Vec<(f64, f64, &str)>>::new();
+    for event in events.iter().filter(|event| event["ph"] == "X") {
+        let [begin, length] = ["ts", "dur"].map(|key| event[key].as_f64().unwrap());
+        let name = event["name"].as_str().unwrap();
+        tracks.entry(event["tid"].as_u64().unwrap()).or_default().push((begin, begin + length, name));
+    }
+    for slices in tracks.values_mut() {
+        slices.sort_by(|a, b| a.0.total_cmp(&b.0));
+        for pair in slices.windows(2) {
+            assert!(pair[0].1 <= pair[1].0 + 0.01, "slices lie beside each other: {pair:?}");
+        }
+    }
+    let named =
+        |prefix: &str| tracks.values().flatten().filter(|slice| slice.2.starts_with(prefix)).count() as u64;
+    assert_eq!(named("register: "), record.totals.registers);
+    assert_eq!(named("connect"), record.totals.connections);
+    assert!(named("online") >= 60 && named("back-off") > 0, "{tracks:?}");
+    let fault =
+        events.iter().find(|event| event["name"] == record.chaos.faults[0].name && event["ph"] == "X");
+    assert_eq!((fault.unwrap()["ts"].as_f64(), fault.unwrap()["pid"].as_u64()), (Some(60e6), Some(1)));
+
+    let without = bench.run(SCENARIO, &["--clock", "virtual"]);
+    assert_eq!(without.code, 0, "{without:?}");
+    bench
+        .fleetstorm(&["report", "out/run.json", "--format", "perfetto"])
+        .refused(2, &["--trace trace.jsonl"]);
+    bench
+        .fleetstorm(&["report", "out/run.json", "--format", "hgrm", "--phase", "nap"])
+        .refused(2, &["nap", "register"]);
+    assert_eq!(
+        bench.fleetstorm(&["report", "out/run.json", "--out", "register.hgrm", "--phase", "register"]).code,
+        0
+    );
+    let phase = std::fs::read_to_string(bench.path("register.hgrm")).unwrap();
+    let record = bench.record();
+    let register =
+        record.phases.iter().find(|phase| phase.phase == "register" && phase.outcome == "ok").unwrap();
+    assert!(phase.contains(&format!("Total count    = {:12}]", register.intended.count)), "{phase}");
 }

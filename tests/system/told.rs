@@ -21,7 +21,7 @@ const SMALL: &str = r#"
 "#;
 
 /// Each with arguments that let it do something; a path below `new` is made by it.
-const COMMANDS: [&str; 22] = [
+const COMMANDS: [&str; 23] = [
     "run wired.toml --clock wired --out new/run",
     "forecast small.toml --out new/forecast",
     "compare small.toml --json new/compare.json",
@@ -38,6 +38,7 @@ const COMMANDS: [&str; 22] = [
     "reconcile out/run.json --azure-logs dps.jsonl",
     "enroll small.toml --target https://127.0.0.1:1 --dry-run",
     "clean ledger.jsonl --dry-run",
+    "import dps.json",
     "plugin list",
     "plugin describe full-jitter",
     "plugin check full-jitter --json",
@@ -63,6 +64,10 @@ fn bench() -> Bench {
     let bench = Bench::new();
     bench.file("wired.toml", SMALL);
     bench.file("small.toml", &SMALL.replace("log = { file = \"dps.jsonl\" }", ""));
+    bench.file(
+        "dps.json",
+        r#"{"name": "dps-a", "type": "Microsoft.Devices/provisioningServices", "properties": {"idScope": "0ne00ABCDEF"}}"#,
+    );
     bench.file("ledger.jsonl", "{\"service\":\"https://127.0.0.1:1\"}\n");
     let ended = bench.fleetstorm(&["run", "wired.toml", "--clock", "wired", "--out", "out"]);
     assert_eq!(ended.code, 0, "{ended:?}");

@@ -42,6 +42,13 @@ pub(crate) const APART: &str = "apart";
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
+    /// Say on standard error what is done: once for its steps, twice for each connection and request that fails, three
+    /// times for those that do not
+    ///
+    /// The environment can say it more finely: FLEETSTORM_LOG=fleetstorm_net=trace,info is a level for each part, and
+    /// wins. Live progress gives way to plain lines.
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
 }
 
 const EXAMPLES: &str = "\

@@ -10,7 +10,7 @@ use fleetstorm_study::shrink::{self, Search, ShrinkError};
 use fleetstorm_units::time::Calendar;
 
 use crate::arguments::chaos::{ChaosPlanArguments, ChaosShrinkArguments};
-use crate::arguments::run::ProgressChoice;
+use crate::arguments::run::{ClockChoice, ProgressChoice};
 use crate::failure::Failure;
 use crate::progress::Display;
 use crate::report::read;
@@ -39,7 +39,7 @@ pub(crate) fn shrink(arguments: &ChaosShrinkArguments) -> Result<u8, Failure> {
     let registry = plugin::registry(&arguments.plugins, &scenario.plugins.load)?;
     let search = Search { keep: arguments.keep.clone(), runs_max: arguments.runs };
     let (quiet, control) = (arguments.quiet, Control::default());
-    let display = Display::new(ProgressChoice::None, &scenario);
+    let display = Display::new(ProgressChoice::None, &scenario, ClockChoice::Virtual);
     let found = supervise(display, &control, move |control| {
         let mut tell = |line: &str| {
             if !quiet {

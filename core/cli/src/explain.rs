@@ -1,6 +1,6 @@
 //! `fleetstorm explain`: what a code means, and a device's life line by line.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use fleetstorm_engine::{Control, Plan, RunError, life};
 use fleetstorm_reports::record::Clock;
@@ -8,9 +8,10 @@ use fleetstorm_scenario::Scenario;
 use fleetstorm_units::time::Calendar;
 
 use crate::arguments::record::ExplainArguments;
-use crate::arguments::run::ProgressChoice;
+use crate::arguments::run::{ClockChoice, ProgressChoice};
 use crate::failure::Failure;
 use crate::progress::Display;
+use crate::report::beside;
 use crate::supervise::supervise;
 use crate::{plugin, report};
 
@@ -58,19 +59,13 @@ fn live(arguments: &ExplainArguments, path: &Path, device: &str) -> Result<u8, F
         )));
     }
     let registry = plugin::registry(&arguments.plugins, &scenario.plugins.load)?;
-    let display = Display::new(ProgressChoice::None, &scenario);
+    let display = Display::new(ProgressChoice::None, &scenario, ClockChoice::Virtual);
     let wired = record.clock == Clock::Wired;
     let told = supervise(display, &Control::default(), move |control| -> Result<String, RunError> {
         life::tell(Plan::new(scenario, &registry, Calendar::VIRTUAL)?, wired, number, control)
     })?;
     print!("{told}");
     Ok(0)
-}
-
-/// Where a record's trace is: beside the record, if they were moved together; else where it was written.
-fn beside(record: &Path, trace: &Path) -> PathBuf {
-    let here = trace.file_name().map(|name| record.with_file_name(name));
-    here.filter(|here| here.exists()).unwrap_or_else(|| trace.to_owned())
 }
 
 /// A device by its registration id or its number.

@@ -50,7 +50,7 @@ fn read(what: &str, path: &Path) -> Result<String, Failure> {
 }
 
 /// Names of the environment that are not values of a file.
-const RESERVED: [&str; 1] = ["FLEETSTORM_PLUGIN_PATH"];
+const RESERVED: [&str; 2] = ["FLEETSTORM_PLUGIN_PATH", "FLEETSTORM_LOG"];
 
 /// What the environment and the options change in a file; `is_path` says whether it has such a value.
 fn overrides(

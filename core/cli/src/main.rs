@@ -52,6 +52,7 @@ mod scenario;
 mod signals;
 mod supervise;
 mod terminal;
+mod verbose;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -65,7 +66,7 @@ fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     match command(&arguments) {
         // With the arguments of the process that waits for this one.
-        Ok(Command::Apart { place, read, arguments: theirs }) => {
+        Ok(Arguments { command: Command::Apart { place, read, arguments: theirs }, .. }) => {
             if let [path, copy] = &read[..]
                 && let Ok(text) = std::fs::read_to_string(copy)
             {
@@ -73,18 +74,18 @@ fn main() -> ExitCode {
             }
             let name = arguments.into_iter().take(1);
             apart::serve(&place, || match command(&name.chain(theirs).collect::<Vec<_>>()) {
-                Ok(command) => work(command),
+                Ok(arguments) => work(arguments),
                 Err(code) => ended(code),
             })
         }
-        Ok(command) => work(command),
+        Ok(arguments) => work(arguments),
         Err(code) => ended(code),
     }
 }
 
 /// What is asked for. What is no command is told, and its exit code comes back: it may be the help, and that is a result.
-fn command(arguments: &[OsString]) -> Result<Command, u8> {
-    Arguments::try_parse_from(arguments).map(|arguments| arguments.command).map_err(|told| {
+fn command(arguments: &[OsString]) -> Result<Arguments, u8> {
+    Arguments::try_parse_from(arguments).map_err(|told| {
         let told = with_hint(told, arguments);
         let written = told.print();
         if !told.use_stderr() {
@@ -101,7 +102,8 @@ fn ended(code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn work(command: Command) -> ExitCode {
+fn work(Arguments { command, verbose }: Arguments) -> ExitCode {
+    verbose::begin(verbose);
     let scenario = command.scenario();
     let done = match command {
         Command::Run(arguments) => run::run(&arguments),

@@ -6,25 +6,30 @@ use std::collections::VecDeque;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
+use clap::ValueEnum as _;
 use fleetstorm_engine::{Control, Snapshot};
 use fleetstorm_net::clock::Clock;
 use fleetstorm_protocol::outcome::Outcome;
 use fleetstorm_scenario::Scenario;
 use fleetstorm_units::number::{counted as of_number, grouped};
-use fleetstorm_units::time::Span;
+use fleetstorm_units::time::{Moment, Span};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 pub(crate) use study::StudyDisplay;
 
-use crate::arguments::run::ProgressChoice;
+use crate::arguments::run::{ClockChoice, ProgressChoice};
 use crate::supervise::Watch;
 use crate::terminal::QuietKeys;
+use crate::verbose;
 
 /// Shows a run while it lives.
 pub(crate) struct Display {
     form: Form,
     name: String,
     devices: u64,
+    /// Which clock the run keeps, and when it ends at the latest by that.
+    timing: ClockChoice,
+    horizon: Span,
     clock: Clock,
     pace: Pace,
     /// When the last line was written.
@@ -56,10 +61,10 @@ const LIVE_EVERY: Span = Span::from_millis(500);
 const JSON_EVERY: Span = Span::from_secs(1);
 
 impl Display {
-    pub(crate) fn new(choice: ProgressChoice, scenario: &Scenario) -> Self {
+    pub(crate) fn new(choice: ProgressChoice, scenario: &Scenario, timing: ClockChoice) -> Self {
         let devices = u64::from(scenario.fleet.devices);
         let form = match choice {
-            ProgressChoice::Auto if std::io::stderr().is_terminal() => live(scenario),
+            ProgressChoice::Auto if std::io::stderr().is_terminal() && !verbose::is_on() => live(scenario),
             ProgressChoice::Auto | ProgressChoice::Plain => Form::Plain,
             ProgressChoice::Json => Form::Json,
             ProgressChoice::None => Form::Silent,
@@ -68,6 +73,8 @@ impl Display {
             form,
             name: printable(&scenario.name),
             devices,
+            timing,
+            horizon: scenario.horizon.0,
             clock: Clock::start(),
             pace: Pace::default(),
             last: None,
@@ -76,13 +83,15 @@ impl Display {
 
     /// Shows the numbers of this moment; call it often.
     fn show(&mut self, now: &Snapshot) {
-        let at = self.clock.now().since(fleetstorm_units::time::Moment::START);
-        self.pace.add(at, now);
+        let at = self.clock.now().since(Moment::START);
+        self.pace.add(self.run_clock(at, now), now);
         let due = |every: Span| self.last.is_none_or(|last| at.saturating_sub(last) >= every);
+        let told = self.reached(now).into_iter().chain(Some(self.pace.left(self.devices, now)));
+        let told = told.filter(|part| !part.is_empty()).collect::<Vec<_>>().join("  ");
         match &mut self.form {
             Form::Live { bar, cohorts, counts, troubles, history, .. } if due(LIVE_EVERY) => {
                 bar.set_position(now.assigned);
-                bar.set_message(self.pace.left(self.devices, now));
+                bar.set_message(told);
                 for (bar, assigned) in cohorts.iter().zip(now.cohorts) {
                     bar.set_position(assigned);
                 }
@@ -105,9 +114,9 @@ impl Display {
 
     /// Clears the display or writes a last line.
     fn close(mut self, last: Option<&Snapshot>) {
-        let at = self.clock.now().since(fleetstorm_units::time::Moment::START);
+        let at = self.clock.now().since(Moment::START);
         if let Some(now) = last {
-            self.pace.add(at, now);
+            self.pace.add(self.run_clock(at, now), now);
         }
         match (&self.form, last) {
             (Form::Live { all, .. }, _) => {
@@ -119,10 +128,22 @@ impl Display {
         }
     }
 
+    /// How far the run is by the clock that it keeps, when this many seconds have passed for us.
+    fn run_clock(&self, at: Span, now: &Snapshot) -> Span {
+        if self.timing == ClockChoice::Wall { at } else { now.now.since(Moment::START) }
+    }
+
+    /// How far a clock is that cannot be seen otherwise.
+    fn reached(&self, now: &Snapshot) -> Option<String> {
+        let seconds = |span: Span| Span::from_secs(span.as_secs());
+        (self.timing != ClockChoice::Wall)
+            .then(|| format!("{} of {}", seconds(now.now.since(Moment::START)), seconds(self.horizon)))
+    }
+
     fn line(&self, at: Span, now: &Snapshot) -> String {
+        let clock = self.reached(now).unwrap_or_else(|| format!("{:>4} s", at.as_secs()));
         format!(
-            "[{:>4} s] assigned {}/{}  {}  {}",
-            at.as_secs(),
+            "[{clock}] assigned {}/{}  {}  {}",
             grouped(now.assigned),
             grouped(self.devices),
             counted(now, &self.pace),
@@ -135,7 +156,10 @@ impl Display {
     fn object(&self, event: &str, at: Span, now: &Snapshot) -> serde_json::Value {
         serde_json::json!({
             "event": event,
-            "elapsed_s": (at.as_secs_f64() * 10.0).round() / 10.0,
+            "elapsed_s": tenths(at),
+            "clock": self.timing.to_possible_value().map(|name| name.get_name().to_owned()),
+            "at_s": tenths(self.run_clock(at, now)),
+            "horizon_s": tenths(self.horizon),
             "devices": self.devices,
             "assigned": now.assigned,
             "stopped": now.stopped,
@@ -149,6 +173,10 @@ impl Display {
             })).collect::<Vec<_>>(),
         })
     }
+}
+
+fn tenths(span: Span) -> f64 {
+    (span.as_secs_f64() * 10.0).round() / 10.0
 }
 
 impl Watch for Display {

@@ -1,9 +1,10 @@
 //! `fleetstorm report` and `fleetstorm diff`: records in other forms, and beside each other.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use fleetstorm_engine::life;
 use fleetstorm_files::write_whole;
-use fleetstorm_reports::{Diff, Document, Form, Record};
+use fleetstorm_reports::{Diff, Document, Form, Record, hgrm};
 
 use crate::arguments::record::{DiffArguments, FormatChoice, ReportArguments};
 use crate::failure::Failure;
@@ -16,6 +17,10 @@ pub(crate) fn run(arguments: &ReportArguments) -> Result<u8, Failure> {
         Document::read(&bytes).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
     if let Document::Run(record) = &mut document {
         record.path = path.display().to_string();
+    }
+    if let Some(text) = of_run_alone(arguments, &document)? {
+        put(arguments.out.as_deref(), &text)?;
+        return Ok(0);
     }
     let form = match form(arguments.format, arguments.out.as_deref())? {
         Form::Junit { .. } => Form::Junit { strict_practices: arguments.strict_practices },
@@ -31,6 +36,35 @@ pub(crate) fn run(arguments: &ReportArguments) -> Result<u8, Failure> {
     };
     put(arguments.out.as_deref(), &text)?;
     Ok(0)
+}
+
+/// The forms that only a run has, and that say one thing of it.
+fn of_run_alone(arguments: &ReportArguments, document: &Document) -> Result<Option<String>, Failure> {
+    let ending =
+        arguments.out.as_ref().and_then(|out| out.extension()).is_some_and(|ending| ending == "hgrm");
+    let wanted = match arguments.format {
+        None if ending => FormatChoice::Hgrm,
+        Some(wanted @ (FormatChoice::Hgrm | FormatChoice::Perfetto)) => wanted,
+        _ => return Ok(None),
+    };
+    let Document::Run(record) = document else {
+        return Err(Failure::usage("hgrm and perfetto are forms of the record of one run (run.json)"));
+    };
+    if matches!(wanted, FormatChoice::Hgrm) {
+        return hgrm(record, &arguments.phase).map(Some).map_err(Failure::usage);
+    }
+    let path = &arguments.record;
+    let named = record.trace.as_ref().map(|trace| beside(path, Path::new(&trace.file)));
+    let trace = arguments.trace.clone().or(named).ok_or_else(|| {
+        Failure::usage(format!("{} has no trace: run its scenario with --trace trace.jsonl", path.display()))
+    })?;
+    life::perfetto(&trace, record).map(Some).map_err(|error| Failure::usage(error.to_string()))
+}
+
+/// Where a record's trace is: beside the record, if they were moved together; else where it was written.
+pub(crate) fn beside(record: &Path, trace: &Path) -> PathBuf {
+    let here = trace.file_name().map(|name| record.with_file_name(name));
+    here.filter(|here| here.exists()).unwrap_or_else(|| trace.to_owned())
 }
 
 pub(crate) fn diff(arguments: &DiffArguments) -> Result<u8, Failure> {
@@ -87,5 +121,8 @@ fn form(choice: Option<FormatChoice>, out: Option<&Path>) -> Result<Form, Failur
         FormatChoice::Junit => Form::Junit { strict_practices: false },
         FormatChoice::Prometheus => Form::Prometheus,
         FormatChoice::Text => Form::Text,
+        FormatChoice::Hgrm | FormatChoice::Perfetto => {
+            return Err(Failure::usage("hgrm and perfetto are forms of the record of one run (run.json)"));
+        }
     })
 }

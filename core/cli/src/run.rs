@@ -39,9 +39,12 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<u8, Failure> {
         metrics::serve(address, scenario.fleet.devices, control.clone())?;
     }
     let (clock, shards) = (arguments.clock, arguments.shards);
+    tracing::info!(scenario = scenario.name, seed = scenario.seed, devices = scenario.fleet.devices, out = %out.display(),
+        "the run begins");
     let mut record =
         drive(scenario, clock, shards, &arguments.source.plugins, arguments.progress, trace, &control)?;
     record.path = out.join(RECORD).display().to_string();
+    tracing::info!(verdict = record.verdict.sentence, exit_code = record.verdict.exit_code, "the run ended");
     let written = leave(&record, &out);
     terminal::write_out_styled(&fleetstorm_reports::summary(&record, terminal::colours(&std::io::stdout())));
     let written = written?;
@@ -139,7 +142,7 @@ pub(crate) fn drive(
         ClockChoice::Wired | ClockChoice::Virtual => Calendar::VIRTUAL,
     };
     let registry = plugin::registry(plugins, &scenario.plugins.load)?;
-    let display = Display::new(progress, &scenario);
+    let display = Display::new(progress, &scenario, clock);
     supervise(display, control, move |control| {
         let mut plan = Plan::new(scenario, &registry, calendar)?;
         if let Some(trace) = &trace {

@@ -5,7 +5,7 @@
 //! exit code of its own. The limits follow what is measured: a delay that is nothing beside a minute is much beside a
 //! millisecond, and one that decides an objective is too much in any case.
 
-use fleetstorm_model::objective::{Metric, Objective, Quantity};
+use fleetstorm_model::objective::{Metric, Objective, Quantity, Timed};
 use fleetstorm_reports::record::{Audit, Distribution, Machine};
 use fleetstorm_units::time::Span;
 use hdrhistogram::Histogram;
@@ -130,10 +130,9 @@ fn at(delayed: &Delayed, percentile: f64) -> (Span, Span) {
 
 /// Whether the generator's delay decides an objective on a percentile.
 fn decides(objective: &Objective, delayed: &[Delayed]) -> Option<String> {
-    let Metric::Percentile(percentile, timed) = &objective.metric else { return None };
+    let Metric::Percentile(percentile, Timed::Phase(phase)) = &objective.metric else { return None };
     let Quantity::Time(bound) = objective.bound else { return None };
-    let name = timed.name().replace('_', "-");
-    let (shown, without) = at(delayed.iter().find(|delayed| delayed.phase.name() == name)?, *percentile);
+    let (shown, without) = at(delayed.iter().find(|delayed| delayed.phase == *phase)?, *percentile);
     let holds = |value: Span| objective.comparison.holds(value.as_secs_f64(), bound.as_secs_f64());
     (holds(shown) != holds(without)).then(|| {
         format!("the generator's own delay decides {objective}: {shown} was seen, {without} of it without that delay")

@@ -19,7 +19,7 @@ pub struct Recording {
 impl Recording {
     /// A shard's recorder.
     pub fn new(devices: usize) -> Self {
-        let rest = Rest::new(devices as u64, Brake::new(), Moment::FAR);
+        let rest = Rest::new(devices as u64, Brake::default(), Moment::FAR);
         let mut recorder = Recorder::new(vec![0; devices], 1, std::sync::Arc::default(), rest);
         for device in 0..devices {
             recorder.booted(device, Moment::START);

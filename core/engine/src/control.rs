@@ -1,14 +1,15 @@
 //! Watching and stopping a run from another thread.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, OnceLock, PoisonError, Weak};
 
 use fleetstorm_net::governor::{Allowance, Brake, Halt};
 
 use crate::gauges::{Gauges, Snapshot};
+use crate::sync::Mutex;
 
 /// Watches and stops a run, or a study of many runs, from another thread. Clones are of the same one; each needs its own,
 /// and those of one command are [made of each other](Control::another).
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Control {
     pub(crate) brake: Brake,
     gauges: Arc<OnceLock<Vec<Arc<Gauges>>>>,
@@ -45,18 +46,6 @@ impl Stages {
             if let Some(parts) = parts.upgrade() {
                 Self::interrupt(&parts);
             }
-        }
-    }
-}
-
-impl Default for Control {
-    fn default() -> Self {
-        Self {
-            brake: Brake::new(),
-            gauges: Arc::default(),
-            stages: Arc::default(),
-            progress: Arc::default(),
-            allowance: Allowance::new(),
         }
     }
 }
@@ -108,10 +97,12 @@ impl Control {
         Some(Snapshot::of(self.gauges.get()?.iter().map(|gauges| &**gauges)))
     }
 
-    /// Makes the numbers of these shards the ones that are watched.
-    pub(crate) fn show(&self, gauges: Vec<Arc<Gauges>>) {
+    /// Makes gauges for so many shards, and their numbers the ones that are watched.
+    pub(crate) fn show(&self, shards: u32) -> Vec<Arc<Gauges>> {
+        let gauges: Vec<Arc<Gauges>> = (0..shards).map(|_| Arc::default()).collect();
         // A control serves one run: a second one would keep showing the first.
-        let _ = self.gauges.set(gauges);
+        let _ = self.gauges.set(gauges.clone());
+        gauges
     }
 }
 

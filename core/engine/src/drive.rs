@@ -67,6 +67,16 @@ pub(crate) struct Shard<C> {
     pub(crate) aside: Option<Aside>,
 }
 
+impl<C> Shard<C> {
+    /// What its devices have done; nothing of what they do later is kept.
+    pub(crate) fn take_recorder(&self) -> Recorder {
+        let recorder = self.recorder.borrow();
+        let nobody = Recorder::new(Vec::new(), self.cohorts.len(), Arc::default(), recorder.rest());
+        drop(recorder);
+        self.recorder.replace(nobody)
+    }
+}
+
 /// Boots the members of a shard as their moments come and drives each to its end.
 ///
 /// With `limit`, no more than that many are on their way at once: a device without a place boots when it gets one, and
@@ -852,6 +862,7 @@ impl<C> Around<'_, C> {
     /// Keeps and logs what lay under a failure.
     fn explain(&self, key: Key, cause: Option<Cause<'_>>) {
         let Some(cause) = cause else { return };
+        tracing::debug!(device = &*self.registration_id, what = %key, cause = cause.told(), "failed");
         self.shard.recorder.borrow_mut().explain(key, cause);
     }
 

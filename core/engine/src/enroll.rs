@@ -10,6 +10,7 @@ mod listing;
 mod want;
 
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::path::Path;
 
 use api::{Answer, Api};
@@ -20,6 +21,7 @@ use fleetstorm_units::time::{Moment, Span};
 use ledger::{Entry, Ledger, State};
 use listing::Listing;
 
+use crate::cause::Cause;
 use crate::{RunError, wall};
 
 pub use ledger::LedgerError;
@@ -126,14 +128,21 @@ pub enum EnrollError {
     },
     /// The service does not answer.
     #[error(
-        "{what}: {address} does not answer after {TRIES} tries; what was made is in the ledger, run it again"
+        "{what}: {address} does not answer after {TRIES} tries{}; what was made is in the ledger, run it again",
+        because(source)
     )]
     Unreachable {
         /// What was being done.
         what: String,
         /// Where.
         address: String,
+        /// What became of the last try.
+        source: Option<Box<dyn Error + Send + Sync>>,
     },
+}
+
+fn because(source: &Option<Box<dyn Error + Send + Sync>>) -> String {
+    source.as_deref().map_or_else(String::new, |source| format!(" ({})", Cause::Error(source).told()))
 }
 
 fn text(message: &str) -> String {

@@ -4,15 +4,20 @@
 //! no other core writes.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
 use fleetstorm_protocol::Status;
 use fleetstorm_protocol::outcome::{ErrorClass, Fault, Outcome};
+use fleetstorm_units::time::Moment;
+
+use crate::sync::AtomicU64;
 
 /// The gauges of one shard.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct Gauges {
+    /// The latest moment of which something was observed, in nanoseconds.
+    now: AtomicU64,
     entered: AtomicU64,
     woken: AtomicU64,
     settled: AtomicU64,
@@ -68,6 +73,8 @@ fn outcome(key: u64) -> Option<Outcome> {
 /// What the gauges said at one moment, summed over the shards.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
+    /// How far the run's own clock is, as far as something was observed.
+    pub now: Moment,
     /// Devices that have booted and are neither assigned nor stopped.
     pub in_flight: u64,
     /// Devices with a hub.
@@ -91,6 +98,13 @@ fn bump(gauge: &AtomicU64) {
 }
 
 impl Gauges {
+    /// Something was observed at this moment; a simulated device may be ahead of others.
+    pub(crate) fn at(&self, now: Moment) {
+        if now.as_nanos() > self.now.load(Relaxed) {
+            self.now.store(now.as_nanos(), Relaxed);
+        }
+    }
+
     pub(crate) fn entered(&self) {
         bump(&self.entered);
     }
@@ -164,6 +178,7 @@ impl Snapshot {
         let (mut settled, mut woken) = (0u64, 0);
         let mut troubles: BTreeMap<u64, u64> = BTreeMap::new();
         for gauges in shards {
+            sum.now = sum.now.max(Moment::from_nanos(gauges.now.load(Relaxed)));
             sum.in_flight += gauges.in_flight();
             sum.assigned += gauges.assigned.load(Relaxed);
             for (sum, gauge) in sum.cohorts.iter_mut().zip(&gauges.cohorts) {
@@ -217,9 +232,13 @@ mod tests {
         }
         // A service that invents codes finds no more room than there is.
         (0..1_000).for_each(|code| shards[0].failed(answered(code)));
+        for (shard, ns) in [(0, 7), (0, 5), (1, 6)] {
+            shards[shard].at(Moment::from_nanos(ns));
+        }
         let now = Snapshot::of(shards.iter());
         assert_eq!(now.top[0], Some((answered(429_001), 6)));
         assert_eq!(now.top[1], Some((Outcome::Broke(Fault::Lost), 3)));
         assert_eq!((now.throttled, now.failed), (6, 1_003));
+        assert_eq!(now.now, Moment::from_nanos(7), "the clock does not go back");
     }
 }

@@ -4,6 +4,7 @@
 //! with an eye on that device ([`tell`]). A run by the wall clock cannot be had again: it leaves a [`Trace`] of the
 //! devices that are watched, if it is asked to, and their lives are told from that ([`tell_trace`]).
 
+mod perfetto;
 mod trace;
 
 use std::fmt::Write as _;
@@ -18,6 +19,7 @@ use crate::event::Event;
 use crate::listen::{Ear, LINES_MAX, Listener};
 use crate::plan::Plan;
 use crate::{RunError, virtual_time, wired};
+pub use perfetto::perfetto;
 pub use trace::{Trace, TraceError, tell as tell_trace};
 
 /// Runs a plan of virtual time again, as real bytes or by direct calls, and tells what device number `device` did.

@@ -16,8 +16,9 @@ use fleetstorm_units::random::{Purpose, Seed};
 use fleetstorm_units::time::{Calendar, Moment};
 use serde_json::{Value, json};
 
+use crate::gauges::Gauges;
 use crate::listen::Listener;
-use crate::record::Watch;
+use crate::record::{Recorder, Rest, Watch};
 use crate::truth::Proof;
 use crate::{RunError, probes};
 
@@ -167,6 +168,23 @@ impl Plan {
             .step_by(shards as usize)
             .map(|index| self.member(index))
             .collect()
+    }
+
+    /// All its devices, who boot at this moment.
+    pub(crate) fn members_from(&self, boot: Moment) -> Result<Vec<Member>, RunError> {
+        let mut members = self.members(0, 1)?;
+        members.iter_mut().for_each(|member| member.arrival = boot);
+        Ok(members)
+    }
+
+    /// What writes down what these devices, those of a shard, do.
+    pub(crate) fn recorder(&self, members: &[Member], gauges: Arc<Gauges>, rest: Rest) -> Recorder {
+        let numbers = || members.iter().map(|member| member.index);
+        let cohorts = members.iter().map(|member| member.cohort).collect();
+        Recorder::new(cohorts, self.cohorts.len(), gauges, rest)
+            .with_lives(self.living())
+            .with_faults(self.chaos.as_ref(), numbers())
+            .watching(self.watch(numbers()))
     }
 
     /// The same plan, in which everybody asks about faults although there are none: what it costs to ask is measured so.

@@ -13,6 +13,7 @@ mod latency;
 mod life;
 mod matrix;
 mod pulse;
+mod rest;
 mod series;
 mod struck;
 mod summary;
@@ -20,12 +21,12 @@ mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 pub(crate) use codes::Key;
 use codes::{Codes, Met};
 use fleetstorm_model::chaos::Timeline as Faults;
 use fleetstorm_model::device::{LifeEvent, Observation};
+pub(crate) use fleetstorm_model::phase::Phase;
 use fleetstorm_protocol::outcome::{ErrorClass, Fault, Outcome};
 use fleetstorm_protocol::{Operation, Status};
 use fleetstorm_reports::record::{RetryAfterUse, Totals};
@@ -34,10 +35,11 @@ use flow::{Flow, Passage, Passed};
 use heat::Heats;
 use herd::Retries;
 use latency::Latencies;
-pub(crate) use latency::{Delayed, Ending, Phase};
+pub(crate) use latency::{Delayed, Ending};
 use life::Lives;
 use pulse::Pulse;
 pub(crate) use pulse::{BEAT, Health};
+pub(crate) use rest::Rest;
 use series::Timeline;
 use struck::Struck;
 pub(crate) use struck::StruckDevices;
@@ -47,7 +49,6 @@ pub(crate) use watch::Watch;
 use crate::cause::Cause;
 use crate::gauges::Gauges;
 use fleetstorm_net::ConnectTimes;
-use fleetstorm_net::governor::{Brake, Halt};
 
 /// Where a device is in the recorder's eyes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,70 +129,6 @@ pub(crate) struct Recorder {
     last_settled: Moment,
     gauges: Arc<Gauges>,
     rest: Rest,
-}
-
-/// Counts the devices of a run that are not at rest, and ends the run with the last one.
-///
-/// A device is at rest when it has nothing left to do in this run: it has its hub and does not live on, has given up for
-/// good, or sleeps until after the end.
-#[derive(Clone)]
-pub(crate) struct Rest {
-    restless: Arc<AtomicU64>,
-    brake: Brake,
-    /// When the run ends at the latest.
-    end: Moment,
-}
-
-impl Rest {
-    /// A run of `devices`, none of which has booted, that ends at `end` at the latest.
-    pub(crate) fn new(devices: u64, brake: Brake, end: Moment) -> Self {
-        Self { restless: Arc::new(AtomicU64::new(devices)), brake, end }
-    }
-
-    /// Whether every device is at rest.
-    pub(crate) fn is_still(&self) -> bool {
-        self.restless.load(Relaxed) == 0
-    }
-
-    /// Keeps the run from ending although every device is at rest.
-    pub(crate) fn hold(&self) {
-        self.woke();
-    }
-
-    /// Lets it end again.
-    pub(crate) fn release(&self) {
-        self.settled();
-    }
-
-    /// As [`Self::hold`], until what is returned is dropped.
-    pub(crate) fn held(&self) -> Held {
-        self.hold();
-        Held(self.clone())
-    }
-
-    /// Ends the run now.
-    pub(crate) fn abort(&self, why: Halt) {
-        self.brake.pull(why);
-    }
-
-    fn settled(&self) {
-        if self.restless.fetch_sub(1, Relaxed) == 1 {
-            self.brake.pull(Halt::Settled);
-        }
-    }
-
-    fn woke(&self) {
-        self.restless.fetch_add(1, Relaxed);
-    }
-}
-
-/// Keeps a run from ending.
-pub(crate) struct Held(Rest);
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.0.release();
-    }
 }
 
 /// What is counted per cohort.
@@ -444,6 +381,7 @@ impl Recorder {
     /// the part for that kind alone.
     #[inline(always)]
     pub(crate) fn observe(&mut self, device: usize, now: Moment, observation: Observation<'_>) {
+        self.gauges.at(now);
         if self.is_watched(device) {
             self.watch.observe(device, now, &observation);
         }
@@ -741,6 +679,7 @@ impl Recorder {
         if let Some((_, lives)) = &mut self.lives {
             lives.note(device, event);
             let pulse = self.pulse.as_deref();
+            self.gauges.at(now);
             lives.observe(now, event, &mut self.latencies, |since| {
                 let delay = pulse.map_or(Span::ZERO, |pulse| pulse.delay(since, now));
                 now.since(since).saturating_sub(delay)

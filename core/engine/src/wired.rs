@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use fleetstorm_mock::evidence::Peer;
 use fleetstorm_mock::serve::{Errands, House, Limits, ServiceLog, serve_amqp, serve_http, serve_mqtt};
-use fleetstorm_mock::{Issuer, MockError, resolve};
+use fleetstorm_mock::{Issuer, MockError};
 use fleetstorm_model::chaos::{Layer, Timeline};
 use fleetstorm_model::service::Service;
 use fleetstorm_net::clock::{Alarms, Clock};
@@ -21,22 +21,21 @@ use fleetstorm_net::{ConnectTimes, NetError};
 use fleetstorm_plugin_host::DeviceIdentity;
 use fleetstorm_protocol::Transport;
 use fleetstorm_reports::Record;
-use fleetstorm_reports::record::{Clock as ClockKind, Residue, Target};
+use fleetstorm_reports::record::Clock as ClockKind;
 use fleetstorm_scenario::{MqttFile, TargetKind};
 use fleetstorm_units::random::Seed;
 use fleetstorm_units::time::{Moment, Span};
 use rustls::pki_types::CertificateDer;
 use tokio::io::DuplexStream;
 
-use crate::chaos::canary::{self, Met};
-use crate::chaos::{Guards, ShardChaos, netem, steady};
+use crate::chaos::canary::Met;
+use crate::chaos::{Guards, ShardChaos, netem};
 use crate::control::Control;
 use crate::drive::{Cohort, HubNames, Shard, drive_all};
-use crate::gauges::{Gauges, Snapshot};
-use crate::plan::Plan;
+use crate::plan::{Member, Plan};
 use crate::record::{Findings, Recorder, Rest};
-use crate::tpm::{endorsement_key, enrol};
-use crate::{RunError, judge};
+use crate::run::{self, Books, Driven, Stage as _};
+use crate::{RunError, embedded};
 
 /// What it takes to connect, and what a request takes. Some time must pass, or a strategy that never waits would
 /// stop it altogether.
@@ -49,109 +48,155 @@ const PIPE_BYTES: usize = 8 * 1024;
 ///
 /// # Errors
 /// The scenario's target is not the embedded mock, or the mock's configuration is contradictory.
-pub fn run(mut plan: Plan, control: &Control) -> Result<Record, RunError> {
-    netem::refuse(&plan)?;
-    steady::check(&mut plan, control, run)?;
-    if plan.scenario.target.kind != TargetKind::Mock {
-        return Err(RunError::Preflight(
-            "virtual time needs the embedded mock: a real server does not wait for it; use --clock wall"
-                .to_owned(),
-        ));
-    }
-    let driver = RunError::driver::<std::io::Error>;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .map_err(driver)?;
-    let members = plan.members(0, 1)?;
-    let brake = control.brake.clone();
-    let horizon = Moment::START + plan.scenario.horizon.0;
-    let rest = Rest::new(u64::from(plan.scenario.fleet.devices), brake.clone(), horizon);
-    let numbers: Vec<u32> = members.iter().map(|member| member.index).collect();
-    let cohort = members.iter().map(|member| member.cohort).collect();
-    let watch = plan.watch(members.iter().map(|member| member.index));
-    let gauges: Arc<Gauges> = Arc::default();
-    let guards = Guards::new(&plan.scenario.guardrails).map(|guards| (guards, Arc::clone(&gauges)));
-    control.show(vec![Arc::clone(&gauges)]);
-    let recorder = Recorder::new(cohort, plan.cohorts.len(), gauges, rest)
-        .with_lives(plan.living())
-        .with_faults(plan.chaos.as_ref(), numbers.into_iter())
-        .watching(watch);
-    let mut service = service(&plan)?;
-    if let Some(timeline) = &plan.chaos {
-        service.disturb(timeline.rules(&[Layer::Service]), plan.naming());
-    }
-    // Virtual time outruns any disk: here the log waits for it instead of dropping lines.
-    let log = ServiceLog::start(plan.scenario.mock.log.as_ref(), false, true)?;
-
-    let errands = errands(&plan)?;
-    let local = tokio::task::LocalSet::new();
-    let (shard, now, books, looked) = local.block_on(&runtime, async {
-        let clock = Clock::start();
-        let house = House::new(service, clock, HOP, doors(&plan), errands, log);
-        if let Some(timeline) = &plan.chaos {
-            house.arm(timeline, plan.naming());
-        }
-        let alarms = Alarms::of_tokio(clock);
-        let shard = shard(&plan, plan.chaos.as_ref(), &house, &alarms, recorder, &brake);
-        let limit = plan.scenario.fleet.max_concurrent.map(|limit| limit as usize);
-        tokio::select! {
-            biased;
-            () = brake.pulled() => {}
-            () = alarms.at(horizon) => brake.pull(Halt::Horizon),
-            () = guarded(guards, clock, &alarms, &brake) => {}
-            () = drive_all(Rc::clone(&shard), members, limit, horizon) => {}
-        }
-        let now = clock.now();
-        if let Some(timeline) = &plan.chaos {
-            timeline.heal();
-        }
-        let counted = |service: &Service| (service.metrics().clone(), service.registrations() as u64);
-        let (metrics, registrations) = counted(&house.service.borrow());
-        let books = (metrics, registrations, house.finish_log());
-        let halt = brake.held().unwrap_or(Halt::Settled);
-        let looked = match &plan.canaries {
-            Some(canaries) if canary::may_look(&halt) => {
-                residue(canaries, plan.chaos.as_ref(), &house, &alarms, control).await
-            }
-            _ => Ok(None),
-        };
-        (shard, now, books, looked)
-    });
-    drop(local);
-    let (metrics, registrations, service_log) = books;
-    let shard = Rc::try_unwrap(shard).map_err(|_| RunError::driver("a device outlived its shard"))?;
-
-    let findings = Findings::of(vec![shard.recorder.into_inner()], now);
-    let outcome = judge::Outcome {
-        clock: ClockKind::Wired,
-        target: Target {
-            kind: "mock".to_owned(),
-            address: "in memory".to_owned(),
-            id_scope: plan.id_scope.to_string(),
-            throttle: Some(plan.scenario.mock.throttle.profile.clone()),
-        },
-        halt: brake.held().unwrap_or(Halt::Settled),
-        now,
-        audit: None,
-        machine: None,
-        metrics,
-        service_log,
-        registrations: Some(registrations),
-        residue: canary::or_unknown(looked),
-    };
-    Ok(judge::record(&plan, findings, outcome))
+pub fn run(plan: Plan, control: &Control) -> Result<Record, RunError> {
+    Ok(run::run(plan, Wired, control)?.0)
 }
 
-/// The embedded mock's service, which knows the canaries of the plan too.
-fn service(plan: &Plan) -> Result<Service, RunError> {
-    let mut config = resolve(&plan.scenario.mock, &plan.fleet, plan.calendar)?;
-    config.seed = Seed(plan.scenario.seed);
-    for plan in std::iter::once(plan).chain(plan.canaries.as_deref()) {
-        enrol(plan, &mut config, endorsement_key)?;
+struct Wired;
+
+impl run::Driver for Wired {
+    const CLOCK: ClockKind = ClockKind::Wired;
+    type Stage = InMemory;
+
+    fn before_faults(&self) -> Self {
+        Self
     }
-    Ok(Service::new(config).map_err(MockError::from)?)
+
+    fn preflight(&self, plan: &Plan) -> Result<(), RunError> {
+        netem::refuse(plan)?;
+        if plan.scenario.target.kind != TargetKind::Mock {
+            return Err(RunError::Preflight(
+                "virtual time needs the embedded mock: a real server does not wait for it; use --clock wall"
+                    .to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
+    fn open(self, plan: &Plan, _: &Control) -> Result<InMemory, RunError> {
+        let members = plan.members(0, 1)?;
+        let mut service = service(plan)?;
+        if let Some(timeline) = &plan.chaos {
+            service.disturb(timeline.rules(&[Layer::Service]), plan.naming());
+        }
+        // Virtual time outruns any disk: here the log waits for it instead of dropping lines.
+        let log = ServiceLog::start(plan.scenario.mock.log.as_ref(), false, true)?;
+        let errands = errands(plan)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .map_err(RunError::driver::<std::io::Error>)?;
+        let (house, alarms) = runtime.block_on(async {
+            let clock = Clock::start();
+            let house = House::new(service, clock, HOP, doors(plan), errands, log);
+            if let Some(timeline) = &plan.chaos {
+                house.arm(timeline, plan.naming());
+            }
+            (house, Alarms::of_tokio(clock))
+        });
+        Ok(InMemory { local: tokio::task::LocalSet::new(), runtime, members, house, alarms })
+    }
+}
+
+/// The service behind pipes, and the tasks on both sides of them.
+struct InMemory {
+    local: tokio::task::LocalSet,
+    runtime: tokio::runtime::Runtime,
+    /// The fleet until it is driven.
+    members: Vec<Member>,
+    house: Rc<House>,
+    alarms: Alarms,
+}
+
+impl run::Stage for InMemory {
+    fn address(&self, _: &Plan) -> String {
+        "in memory".to_owned()
+    }
+
+    fn drive(&mut self, plan: &mut Plan, control: &Control) -> Result<Driven, RunError> {
+        let brake = &control.brake;
+        let horizon = Moment::START + plan.scenario.horizon.0;
+        let rest = Rest::new(u64::from(plan.scenario.fleet.devices), brake.clone(), horizon);
+        let gauges = control.show(1);
+        let guards = Guards::new(&plan.scenario.guardrails, &gauges);
+        let members = std::mem::take(&mut self.members);
+        let recorder = plan.recorder(&members, Arc::clone(&gauges[0]), rest);
+        let shard = shard(plan, plan.chaos.as_ref(), &self.house, &self.alarms, recorder, brake);
+        let limit = plan.scenario.fleet.max_concurrent.map(|limit| limit as usize);
+        let (clock, alarms) = (self.house.clock, &self.alarms);
+        self.local.block_on(&self.runtime, async {
+            tokio::select! {
+                biased;
+                () = brake.pulled() => {}
+                () = alarms.at(horizon) => brake.pull(Halt::Horizon),
+                () = guarded(guards, clock, alarms, brake) => {}
+                () = drive_all(Rc::clone(&shard), members, limit, horizon) => {}
+            }
+        });
+        Ok(Driven { recorders: vec![shard.take_recorder()], now: self.now() })
+    }
+
+    fn close_books(&mut self) -> Option<Books> {
+        let service = self.house.service.borrow();
+        let (metrics, registrations) = (service.metrics().clone(), service.registrations() as u64);
+        drop(service);
+        Some(Books { metrics, registrations, log: self.house.finish_log() })
+    }
+
+    fn now(&self) -> Moment {
+        // Outside of its runtime the clock does not stand still.
+        let _inside = self.runtime.enter();
+        self.house.clock.now()
+    }
+
+    fn visit_twin(&mut self, canaries: &Plan, from: Moment, control: &Control) -> Result<Met, RunError> {
+        let doors = (self.house.mqtt, self.house.limits);
+        let twin = House::new(service(canaries)?, self.house.clock, HOP, doors, errands(canaries)?, None);
+        self.come(&twin, canaries, None, (from, canaries.scenario.horizon.0), control)
+    }
+
+    fn visit(
+        &mut self,
+        canaries: &Plan,
+        timeline: Option<&Arc<Timeline>>,
+        when: (Moment, Span),
+        control: &Control,
+    ) -> Result<Met, RunError> {
+        self.come(&self.house, canaries, timeline, when, control)
+    }
+}
+
+impl InMemory {
+    /// Lets the devices of a plan come to a house from a moment on, for so long at most.
+    fn come(
+        &self,
+        house: &Rc<House>,
+        plan: &Plan,
+        timeline: Option<&Arc<Timeline>>,
+        (from, patience): (Moment, Span),
+        control: &Control,
+    ) -> Result<Met, RunError> {
+        let (brake, end) = (control.stage().brake, from + patience);
+        let members = plan.members_from(from)?;
+        let rest = Rest::new(members.len() as u64, brake.clone(), end);
+        let recorder = Recorder::new(plan.membership.clone(), plan.cohorts.len(), Arc::default(), rest);
+        let shard = shard(plan, timeline, house, &self.alarms, recorder, &brake);
+        self.local.block_on(&self.runtime, async {
+            tokio::select! {
+                biased;
+                () = brake.pulled() => {}
+                () = self.alarms.at(end) => {}
+                () = drive_all(Rc::clone(&shard), members, None, end) => {}
+            }
+        });
+        Ok(Met::of(&Findings::of(vec![shard.take_recorder()], self.now()), from))
+    }
+}
+
+/// The embedded mock's service.
+fn service(plan: &Plan) -> Result<Service, RunError> {
+    Ok(Service::new(embedded::config(plan, embedded::endorsement_key)?).map_err(MockError::from)?)
 }
 
 /// What the service can have done in virtual time: there is no network to ask a webhook.
@@ -201,65 +246,12 @@ fn shard(
     })
 }
 
-/// What the run has left behind at its house, as canaries see it.
-async fn residue(
-    canaries: &Plan,
-    timeline: Option<&Arc<Timeline>>,
-    house: &Rc<House>,
-    alarms: &Alarms,
-    control: &Control,
-) -> Result<Option<Residue>, RunError> {
-    let from = house.clock.now() + canary::rest(canaries.quota(), canaries.scenario.fleet.devices);
-    let twin = House::new(
-        service(canaries)?,
-        house.clock,
-        HOP,
-        (house.mqtt, house.limits),
-        errands(canaries)?,
-        None,
-    );
-    let before = visit(canaries, None, &twin, alarms, (from, canaries.scenario.horizon.0), control).await?;
-    let from = from.max(house.clock.now());
-    let after = visit(canaries, timeline, house, alarms, (from, before.limit()), control).await?;
-    Ok(before.residue(&after).filter(|_| !control.is_interrupted()))
-}
-
-/// Lets the devices of a plan come to a house from a moment on, for so long at most.
-async fn visit(
-    plan: &Plan,
-    timeline: Option<&Arc<Timeline>>,
-    house: &Rc<House>,
-    alarms: &Alarms,
-    (from, patience): (Moment, Span),
-    control: &Control,
-) -> Result<Met, RunError> {
-    let brake = control.stage().brake;
-    let mut members = plan.members(0, 1)?;
-    for member in &mut members {
-        member.arrival = from;
-    }
-    let recorder = |membership: &[u16]| {
-        let rest = Rest::new(membership.len() as u64, brake.clone(), from + patience);
-        Recorder::new(membership.to_vec(), plan.cohorts.len(), Arc::default(), rest)
-    };
-    let shard = shard(plan, timeline, house, alarms, recorder(&plan.membership), &brake);
-    let end = from + patience;
-    tokio::select! {
-        biased;
-        () = brake.pulled() => {}
-        () = alarms.at(end) => {}
-        () = drive_all(Rc::clone(&shard), members, None, end) => {}
-    }
-    let recorder = shard.recorder.replace(recorder(&[]));
-    Ok(Met::of(&Findings::of(vec![recorder], house.clock.now()), from))
-}
-
 /// Looks at the guardrails once a second; never returns.
-async fn guarded(guards: Option<(Guards, Arc<Gauges>)>, clock: Clock, alarms: &Alarms, brake: &Brake) {
-    let Some((mut guards, gauges)) = guards else { return std::future::pending().await };
+async fn guarded(guards: Option<Guards>, clock: Clock, alarms: &Alarms, brake: &Brake) {
+    let Some(mut guards) = guards else { return std::future::pending().await };
     loop {
         alarms.at(guards.next()).await;
-        guards.look(clock.now(), Snapshot::of(std::iter::once(&*gauges)), brake);
+        guards.look(clock.now(), brake);
     }
 }
 
@@ -332,9 +324,10 @@ mod tests {
     use fleetstorm_units::time::Calendar;
 
     use super::*;
+    use crate::run::Driver as _;
     use fleetstorm_plugin_host::Registry;
 
-    /// A run with a fault that its canaries meet, because nobody heals it, and again once it is healed.
+    /// Canaries meet a fault that nobody heals, until it is healed.
     #[test]
     fn a_fault_that_is_not_healed_is_residue() {
         for fault in ["service.error\", status = 503", "net.refused\"", "http.status\", status = 502"] {
@@ -344,30 +337,14 @@ mod tests {
                 Registry::new(&[&fleetstorm_plugin_retry::ENTRY, &fleetstorm_plugin_symmetric_key::ENTRY]);
             let plan = Plan::new(scenario, &registry, Calendar::VIRTUAL).unwrap();
             let (timeline, canaries) = (plan.chaos.clone().unwrap(), plan.canaries.as_ref().unwrap());
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_time()
-                .start_paused(true)
-                .build()
-                .unwrap();
-            tokio::task::LocalSet::new().block_on(&runtime, async {
-                let mut service = service(&plan).unwrap();
-                service.disturb(
-                    timeline.rules(&[Layer::Service]),
-                    fleetstorm_model::chaos::Naming::Fleet("dev-".to_owned()),
-                );
-                let clock = Clock::start();
-                let house = House::new(service, clock, HOP, doors(&plan), errands(&plan).unwrap(), None);
-                house.arm(&timeline, fleetstorm_model::chaos::Naming::Fleet("dev-".to_owned()));
-                let (alarms, control) = (Alarms::of_tokio(clock), Control::default());
-                let look = async || {
-                    residue(canaries, Some(&timeline), &house, &alarms, &control).await.unwrap().unwrap()
-                };
-                let dirty = look().await;
-                assert!(!dirty.clean, "{fault}: {dirty:?}");
-                timeline.heal();
-                let clean = look().await;
-                assert!(clean.clean, "{fault}: {clean:?}");
-            });
+            let control = Control::default();
+            let mut stage = Wired.open(&plan, &control).unwrap();
+            let mut look = || run::residue(canaries, Some(&timeline), &mut stage, &control).unwrap().unwrap();
+            let dirty = look();
+            assert!(!dirty.clean, "{fault}: {dirty:?}");
+            timeline.heal();
+            let clean = look();
+            assert!(clean.clean, "{fault}: {clean:?}");
         }
     }
 }

@@ -6,15 +6,17 @@
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
-use aws_lc_rs::agreement::{ECDH_P256, ECDH_P384, PrivateKey};
+use aws_lc_rs::agreement::{self, PrivateKey};
 use aws_lc_rs::hmac;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
+};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use fleetstorm_protocol::enrollment::SymmetricKey;
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
-    IsCa, Issuer, KeyPair, KeyUsagePurpose, SerialNumber,
+    IsCa, Issuer, KeyPair, KeyUsagePurpose, SerialNumber, SignatureAlgorithm,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::CertifiedKey;
@@ -284,53 +286,54 @@ fn bytes(seed: u64, purpose: &str, count: u32) -> Zeroizing<[u8; 32]> {
 
 /// A P-256 key whose scalar is drawn from the seed.
 fn key_pair(seed: u64, purpose: &'static str, count: u32) -> Result<KeyPair, IdentityError> {
-    let failed = failed("a key");
     let mut scalar = bytes(seed, purpose, count);
-    // Below the group's order, whose first four bytes are all ones.
-    scalar[0] &= 0x7f;
-    let public = PrivateKey::from_private_key(&ECDH_P256, &*scalar)
-        .ok()
-        .and_then(|private| private.compute_public_key().ok())
-        .ok_or_else(|| failed("the scalar has no public key".into()))?;
-    let pair = EcdsaKeyPair::from_private_key_and_public_key(
-        &ECDSA_P256_SHA256_ASN1_SIGNING,
-        &*scalar,
-        public.as_ref(),
-    )
-    .map_err(|error| failed(error.to_string()))?;
-    let document = pair.to_pkcs8v1().map_err(|error| failed(error.to_string()))?;
-    KeyPair::from_pkcs8_der_and_sign_algo(
-        &PrivatePkcs8KeyDer::from(document.as_ref()),
-        &rcgen::PKCS_ECDSA_P256_SHA256,
-    )
-    .map_err(|error| failed(error.to_string()))
+    P256.key("a key", &mut *scalar)
 }
 
 /// The key of a certificate authority of the mock: on P-384, as the service's are.
 pub(crate) fn authority_key(seed: u64, name: &str) -> Result<KeyPair, IdentityError> {
-    let failed = failed("an authority's key");
     let halves = [0, 1].map(|half| bytes(seed, name, half));
     let mut scalar = Zeroizing::new([0; 48]);
     scalar[..32].copy_from_slice(&*halves[0]);
     scalar[32..].copy_from_slice(&halves[1][..16]);
-    // Below the group's order, whose first bytes are all ones.
-    scalar[0] &= 0x7f;
-    let public = PrivateKey::from_private_key(&ECDH_P384, &*scalar)
-        .ok()
-        .and_then(|private| private.compute_public_key().ok())
-        .ok_or_else(|| failed("the scalar has no public key".into()))?;
-    let pair = EcdsaKeyPair::from_private_key_and_public_key(
-        &ECDSA_P384_SHA384_ASN1_SIGNING,
-        &*scalar,
-        public.as_ref(),
-    )
-    .map_err(|error| failed(error.to_string()))?;
-    let document = pair.to_pkcs8v1().map_err(|error| failed(error.to_string()))?;
-    KeyPair::from_pkcs8_der_and_sign_algo(
-        &PrivatePkcs8KeyDer::from(document.as_ref()),
-        &rcgen::PKCS_ECDSA_P384_SHA384,
-    )
-    .map_err(|error| failed(error.to_string()))
+    P384.key("an authority's key", &mut *scalar)
+}
+
+/// A curve that keys are on.
+struct Curve {
+    agreement: &'static agreement::Algorithm,
+    signing: &'static EcdsaSigningAlgorithm,
+    signature: &'static SignatureAlgorithm,
+}
+
+static P256: Curve = Curve {
+    agreement: &agreement::ECDH_P256,
+    signing: &ECDSA_P256_SHA256_ASN1_SIGNING,
+    signature: &rcgen::PKCS_ECDSA_P256_SHA256,
+};
+
+static P384: Curve = Curve {
+    agreement: &agreement::ECDH_P384,
+    signing: &ECDSA_P384_SHA384_ASN1_SIGNING,
+    signature: &rcgen::PKCS_ECDSA_P384_SHA384,
+};
+
+impl Curve {
+    /// The key of a scalar that was drawn; `what` says what it is for.
+    fn key(&self, what: &'static str, scalar: &mut [u8]) -> Result<KeyPair, IdentityError> {
+        let failed = failed(what);
+        // Below the group's order, whose first bytes are all ones.
+        scalar[0] &= 0x7f;
+        let public = PrivateKey::from_private_key(self.agreement, scalar)
+            .ok()
+            .and_then(|private| private.compute_public_key().ok())
+            .ok_or_else(|| failed("the scalar has no public key".into()))?;
+        let pair = EcdsaKeyPair::from_private_key_and_public_key(self.signing, scalar, public.as_ref())
+            .map_err(|error| failed(error.to_string()))?;
+        let document = pair.to_pkcs8v1().map_err(|error| failed(error.to_string()))?;
+        KeyPair::from_pkcs8_der_and_sign_algo(&PrivatePkcs8KeyDer::from(document.as_ref()), self.signature)
+            .map_err(|error| failed(error.to_string()))
+    }
 }
 
 #[cfg(test)]

@@ -232,6 +232,7 @@ impl RunningMock {
         let Addresses { https: address, mqtt, amqp } = listening.recv().unwrap_or_else(|_| {
             Err(MockError::Thread(std::io::Error::other("it ended before it listened")))
         })?;
+        tracing::info!(https = %address, ?mqtt, ?amqp, "the mock listens");
         Ok(Self {
             address,
             mqtt,
@@ -337,7 +338,7 @@ fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), MockError> {
 }
 
 /// What is spoken behind a port.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Door {
     Https,
     Mqtt,
@@ -370,13 +371,18 @@ impl Entrance {
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;
                 continue;
             };
-            let Some(place) = self.house.porch.admit(from.ip()) else { continue };
+            let Some(place) = self.house.porch.admit(from.ip()) else {
+                tracing::debug!(%from, door = ?self.door, "turned away: too many connections");
+                continue;
+            };
             let _ = stream.set_nodelay(true);
-            let (visit, place) = (self.clone(), Rc::new(place));
+            let (door, visit, place) = (self.door, self.clone(), Rc::new(place));
             connections.spawn_local(async move {
                 tokio::select! {
                     biased;
-                    () = place.sent_away() => {}
+                    () = place.sent_away() => {
+                        tracing::debug!(%from, ?door, "sent away to make room");
+                    }
                     () = visit.serve(stream, from.ip(), &place) => {}
                 }
             });
@@ -395,8 +401,14 @@ impl Entrance {
 
     async fn greet(self, stream: TcpStream, from: IpAddr, place: &Rc<Place>) {
         let limits = self.house.limits;
-        let handshake = tokio::time::timeout(limits.handshake, self.acceptor.accept(stream));
-        let Ok(Ok(stream)) = handshake.await else { return };
+        let handshake = tokio::time::timeout(limits.handshake, self.acceptor.accept(stream)).await;
+        let stream = match handshake {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                return tracing::debug!(%from, door = ?self.door, %error, "the TLS handshake failed");
+            }
+            Err(_) => return tracing::debug!(%from, door = ?self.door, "the TLS handshake took too long"),
+        };
         let dallied = async {
             tokio::time::sleep(limits.connect).await;
             if place.stage() >= Stage::Heard {

@@ -5,12 +5,13 @@
 //! enrollment, one throttle, one log, whichever way a device came, and no lock.
 
 mod amqp;
-mod connack;
+mod ask;
 mod damage;
 mod faults;
 mod headers;
 mod http;
 mod hub;
+mod line;
 mod log;
 mod mqtt;
 mod operators;
@@ -26,14 +27,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use fleetstorm_model::service::Service;
-use fleetstorm_model::service::log::{Entry, What, write_entry};
 use fleetstorm_net::clock::Clock;
 use fleetstorm_reports::record::ServiceLog as LogSummary;
 use fleetstorm_scenario::{LimitsFile, MqttFile};
-use fleetstorm_units::time::{Moment, Span};
 use sessions::Sessions;
 
-use crate::evidence::Peer;
 use crate::issuer::Issuer;
 use crate::porch::Porch;
 
@@ -92,23 +90,6 @@ impl House {
         })
     }
 
-    /// Logs a request, if there is a log.
-    fn log<'a>(&self, peer: &Peer, visit: &Visit<'a>, what: impl FnOnce() -> What<'a>) {
-        let Some(log) = &*self.log.borrow() else { return };
-        let service = self.service.borrow();
-        let entry = Entry {
-            unix_ns: service.unix_nanos(visit.began),
-            caller: peer.address(),
-            took: visit.took,
-            protocol: visit.protocol,
-            api_version: visit.api_version.unwrap_or_default(),
-            what: what(),
-        };
-        let mut line = Vec::with_capacity(768);
-        write_entry(&entry, service.id_scope(), &mut line);
-        log.add(line);
-    }
-
     /// Ends the log: nothing that comes later is logged.
     pub fn finish_log(&self) -> Option<LogSummary> {
         self.log.take().map(ServiceLog::finish)
@@ -121,15 +102,6 @@ pub struct Errands {
     pub webhooks: Option<Webhooks>,
     /// Who signs certificates.
     pub issuer: Issuer,
-}
-
-/// What the log says of how a request came.
-struct Visit<'a> {
-    protocol: &'static str,
-    /// When it came, and how long its answer took.
-    began: Moment,
-    took: Span,
-    api_version: Option<&'a str>,
 }
 
 /// What a client may cost, so that a hostile one cannot stop the others.

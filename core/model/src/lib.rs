@@ -10,5 +10,6 @@ pub mod best_practice;
 pub mod chaos;
 pub mod device;
 pub mod objective;
+pub mod phase;
 pub mod profile;
 pub mod service;

@@ -29,6 +29,7 @@ use winnow::prelude::*;
 use winnow::token::{take_till, take_while};
 
 use crate::best_practice::BestPractice;
+use crate::phase::Phase;
 
 /// One objective.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,66 +78,26 @@ pub enum Metric {
 /// What has percentiles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timed {
-    /// Name resolution.
-    Dns,
-    /// The TCP handshake.
-    Tcp,
-    /// The TLS handshake.
-    Tls,
-    /// The upgrade to WebSocket.
-    Websocket,
-    /// MQTT: from CONNECT to CONNACK.
-    Connack,
-    /// MQTT: from SUBSCRIBE to SUBACK.
-    Subscribe,
-    /// AMQP: the SASL layer.
-    Sasl,
-    /// AMQP: from the protocol header to the credit of the sender's link.
-    Attach,
-    /// All of the connection.
-    Connect,
-    /// Register requests.
-    Register,
-    /// Polls.
-    Poll,
-    /// Status lookups.
-    Lookup,
-    /// From the intended boot to the hub.
-    TimeToAssigned,
-    /// To the hub, from the first packet to its CONNACK.
-    HubConnect,
-    /// From the intended boot to the first connection with a hub.
-    TimeToOnline,
-    /// From the loss of a hub to the next connection with one.
-    Reconnect,
+    /// How long something takes.
+    Phase(Phase),
     /// Attempts of a device: a number, not a time.
     Attempts,
 }
 
 impl Timed {
-    const ALL: [(&'static str, Self); 17] = [
-        ("dns", Self::Dns),
-        ("tcp", Self::Tcp),
-        ("tls", Self::Tls),
-        ("websocket", Self::Websocket),
-        ("connack", Self::Connack),
-        ("subscribe", Self::Subscribe),
-        ("sasl", Self::Sasl),
-        ("attach", Self::Attach),
-        ("connect", Self::Connect),
-        ("register", Self::Register),
-        ("poll", Self::Poll),
-        ("lookup", Self::Lookup),
-        ("time_to_assigned", Self::TimeToAssigned),
-        ("hub_connect", Self::HubConnect),
-        ("time_to_online", Self::TimeToOnline),
-        ("reconnect", Self::Reconnect),
-        ("attempts_per_device", Self::Attempts),
-    ];
+    fn named(name: &str) -> Option<Self> {
+        let phases = Phase::ALL.into_iter().map(Self::Phase);
+        phases.chain([Self::Attempts]).find(|timed| timed.to_string() == name)
+    }
+}
 
-    /// The name in objectives.
-    pub fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(_, timed)| *timed == self).map_or("", |(name, _)| name)
+/// As objectives spell it.
+impl fmt::Display for Timed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Phase(phase) => f.write_str(&phase.name().replace('-', "_")),
+            Self::Attempts => f.write_str("attempts_per_device"),
+        }
     }
 }
 
@@ -463,9 +424,7 @@ fn number(input: &mut Input<'_>) -> Parsed<f64> {
 }
 
 fn timed(input: &mut Input<'_>) -> Parsed<Timed> {
-    take_while(1.., |c: char| c.is_ascii_alphabetic() || c == '_')
-        .verify_map(|name: &str| Timed::ALL.iter().find(|(known, _)| *known == name).map(|(_, timed)| *timed))
-        .parse_next(input)
+    take_while(1.., |c: char| c.is_ascii_alphabetic() || c == '_').verify_map(Timed::named).parse_next(input)
 }
 
 fn what(input: &mut Input<'_>) -> Parsed<What> {
@@ -565,7 +524,7 @@ impl fmt::Display for Metric {
             Self::Online => f.write_str("online"),
             Self::CachedReconnects => f.write_str("cached_reconnects"),
             Self::NeedlessRegisters => f.write_str("needless_registers"),
-            Self::Percentile(p, timed) => write!(f, "p{p}({})", timed.name()),
+            Self::Percentile(p, timed) => write!(f, "p{p}({timed})"),
             Self::Rate(what) => write!(f, "rate({what})"),
             Self::Count(what) => write!(f, "count({what})"),
             Self::Broken(practice) => write!(f, "{BROKEN}({})", practice.map_or(ANY, BestPractice::name)),
@@ -701,7 +660,7 @@ mod tests {
         fn objectives_read_what_they_print(p in 0..1000u32, bound_ms in 1..10_000_000u64, status in 100..600u16, percent in 0..100_000u32) {
             let p = f64::from(p) / 10.0;
             let latency = Objective {
-                metric: Metric::Percentile(p, Timed::Register),
+                metric: Metric::Percentile(p, Timed::Phase(Phase::Register)),
                 comparison: Comparison::Less,
                 bound: Quantity::Time(Span::from_millis(bound_ms)),
                 within: None, after: None, cohort: None,

@@ -77,9 +77,9 @@ pub struct Bounds {
     pub retry_after_max: Duration,
     /// Planned waits that fall into one slot of this length are a herd.
     pub herd_slot: Duration,
-    /// Largest share of the devices in one slot.
+    /// Largest share of the devices in one slot; of few devices, chance may put more there.
     pub herd_share: f64,
-    /// Largest Rayleigh statistic of planned waits: 0 random, 1 lockstep.
+    /// Largest Rayleigh statistic of planned waits: 0 random, 1 lockstep; of few, chance may make it larger.
     pub synchrony: f64,
     /// Attempts per provisioned device of a strategy that knows nothing of the fleet.
     pub amplification_local: f64,

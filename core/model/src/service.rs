@@ -10,11 +10,17 @@ pub mod access;
 mod admission;
 mod allocation;
 mod answer;
+mod assignment;
+mod certificates;
 mod chaos;
 mod config;
+mod connection;
+mod counters;
 mod desk;
+mod enrollments;
 mod hub;
 mod issuance;
+mod issuer;
 pub mod log;
 mod machine;
 pub mod metrics;
@@ -22,6 +28,7 @@ mod outage;
 mod placement;
 mod quota;
 mod record;
+mod registrations;
 mod renewal;
 mod store;
 #[cfg(test)]
@@ -29,21 +36,19 @@ mod testing;
 pub mod throttle;
 mod tpm;
 mod trusted;
-mod twin;
+mod webhook;
 mod wording;
 
 pub use answer::{Answer, Answered, Handled, Query, Ticket};
 pub use config::{Assignment, Config, ConfigError, Hub, NamedCertificate, Overlap, Region, Sweep, Tier};
+pub use counters::Counters;
 pub use hub::{HubCounters, HubEvent, Standing, Welcome, device_key};
-pub use issuance::{
-    Authority, CertificateRequest, Chain, Issuance, IssuanceCall, IssuancePolicy, IssuanceTicket, KeyKind,
-    WithoutPolicy,
-};
-pub use machine::{Counters, Service};
+pub use issuance::{Authority, Chain, Issuance, IssuancePolicy, KeyKind, Renewal, WithoutPolicy};
+pub use issuer::{CertificateRequest, IssuanceCall, IssuanceTicket};
+pub use machine::Service;
 pub use outage::{Failure, Outage};
-pub use placement::{WebhookAsk, WebhookTicket};
-pub use renewal::Renewal;
 pub use trusted::TrustedCas;
+pub use webhook::{WebhookAsk, WebhookTicket};
 
 use fleetstorm_protocol::enrollment::{CaCertificate, SymmetricKey};
 use fleetstorm_protocol::{OperationId, Submission, TpmKeys, Transport};

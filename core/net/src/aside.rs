@@ -20,17 +20,13 @@ pub struct Aside {
 }
 
 impl Default for Aside {
+    /// A pool with all its places free.
     fn default() -> Self {
-        Self::new()
+        Self { places: Arc::new(Semaphore::new(PLACES)) }
     }
 }
 
 impl Aside {
-    /// A pool with all its places free.
-    pub fn new() -> Self {
-        Self { places: Arc::new(Semaphore::new(PLACES)) }
-    }
-
     /// Runs a call on the pool. One that nobody waits for any longer runs to its end all the same, and holds its place
     /// until then. `None` if it panicked or the runtime is going.
     pub async fn call<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
@@ -91,7 +87,7 @@ mod tests {
     fn the_loop_goes_on_while_calls_wait_and_no_more_than_the_places_are_under_way() {
         let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let ticks = runtime().block_on(async {
-            let aside = Aside::new();
+            let aside = Aside::default();
             let calls = (0..3 * PLACES).map(|_| {
                 let (aside, now, most) = (aside.clone(), Arc::clone(&now), Arc::clone(&most));
                 tokio::spawn(async move {
@@ -119,7 +115,7 @@ mod tests {
     #[test]
     fn a_call_that_panics_gives_its_place_back() {
         runtime().block_on(async {
-            let aside = Aside::new();
+            let aside = Aside::default();
             for _ in 0..2 * PLACES {
                 assert_eq!(aside.call(|| -> u8 { panic!("as it was told to") }).await, None);
             }
@@ -130,7 +126,7 @@ mod tests {
     #[test]
     fn a_future_that_nobody_waits_for_ends() {
         runtime().block_on(async {
-            let aside = Aside::new();
+            let aside = Aside::default();
             let forever = aside.drive(std::future::pending::<()>);
             assert!(tokio::time::timeout(Duration::from_millis(20), forever).await.is_err());
             while aside.places.available_permits() < PLACES {

@@ -225,6 +225,21 @@ impl TlsDialler {
         identity: Option<&Arc<DeviceIdentity>>,
         stream_faults: Option<StreamFaults>,
     ) -> (Result<FaultyStream<TlsStream<TcpStream>>, NetError>, ConnectTimes) {
+        let (opened, times) = self.try_open(dial, server_name, identity, stream_faults).await;
+        if let Err(error) = &opened {
+            let cause = error.source.as_deref().map(tracing::field::display);
+            tracing::debug!(host = dial.host, port = dial.port, %error, cause, ?times, "not connected");
+        }
+        (opened, times)
+    }
+
+    async fn try_open(
+        &self,
+        dial: &Dial,
+        server_name: ServerName<'static>,
+        identity: Option<&Arc<DeviceIdentity>>,
+        stream_faults: Option<StreamFaults>,
+    ) -> (Result<FaultyStream<TlsStream<TcpStream>>, NetError>, ConnectTimes) {
         let mut times = ConnectTimes::default();
         let mut mark = self.clock.now();
         let mut lap = || -> Span {
@@ -250,6 +265,9 @@ impl TlsDialler {
         match self.handshake(stream, server_name, identity.filter(|_| self.certificates)).await {
             Ok(stream) => {
                 times.tls = Some(lap());
+                let (socket, tls) = stream.get_ref();
+                tracing::trace!(host = dial.host, from = ?socket.local_addr(), to = ?socket.peer_addr(),
+                    version = ?tls.protocol_version(), handshake = ?tls.handshake_kind(), ?times, "connected");
                 (Ok(FaultyStream::new(stream, stream_faults)), times)
             }
             Err(error) => (Err(NetError::new(fault::of_handshake(&error), error)), times),

@@ -8,6 +8,7 @@ mod http;
 mod hub;
 mod mqtt;
 
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use fleetstorm_protocol::outcome::Fault;
@@ -17,8 +18,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 pub use hub::{HubLink, News, Passport};
 
 use crate::clock::Clock;
+use crate::octets::Broken;
 use crate::websocket::WebSocket;
-use crate::{ConnectTimes, NetError};
+use crate::{ConnectTimes, NetError, connect};
 
 /// How clients of ours name themselves.
 pub const AGENT: &str = concat!("fleetstorm/", env!("CARGO_PKG_VERSION"));
@@ -184,4 +186,24 @@ async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
     let stream = WebSocket::connect(stream, &carrier.host, protocol).await?;
     times.websocket = Some(carrier.clock.now().since(started));
     Ok(stream)
+}
+
+/// What a stream that broke while a connection was opened means: the service has seen no request.
+fn broke_opening<M: Debug + Send + Sync + 'static>(broken: Broken<M>) -> NetError {
+    let fault = match &broken {
+        Broken::Ended => Fault::Closed,
+        Broken::Malformed(_) | Broken::Deaf => Fault::Protocol,
+        Broken::Failed(error) => connect::fault_when_connecting(error),
+    };
+    NetError::new(fault, broken)
+}
+
+/// What one that broke under a request means: whether the service acted on it is unknown.
+fn broke_under_request<M: Debug + Send + Sync + 'static>(broken: Broken<M>) -> NetError {
+    let fault = match &broken {
+        Broken::Ended => Fault::Lost,
+        Broken::Malformed(_) | Broken::Deaf => Fault::Protocol,
+        Broken::Failed(error) => connect::fault_under_request(error),
+    };
+    NetError::new(fault, broken)
 }

@@ -5,7 +5,7 @@
 //! of a command, however many runs it makes: an [`Allowance`] is handed from run to run.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use fleetstorm_model::service::throttle::{Meter, Model, Verdict};
 use fleetstorm_protocol::Operation;
@@ -15,6 +15,7 @@ use fleetstorm_units::time::{Moment, Span};
 use tokio::sync::watch;
 
 use crate::clock::Clock;
+use crate::sync::Mutex;
 
 /// What a consent allows.
 #[derive(Clone, Debug)]
@@ -65,21 +66,10 @@ impl Halt {
 }
 
 /// Stops a run from anywhere; the first reason stays.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Brake(watch::Sender<Option<Halt>>);
 
-impl Default for Brake {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Brake {
-    /// One that nobody has pulled.
-    pub fn new() -> Self {
-        Self(watch::Sender::new(None))
-    }
-
     /// Stops, unless it was stopped before.
     pub fn pull(&self, halt: Halt) {
         self.0.send_if_modified(|held| {
@@ -123,17 +113,13 @@ struct Spent {
 }
 
 impl Default for Allowance {
+    /// One of which nothing is spent, whose clock starts now.
     fn default() -> Self {
-        Self::new()
+        Self { clock: Clock::start(), spent: Arc::default() }
     }
 }
 
 impl Allowance {
-    /// Nothing is spent.
-    pub fn new() -> Self {
-        Self { clock: Clock::start(), spent: Arc::default() }
-    }
-
     /// A governor of a run that spends from this, by the run's clock; without ceilings everything passes.
     pub fn governor(&self, ceilings: Option<&Ceilings>, clock: Clock, brake: Brake) -> Governor {
         let limits = ceilings.map(|ceilings| Limits {
@@ -238,7 +224,7 @@ mod tests {
     }
 
     fn governor(ceilings: &Ceilings) -> (Governor, Brake, Allowance) {
-        let (brake, allowance) = (Brake::new(), Allowance::new());
+        let (brake, allowance) = (Brake::default(), Allowance::default());
         (allowance.governor(Some(ceilings), allowance.clock, brake.clone()), brake, allowance)
     }
 
@@ -266,7 +252,7 @@ mod tests {
                 sent.push(now);
             } else {
                 assert_eq!(brake.held(), Some(Halt::Ceiling("max_rate = 60/min".into())));
-                brake = Brake::new();
+                brake = Brake::default();
                 governor = allowance.governor(Some(&ceilings), allowance.clock, brake.clone());
             }
         }
@@ -295,7 +281,7 @@ mod tests {
             assert!(first.permit(Moment::START, device, Leaving::Along(Operation::Register)));
         }
         let another = |device, leaving| {
-            let brake = Brake::new();
+            let brake = Brake::default();
             allowance.governor(Some(&ceilings), allowance.clock, brake.clone()).permit(
                 Moment::START,
                 device,
@@ -314,7 +300,7 @@ mod tests {
 
     #[test]
     fn the_first_reason_stays() {
-        let brake = Brake::new();
+        let brake = Brake::default();
         brake.pull(Halt::Interrupted);
         brake.pull(Halt::Horizon);
         assert_eq!(brake.held(), Some(Halt::Interrupted));

@@ -22,6 +22,7 @@ pub mod governor;
 pub mod limits;
 mod octets;
 pub mod packets;
+mod sync;
 mod times;
 pub mod websocket;
 

@@ -1,9 +1,8 @@
-//! MQTT packets over a byte stream, for both ends of it. The codec is rumqttc's.
+//! MQTT packets over a byte stream, for both ends of it. What they say is the business of the protocol's machines.
 
 use std::task::{Context, Poll, ready};
 
-use rumqttc::mqttbytes::Error as CodecError;
-use rumqttc::mqttbytes::v4::Packet;
+use fleetstorm_protocol::mqtt::packet::{Error as CodecError, Packet};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::octets::{self, Octets};
@@ -29,12 +28,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Packets<S> {
         self.packet_max_bytes = packet_max_bytes;
     }
 
-    /// Queues a packet; it leaves with the next flush.
-    ///
-    /// # Errors
-    /// The packet cannot be spelled.
-    pub fn queue(&mut self, packet: &Packet) -> Result<(), Broken> {
-        packet.write(&mut self.octets.outgoing, usize::MAX).map(drop).map_err(Broken::Malformed)
+    /// Queues a packet that one of the protocol's machines says, all of which can be spelled; it leaves with the next flush.
+    pub fn queue(&mut self, packet: &Packet) {
+        packet.write(&mut self.octets.outgoing, usize::MAX).expect("a machine says what can be spelled");
+    }
+
+    /// Whether anything is queued.
+    pub(crate) fn has_queued(&self) -> bool {
+        !self.octets.outgoing.is_empty()
     }
 
     /// Queues bytes that the codec would not spell.
@@ -102,9 +103,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Packets<S> {
 #[cfg(test)]
 mod tests {
     use bytes::BytesMut;
+    use fleetstorm_protocol::mqtt::packet::{Publish, QoS};
     use proptest::prelude::*;
-    use rumqttc::mqttbytes::QoS;
-    use rumqttc::mqttbytes::v4::Publish;
     use tokio::io::AsyncWriteExt as _;
 
     use super::*;
@@ -154,7 +154,7 @@ mod tests {
         runtime().block_on(async {
             let (ours, mut theirs) = tokio::io::duplex(4_096);
             let mut packets = Packets::new(ours, 4_096);
-            packets.queue(&Packet::PingReq).unwrap();
+            packets.queue(&Packet::PingReq);
             packets.flush().await.unwrap();
             theirs.write_all(&[0xd0, 0]).await.unwrap();
             assert_eq!(packets.next().await.unwrap(), Packet::PingResp);

@@ -31,6 +31,8 @@ impl Library {
         let opened = watched.call(|| open(sealed.memory.as_fd(), &sealed.symbol(), &sealed.sha256));
         let library = opened.map_err(named)?;
         admission.confirm(&sealed.sha256, &library.name, &library.version).map_err(named)?;
+        tracing::info!(name = library.name, version = library.version, sha256 = sealed.sha256,
+            path = %sealed.path.display(), "opened a plugin's library");
         Ok(library)
     }
 }

@@ -1,7 +1,55 @@
 //! How MQTT 3.1.1 spells the device API: the user name, the topics with their property bags, and what a refused
 //! connection means (`dps` 7). Bodies are the JSON of [`super::http`].
 //!
-//! Text in, values out, and back; packets are a codec's business. Reading is total.
+//! [`Client`] and [`Server`] are the two ends of a connection as machines without I/O, and [`Sessions`] says which connection a
+//! client id belongs to. They take [`packet`]s and the time, and hand on what has to be said. They know keep-alives, packet ids,
+//! acknowledgements and subscriptions; what a topic means is the caller's business. Packets are those of a codec, so that
+//! neither end sees bytes; reading text is total.
+//!
+//! A registration, both ends in a conversation:
+//!
+//! ```
+//! use fleetstorm_protocol::mqtt::packet::{Connect, Packet, QoS};
+//! use fleetstorm_protocol::mqtt::{ANSWERS, Client, Heard, Said, Server};
+//! use fleetstorm_units::time::Moment;
+//!
+//! let now = Moment::START;
+//! let (mut to_server, mut to_client): (Vec<Packet>, Vec<Packet>) = Default::default();
+//!
+//! // The device connects, and the service lets it in.
+//! let mut client = Client::start(now, Connect::new("dev-1"), &mut |packet| to_server.push(packet));
+//! let mut server = Server::new(now);
+//! let heard = server.take(now, to_server.remove(0), &mut |packet| to_client.push(packet))?;
+//! assert!(matches!(heard, Heard::Connect(connect) if connect.client_id == "dev-1"));
+//! server.accept(now, None, &mut |packet| to_client.push(packet))?;
+//! let said = client.take(now, to_client.remove(0), &mut |packet| to_server.push(packet))?;
+//! assert_eq!(said, Said::Connected(false));
+//!
+//! // It listens to the answers ...
+//! client.subscribe(ANSWERS, QoS::AtLeastOnce, &mut |packet| to_server.push(packet))?;
+//! let Heard::Subscribe(subscribe) = server.take(now, to_server.remove(0), &mut |_| ())? else { panic!() };
+//! server.grant(now, &subscribe, |filter| Some(filter.qos), &mut |packet| to_client.push(packet));
+//! let said = client.take(now, to_client.remove(0), &mut |_| ())?;
+//! assert_eq!(said, Said::Subscribed(Some(QoS::AtLeastOnce)));
+//!
+//! // ... and asks. The service acknowledges the request before it answers.
+//! let topic = "$dps/registrations/PUT/iotdps-register/?$rid=1";
+//! let id = client.publish(now, topic, QoS::AtLeastOnce, "{}", &mut |packet| to_server.push(packet))?;
+//! let Heard::Publish(request, owed) = server.take(now, to_server.remove(0), &mut |_| ())? else { panic!() };
+//! assert_eq!(request.topic, topic);
+//! server.acknowledge(owed.unwrap(), &mut |packet| to_client.push(packet));
+//! let answer = "$dps/registrations/res/202/?$rid=1&retry-after=3";
+//! assert!(server.publish(answer, QoS::AtLeastOnce, "{}", &mut |packet| to_client.push(packet))?);
+//! let mut say = |packet| to_server.push(packet);
+//! assert_eq!(client.take(now, to_client.remove(0), &mut say)?, Said::Acknowledged(id));
+//! assert!(matches!(client.take(now, to_client.remove(0), &mut say)?, Said::Published(publish) if publish.topic == answer));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod client;
+pub mod packet;
+mod server;
+mod sessions;
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -10,6 +58,10 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 
 use super::{Operation, OperationId, RetryAfter, Status};
 use crate::outcome::Fault;
+pub use client::{Client, Said, Unfit};
+pub use packet::Misuse;
+pub use server::{Breach, Heard, Owed, Server, Subscription};
+pub use sessions::{Seat, Sessions};
 
 /// The filter that a device subscribes to, the only one that DPS serves.
 pub const ANSWERS: &str = "$dps/registrations/res/#";
@@ -356,3 +408,7 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "mqtt/machine_tests.rs"]
+mod machine_tests;

@@ -2,6 +2,7 @@
 
 use fleetstorm_model::best_practice::BestPractice;
 use fleetstorm_model::objective::{Comparison, Metric, Objective, Quantity, Timed, What};
+use fleetstorm_model::phase::Phase;
 use fleetstorm_protocol::Transport;
 use fleetstorm_units::Duration;
 use fleetstorm_units::time::Span;
@@ -73,32 +74,33 @@ impl Question<'_> {
             | Metric::CachedReconnects
             | Metric::NeedlessRegisters
             | Metric::Broken(Some(BestPractice::ReconnectFirst))
-            | Metric::Percentile(_, Timed::HubConnect | Timed::TimeToOnline | Timed::Reconnect)
-                if !any(|cohort| cohort.life.is_some()) =>
-            {
+            | Metric::Percentile(
+                _,
+                Timed::Phase(Phase::HubConnect | Phase::TimeToOnline | Phase::Reconnect),
+            ) if !any(|cohort| cohort.life.is_some()) => {
                 let message = format!("`{}` is never measured: no device goes to its hub", objective.metric);
                 Some((message, "give a cohort a `life`".to_owned()))
             }
-            Metric::Percentile(_, timed @ (Timed::Connack | Timed::Subscribe))
+            Metric::Percentile(_, Timed::Phase(phase @ (Phase::Connack | Phase::Subscribe)))
                 if !any(|cohort| cohort.transport.is_mqtt()) =>
             {
-                speaks(timed.name(), "MQTT")
+                speaks(phase.name(), "MQTT")
             }
-            Metric::Percentile(_, timed @ (Timed::Sasl | Timed::Attach))
+            Metric::Percentile(_, Timed::Phase(phase @ (Phase::Sasl | Phase::Attach)))
                 if !any(|cohort| matches!(cohort.transport, Transport::Amqp | Transport::AmqpWs)) =>
             {
-                speaks(timed.name(), "AMQP")
+                speaks(phase.name(), "AMQP")
             }
-            Metric::Percentile(_, timed @ Timed::Websocket)
+            Metric::Percentile(_, Timed::Phase(phase @ Phase::Websocket))
                 if !any(|cohort| matches!(cohort.transport, Transport::MqttWs | Transport::AmqpWs)) =>
             {
-                speaks(timed.name(), "WebSocket")
+                speaks(phase.name(), "WebSocket")
             }
-            Metric::Percentile(_, timed @ Timed::Lookup)
+            Metric::Percentile(_, Timed::Phase(phase @ Phase::Lookup))
                 if any(|cohort| cohort.transport.authenticates_connections())
                     && !any(|cohort| !cohort.transport.authenticates_connections()) =>
             {
-                speaks(timed.name(), "HTTPS")
+                speaks(phase.name(), "HTTPS")
             }
             Metric::Rate(What::Status(status)) | Metric::Count(What::Status(status))
                 if !(100..600).contains(&status) =>

@@ -8,6 +8,7 @@
 mod alert;
 mod arrival;
 mod certificate;
+mod change;
 mod compare;
 mod concise;
 mod explain;
@@ -16,6 +17,7 @@ mod feasible;
 mod file;
 mod guardrail;
 mod hub;
+mod judge;
 mod late;
 mod life;
 mod mock;
@@ -23,6 +25,7 @@ mod network;
 mod outage;
 mod paths;
 mod plugin;
+mod problem;
 mod profile;
 mod read;
 mod secret;
@@ -38,6 +41,7 @@ pub use certificate::{
     CertificateAuthorityFile, CertificatePolicyFile, CodesFile, IssuanceFile, KeyKindFile, PolicyNameFile,
     RenewalFile, RevocationFile, UnanswerableFile, WithoutPolicyFile,
 };
+pub use change::Override;
 pub use compare::CompareFile;
 pub use explain::explain;
 pub use faults::Complaint;
@@ -56,8 +60,9 @@ pub use mock::{
 pub use network::Network;
 pub use outage::OutageFile;
 pub use plugin::Plugin;
+pub use problem::{Problem, Problems};
 pub use profile::read_profile;
-pub use read::{Override, Problem, Problems, is_mock_path, read_mock, schema};
+pub use read::{is_mock_path, read_mock, schema};
 pub use secret::{SecretSource, looks_secret};
 pub use short::{ShortFormError, parse_short};
 pub use transport::{RefusalKind, RefusalsFile};

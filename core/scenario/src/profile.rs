@@ -6,7 +6,7 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::read::{Problem, Problems, describe};
+use crate::problem::{Problem, Problems, describe};
 
 /// Reads a profile. What it leaves out is as in `ms-2025`.
 ///

@@ -1,3 +1,4 @@
+use fleetstorm_units::time::Span;
 use proptest::prelude::*;
 
 use super::*;

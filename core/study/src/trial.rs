@@ -122,6 +122,7 @@ fn planned(
 
 /// A record that says what it was asked: neither cut short, nor of a tool or a plugin that failed.
 fn whole(record: Record) -> Result<Record, Left> {
+    tracing::debug!(name = record.name, seed = record.seed, verdict = record.verdict.sentence, "a run ended");
     match &record.end {
         End::Interrupted => Err(Left::Stopped(Stop::Interrupted)),
         End::Ceiling { ceiling } => Err(RunError::Ceiling { ceiling: ceiling.clone() }.into()),

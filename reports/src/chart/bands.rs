@@ -5,7 +5,7 @@
 
 use maud::{Markup, html};
 
-use super::draw::{Area, CHAR_WIDTH, Frame, round, text_width, within};
+use super::area::{Area, CHAR_WIDTH, Frame, round, text_width, within};
 use super::{Band, Cause, Chart};
 
 /// Rows of names above a chart.

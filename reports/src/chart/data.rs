@@ -31,7 +31,8 @@ pub(super) fn of(chart: &Chart) -> String {
         if at > 0 {
             out.push(',');
         }
-        self::layer(&mut out, layer);
+        let below = chart.layers.get(at + 1).filter(|_| layer.shape == Shape::Area);
+        self::layer(&mut out, layer, below);
     }
     out.push_str("]}");
     out
@@ -46,7 +47,8 @@ const fn unit(unit: Unit) -> &'static str {
     }
 }
 
-fn layer(out: &mut String, layer: &Layer) {
+/// An area stands on the one `below` it, and what it has is what it adds.
+fn layer(out: &mut String, layer: &Layer, below: Option<&Layer>) {
     let shape = match layer.shape {
         Shape::Line | Shape::Dashed | Shape::Beyond => "line",
         Shape::Step | Shape::DashedStep | Shape::Area => "step",
@@ -56,7 +58,9 @@ fn layer(out: &mut String, layer: &Layer) {
     let _ = write!(out, "{{\"n\":{},\"s\":\"{shape}\",\"p\":[", serde_json::json!(layer.name));
     let mut before = None;
     let mut first = true;
-    for (at, &(x, y)) in layer.points.iter().enumerate() {
+    let base = |at: usize| below.and_then(|below| below.points.get(at)).map_or(0.0, |(_, y)| *y);
+    for (at, &(x, top)) in layer.points.iter().enumerate() {
+        let y = top - base(at);
         // A step goes on until the next one.
         let is_same = shape == "step" && before == Some(y) && at + 1 < layer.points.len();
         before = Some(y);
@@ -99,5 +103,20 @@ mod tests {
         for text in &written {
             assert!(serde_json::from_str::<f64>(text).is_ok(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_stands_on_another_is_read_by_itself() {
+        let area = |points: &[(f64, f64)]| Layer {
+            name: "a".to_owned(),
+            ink: super::super::Ink::Grey,
+            shape: Shape::Area,
+            points: points.to_vec(),
+        };
+        let (all, good) = (area(&[(0.0, 7.0), (1.0, 5.0)]), area(&[(0.0, 4.0), (1.0, 5.0)]));
+        let mut out = String::new();
+        layer(&mut out, &all, Some(&good));
+        layer(&mut out, &good, None);
+        assert!(out.contains("\"p\":[0,3,1,0]") && out.contains("\"p\":[0,4,1,5]"), "{out}");
     }
 }

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use maud::{Markup, PreEscaped, html};
 
 use super::Ink;
-use super::draw::round;
+use super::area::round;
 
 /// Widths of an arrow's line in pixels, from what hardly happened to what happened most.
 const THIN: f64 = 1.5;

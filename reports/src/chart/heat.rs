@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use maud::{Markup, PreEscaped, html};
 
 use super::Layer;
-use super::draw::{Area, round};
+use super::area::{Area, round};
 
 /// How many shades are told apart.
 const SHADES: usize = 5;

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::Ink;
-use super::draw::round;
+use super::area::round;
 
 const WIDTH: f64 = 48.0;
 

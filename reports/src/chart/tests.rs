@@ -21,7 +21,7 @@ fn chart(x: Axis, y: Axis, layers: Vec<Layer>) -> Chart {
 
 fn svg(chart: &Chart) -> String {
     // One element a line, so that a difference can be read.
-    let frames = draw::frames(chart.room);
+    let frames = area::frames(chart.room);
     draw::svg(chart, &bands::Names::of(chart, &frames), frames[0]).into_string().replace("><", ">\n<")
 }
 

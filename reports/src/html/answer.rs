@@ -4,10 +4,10 @@
 //! of the record stand in it as they are: whoever shows them escapes and cuts them.
 
 use super::objectives::margin;
-use super::outcomes::{explained, short};
 use super::part::seconds;
 use super::timeline::{online_again_s, recovery};
 use crate::judged::{self, Presence};
+use crate::meaning::{Meaning, short};
 use crate::number::{counted, grouped, nanos, percent, share};
 use crate::record::{
     Check, CheckStatus, Clock, Cohort, End, FaultStatus, Journey, Objective, ObjectiveStatus, VerdictResult,
@@ -256,7 +256,7 @@ fn failures(record: &Record) -> Option<String> {
     let all = bad.iter().fold(0u64, |sum, code| sum.saturating_add(code.count));
     let most = bad.into_iter().max_by_key(|code| code.count)?;
     (most.count as f64 >= MOST * all as f64).then(|| {
-        let title = explained(most).map_or(String::new(), |(title, ..)| format!(", {title}"));
+        let title = Meaning::of(most).map_or(String::new(), |known| format!(", {}", known.title));
         format!(
             "{} of the failures are {} on {}{title}; {} met it.",
             percent(most.count, all),
@@ -416,11 +416,6 @@ mod tests {
             eligible: 9,
             fired: 9,
             min_fired: 1,
-            devices: 0,
-            stopped: 0,
-            unfinished: 0,
-            first_ns: None,
-            last_ns: None,
             windows: vec![FaultWindow {
                 from_ns: 20_000_000_000,
                 until_ns: Some(30_000_000_000),
@@ -428,9 +423,8 @@ mod tests {
                 recovered_after_ns: Some(0),
                 locked_up: false,
             }],
-            exercised: Vec::new(),
             status,
-            note: String::new(),
+            ..Fault::default()
         }
     }
 

@@ -2,8 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::latency::title;
-use super::part::{Column, micros, nanos, table};
+use super::part::{Column, micros, nanos, phase_title, table};
 use super::timeline::Timeline;
 use crate::Record;
 use crate::chart::{Axis, Cells, Chart, Ink, Layer, Room, Shape, heat_legend};
@@ -116,7 +115,7 @@ fn figure(record: &Record, heat: &Heat) -> Option<Markup> {
     let (first, last) = (heat.edges_us.first()?, heat.edges_us.last()?);
     let chart = Chart {
         id: format!("heat-{}", heat.phase),
-        title: format!("{}, over time", title(&heat.phase).replace(", accepted", "")),
+        title: format!("{}, over time", phase_title(&heat.phase).replace(", accepted", "")),
         description: told.clone(),
         x: timeline.axis(),
         y: Axis::latency(*first, *last),

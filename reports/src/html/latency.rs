@@ -4,7 +4,7 @@ use hdrhistogram::Histogram;
 use maud::{Markup, html};
 
 use super::heat;
-use super::part::{Column, NAME_MAX, Section, micros, table};
+use super::part::{Column, NAME_MAX, Section, micros, phase_title, table};
 use crate::Record;
 use crate::chart::{Axis, Chart, Ink, Layer, Room, Shape, quantile};
 use crate::number::{counted, grouped};
@@ -74,7 +74,7 @@ fn figure(phase: &Phase) -> Option<Markup> {
     let most = service.iter().map(Histogram::max).chain([intended.max()]).max().unwrap_or(0);
     let chart = Chart {
         id: format!("latency-{}", phase.phase),
-        title: title(&phase.phase),
+        title: phase_title(&phase.phase),
         description: format!(
             "Half of {} took at most {}, 99 % at most {}, the longest {}.",
             counted(phase.intended.count, "sample"),
@@ -93,17 +93,6 @@ fn figure(phase: &Phase) -> Option<Markup> {
     let note = if service.is_none() { "Intended and service time are the same here." } else { "" };
     let note = if phase.phase == "time-to-assigned" { "From the boot of a device to its hub." } else { note };
     Some(chart.figure(note, &numbers(&intended, service.as_ref())))
-}
-
-pub(super) fn title(phase: &str) -> String {
-    match phase {
-        "time-to-assigned" => "Time to assigned".to_owned(),
-        "register" => "Register, accepted".to_owned(),
-        "connect" => "Connect: name, TCP and TLS".to_owned(),
-        "tls" => "TLS handshake".to_owned(),
-        "poll" => "Poll, answered".to_owned(),
-        other => format!("{other}, answered"),
-    }
 }
 
 /// The value at quantiles that are equally far apart on the axis, up to that of the largest sample.

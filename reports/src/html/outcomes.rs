@@ -7,11 +7,12 @@ use maud::{Markup, html};
 
 use super::part::{Column, NAME_MAX, Section, more, name, nanos, table, text};
 use super::{flow, over_time};
+use crate::Record;
 use crate::chart::{Ink, bar};
+use crate::meaning::{Meaning, said, short};
 use crate::number::{grouped, percent};
 use crate::record::{Code, Totals};
-use crate::text::{CAUSE_MAX, clipped};
-use crate::{Record, fault};
+use crate::text::clipped;
 
 const CODES_MAX: usize = 64;
 const NAMES_MAX: usize = 20;
@@ -96,45 +97,18 @@ fn codes(record: &Record) -> Markup {
     ];
     let mut codes: Vec<&Code> = record.codes.iter().collect();
     // What went wrong first, the most frequent on top.
-    codes.sort_by_key(|code| (succeeded(code), Reverse(code.count)));
+    codes.sort_by_key(|code| (code.succeeded(), Reverse(code.count)));
     html! {
         (table("How connections and requests ended", &columns, codes.iter().take(CODES_MAX).map(|code| row(code))))
         (more(CODES_MAX, codes.len(), "codes"))
     }
 }
 
-pub(crate) fn succeeded(code: &Code) -> bool {
-    code.succeeded()
-}
-
-/// What stands for a way to end: its most exact code.
-pub(crate) fn short(code: &Code) -> String {
-    match (code.status, code.code) {
-        (0, _) => clipped(&code.fault, NAME_MAX),
-        (status @ 200..300, 0) if !code.fault.is_empty() => {
-            clipped(&format!("{status} {}", code.fault), NAME_MAX)
-        }
-        (status, 0) => status.to_string(),
-        (_, code) => code.to_string(),
-    }
-}
-
-/// Title, meaning, whether waiting can help, and what to do.
-pub(crate) fn explained(code: &Code) -> Option<(&'static str, &'static str, bool, &'static str)> {
-    // A 2xx that is a failure all the same is none for what the catalogue says of its status.
-    if code.status == 0 || code.code == 0 && (200..300).contains(&code.status) && !code.fault.is_empty() {
-        return fault::lookup(&code.fault)
-            .map(|entry| (entry.title, entry.meaning, entry.transient, entry.action));
-    }
-    code::lookup(code.status, code.code)
-        .map(|entry| (entry.title, entry.meaning, entry.transient, entry.action))
-}
-
 fn row(code: &Code) -> Vec<Markup> {
-    let entry = explained(code);
-    let kind = match entry {
-        _ if succeeded(code) => html! { span.state.good { "success" } },
-        Some((_, _, true, _)) => html! { span.state.warn { "transient" } },
+    let meaning = Meaning::of(code);
+    let kind = match meaning {
+        _ if code.succeeded() => html! { span.state.good { "success" } },
+        Some(Meaning { transient: true, .. }) => html! { span.state.warn { "transient" } },
         Some(_) => html! { span.state.bad { "permanent" } },
         None => html! { span.state { "unknown" } },
     };
@@ -150,15 +124,15 @@ fn row(code: &Code) -> Vec<Markup> {
         },
         name(&code.operation),
         html! {
-            @match entry {
-                Some((title, meaning, _, action)) => {
+            @match meaning {
+                Some(Meaning { title, meaning, action, .. }) => {
                     strong { (title) } ". " (meaning)
-                    @if !succeeded(code) { span.under { "→ " (action) } }
+                    @if !code.succeeded() { span.under { "→ " (action) } }
                 }
                 None => "This code is in no catalogue.",
             }
-            @for cause in code.causes.iter().take(CAUSES_MAX) {
-                span.under { "said: " (clipped(cause, CAUSE_MAX)) }
+            @for cause in said(code).take(CAUSES_MAX) {
+                span.under { "said: " (cause) }
             }
         },
         kind,

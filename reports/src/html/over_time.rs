@@ -4,11 +4,11 @@ use std::cmp::Reverse;
 
 use maud::Markup;
 
-use super::outcomes::{explained, short, succeeded};
 use super::part::{Column, nanos, table};
 use super::timeline::Timeline;
 use crate::Record;
 use crate::chart::{Axis, Chart, Ink, Layer, Room, Shape};
+use crate::meaning::{Meaning, short};
 use crate::number::grouped;
 use crate::record::Code;
 
@@ -88,7 +88,7 @@ fn bands(record: &Record, windows: usize) -> Vec<Band> {
         }
         sums
     };
-    let (good, bad): (Vec<&Code>, Vec<&Code>) = record.codes.iter().partition(|code| succeeded(code));
+    let (good, bad): (Vec<&Code>, Vec<&Code>) = record.codes.iter().partition(|code| code.succeeded());
     // The same code on a register and on a poll is one band.
     let mut kinds: Vec<(String, Vec<&Code>)> = Vec::new();
     for code in bad {
@@ -114,10 +114,10 @@ fn bands(record: &Record, windows: usize) -> Vec<Band> {
 }
 
 fn named(code: &Code) -> String {
-    match explained(code) {
+    match Meaning::of(code) {
         // A transport error is named by what it is.
-        Some((title, ..)) if title.eq_ignore_ascii_case(&short(code)) => title.to_owned(),
-        Some((title, ..)) => format!("{} {title}", short(code)),
+        Some(Meaning { title, .. }) if title.eq_ignore_ascii_case(&short(code)) => title.to_owned(),
+        Some(Meaning { title, .. }) => format!("{} {title}", short(code)),
         None => short(code),
     }
 }

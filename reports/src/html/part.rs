@@ -32,6 +32,18 @@ impl Section {
     }
 }
 
+/// What a chart of a phase is called.
+pub(super) fn phase_title(phase: &str) -> String {
+    match phase {
+        "time-to-assigned" => "Time to assigned".to_owned(),
+        "register" => "Register, accepted".to_owned(),
+        "connect" => "Connect: name, TCP and TLS".to_owned(),
+        "tls" => "TLS handshake".to_owned(),
+        "poll" => "Poll, answered".to_owned(),
+        other => format!("{other}, answered"),
+    }
+}
+
 /// A number with a name, and what it means beside others.
 pub(super) struct Fact {
     pub(super) name: &'static str,
@@ -89,7 +101,7 @@ pub(crate) fn table<C: Render>(
     rows: impl IntoIterator<Item = Vec<C>>,
 ) -> Markup {
     html! {
-        div.scroll tabindex="0" role="region" aria-label=(caption) {
+        div.scroll tabindex="0" role="group" aria-label=(caption) {
             table {
                 caption { (caption) }
                 thead {

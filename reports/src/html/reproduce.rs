@@ -19,11 +19,11 @@ pub(super) fn section(record: &Record) -> Option<Section> {
     let scenario = clipped_scenario(&record.scenario);
     let body = html! {
         p { "Save the scenario below as " code { "scenario.toml" } ", then:" }
-        pre.command tabindex="0" role="region" aria-label="Command" { code { (command(record.clock)) } }
+        pre.command tabindex="0" role="group" aria-label="Command" { code { (command(record.clock)) } }
         p.note { (promise(record.clock)) }
         details open[record.scenario.len() < 1_500] {
             summary { "The scenario with every default filled in" }
-            pre tabindex="0" role="region" aria-label="Scenario" { code { (scenario) } }
+            pre tabindex="0" role="group" aria-label="Scenario" { code { (scenario) } }
             @if scenario.lines().count() < record.scenario.lines().count() {
                 p.note { "It is longer than this; the whole of it stands in " code { "run.json" } "." }
             }

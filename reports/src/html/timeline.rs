@@ -174,14 +174,9 @@ mod tests {
             fired: 1,
             min_fired: 1,
             devices: 1,
-            stopped: 0,
-            unfinished: 0,
-            first_ns: None,
-            last_ns: None,
             windows: vec![window],
-            exercised: Vec::new(),
             status: FaultStatus::Passed,
-            note: String::new(),
+            ..Fault::default()
         }];
         record
     }

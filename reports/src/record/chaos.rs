@@ -29,7 +29,7 @@ impl Chaos {
 }
 
 /// A fault.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Fault {
     /// Its name.
     pub name: String,
@@ -96,7 +96,7 @@ pub struct FaultWindow {
 }
 
 /// What is to be said of a fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FaultStatus {
     /// It hit, and the fleet came back in time, or all its devices have their hubs although it is still on.
@@ -106,6 +106,7 @@ pub enum FaultStatus {
     /// It hit less often than it had to: the run says nothing about it.
     Vacuous,
     /// The run ended, or was interrupted, before it could be seen whether the fleet comes back, or no device booted.
+    #[default]
     Unknown,
 }
 

@@ -19,7 +19,7 @@ pub(crate) struct ReportArguments {
     #[arg(long, value_enum)]
     pub(crate) format: Option<FormatChoice>,
 
-    /// File to write; without --format its ending (.html, .md, .json, .csv, .xml, .prom, .txt) chooses the form.
+    /// File to write; without --format its ending (.html, .md, .json, .csv, .xml, .prom, .hgrm, .txt) chooses the form.
     /// Default: standard output
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
@@ -27,6 +27,14 @@ pub(crate) struct ReportArguments {
     /// JUnit: a best practice that was broken is a failure, though the run passed
     #[arg(long)]
     pub(crate) strict_practices: bool,
+
+    /// hgrm: the phase, such as register, or register/throttled for those that did not succeed
+    #[arg(long, value_name = "PHASE", default_value = "time-to-assigned")]
+    pub(crate) phase: String,
+
+    /// perfetto: the run's trace. Default: the one that the record names
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -43,6 +51,10 @@ pub(crate) enum FormatChoice {
     Junit,
     /// Metrics for a collector
     Prometheus,
+    /// The latency distribution of a --phase, for HdrHistogram's plotter
+    Hgrm,
+    /// The run's --trace, for ui.perfetto.dev: a track for each device, and the faults above them
+    Perfetto,
     /// The summary of the terminal
     Text,
 }

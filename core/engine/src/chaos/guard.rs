@@ -1,10 +1,12 @@
 //! Guardrails: a run that goes too far for too long is aborted.
 
+use std::sync::Arc;
+
 use fleetstorm_net::governor::{Brake, Halt};
 use fleetstorm_scenario::{GuardrailFile, Measure};
 use fleetstorm_units::time::{Moment, Span};
 
-use crate::gauges::Snapshot;
+use crate::gauges::{Gauges, Snapshot};
 
 /// How often a run is looked at.
 const SECOND: Span = Span::from_secs(1);
@@ -14,16 +16,19 @@ pub(crate) struct Guards {
     rules: Vec<GuardrailFile>,
     /// Since when each has been breached without a pause.
     breached: Vec<Option<Moment>>,
+    /// Of all shards.
+    gauges: Vec<Arc<Gauges>>,
     last: Snapshot,
     looked: Moment,
 }
 
 impl Guards {
     /// `None` where there are none.
-    pub(crate) fn new(rules: &[GuardrailFile]) -> Option<Self> {
+    pub(crate) fn new(rules: &[GuardrailFile], gauges: &[Arc<Gauges>]) -> Option<Self> {
         (!rules.is_empty()).then(|| Self {
             rules: rules.to_vec(),
             breached: vec![None; rules.len()],
+            gauges: gauges.to_vec(),
             last: Snapshot::default(),
             looked: Moment::START,
         })
@@ -35,10 +40,13 @@ impl Guards {
     }
 
     /// Looks at the counts of a run; pulls its brake if one was breached for too long. Too early a look sees nothing.
-    pub(crate) fn look(&mut self, now: Moment, counts: Snapshot, brake: &Brake) {
-        if now < self.next() {
-            return;
+    pub(crate) fn look(&mut self, now: Moment, brake: &Brake) {
+        if now >= self.next() {
+            self.judge(now, Snapshot::of(self.gauges.iter().map(|gauges| &**gauges)), brake);
         }
+    }
+
+    fn judge(&mut self, now: Moment, counts: Snapshot, brake: &Brake) {
         let span_s = now.since(self.looked).as_secs_f64();
         let sent = counts.sent.saturating_sub(self.last.sent) as f64;
         let wrong = |counts: &Snapshot| counts.throttled + counts.failed;
@@ -69,15 +77,15 @@ mod tests {
     use super::*;
 
     fn guards(measure: Measure, max: f64, secs: u64) -> Guards {
-        Guards::new(&[GuardrailFile { measure, max, lasting: Duration(Span::from_secs(secs)) }]).unwrap()
+        Guards::new(&[GuardrailFile { measure, max, lasting: Duration(Span::from_secs(secs)) }], &[]).unwrap()
     }
 
     /// Looks once a second at these counts of sent and failed; the second in which the brake was pulled.
     fn aborted(mut guards: Guards, counts: &[(u64, u64)]) -> Option<usize> {
-        let brake = Brake::new();
+        let brake = Brake::default();
         for (second, &(sent, failed)) in counts.iter().enumerate() {
             let now = Moment::START + Span::from_secs(second as u64 + 1);
-            guards.look(now, Snapshot { sent, failed, ..Snapshot::default() }, &brake);
+            guards.judge(now, Snapshot { sent, failed, ..Snapshot::default() }, &brake);
             if brake.held().is_some() {
                 return Some(second);
             }

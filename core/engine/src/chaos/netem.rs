@@ -305,6 +305,7 @@ fn tool<S: AsRef<str>>(name: &'static str, arguments: &[S]) -> Result<Vec<u8>, T
                 ToolError::Unstarted(name, error)
             }
         })?;
+    tracing::debug!(name, ?arguments, status = %done.status, "ran a tool");
     if done.status.success() {
         return Ok(done.stdout);
     }

@@ -92,6 +92,20 @@ pub(crate) const RULES: &[Rule] = &[
 /// Below so many samples a share says nothing.
 const SAMPLES_MIN: u64 = 100;
 
+/// Standard errors that the largest of some dozens of shares may lie above what they all have in truth: each of them is
+/// there by chance in about one of a thousand fleets.
+const CHANCE: f64 = 4.0;
+
+/// A limit to the share of `of` that fall into the fullest slot: the least that chance does not explain.
+fn limit_of_share(limit: f64, of: u64) -> f64 {
+    (limit + CHANCE * (limit * (1.0 - limit) / of as f64).sqrt()).min(1.0)
+}
+
+/// A limit to Rayleigh's R over `of` moments, each component of which has a variance of 1 / 2 `of` where they are even.
+fn limit_of_synchrony(limit: f64, of: u64) -> f64 {
+    (limit + CHANCE / (2.0 * of as f64).sqrt()).min(1.0)
+}
+
 /// What stands beside a limit that is a share of one.
 fn beside(limit: f64) -> Bounds {
     let mut bounds = Bounds::default();
@@ -175,26 +189,34 @@ fn back_off_grows(&Ground { waits, .. }: &Ground<'_>) -> Found {
 
 /// The first retry of a fleet may be close: what counts is that later ones are not.
 fn back_off_jittered(&Ground { waits, profile, .. }: &Ground<'_>) -> Found {
-    let ranks: Vec<(usize, f64, Span)> = (1..)
-        .zip(&waits.0)
-        .take(RANKS - 1)
-        .skip(1)
-        .filter(|(_, rank)| rank.all >= SAMPLES_MIN)
-        .filter_map(|(failures, rank)| rank.fullest().map(|(share, at)| (failures, share, at)))
-        .collect();
-    let Some(worst) = ranks.iter().max_by(|a, b| a.1.total_cmp(&b.1)) else {
+    struct Rank {
+        failures: u64,
+        waits: u64,
+        fullest: f64,
+        at: Span,
+        limit: f64,
+    }
+    let of = |(failures, rank): (u64, &super::waits::Rank)| {
+        let (fullest, at) = rank.fullest()?;
+        let limit = limit_of_share(profile.bounds.herd_share, rank.all);
+        Some(Rank { failures, waits: rank.all, fullest, at, limit })
+    };
+    let numbered = (1u64..).zip(&waits.0).take(RANKS - 1).skip(1);
+    let ranks: Vec<Rank> = numbered.filter(|(_, rank)| rank.all >= SAMPLES_MIN).filter_map(of).collect();
+    let Some(worst) = ranks.iter().max_by(|a, b| (a.fullest / a.limit).total_cmp(&(b.fullest / b.limit)))
+    else {
         return vacuous("too few devices failed twice in a row");
     };
-    let broken = ranks.iter().filter(|(_, share, _)| *share > profile.bounds.herd_share).count() as u64;
     judged(
         ranks.len() as u64,
-        broken,
+        ranks.iter().filter(|rank| rank.fullest > rank.limit).count() as u64,
         format!(
-            "after {} {} of the waits are the same to 100 ms ({}); {} is the limit",
-            counted(worst.0 as u64, "failure"),
-            beside(profile.bounds.herd_share).share(worst.1 * 100.0),
-            worst.2,
-            share(profile.bounds.herd_share)
+            "after {} {} of {} are the same to 100 ms ({}); {} of so many is the limit",
+            counted(worst.failures, "failure"),
+            beside(worst.limit).share(worst.fullest * 100.0),
+            counted(worst.waits, "wait"),
+            worst.at,
+            share(worst.limit)
         ),
     )
 }
@@ -207,19 +229,22 @@ fn no_herd(&Ground { record, profile, .. }: &Ground<'_>) -> Found {
     if herd.retries < SAMPLES_MIN {
         return vacuous("there were too few retries");
     }
-    let broken = u64::from(r > profile.bounds.synchrony) + u64::from(fullest > profile.bounds.herd_share);
+    let r_limit = limit_of_synchrony(profile.bounds.synchrony, herd.retries);
+    let fullest_limit = limit_of_share(profile.bounds.herd_share, herd.retries);
+    let broken = u64::from(r > r_limit) + u64::from(fullest > fullest_limit);
     let mut synchrony = Bounds::default();
-    synchrony.add_number(profile.bounds.synchrony);
+    synchrony.add_number(r_limit);
     judged(
         herd.retries,
         broken,
         format!(
-            "Rayleigh R {} at a period of {} s (limit {}), {} of the retries in the fullest 100 ms (limit {})",
+            "Rayleigh R {} at a period of {} s (limit {}), {} of {} in the fullest 100 ms (limit {})",
             synchrony.number(r),
             herd.period_s,
-            profile.bounds.synchrony,
-            beside(profile.bounds.herd_share).share(fullest * 100.0),
-            share(profile.bounds.herd_share)
+            synchrony.number(r_limit),
+            beside(fullest_limit).share(fullest * 100.0),
+            counted(herd.retries, "retry"),
+            share(fullest_limit)
         ),
     )
 }
@@ -324,4 +349,34 @@ fn hub_size(&Ground { record, profile, .. }: &Ground<'_>) -> Found {
         over,
         format!("the fullest hub, {hub}, has {}", counted(*devices, "device")),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How likely more than `most` of `of` fall where each falls with this probability: the sum of the binomial's terms.
+    fn more_than(most: f64, of: u64, probability: f64) -> f64 {
+        let log = |n: u64| (1..=n).map(|n| (n as f64).ln()).sum::<f64>();
+        let term = |k: u64| {
+            let ways = log(of) - log(k) - log(of - k);
+            (ways + k as f64 * probability.ln() + (of - k) as f64 * (1.0 - probability).ln()).exp()
+        };
+        (0..=of).filter(|k| *k as f64 > most).map(term).sum()
+    }
+
+    #[test]
+    fn a_small_fleet_is_not_blamed_for_what_chance_does() {
+        for of in [100, 200, 500, 2_000] {
+            let most = limit_of_share(0.05, of) * of as f64;
+            assert!(more_than(most, of, 0.05) < 1e-3, "{of}");
+            // A tenth of a fleet of thousands in one slot is no chance, and of a hundred it may be.
+            assert_eq!(most < 0.1 * of as f64, of > 400, "{of}: {most}");
+        }
+        assert!(limit_of_share(0.05, 1_000_000) < 0.051);
+        // Under no synchrony, R exceeds r with probability exp(-n r^2).
+        let r = limit_of_synchrony(0.0, 100);
+        assert!((-100.0 * r * r).exp() < 1e-3, "{r}");
+        assert!(limit_of_synchrony(0.2, 1_000_000) < 0.21 && limit_of_synchrony(0.2, 100) < 0.5);
+    }
 }

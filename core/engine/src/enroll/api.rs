@@ -1,5 +1,6 @@
 //! The enrollment API as an operator's client: one connection, one request at a time, evenly paced.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -100,7 +101,7 @@ impl Api {
             }
             Key::Demo(seed) => FleetIdentity::from_seed(*seed)?.owner_keys()[0].expose().to_vec(),
         };
-        let (clock, brake) = (Clock::start(), Brake::new());
+        let (clock, brake) = (Clock::start(), Brake::default());
         let config = Arc::new(client_config(&trust, TlsVersions::Any, true)?);
         let authority = HeaderValue::from_str(&dial.host_header())
             .map_err(|_| RunError::driver("the host name cannot be a header"))?;
@@ -152,7 +153,7 @@ impl Api {
         continuation: Option<&str>,
         what: &str,
     ) -> Result<Answer, EnrollError> {
-        let mut repeated = false;
+        let (mut repeated, mut broke) = (false, None);
         for attempt in 0..TRIES {
             let now = self.clock.now();
             if self.next > now {
@@ -161,18 +162,26 @@ impl Api {
             self.next = self.clock.now() + self.interval;
             let request = self.request(method, path, body, continuation);
             let request = request.map_err(RunError::driver)?;
-            let answered = tokio::time::timeout(PATIENCE, self.exchange(request)).await.ok().flatten();
+            let answered = match tokio::time::timeout(PATIENCE, self.exchange(request)).await {
+                Ok(answered) => answered,
+                Err(late) => Err(late.into()),
+            };
+            match &answered {
+                Ok(answer) => tracing::debug!(method, path, status = answer.status, "asked the service API"),
+                Err(error) => tracing::debug!(method, path, error, "asked the service API in vain"),
+            }
             if let Some(Halt::Ceiling(what)) = self.brake.held() {
                 return Err(RunError::DialError { what }.into());
             }
             let back_off = Span::from_secs(1 << attempt.min(5));
             let wait = match answered {
-                Some(answer) if answer.status == 429 => {
+                Ok(answer) if answer.status == 429 => {
                     answer.retry_after.wait(unix_secs() * 1_000_000_000).unwrap_or(back_off).min(WAIT_MAX)
                 }
-                Some(answer) if answer.status >= 500 => back_off,
-                Some(answer) => return Ok(Answer { repeated, ..answer }),
-                None => {
+                Ok(answer) if answer.status >= 500 => back_off,
+                Ok(answer) => return Ok(Answer { repeated, ..answer }),
+                Err(error) => {
+                    broke = Some(error);
                     // Whether it came through is not known.
                     self.sender = None;
                     repeated = true;
@@ -181,7 +190,7 @@ impl Api {
             };
             self.next = self.clock.now() + wait.max(self.interval);
         }
-        Err(EnrollError::Unreachable { what: what.to_owned(), address: self.address.clone() })
+        Err(EnrollError::Unreachable { what: what.to_owned(), address: self.address.clone(), source: broke })
     }
 
     fn request(
@@ -215,27 +224,30 @@ impl Api {
         request.body(Full::new(Bytes::copy_from_slice(body.unwrap_or_default())))
     }
 
-    /// One request and its answer; `None` where it did not come to one.
-    async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Option<Answer> {
+    /// One request and its answer, or why it did not come to one.
+    async fn exchange(
+        &mut self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Answer, Box<dyn Error + Send + Sync>> {
         let mut sender = match self.sender.take().filter(|sender| !sender.is_closed()) {
             Some(sender) => sender,
             None => {
-                let stream = self.dialler.anonymous().await.ok()?;
+                let stream = self.dialler.anonymous().await?;
                 let (sender, connection) =
-                    hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
+                    hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
                 // It ends with its sender.
                 tokio::spawn(connection);
                 sender
             }
         };
-        sender.ready().await.ok()?;
-        let response = sender.send_request(request).await.ok()?;
+        sender.ready().await?;
+        let response = sender.send_request(request).await?;
         let (head, body) = response.into_parts();
-        let body = Limited::new(body, ANSWER_MAX_BYTES).collect().await.ok()?.to_bytes();
+        let body = Limited::new(body, ANSWER_MAX_BYTES).collect().await?.to_bytes();
         self.sender = Some(sender);
         let values = head.headers.get_all(RETRY_AFTER);
         let continuation = head.headers.get(CONTINUATION).and_then(|value| value.to_str().ok());
-        Some(Answer {
+        Ok(Answer {
             status: head.status.as_u16(),
             repeated: false,
             body,

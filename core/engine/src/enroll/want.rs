@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::ledger::Entry;
 use crate::RunError;
+use crate::embedded::endorsement_key;
 use crate::plan::Plan;
-use crate::tpm::endorsement_key;
 
 /// An enrollment that is wanted.
 pub struct Wanted {

@@ -1,6 +1,7 @@
 //! Whether an objective held.
 
 use fleetstorm_model::objective::{Comparison, Metric, Objective, Quantity, Timed, What};
+use fleetstorm_model::phase::Phase;
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{Code, Objective as Judged, ObjectiveStatus, Totals, percentile_us};
 use fleetstorm_units::number::{counted, grouped, rank};
@@ -126,7 +127,7 @@ fn observe(record: &Record, objective: &Objective) -> Observed {
         // Those of the life after provisioning are observed above.
         Metric::Online | Metric::CachedReconnects | Metric::NeedlessRegisters => Err(String::new()),
         Metric::Percentile(p, Timed::Attempts) => attempts_percentile(record, *p),
-        Metric::Percentile(p, timed) => latency_percentile(record, *p, *timed),
+        Metric::Percentile(p, Timed::Phase(phase)) => latency_percentile(record, *p, *phase),
         Metric::Broken(about) => practice::observe(record, *about),
         Metric::Rate(what) => rate(record, *what, objective),
         Metric::Count(what) => {
@@ -150,19 +151,18 @@ fn attempts_percentile(record: &Record, p: f64) -> Observed {
 }
 
 /// The percentile over all endings of a phase, from the instant a device should have acted.
-fn latency_percentile(record: &Record, p: f64, timed: Timed) -> Observed {
-    match samples(record, timed)? {
+fn latency_percentile(record: &Record, p: f64, phase: Phase) -> Observed {
+    match samples(record, phase)? {
         Some(all) => Ok(percentile_us(&all, p) as f64 / 1e6),
-        None => Err(format!("nothing was recorded for {}", timed.name())),
+        None => Err(format!("nothing was recorded for {}", Timed::Phase(phase))),
     }
 }
 
 /// All endings of a phase; `None` if there were none.
-fn samples(record: &Record, timed: Timed) -> Result<Option<hdrhistogram::Histogram<u64>>, String> {
-    let name = timed.name().replace('_', "-");
+fn samples(record: &Record, phase: Phase) -> Result<Option<hdrhistogram::Histogram<u64>>, String> {
     let mut all: Option<hdrhistogram::Histogram<u64>> = None;
-    for phase in record.phases.iter().filter(|phase| phase.phase == name) {
-        let Some(histogram) = phase.intended.decode() else { continue };
+    for recorded in record.phases.iter().filter(|recorded| recorded.phase == phase.name()) {
+        let Some(histogram) = recorded.intended.decode() else { continue };
         match &mut all {
             Some(all) => {
                 all.add(&histogram).map_err(|_| "the record's histograms do not fit together".to_owned())?
@@ -178,7 +178,7 @@ fn few(record: &Record, objective: &Objective) -> String {
     let Metric::Percentile(p, timed) = objective.metric else { return String::new() };
     let count = match timed {
         Timed::Attempts => record.attempts.values().sum(),
-        timed => samples(record, timed).ok().flatten().map_or(0, |all| all.len()),
+        Timed::Phase(phase) => samples(record, phase).ok().flatten().map_or(0, |all| all.len()),
     };
     if p < 100.0 && count > 0 && rank(p, count) == count {
         format!("there are {}: their p{p} is the largest of them", counted(count, "sample"))

@@ -43,37 +43,11 @@ mod tests {
     use super::*;
 
     fn objective(status: ObjectiveStatus) -> Objective {
-        let told = String::new;
-        Objective {
-            expression: told(),
-            status,
-            observed: told(),
-            value: None,
-            bound: 0.0,
-            margin: None,
-            note: told(),
-            worst: None,
-        }
+        Objective { status, ..Objective::default() }
     }
 
     fn fault(status: FaultStatus) -> Fault {
-        Fault {
-            name: String::new(),
-            kind: String::new(),
-            layer: String::new(),
-            eligible: 1,
-            fired: 1,
-            min_fired: 1,
-            devices: 1,
-            stopped: 0,
-            unfinished: 0,
-            first_ns: None,
-            last_ns: None,
-            windows: Vec::new(),
-            exercised: Vec::new(),
-            status,
-            note: String::new(),
-        }
+        Fault { eligible: 1, fired: 1, min_fired: 1, devices: 1, status, ..Fault::default() }
     }
 
     fn dirty(record: &mut Record) {

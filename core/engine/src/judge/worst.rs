@@ -1,6 +1,6 @@
 //! The part of a run in which an objective was worst.
 
-use fleetstorm_model::objective::{Comparison, Metric, Objective, What};
+use fleetstorm_model::objective::{Comparison, Metric, Objective, Timed, What};
 use fleetstorm_reports::Record;
 use fleetstorm_reports::record::{Heat, WorstWindow};
 use fleetstorm_units::number::{micros, number, rank};
@@ -22,9 +22,8 @@ pub(super) fn window(record: &Record, objective: &Objective) -> Option<WorstWind
     match &objective.metric {
         Metric::Rate(what @ (What::Status(429) | What::Failed)) => rate(record, *what, objective),
         Metric::Rate(what) | Metric::Count(what) => count(record, *what, objective),
-        Metric::Percentile(p, timed) => {
-            let name = timed.name().replace('_', "-");
-            let heat = record.heat.iter().find(|heat| heat.phase == name)?;
+        Metric::Percentile(p, Timed::Phase(phase)) => {
+            let heat = record.heat.iter().find(|heat| heat.phase == phase.name())?;
             percentile(heat, *p, record.window_ns, objective)
         }
         _ => None,

@@ -173,14 +173,40 @@ impl Trace {
 /// # Errors
 /// The trace cannot be read, is damaged, is of another run, or has nothing of this device.
 pub fn tell(path: &Path, record: &Record, device: &str) -> Result<String, TraceError> {
-    let read = |source| TraceError::Read { path: path.to_owned(), source };
-    let other = |why: String| TraceError::Other { path: path.to_owned(), why };
-    let mut file = BufReader::new(File::open(path).map_err(read)?);
-    let (mut line, mut number, mut lines) = (String::new(), 0, 0);
     let mut life: Vec<(Moment, Event)> = Vec::new();
+    read(path, record, |whose, at, event| {
+        if whose == device && life.len() < LINES_MAX {
+            life.push((at, event));
+        }
+        Ok(())
+    })?;
+    if life.is_empty() {
+        return Err(TraceError::NoDevice { path: path.to_owned(), device: device.to_owned() });
+    }
+    let mut out = told(device, record, life.iter().map(|(moment, event)| (*moment, event)));
+    if let Some(gaps) = record.trace.as_ref().filter(|trace| trace.dropped > 0) {
+        out.push_str(&format!(
+            "{} of the trace's lines were dropped, because the disk was slower than the fleet: lines of this life may be \
+             missing\n",
+            gaps.dropped
+        ));
+    }
+    Ok(out)
+}
+
+/// Reads the trace of a record's run: the events of each device are in their order, those of two devices need not be.
+pub(super) fn read(
+    path: &Path,
+    record: &Record,
+    mut each: impl FnMut(&str, Moment, Event) -> Result<(), TraceError>,
+) -> Result<(), TraceError> {
+    let failed = |source| TraceError::Read { path: path.to_owned(), source };
+    let other = |why: String| TraceError::Other { path: path.to_owned(), why };
+    let mut file = BufReader::new(File::open(path).map_err(failed)?);
+    let (mut line, mut number, mut lines) = (String::new(), 0, 0);
     loop {
         line.clear();
-        let length = std::io::Read::take(&mut file, LINE_MAX).read_line(&mut line).map_err(read)?;
+        let length = std::io::Read::take(&mut file, LINE_MAX).read_line(&mut line).map_err(failed)?;
         if length == 0 {
             break;
         }
@@ -201,9 +227,7 @@ pub fn tell(path: &Path, record: &Record, device: &str) -> Result<String, TraceE
             break;
         }
         let entry: Entry<'_> = serde_json::from_str(&line).map_err(wrong)?;
-        if entry.device == device && life.len() < LINES_MAX {
-            life.push((entry.at_ns, entry.event));
-        }
+        each(&entry.device, entry.at_ns, entry.event)?;
     }
     if number == 0 {
         return Err(other("it is empty".to_owned()));
@@ -211,18 +235,7 @@ pub fn tell(path: &Path, record: &Record, device: &str) -> Result<String, TraceE
     if let Some(known) = record.trace.as_ref().filter(|known| known.written != lines) {
         return Err(other(format!("its run wrote {} lines, and it has {lines}", known.written)));
     }
-    if life.is_empty() {
-        return Err(TraceError::NoDevice { path: path.to_owned(), device: device.to_owned() });
-    }
-    let mut out = told(device, record, life.iter().map(|(moment, event)| (*moment, event)));
-    if let Some(gaps) = record.trace.as_ref().filter(|trace| trace.dropped > 0) {
-        out.push_str(&format!(
-            "{} of the trace's lines were dropped, because the disk was slower than the fleet: lines of this life may be \
-             missing\n",
-            gaps.dropped
-        ));
-    }
-    Ok(out)
+    Ok(())
 }
 
 fn check(head: &Head, record: &Record) -> Result<(), String> {

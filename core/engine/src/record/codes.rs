@@ -1,5 +1,7 @@
 //! How often attempts ended in which way, and how many devices met it.
 
+use std::fmt;
+
 use fleetstorm_model::device::Observation;
 use fleetstorm_protocol::outcome::Outcome;
 use fleetstorm_protocol::{Operation, Status};
@@ -199,19 +201,36 @@ fn bound_causes(codes: &mut [Code]) {
     }
 }
 
+impl Key {
+    fn operation(&self) -> &'static str {
+        self.operation.map_or("connect", Operation::name)
+    }
+
+    /// Its status, its code and its fault, as far as it has them.
+    fn outcome(&self) -> (u16, u32, &'static str) {
+        match self.outcome {
+            Outcome::Answered { status, code } => (status.0, code, ""),
+            Outcome::Unmet { status, why } => (status.0, 0, why.name()),
+            Outcome::Challenged => (Status::UNAUTHORIZED.0, 0, "challenge"),
+            Outcome::Broke(fault) => (0, 0, fault.name()),
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.operation())?;
+        let (status, code, fault) = self.outcome();
+        for number in [u32::from(status), code].into_iter().filter(|number| *number != 0) {
+            write!(f, " {number}")?;
+        }
+        if fault.is_empty() { Ok(()) } else { write!(f, " {fault}") }
+    }
+}
+
 fn describe(count: &Count) -> Code {
-    let (status, code, fault) = match count.key.map(|key| key.outcome) {
-        Some(Outcome::Answered { status, code }) => (status.0, code, ""),
-        Some(Outcome::Unmet { status, why }) => (status.0, 0, why.name()),
-        Some(Outcome::Challenged) => (Status::UNAUTHORIZED.0, 0, "challenge"),
-        Some(Outcome::Broke(fault)) => (0, 0, fault.name()),
-        None => (0, 0, "others"),
-    };
-    let operation = match count.key {
-        Some(Key { operation: Some(operation), .. }) => operation.name(),
-        Some(Key { operation: None, .. }) => "connect",
-        None => "any",
-    };
+    let operation = count.key.map_or("any", |key| key.operation());
+    let (status, code, fault) = count.key.map_or((0, 0, "others"), |key| key.outcome());
     Code {
         operation: operation.to_owned(),
         status,
@@ -228,6 +247,8 @@ fn describe(count: &Count) -> Code {
 
 #[cfg(test)]
 mod tests {
+    use fleetstorm_protocol::outcome::Fault;
+
     use super::*;
 
     fn key(status: u16, code: u32) -> Key {
@@ -235,6 +256,13 @@ mod tests {
             operation: Some(Operation::Register),
             outcome: Outcome::Answered { status: Status(status), code },
         }
+    }
+
+    #[test]
+    fn a_way_to_end_is_told_in_a_few_words() {
+        let broke = Key { operation: None, outcome: Outcome::Broke(Fault::Refused) };
+        let told = [key(429, 429_001), key(503, 0), broke].map(|key| key.to_string());
+        assert_eq!(told, ["register 429 429001", "register 503", "connect refused"]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use fleetstorm_reports::record::Heat;
 use fleetstorm_units::time::{Moment, Span};
 
-use super::latency::Phase;
+use super::Phase;
 use super::matrix::Matrix;
 
 /// What is drawn over time.

@@ -1,85 +1,8 @@
 //! Latency histograms by phase and ending.
 
-use fleetstorm_protocol::Operation;
+use fleetstorm_model::phase::Phase;
 use fleetstorm_units::time::Span;
 use hdrhistogram::Histogram;
-
-/// What is timed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
-    Dns,
-    Tcp,
-    Tls,
-    Websocket,
-    Connack,
-    Subscribe,
-    Sasl,
-    Attach,
-    /// All of the above.
-    Connect,
-    Register,
-    Poll,
-    Lookup,
-    TimeToAssigned,
-    /// To the hub, from the first packet to its CONNACK.
-    HubConnect,
-    /// From the intended boot to the first connection with a hub.
-    TimeToOnline,
-    /// From the loss of a hub to the next connection with one.
-    Reconnect,
-}
-
-impl Phase {
-    pub(super) const ALL: [Self; 16] = [
-        Self::Dns,
-        Self::Tcp,
-        Self::Tls,
-        Self::Websocket,
-        Self::Connack,
-        Self::Subscribe,
-        Self::Sasl,
-        Self::Attach,
-        Self::Connect,
-        Self::Register,
-        Self::Poll,
-        Self::Lookup,
-        Self::TimeToAssigned,
-        Self::HubConnect,
-        Self::TimeToOnline,
-        Self::Reconnect,
-    ];
-
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Dns => "dns",
-            Self::Tcp => "tcp",
-            Self::Tls => "tls",
-            Self::Websocket => "websocket",
-            Self::Connack => "connack",
-            Self::Subscribe => "subscribe",
-            Self::Sasl => "sasl",
-            Self::Attach => "attach",
-            Self::Connect => "connect",
-            Self::Register => "register",
-            Self::Poll => "poll",
-            Self::Lookup => "lookup",
-            Self::TimeToAssigned => "time-to-assigned",
-            Self::HubConnect => "hub-connect",
-            Self::TimeToOnline => "time-to-online",
-            Self::Reconnect => "reconnect",
-        }
-    }
-}
-
-impl From<Operation> for Phase {
-    fn from(operation: Operation) -> Self {
-        match operation {
-            Operation::Register => Self::Register,
-            Operation::Poll => Self::Poll,
-            Operation::Lookup => Self::Lookup,
-        }
-    }
-}
 
 /// How it ended, as far as latency is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,8 @@ use fleetstorm_protocol::outcome::Fault;
 use fleetstorm_reports::record::Life;
 use fleetstorm_units::time::{Moment, Span};
 
-use super::latency::{Ending, Latencies, Phase};
+use super::Phase;
+use super::latency::{Ending, Latencies};
 use super::series::SECONDS_MAX;
 
 /// The lives of a shard's devices.

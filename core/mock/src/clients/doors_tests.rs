@@ -8,9 +8,8 @@ use base64::prelude::BASE64_STANDARD;
 use fleetstorm_net::frames::Frames;
 use fleetstorm_protocol::amqp::{Client, Said, Terms, address, frame};
 use fleetstorm_protocol::mqtt::ANSWERS;
+use fleetstorm_protocol::mqtt::packet::{Connect, Packet, Publish, QoS, Subscribe};
 use fleetstorm_protocol::{Operation, OperationId};
-use rumqttc::mqttbytes::QoS;
-use rumqttc::mqttbytes::v4::{Connect, Packet, Publish, Subscribe};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::evidence::Peer;

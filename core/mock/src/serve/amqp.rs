@@ -10,19 +10,21 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use fleetstorm_model::chaos::DoorStep;
-use fleetstorm_model::service::log::What;
-use fleetstorm_model::service::{Call, Handled, Request as Asked};
+use fleetstorm_model::service::{Call, Request as Asked};
 use fleetstorm_net::frames::{Broken, Frames};
 use fleetstorm_protocol::amqp::{
     Guest, Heard, Refusal, RequestCall, Server, Tpm, frame, named_by, read_request,
 };
 use fleetstorm_protocol::http::{read_submission, read_tpm, tpm_keys, write_reply};
-use fleetstorm_protocol::{ApiVersion, Body, Operation, OperationId, RetryAfter, Status, Submission};
+use fleetstorm_protocol::{ApiVersion, Body, Operation, RetryAfter, Status, Submission};
 use fleetstorm_units::time::{Moment, Span};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{House, Visit, webhooks};
+use super::{House, ask};
 use crate::evidence::{Peer, Presented};
+
+/// How the log names it.
+const PROTOCOL: &str = "Amqp";
 
 /// Serves one connection until it ends. Errors of a client are its own: they end its connection and nothing else.
 pub async fn serve_amqp<S>(house: Rc<House>, stream: S, peer: &Peer)
@@ -232,17 +234,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
         if fault.as_ref().is_some_and(|fault| self.gives_back(fault, delivery)) {
             return Some(());
         }
-        if !self.house.latency.is_zero() {
-            tokio::time::sleep(self.house.latency).await;
-        }
+        self.house.lag().await;
         let call = match request.call {
-            RequestCall::Poll(id) => OperationId::read(id).map_or(Call::NoSuchPath, Call::Poll),
+            RequestCall::Poll(id) => ask::poll(id),
             RequestCall::Unknown => Call::NoSuchPath,
-            // C# sends no body; the link says who it is.
-            RequestCall::Register if request.body.trim_ascii().is_empty() => {
-                Call::Register(Submission::Read { registration_id: None, csr: None, payload: None })
-            }
-            RequestCall::Register => Call::Register(read_submission(None, &request.body)),
+            RequestCall::Register => ask::register(&request.body),
         };
         // Messages come on a link, and a link has a guest.
         let guest = self.server.guest()?;
@@ -256,7 +252,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
         let keys = self.keys.as_deref().filter(|_| read_tpm(&request.body).is_none());
         let named = keys.map_or(&*request.body, str::as_bytes);
         let presented = Presented::new(self.peer, self.server.token()).for_dps().with_body(named);
-        let (now, handled) = ask(self.house, self.peer, &presented, &asked);
+        let (now, handled) = self.house.ask_and_log(self.peer, PROTOCOL, &presented, &asked);
         let mut body = Vec::with_capacity(256);
         write_reply(&handled.reply, &guest.registration_id, poll, &mut body);
         self.pending.push_back(Answer {
@@ -312,7 +308,7 @@ fn admit(house: &Rc<House>, peer: &Peer, guest: &Guest) -> Result<(), Refusal> {
         registration_id: &guest.registration_id,
         call: Call::Register(Submission::Read { registration_id: None, csr: None, payload: None }),
     };
-    let (_, handled) = ask(house, peer, &Presented::new(peer, None).for_dps(), &asked);
+    let (_, handled) = house.ask_and_log(peer, PROTOCOL, &Presented::new(peer, None).for_dps(), &asked);
     let mut body = Vec::with_capacity(256);
     write_reply(&handled.reply, &guest.registration_id, false, &mut body);
     let description = String::from_utf8_lossy(&body).into_owned();
@@ -330,23 +326,10 @@ fn challenge(house: &Rc<House>, peer: &Peer, tpm: &Tpm, keys: &str) -> Option<Bo
         call: Call::Register(read_submission(None, keys.as_bytes())),
     };
     let presented = Presented::new(peer, None).for_dps().with_body(keys.as_bytes());
-    match ask(house, peer, &presented, &asked).1.reply.body {
+    match house.ask_and_log(peer, PROTOCOL, &presented, &asked).1.reply.body {
         Body::Challenge(challenge) => Some(challenge),
         _ => None,
     }
-}
-
-/// Asks the service, and writes the log.
-fn ask(house: &Rc<House>, peer: &Peer, presented: &Presented<'_>, asked: &Asked<'_>) -> (Moment, Handled) {
-    let now = house.clock.now();
-    let handled = house.service.borrow_mut().handle(now, asked, presented);
-    if handled.reply.status.is_success() {
-        peer.proved();
-    }
-    webhooks::run_errands(house);
-    let visit = Visit { protocol: "Amqp", began: now, took: handled.delay, api_version: asked.api_version };
-    house.log(peer, &visit, || What::device(asked, &handled));
-    (now, handled)
 }
 
 #[cfg(test)]

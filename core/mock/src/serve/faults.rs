@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use fleetstorm_model::chaos::{
-    DoorStep, Layer, Misspelt, Naming, Occasion, RidForm, Rules, Timeline, TopicForm,
+    DoorStep, FaultKind, Layer, Misspelt, Naming, Occasion, RidForm, Rules, Timeline, TopicForm,
 };
 use fleetstorm_protocol::Operation;
 
@@ -31,7 +31,17 @@ impl House {
         self.faults.get().is_some()
     }
 
-    /// What the fault does that strikes a device at this step, if one does.
+    /// The fault that strikes a device at this step, if one does.
+    pub(super) fn fault(
+        &self,
+        registration_id: &str,
+        operation: Option<Operation>,
+        step: DoorStep,
+    ) -> Option<FaultKind> {
+        self.struck(registration_id, operation, step).map(|misspelt| misspelt.kind)
+    }
+
+    /// The same, with what it says where that differs from one occasion to the next.
     pub(super) fn struck(
         &self,
         registration_id: &str,

@@ -3,8 +3,9 @@
 use std::rc::Rc;
 
 use fleetstorm_protocol::mqtt::ANSWERS;
-use rumqttc::mqttbytes::QoS;
-use rumqttc::mqttbytes::v4::{Connect, ConnectReturnCode, Packet, Publish, Subscribe, SubscribeReasonCode};
+use fleetstorm_protocol::mqtt::packet::{
+    Connect, ConnectReturnCode, Packet, Publish, QoS, Subscribe, SubscribeReasonCode,
+};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::super::{serve_http, serve_mqtt, testing};

@@ -11,7 +11,7 @@ use fleetstorm_net::websocket::WebSocket;
 use fleetstorm_protocol::http::{
     MESSAGE_MAX_BYTES, Route, RouteCall, read_submission, route, service_route, write_reply,
 };
-use fleetstorm_protocol::{Body, Operation, OperationId, Status, Transport};
+use fleetstorm_protocol::{Body, Operation, Status, Transport};
 use fleetstorm_units::time::Span;
 use http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, LOCATION};
 use http::{Request, Response, StatusCode};
@@ -22,10 +22,11 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::ask::{self, Visit};
 use super::damage::{self, Carries, Closed, whole};
 use super::headers::{ERROR_CODE, common_headers};
 use super::upgrade::{self, Carried};
-use super::{House, Visit, operators, serve_amqp, serve_mqtt, webhooks};
+use super::{House, operators, serve_amqp, serve_mqtt};
 use crate::evidence::{Peer, Presented};
 
 /// Serves one connection until it ends. Errors of a client are its own: they end its connection and nothing else.
@@ -88,9 +89,7 @@ async fn respond(
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         return Ok(whole(response));
     };
-    if !house.latency.is_zero() {
-        tokio::time::sleep(house.latency).await;
-    }
+    house.lag().await;
     let authorization = head.headers.get(AUTHORIZATION).map(|value| value.to_str().unwrap_or("?"));
     let (method, path, query) = (head.method.as_str(), head.uri.path(), head.uri.query());
     if let Some(route) = service_route(method, path, query) {
@@ -116,7 +115,7 @@ async fn respond(
     let call = match &route.call {
         RouteCall::Register => Call::Register(read_submission(content_type, &body)),
         RouteCall::Lookup => Call::Lookup(read_submission(content_type, &body)),
-        RouteCall::Poll(id) => OperationId::read(id).map_or(Call::NoSuchPath, Call::Poll),
+        RouteCall::Poll(id) => ask::poll(id),
         RouteCall::WrongMethod => Call::WrongMethod,
         RouteCall::NoSuchPath => Call::NoSuchPath,
     };
@@ -126,15 +125,8 @@ async fn respond(
         registration_id: &route.registration_id,
         call,
     };
-    let began = house.clock.now();
-    let handled = {
-        let presented = Presented::new(peer, authorization).for_dps().with_body(&body);
-        house.service.borrow_mut().handle(began, &asked, &presented)
-    };
-    if handled.reply.status.is_success() {
-        peer.proved();
-    }
-    webhooks::run_errands(house);
+    let presented = Presented::new(peer, authorization).for_dps().with_body(&body);
+    let (began, handled) = house.ask(peer, &presented, &asked);
     if handled.delay > Span::ZERO {
         tokio::time::sleep(handled.delay.into()).await;
     }

@@ -2,12 +2,16 @@
 //! renewed (`dps` 18.5 and 18.6; the scenarios that are about what a hub says are tests of the model).
 
 use std::future::Future;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use fleetstorm_net::packets::Packets;
 use fleetstorm_protocol::Status;
+use fleetstorm_protocol::mqtt::packet::{
+    ConnAck, ConnectReturnCode, PubAck, SubscribeReasonCode, Unsubscribe,
+};
 use rcgen::KeyPair;
-use rumqttc::mqttbytes::v4::{ConnAck, ConnectReturnCode, Unsubscribe};
 use rustls::pki_types::CertificateDer;
 use serde_json::Value;
 use tokio::io::DuplexStream;
@@ -59,7 +63,7 @@ impl Device {
         connect.keep_alive = 0;
         connect.set_login("demo-hub-1.azure-devices.net/dev-1/?api-version=2025-08-01-preview", "");
         let mut packets = Packets::new(ours, 1 << 20);
-        packets.queue(&Packet::Connect(connect)).unwrap();
+        packets.queue(&Packet::Connect(connect));
         packets.flush().await.unwrap();
         let welcome = match packets.next().await {
             Ok(Packet::ConnAck(welcome)) => welcome,
@@ -75,7 +79,7 @@ impl Device {
 
 impl Line {
     async fn send(&mut self, packet: Packet) {
-        self.packets.queue(&packet).unwrap();
+        self.packets.queue(&packet);
         self.packets.flush().await.unwrap();
     }
 

@@ -9,23 +9,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fleetstorm_model::chaos::{DoorStep, FaultKind};
-use fleetstorm_model::service::log::What;
-use fleetstorm_model::service::{Call, Request as Asked};
-use fleetstorm_net::packets::{Broken, Packets};
-use fleetstorm_protocol::http::{MESSAGE_MAX_BYTES, read_submission, write_reply};
-use fleetstorm_protocol::mqtt::Connack;
-use fleetstorm_protocol::{Operation, OperationId, Submission, mqtt as spelling};
-use fleetstorm_units::time::Moment;
-use rumqttc::Protocol;
-use rumqttc::mqttbytes::v4::{
-    Connect, Packet, PubAck, Publish, SubAck, Subscribe, SubscribeReasonCode, UnsubAck, Unsubscribe,
-};
-use rumqttc::mqttbytes::{Error as CodecError, QoS};
+use fleetstorm_model::service::Request as Asked;
+use fleetstorm_protocol::http::{MESSAGE_MAX_BYTES, write_reply};
+use fleetstorm_protocol::mqtt::packet::{Connect, Packet, Publish, QoS, Subscribe};
+use fleetstorm_protocol::mqtt::{Connack, Heard, Owed};
+use fleetstorm_protocol::{Operation, mqtt as spelling};
+use fleetstorm_units::time::{Moment, Span};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::connack::answer;
+use super::line::{Event, Line};
 use super::sessions::Seat;
-use super::{House, Visit, damage, faults, hub, webhooks};
+use super::{House, ask, damage, faults, hub};
 use crate::evidence::{Peer, Presented};
 
 /// The first byte of a CONNECT.
@@ -52,28 +46,20 @@ pub async fn serve_mqtt<S>(house: Rc<House>, stream: S, peer: &Peer)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut packets = Packets::new(stream, CONNECT_MAX_BYTES);
+    let mut line = Line::new(&house, stream, CONNECT_MAX_BYTES);
     // Boxed, so that a connected client does not carry this state for the rest of its life.
-    let greeting = Box::pin(greet(&house, &mut packets, peer));
+    let greeting = Box::pin(greet(&house, &mut line, peer));
     let Ok(Some(visitor)) = tokio::time::timeout(house.limits.connect, greeting).await else { return };
     peer.heard();
-    packets.allow(PACKET_MAX_BYTES);
+    line.packets.allow(PACKET_MAX_BYTES);
     let guest = match visitor {
         Visitor::Dps(guest) => guest,
-        Visitor::Hub(connect) => return hub::serve(&house, packets, peer, connect).await,
+        Visitor::Hub(connect) => return hub::serve(&house, line, peer, connect).await,
     };
-    let mut talk = Talk {
-        house: &house,
-        peer,
-        guest,
-        packets,
-        granted: None,
-        pending: VecDeque::new(),
-        packet_id: 0,
-        wrong: WrongAnswers::default(),
-    };
+    let pending = VecDeque::new();
+    let mut talk = Talk { house: &house, peer, guest, line, pending, wrong: WrongAnswers::default() };
     talk.run().await;
-    let _ = tokio::time::timeout(house.limits.body, talk.packets.shutdown()).await;
+    talk.line.end().await;
 }
 
 /// Who wants to be let in.
@@ -90,73 +76,55 @@ struct Guest {
     registration_id: String,
     api_version: Option<String>,
     token: Option<String>,
-    /// Longest silence; `None` where the client asked for no limit.
-    silence: Option<Duration>,
     /// Its place under its client id, once it has proved that the id is its own: whoever is there has to go.
     seat: Option<Seat>,
-}
-
-impl Guest {
-    /// How long it may be silent. A client that has proved nothing is not waited for as long as it likes.
-    fn silence(&self, house: &House) -> Option<Duration> {
-        match self.seat {
-            Some(_) => self.silence,
-            None => Some(self.silence.map_or(house.limits.head, |silence| silence.min(SILENCE_MAX))),
-        }
-    }
 }
 
 /// Reads the CONNECT and answers it, unless it is for a hub; `None` if the client was not let in.
 async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
     house: &Rc<House>,
-    packets: &mut Packets<S>,
+    line: &mut Line<'_, S>,
     peer: &Peer,
 ) -> Option<Visitor> {
-    if packets.peek().await.ok()? != CONNECT {
+    if line.packets.peek().await.ok()? != CONNECT {
         return None;
     }
-    let connect = match packets.next().await {
-        Ok(Packet::Connect(connect)) => connect,
-        Err(Broken::Malformed(CodecError::InvalidProtocolLevel(_))) => {
-            answer(packets, Connack::ProtocolVersion).await;
-            return None;
-        }
-        _ => return None,
-    };
+    let Heard::Connect(connect) = line.greeted().await? else { return None };
     if hub::is_meant(house, &connect) {
         return Some(Visitor::Hub(connect));
     }
     let guest = match judge(house, peer, connect) {
         Ok(guest) => guest,
         Err(code) => {
-            answer(packets, code).await;
+            line.refuse(code).await;
             return None;
         }
     };
-    match house.struck(&guest.registration_id, None, DoorStep::MqttConnect).map(|misspelt| misspelt.kind) {
-        None => answer(packets, Connack::Accepted).await,
+    if guest.seat.is_none() {
+        // A client that has proved nothing is not waited for as long as it likes.
+        let asked = line.server.asked_silence();
+        let most = Span::from(SILENCE_MAX);
+        line.server.bear(Some(asked.map_or(house.limits.head.into(), |silence| silence.min(most))));
+    }
+    match house.fault(&guest.registration_id, None, DoorStep::MqttConnect) {
+        None => line.accept(None).await?,
         Some(FaultKind::MqttConnack { code }) => {
-            packets.queue_bytes(&[CONNACK, 2, 0, code]);
-            // A client that is gone has lost nothing.
-            let _ = packets.flush().await;
-            let _ = packets.shutdown().await;
+            line.packets.queue_bytes(&[CONNACK, 2, 0, code]);
+            line.part().await;
             return None;
         }
         Some(FaultKind::MqttDisconnect { .. }) => {
-            answer(packets, Connack::Accepted).await;
+            line.accept(None).await;
             return None;
         }
         // It is let in and not told.
-        Some(_) => {}
+        Some(_) => line.server.accept(house.clock.now(), None, &mut |_| ()).ok()?,
     }
     Some(Visitor::Dps(guest))
 }
 
 /// Lets a client in, or says why not. What is wrong with its credentials it is told with its first answer.
 fn judge(house: &Rc<House>, peer: &Peer, connect: Connect) -> Result<Guest, Connack> {
-    if connect.protocol != Protocol::V4 {
-        return Err(Connack::ProtocolVersion);
-    }
     let refused = |code| Connack::of(code).unwrap_or(Connack::NotAuthorized);
     let (user, token) = connect.login.map_or_else(Default::default, |login| (login.username, login.password));
     let read = spelling::read_user_name(&user).ok_or_else(|| refused(house.mqtt.user_name))?;
@@ -167,9 +135,6 @@ fn judge(house: &Rc<House>, peer: &Peer, connect: Connect) -> Result<Guest, Conn
     if !ours && house.mqtt.unknown_scope != 0 {
         return Err(refused(house.mqtt.unknown_scope));
     }
-    // MQTT 3.1.1, 3.1.2.10: one and a half times what the client promised.
-    let silence =
-        (connect.keep_alive > 0).then(|| Duration::from_millis(u64::from(connect.keep_alive) * 1_500));
     let token = (!token.is_empty()).then_some(token);
     let presented = Presented::new(peer, token.as_deref()).for_dps();
     let proved = ours && house.service.borrow().proves(house.clock.now(), read.registration_id, &presented);
@@ -181,17 +146,8 @@ fn judge(house: &Rc<House>, peer: &Peer, connect: Connect) -> Result<Guest, Conn
         registration_id: read.registration_id.to_owned(),
         api_version: read.api_version.map(Into::into),
         token,
-        silence,
         seat: proved.then(|| house.sessions.take(&connect.client_id)),
     })
-}
-
-/// Returns when another connection has taken the seat.
-async fn evicted(seat: Option<&Seat>) {
-    match seat {
-        Some(seat) => seat.evicted().await,
-        None => std::future::pending().await,
-    }
 }
 
 /// An answer that a latency or a shaping queue still holds.
@@ -207,182 +163,118 @@ struct Talk<'a, S> {
     house: &'a Rc<House>,
     peer: &'a Peer,
     guest: Guest,
-    packets: Packets<S>,
-    /// At which quality of service answers are delivered; `None` before it subscribed, and then they are lost.
-    granted: Option<QoS>,
+    line: Line<'a, S>,
     /// In the order of the requests.
     pending: VecDeque<Answer>,
-    packet_id: u16,
     wrong: WrongAnswers,
 }
 
 /// What faults have put off or have to remember.
 #[derive(Default)]
 struct WrongAnswers {
-    /// PUBACKs that follow the next answer.
-    owed: Vec<u16>,
+    /// Acknowledgements that follow the next answer.
+    owed: Vec<Owed>,
     /// An answer that follows the next one.
     late: Option<Answer>,
     /// The `$rid` of the answer before.
     rid: Option<String>,
 }
 
-/// What comes first.
-enum Event {
-    Packet(Packet),
-    AnswerDue,
-    /// The client ended, broke the protocol, was silent for too long, or connected anew.
-    Over,
-}
-
 impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
     async fn run(&mut self) {
-        let mut heard = self.house.clock.now();
         loop {
-            let flushed = tokio::time::timeout(self.house.limits.body, self.packets.flush()).await;
-            if !matches!(flushed, Ok(Ok(()))) {
-                return;
-            }
-            let done = match self.next(heard).await {
-                Event::Packet(packet) => {
-                    heard = self.house.clock.now();
-                    self.take(packet).await
-                }
-                Event::AnswerDue => self.deliver(),
+            let due = self.pending.front().map_or(Moment::FAR, |answer| answer.at);
+            let listening = self.pending.len() < PENDING_MAX;
+            let done = match self.line.next(self.guest.seat.as_ref(), due, listening).await {
+                Event::Packet(packet) => self.take(packet).await,
+                Event::Due => self.deliver(),
                 Event::Over => return,
             };
             if done.is_none() {
-                // What was queued before the offence is still due.
-                let _ = tokio::time::timeout(self.house.limits.body, self.packets.flush()).await;
                 return;
             }
         }
     }
 
-    async fn next(&mut self, heard: Moment) -> Event {
-        let clock = self.house.clock;
-        let far = Moment::FAR;
-        let silent_until = self.guest.silence(self.house).map_or(far, |silence| heard + silence.into());
-        let due = self.pending.front().map_or(far, |answer| answer.at);
-        // A timer rounds up to the next millisecond, which no answer has to wait for.
-        if due <= clock.now() {
-            return Event::AnswerDue;
-        }
-        let listening = self.pending.len() < PENDING_MAX;
-        tokio::select! {
-            biased;
-            () = evicted(self.guest.seat.as_ref()) => Event::Over,
-            () = tokio::time::sleep_until(clock.instant(due)), if due != far => Event::AnswerDue,
-            packet = self.packets.next(), if listening => match packet {
-                Ok(packet) => Event::Packet(packet),
-                Err(_) => Event::Over,
-            },
-            // A client that is not listened to cannot be blamed for its silence.
-            () = tokio::time::sleep_until(clock.instant(silent_until)), if listening && silent_until != far => Event::Over,
-        }
-    }
-
-    /// Handles a packet; `None` ends the connection.
+    /// Handles a packet; `None` ends the connection once what is queued has left.
     async fn take(&mut self, packet: Packet) -> Option<()> {
-        match packet {
-            Packet::Publish(publish) => self.publish(publish).await,
-            Packet::Subscribe(subscribe) => self.subscribe(&subscribe),
-            Packet::Unsubscribe(unsubscribe) => self.unsubscribe(&unsubscribe),
-            Packet::PingReq if self.struck(None, DoorStep::MqttPing).is_some() => Some(()),
-            Packet::PingReq => self.queue(&Packet::PingResp),
-            // Answers are not repeated, so nothing waits for their acknowledgements.
-            Packet::PubAck(_) => Some(()),
-            // DISCONNECT, a second CONNECT, or what a client may not send.
-            _ => None,
+        if packet == Packet::PingReq && self.fault(None, DoorStep::MqttPing).is_some() {
+            // It is heard, and not answered.
+            return self.line.server.take(self.house.clock.now(), packet, &mut |_| ()).ok().map(drop);
         }
-    }
-
-    fn queue(&mut self, packet: &Packet) -> Option<()> {
-        self.packets.queue(packet).ok()
+        match self.line.take(packet)? {
+            Heard::Publish(publish, owed) => self.publish(publish, owed).await,
+            Heard::Subscribe(subscribe) => self.subscribe(&subscribe),
+            // Answers are not repeated, so nothing waits for their acknowledgements.
+            Heard::Unsubscribed | Heard::Ping | Heard::Acknowledged(_) => Some(()),
+            Heard::Connect(_) | Heard::Disconnect => None,
+        }
     }
 
     /// The fault that strikes this client now, if one does.
-    fn struck(&self, operation: Option<Operation>, step: DoorStep) -> Option<FaultKind> {
-        self.house.struck(&self.guest.registration_id, operation, step).map(|misspelt| misspelt.kind)
+    fn fault(&self, operation: Option<Operation>, step: DoorStep) -> Option<FaultKind> {
+        self.house.fault(&self.guest.registration_id, operation, step)
     }
 
     fn subscribe(&mut self, subscribe: &Subscribe) -> Option<()> {
-        let fault = self.struck(None, DoorStep::MqttSubscribe);
+        let fault = self.fault(None, DoorStep::MqttSubscribe);
         let otherwise = match fault {
             Some(FaultKind::MqttSuback { code }) => Some(code),
             _ => None,
         };
-        let codes = subscribe
-            .filters
-            .iter()
-            .map(|filter| match spelling::granted(&filter.path, filter.qos as u8) {
-                Some(_) if otherwise.is_some_and(|code| code > 1) => SubscribeReasonCode::Failure,
-                Some(granted) => {
-                    let granted = otherwise.unwrap_or(granted);
-                    let qos = if granted == 0 { QoS::AtMostOnce } else { QoS::AtLeastOnce };
-                    self.granted = Some(qos);
-                    SubscribeReasonCode::Success(qos)
+        let is_told = !matches!(fault, Some(FaultKind::MqttDrop { .. }));
+        let now = self.house.clock.now();
+        let (server, mut out) = self.line.ends();
+        server.grant(
+            now,
+            subscribe,
+            |filter| {
+                let granted = spelling::granted(&filter.path, filter.qos as u8)?;
+                match otherwise.unwrap_or(granted) {
+                    0 => Some(QoS::AtMostOnce),
+                    1 => Some(QoS::AtLeastOnce),
+                    _ => None,
                 }
-                None => SubscribeReasonCode::Failure,
-            })
-            .collect();
-        if !matches!(fault, Some(FaultKind::MqttDrop { .. })) {
-            self.queue(&Packet::SubAck(SubAck::new(subscribe.pkid, codes)))?;
-        }
+            },
+            &mut |packet| {
+                if is_told {
+                    out(packet);
+                }
+            },
+        );
         (!matches!(fault, Some(FaultKind::MqttDisconnect { .. }))).then_some(())
     }
 
-    fn unsubscribe(&mut self, unsubscribe: &Unsubscribe) -> Option<()> {
-        if unsubscribe.topics.iter().any(|topic| topic == spelling::ANSWERS) {
-            self.granted = None;
-        }
-        self.queue(&Packet::UnsubAck(UnsubAck::new(unsubscribe.pkid)))
-    }
-
-    async fn publish(&mut self, publish: Publish) -> Option<()> {
+    async fn publish(&mut self, publish: Publish, owed: Option<Owed>) -> Option<()> {
         let topic = spelling::read_request_topic(&publish.topic)?;
         let operation = if topic.poll.is_some() { Operation::Poll } else { Operation::Register };
-        let fault = self.struck(Some(operation), DoorStep::MqttRequest);
-        match publish.qos {
-            QoS::AtMostOnce => {}
-            QoS::AtLeastOnce if matches!(fault, Some(FaultKind::MqttDrop { .. })) => {}
-            QoS::AtLeastOnce if matches!(fault, Some(FaultKind::MqttOrder { .. })) => {
-                self.wrong.owed.push(publish.pkid);
+        let fault = self.fault(Some(operation), DoorStep::MqttRequest);
+        match (owed, &fault) {
+            (None, _) | (Some(_), Some(FaultKind::MqttDrop { .. })) => {}
+            (Some(owed), Some(FaultKind::MqttOrder { .. })) => self.wrong.owed.push(owed),
+            (Some(owed), _) => {
+                let (server, mut out) = self.line.ends();
+                server.acknowledge(owed, &mut out);
             }
-            QoS::AtLeastOnce => self.queue(&Packet::PubAck(PubAck::new(publish.pkid)))?,
-            // As IoT Hub does: quality of service 2 is not offered.
-            QoS::ExactlyOnce => return None,
         }
         if !self.house.latency.is_zero() {
             // The acknowledgement does not wait for the service.
-            self.packets.flush().await.ok()?;
-            tokio::time::sleep(self.house.latency).await;
+            self.line.packets.flush().await.ok()?;
+            self.house.lag().await;
         }
         let poll = topic.poll.is_some();
-        let call = match &topic.poll {
-            Some(id) => OperationId::read(id).map_or(Call::NoSuchPath, Call::Poll),
-            None if publish.payload.trim_ascii().is_empty() => {
-                // C# and embedded C send no body; the user name says who it is.
-                Call::Register(Submission::Read { registration_id: None, csr: None, payload: None })
-            }
-            None => Call::Register(read_submission(None, &publish.payload)),
-        };
         let guest = &self.guest;
         let asked = Asked {
             api_version: guest.api_version.as_deref(),
             id_scope: &guest.id_scope,
             registration_id: &guest.registration_id,
-            call,
+            call: match &topic.poll {
+                Some(id) => ask::poll(id),
+                None => ask::register(&publish.payload),
+            },
         };
-        let now = self.house.clock.now();
-        let handled = {
-            let presented = Presented::new(self.peer, guest.token.as_deref()).for_dps();
-            self.house.service.borrow_mut().handle(now, &asked, &presented)
-        };
-        webhooks::run_errands(self.house);
-        let visit =
-            Visit { protocol: "Mqtt", began: now, took: handled.delay, api_version: asked.api_version };
-        self.house.log(self.peer, &visit, || What::device(&asked, &handled));
+        let presented = Presented::new(self.peer, guest.token.as_deref()).for_dps();
+        let (now, handled) = self.house.ask_and_log(self.peer, "Mqtt", &presented, &asked);
         let mut body = Vec::with_capacity(256);
         write_reply(&handled.reply, &guest.registration_id, poll, &mut body);
         let mut answer = String::with_capacity(96);
@@ -395,8 +287,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
         });
         // What it is let in by may have been made since it came.
         if handled.reply.status.is_success() && self.guest.seat.is_none() {
-            self.peer.proved();
             self.guest.seat = Some(self.house.sessions.take(&self.guest.registration_id));
+            self.line.server.bear(self.line.server.asked_silence());
         }
         match fault {
             Some(FaultKind::MqttTakeover) => {
@@ -416,7 +308,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
             retry_after: answer.topic.contains("retry-after="),
             earlier: self.wrong.rid.is_some(),
         };
-        let fault = if self.granted.is_some() { self.struck(Some(answer.operation), step) } else { None };
+        let fault = if self.is_listening() { self.fault(Some(answer.operation), step) } else { None };
         let earlier = self.wrong.rid.as_deref();
         match fault {
             Some(FaultKind::MqttRid { form }) => {
@@ -436,27 +328,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
             self.wrong.rid = faults::rid(&answer.topic).map(Into::into);
         }
         self.send(answer, fault == Some(FaultKind::MqttDuplicate))?;
-        for packet_id in std::mem::take(&mut self.wrong.owed) {
-            self.queue(&Packet::PubAck(PubAck::new(packet_id)))?;
+        let (server, mut out) = self.line.ends();
+        for owed in std::mem::take(&mut self.wrong.owed) {
+            server.acknowledge(owed, &mut out);
         }
+        drop(out);
         self.wrong.late.take().map_or(Some(()), |late| self.send(late, false))
     }
 
-    fn send(&mut self, answer: Answer, twice: bool) -> Option<()> {
-        let Some(qos) = self.granted else { return Some(()) };
-        let mut publish = Publish::from_bytes(answer.topic, qos, answer.body);
-        if qos != QoS::AtMostOnce {
-            self.packet_id = self.packet_id.checked_add(1).unwrap_or(1);
-            publish.pkid = self.packet_id;
-        }
-        if !twice {
-            return self.queue(&Packet::Publish(publish));
-        }
-        self.queue(&Packet::Publish(publish.clone()))?;
-        // Only what has to be acknowledged can be marked as sent again (MQTT 3.1.1, 3.3.1.1).
-        publish.dup = qos != QoS::AtMostOnce;
-        self.queue(&Packet::Publish(publish))
+    fn is_listening(&self) -> bool {
+        self.line.server.listens_to(spelling::ANSWERS).is_some()
     }
+
+    fn send(&mut self, answer: Answer, twice: bool) -> Option<()> {
+        let (server, mut out) = self.line.ends();
+        let sent = server.publish(answer.topic, QoS::AtLeastOnce, answer.body, &mut |packet| {
+            let again = twice.then(|| repeated(&packet));
+            out(packet);
+            again.into_iter().for_each(&mut out);
+        });
+        sent.ok().map(drop)
+    }
+}
+
+/// The same, sent again. Only what has to be acknowledged can be marked so (MQTT 3.1.1, 3.3.1.1).
+fn repeated(packet: &Packet) -> Packet {
+    let mut again = packet.clone();
+    if let Packet::Publish(publish) = &mut again {
+        publish.dup = publish.qos != QoS::AtMostOnce;
+    }
+    again
 }
 
 #[cfg(test)]

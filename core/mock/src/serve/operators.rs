@@ -14,8 +14,9 @@ use http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, IF_MA
 use http::{Response, StatusCode};
 use http_body_util::Full;
 
+use super::House;
+use super::ask::Visit;
 use super::headers::{ERROR_CODE, common_headers};
-use super::{House, Visit};
 use crate::evidence::{Peer, Presented, RealCertificates};
 
 const ITEM_TYPE: HeaderName = HeaderName::from_static("x-ms-item-type");

@@ -1,93 +1,60 @@
-//! Who is connected under which client id: a second connection ends the first (MQTT 3.1.1, 3.1.4-2).
+//! Who is connected under which client id, and how a connection is told that it has lost its session.
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::cell::RefCell;
 use std::rc::Rc;
 
-use fleetstorm_units::time::Moment;
-use rumqttc::mqttbytes::QoS;
+use fleetstorm_protocol::mqtt::{self, Subscription};
 use tokio::sync::Notify;
 
 /// The sessions of a mock.
 #[derive(Debug, Default)]
-pub struct Sessions {
-    seats: Rc<RefCell<BTreeMap<Box<str>, Holder>>>,
-    count: Cell<u64>,
-    /// What devices listen to that asked their hubs to remember it.
-    kept: RefCell<BTreeMap<Box<str>, Subscriptions>>,
-}
-
-/// What a device listens to at its hub.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Subscriptions {
-    /// Direct methods.
-    pub(crate) methods: bool,
-    /// Answers about its twin.
-    pub(crate) twin: bool,
-    /// Answers about its certificate: at which quality of service, and since when.
-    pub(crate) credentials: Option<(QoS, Moment)>,
-}
-
-#[derive(Debug)]
-struct Holder {
-    number: u64,
-    evict: Rc<Notify>,
-}
+pub struct Sessions(Rc<RefCell<mqtt::Sessions<Rc<Notify>>>>);
 
 /// A client's place, given up when dropped.
 #[derive(Debug)]
-pub struct Seat {
-    seats: Rc<RefCell<BTreeMap<Box<str>, Holder>>>,
-    client: Box<str>,
-    number: u64,
+pub(super) struct Seat {
+    sessions: Rc<RefCell<mqtt::Sessions<Rc<Notify>>>>,
+    seat: mqtt::Seat,
     evict: Rc<Notify>,
 }
 
 impl Sessions {
-    /// Seats a client and sends away the one that has its id; ids of devices are compared without case.
-    pub fn take(&self, client: &str) -> Seat {
-        let number = self.count.get();
-        self.count.set(number + 1);
+    /// Seats a client and sends away the one that has its id.
+    pub(super) fn take(&self, client: &str) -> Seat {
         let evict = Rc::new(Notify::new());
-        let client: Box<str> = client.to_ascii_lowercase().into();
-        let holder = Holder { number, evict: Rc::clone(&evict) };
-        if let Some(before) = self.seats.borrow_mut().insert(client.clone(), holder) {
-            before.evict.notify_one();
+        let (seat, before) = self.0.borrow_mut().take(client, Rc::clone(&evict));
+        if let Some(before) = before {
+            before.notify_one();
         }
-        Seat { seats: Rc::clone(&self.seats), client, number, evict }
+        Seat { sessions: Rc::clone(&self.0), seat, evict }
     }
 
     /// Begins a device's session with what its hub remembers of the one before; a clean one forgets it.
-    pub(crate) fn resume(&self, client: &str, clean: bool) -> Option<Subscriptions> {
-        let client = client.to_ascii_lowercase();
-        let mut kept = self.kept.borrow_mut();
-        if clean { kept.remove(&*client).and(None) } else { kept.get(&*client).copied() }
+    pub(super) fn resume(&self, client: &str, clean: bool) -> Option<Vec<Subscription>> {
+        self.0.borrow_mut().resume(client, clean)
     }
 
     /// Remembers what a device listens to.
-    pub(crate) fn keep(&self, client: &str, subscriptions: Subscriptions) {
-        self.kept.borrow_mut().insert(client.to_ascii_lowercase().into(), subscriptions);
+    pub(super) fn keep(&self, client: &str, listens: &[Subscription]) {
+        self.0.borrow_mut().keep(client, listens);
     }
 
     #[cfg(test)]
-    pub fn len(&self) -> usize {
-        self.seats.borrow().len()
+    pub(super) fn len(&self) -> usize {
+        self.0.borrow().len()
     }
 }
 
 impl Seat {
     /// Returns when another connection has taken the seat.
-    pub async fn evicted(&self) {
+    pub(super) async fn evicted(&self) {
         self.evict.notified().await;
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let mut seats = self.seats.borrow_mut();
-        if seats.get(&self.client).is_some_and(|holder| holder.number == self.number) {
-            seats.remove(&self.client);
-        }
+        self.sessions.borrow_mut().leave(&self.seat);
     }
 }
 

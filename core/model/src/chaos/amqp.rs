@@ -4,7 +4,7 @@ use fleetstorm_protocol::amqp::RetryAfterKeys;
 
 use super::door::DoorStep;
 use super::form::{AmqpAwaited, AmqpCutAfter, AmqpDetachAfter, CorrelationForm, RetryAfterForm};
-use super::kind::FaultKind;
+use super::kind::{FaultKind, of_fleet, of_http, of_mqtt, of_network, of_service};
 
 impl From<RetryAfterForm> for RetryAfterKeys {
     fn from(form: RetryAfterForm) -> Self {
@@ -73,6 +73,6 @@ pub(super) fn concerns(step: DoorStep, kind: &FaultKind) -> bool {
         FaultKind::AmqpCorrelation { .. } | FaultKind::AmqpDuplicate | FaultKind::AmqpOrder => {
             answered(|refused, _, _| !refused)
         }
-        _ => false,
+        of_network!() | of_service!() | of_http!() | of_mqtt!() | of_fleet!() => false,
     }
 }

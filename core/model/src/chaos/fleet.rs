@@ -3,7 +3,7 @@
 use fleetstorm_units::random::{fraction, span_below};
 use fleetstorm_units::time::{Moment, Span};
 
-use super::kind::FaultKind;
+use super::kind::{FaultKind, of_amqp, of_http, of_mqtt, of_network, of_service};
 use super::rules::{Occasion, Rules};
 use super::timeline::Window;
 use super::verdict::Deciding;
@@ -18,7 +18,13 @@ impl Rules {
                 verdict.failures = verdict.failures.saturating_add(*failures)
             }
             FaultKind::FleetEqualSeeds => verdict.equal_seeds = true,
-            _ => {}
+            FaultKind::FleetPowerOutage { .. }
+            | FaultKind::FleetCacheLoss { .. }
+            | FaultKind::FleetReboot { .. }
+            | FaultKind::FleetFirmwareLoop { .. }
+            | FaultKind::FleetDuplicateIds
+            | FaultKind::FleetClock { .. } => {}
+            of_network!() | of_service!() | of_http!() | of_mqtt!() | of_amqp!() => {}
         });
         verdict
     }

@@ -447,6 +447,113 @@ const fn detach_forced() -> AmqpCondition {
     AmqpCondition::DetachForced
 }
 
+// The kinds of each layer, as patterns. A match names the layers that it leaves to others, so that a kind which is added does
+// not compile until each match of its layer says what it does.
+
+macro_rules! of_network {
+    () => {
+        FaultKind::NetLatency { .. }
+            | FaultKind::NetBandwidth { .. }
+            | FaultKind::NetReset { .. }
+            | FaultKind::NetBlackhole { .. }
+            | FaultKind::NetDrip { .. }
+            | FaultKind::NetSlice { .. }
+            | FaultKind::NetLimit { .. }
+            | FaultKind::NetSlowClose { .. }
+            | FaultKind::NetRefused
+            | FaultKind::NetDns { .. }
+            | FaultKind::NetTls { .. }
+            | FaultKind::NetemLoss { .. }
+            | FaultKind::NetemDelay { .. }
+            | FaultKind::NetemReorder { .. }
+    };
+}
+pub(super) use of_network;
+
+macro_rules! of_service {
+    () => {
+        FaultKind::ServiceThrottle { .. }
+            | FaultKind::ServiceError { .. }
+            | FaultKind::ServiceQuota { .. }
+            | FaultKind::ServiceBrownout { .. }
+            | FaultKind::ServiceStuck { .. }
+            | FaultKind::ServiceOperationLost
+            | FaultKind::ServiceAssignFailed { .. }
+            | FaultKind::ServiceDisabled
+            | FaultKind::ServiceHubUnlinked { .. }
+            | FaultKind::ServiceHubState { .. }
+            | FaultKind::ServiceClock { .. }
+            | FaultKind::ServiceKeyRotation
+            | FaultKind::ServiceFailover { .. }
+            | FaultKind::ServiceAllocationSlow { .. }
+            | FaultKind::ServiceDuplicateRace
+            | FaultKind::ServiceFlip
+    };
+}
+pub(super) use of_service;
+
+macro_rules! of_http {
+    () => {
+        FaultKind::HttpBody { .. }
+            | FaultKind::HttpStatus { .. }
+            | FaultKind::HttpRetryAfter { .. }
+            | FaultKind::HttpError200
+            | FaultKind::HttpRedirect { .. }
+            | FaultKind::HttpCloseReuse
+    };
+}
+pub(super) use of_http;
+
+macro_rules! of_mqtt {
+    () => {
+        FaultKind::MqttRid { .. }
+            | FaultKind::MqttDuplicate
+            | FaultKind::MqttOrder { .. }
+            | FaultKind::MqttDrop { .. }
+            | FaultKind::MqttConnack { .. }
+            | FaultKind::MqttDisconnect { .. }
+            | FaultKind::MqttTopic { .. }
+            | FaultKind::MqttBody { .. }
+            | FaultKind::MqttSuback { .. }
+            | FaultKind::MqttTakeover
+    };
+}
+pub(super) use of_mqtt;
+
+macro_rules! of_amqp {
+    () => {
+        FaultKind::AmqpSasl { .. }
+            | FaultKind::AmqpDrop { .. }
+            | FaultKind::AmqpDisconnect { .. }
+            | FaultKind::AmqpDetach { .. }
+            | FaultKind::AmqpDuplicate
+            | FaultKind::AmqpCorrelation { .. }
+            | FaultKind::AmqpOrder
+            | FaultKind::AmqpReject { .. }
+            | FaultKind::AmqpRelease { .. }
+            | FaultKind::AmqpRetryAfter { .. }
+            | FaultKind::AmqpFrame { .. }
+            | FaultKind::AmqpBody { .. }
+            | FaultKind::AmqpCredit
+    };
+}
+pub(super) use of_amqp;
+
+macro_rules! of_fleet {
+    () => {
+        FaultKind::FleetPowerOutage { .. }
+            | FaultKind::FleetCacheLoss { .. }
+            | FaultKind::FleetReboot { .. }
+            | FaultKind::FleetFirmwareLoop { .. }
+            | FaultKind::FleetDuplicateIds
+            | FaultKind::FleetNoBackOff { .. }
+            | FaultKind::FleetCounter { .. }
+            | FaultKind::FleetEqualSeeds
+            | FaultKind::FleetClock { .. }
+    };
+}
+pub(super) use of_fleet;
+
 impl FaultKind {
     /// As a scenario spells it.
     pub const fn name(&self) -> &'static str {
@@ -522,13 +629,13 @@ impl FaultKind {
         }
     }
 
-    /// Where it acts: the first part of its name says so.
-    pub fn layer(&self) -> Layer {
-        match self.name().split_once('.') {
-            Some(("net" | "netem", _)) => Layer::Network,
-            Some(("service", _)) => Layer::Service,
-            Some(("fleet", _)) => Layer::Fleet,
-            _ => Layer::Protocol,
+    /// Where it acts.
+    pub const fn layer(&self) -> Layer {
+        match self {
+            of_network!() => Layer::Network,
+            of_service!() => Layer::Service,
+            of_http!() | of_mqtt!() | of_amqp!() => Layer::Protocol,
+            of_fleet!() => Layer::Fleet,
         }
     }
 
@@ -598,6 +705,14 @@ const fn amqp_comes_before_requests(kind: &FaultKind) -> bool {
         FaultKind::AmqpDrop { frame } => !matches!(frame, AmqpAwaited::Disposition | AmqpAwaited::Answer),
         FaultKind::AmqpDisconnect { after, .. } => !matches!(after, AmqpCutAfter::Request),
         FaultKind::AmqpDetach { after, .. } => matches!(after, AmqpDetachAfter::Attach),
-        _ => false,
+        FaultKind::AmqpDuplicate
+        | FaultKind::AmqpCorrelation { .. }
+        | FaultKind::AmqpOrder
+        | FaultKind::AmqpReject { .. }
+        | FaultKind::AmqpRelease { .. }
+        | FaultKind::AmqpRetryAfter { .. }
+        | FaultKind::AmqpFrame { .. }
+        | FaultKind::AmqpBody { .. } => false,
+        of_network!() | of_service!() | of_http!() | of_mqtt!() | of_fleet!() => false,
     }
 }

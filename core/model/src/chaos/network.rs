@@ -4,7 +4,7 @@ use fleetstorm_protocol::outcome;
 
 use super::file::Peer;
 use super::form::{BlackholePhase, DnsFailure, ResetPhase, TlsFailure};
-use super::kind::FaultKind;
+use super::kind::{FaultKind, of_amqp, of_fleet, of_http, of_mqtt, of_service};
 use super::layer::Layer;
 use super::rules::{Hit, Occasion, Rules};
 use super::verdict::{Connecting, Cut, Exchanging, Sending};
@@ -58,10 +58,7 @@ impl Rules {
     pub fn reach_hub(&mut self, occasion: &Occasion) -> (Connecting, Sending, Exchanging) {
         let mut verdict = (Connecting::default(), Sending::default(), Exchanging::default());
         let (connecting, sending, exchanging) = (&mut verdict.0, &mut verdict.1, &mut verdict.2);
-        let concerns = |kind: &FaultKind| {
-            kind.layer() == Layer::Network
-                && (is_about_connecting(kind) || is_about_sending(kind) || is_about_exchanging(kind))
-        };
+        let concerns = |kind: &FaultKind| kind.layer() == Layer::Network && About::of(kind).any();
         self.each(occasion, concerns, |kind, hit| {
             if is_about_connecting(kind) {
                 connecting.meet(kind, &hit);
@@ -138,35 +135,58 @@ impl Exchanging {
     }
 }
 
-fn is_about_connecting(kind: &FaultKind) -> bool {
-    matches!(
-        kind,
-        FaultKind::NetLatency { .. }
-            | FaultKind::NetRefused
+/// Which parts of a conversation a fault is about.
+#[derive(Clone, Copy)]
+struct About {
+    connecting: bool,
+    sending: bool,
+    exchanging: bool,
+}
+
+impl About {
+    const NONE: Self = Self { connecting: false, sending: false, exchanging: false };
+
+    const fn of(kind: &FaultKind) -> Self {
+        match kind {
+            FaultKind::NetLatency { .. } => Self { connecting: true, sending: true, ..Self::NONE },
+            FaultKind::NetRefused
             | FaultKind::NetDns { .. }
             | FaultKind::NetTls { .. }
             | FaultKind::NetReset { phase: ResetPhase::Accept }
-            | FaultKind::NetBlackhole { phase: BlackholePhase::Connect }
-    )
-}
-
-fn is_about_sending(kind: &FaultKind) -> bool {
-    matches!(
-        kind,
-        FaultKind::NetLatency { .. }
-            | FaultKind::NetBandwidth { .. }
+            | FaultKind::NetBlackhole { phase: BlackholePhase::Connect } => {
+                Self { connecting: true, ..Self::NONE }
+            }
+            FaultKind::NetBandwidth { .. }
             | FaultKind::NetDrip { .. }
             | FaultKind::NetSlice { .. }
             | FaultKind::NetLimit { .. }
-            | FaultKind::NetSlowClose { .. }
-    )
+            | FaultKind::NetSlowClose { .. } => Self { sending: true, ..Self::NONE },
+            FaultKind::NetReset { .. } | FaultKind::NetBlackhole { .. } => {
+                Self { exchanging: true, ..Self::NONE }
+            }
+            FaultKind::NetemLoss { .. } | FaultKind::NetemDelay { .. } | FaultKind::NetemReorder { .. } => {
+                Self::NONE
+            }
+            of_service!() => {
+                Self { exchanging: matches!(kind, FaultKind::ServiceFailover { .. }), ..Self::NONE }
+            }
+            of_http!() | of_mqtt!() | of_amqp!() | of_fleet!() => Self::NONE,
+        }
+    }
+
+    const fn any(self) -> bool {
+        self.connecting || self.sending || self.exchanging
+    }
+}
+
+fn is_about_connecting(kind: &FaultKind) -> bool {
+    About::of(kind).connecting
+}
+
+fn is_about_sending(kind: &FaultKind) -> bool {
+    About::of(kind).sending
 }
 
 fn is_about_exchanging(kind: &FaultKind) -> bool {
-    match kind {
-        FaultKind::NetReset { phase } => *phase != ResetPhase::Accept,
-        FaultKind::NetBlackhole { phase } => *phase != BlackholePhase::Connect,
-        FaultKind::ServiceFailover { .. } => true,
-        _ => false,
-    }
+    About::of(kind).exchanging
 }

@@ -5,7 +5,7 @@ use fleetstorm_protocol::RetryAfter;
 use super::amqp;
 use super::door::DoorStep;
 use super::form::{Awaited, CutAfter, OrderForm, RidForm, TopicForm};
-use super::kind::FaultKind;
+use super::kind::{FaultKind, of_amqp, of_fleet, of_network, of_service};
 use super::rules::{Occasion, Rules};
 use super::service::chosen;
 
@@ -37,7 +37,8 @@ impl DoorStep {
             | FaultKind::MqttBody { .. }
             | FaultKind::MqttOrder { form: OrderForm::Late }
             | FaultKind::MqttTopic { form: TopicForm::Extra } => matches!(self, Self::MqttAnswer { .. }),
-            kind => amqp::concerns(self, kind),
+            of_amqp!() => amqp::concerns(self, kind),
+            of_network!() | of_service!() | of_fleet!() => false,
         }
     }
 }

@@ -4,7 +4,7 @@ use fleetstorm_protocol::{Operation, RetryAfter, code};
 use fleetstorm_units::random::fraction;
 use fleetstorm_units::time::{Moment, Span};
 
-use super::kind::FaultKind;
+use super::kind::{FaultKind, of_amqp, of_fleet, of_http, of_mqtt, of_network};
 use super::retry_after::RetryAfterText;
 use super::rules::{Hit, Occasion, Rules};
 use super::timeline::{Fault, Timeline};
@@ -33,7 +33,11 @@ impl Rules {
             | FaultKind::ServiceBrownout { .. }
             | FaultKind::ServiceClock { .. }
             | FaultKind::ServiceKeyRotation => true,
-            _ => false,
+            FaultKind::ServiceHubState {
+                state: HubState::Up | HubState::Failing | HubState::Throttled,
+                ..
+            } => false,
+            of_network!() | of_http!() | of_mqtt!() | of_amqp!() | of_fleet!() => false,
         };
         self.each(occasion, concerns, |kind, hit| serve(&mut verdict, kind, hit, unix_secs));
         verdict
@@ -70,13 +74,16 @@ fn serve(verdict: &mut Serving, kind: &FaultKind, hit: Hit, unix_secs: u64) {
     let retry_after = |choices: &[RetryAfterText]| chosen(choices, hit.bits, unix_secs);
     let answered = verdict.refuse.is_some() || verdict.disabled;
     match kind {
-        FaultKind::ServiceThrottle { retry_after: choices } if !answered => {
+        // What is answered already stays so.
+        FaultKind::ServiceThrottle { .. } | FaultKind::ServiceError { .. } | FaultKind::ServiceDisabled
+            if answered => {}
+        FaultKind::ServiceThrottle { retry_after: choices } => {
             verdict.refuse = Some((code::THROTTLED, retry_after(choices)));
         }
-        FaultKind::ServiceError { status, retry_after: choices } if !answered => {
+        FaultKind::ServiceError { status, retry_after: choices } => {
             verdict.refuse = Some((code_of(*status), retry_after(choices)));
         }
-        FaultKind::ServiceDisabled if !answered => verdict.disabled = true,
+        FaultKind::ServiceDisabled => verdict.disabled = true,
         FaultKind::ServiceOperationLost => verdict.forgotten = true,
         FaultKind::ServiceQuota { factor } | FaultKind::ServiceFailover { quota: factor } => {
             verdict.quota *= 1.0 + (factor - 1.0) * hit.intensity;
@@ -100,7 +107,7 @@ fn serve(verdict: &mut Serving, kind: &FaultKind, hit: Hit, unix_secs: u64) {
             verdict.clock_offset_ns = verdict.clock_offset_ns.saturating_add(offset_ns);
         }
         FaultKind::ServiceKeyRotation => verdict.primary_refused = true,
-        _ => {}
+        of_network!() | of_http!() | of_mqtt!() | of_amqp!() | of_fleet!() => {}
     }
 }
 

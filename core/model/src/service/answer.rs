@@ -71,6 +71,7 @@ pub struct Answered {
 }
 
 /// Why a request is refused: the six-digit code, and a wait where the refusal names one.
+#[derive(Clone, Copy)]
 pub(super) struct Refusal {
     pub(super) code: u32,
     pub(super) retry_after: RetryAfter,

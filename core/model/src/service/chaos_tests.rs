@@ -251,8 +251,10 @@ fn a_flip_sends_a_device_to_another_hub_and_back() {
 #[test]
 fn strangers_are_left_alone() {
     let mut bench = bench("[[chaos]]\nfault = { kind = \"service.error\", status = 500 }\n");
-    assert!(bench.service.disturbed(at(1), Caller::Named("dev-000003"), Query::Register).is_some());
+    let faults = bench.service.disturbance.as_mut().unwrap();
+    let mut serve = |name| faults.serve(at(1), Caller::Named(name), Query::Register, 0);
+    assert!(serve("dev-000003").is_some());
     for name in ["dev-", "dev-x", "d", "other-000003", "dev-99999999999"] {
-        assert_eq!(bench.service.disturbed(at(1), Caller::Named(name), Query::Register), None, "{name}");
+        assert_eq!(serve(name), None, "{name}");
     }
 }

@@ -68,35 +68,35 @@ impl Config {
         let individuals = self.individuals.iter().map(|known| (&known.registration_id, &known.enrollment));
         let groups = self.groups.iter().map(|known| (&known.id, &known.enrollment));
         individuals.chain(groups).try_for_each(|(name, enrollment)| {
-            if let Some(hub) = self.unlinked(enrollment) {
+            if let Some(hub) = unlinked(&self.hubs, enrollment) {
                 return Err(ConfigError::UnknownHub { enrollment: name.clone(), hub: hub.to_owned() });
             }
-            match self.unknown_ca(enrollment) {
+            match unknown_ca(&self.certificates, enrollment) {
                 Some(ca) => Err(ConfigError::UnknownCa { enrollment: name.clone(), ca: ca.to_owned() }),
                 None => Ok(()),
             }
         })
     }
+}
 
-    /// A hub that an enrollment names and that is not linked.
-    pub(super) fn unlinked<'a>(&self, enrollment: &'a Enrollment) -> Option<&'a str> {
-        let linked = |host: &str| self.hubs.iter().any(|hub| hub.host.eq_ignore_ascii_case(host));
-        let named = enrollment.static_hub.iter().chain(&enrollment.hubs);
-        named.map(String::as_str).find(|host| !linked(host))
-    }
+/// A hub that an enrollment names and that is not among these.
+pub(super) fn unlinked<'a>(hubs: &[Hub], enrollment: &'a Enrollment) -> Option<&'a str> {
+    let linked = |host: &str| hubs.iter().any(|hub| hub.host.eq_ignore_ascii_case(host));
+    let named = enrollment.static_hub.iter().chain(&enrollment.hubs);
+    named.map(String::as_str).find(|host| !linked(host))
+}
 
-    /// A CA that an enrollment refers to and that the instance does not hold.
-    pub(super) fn unknown_ca<'a>(&self, enrollment: &'a Enrollment) -> Option<&'a str> {
-        let Attestation::CaReference { primary, secondary } = &enrollment.attestation else { return None };
-        let mut named = std::iter::once(primary).chain(secondary).map(String::as_str);
-        named.find(|name| self.ca(name).is_none())
-    }
+/// A CA that an enrollment refers to and that is not among these.
+pub(super) fn unknown_ca<'a>(held: &[NamedCertificate], enrollment: &'a Enrollment) -> Option<&'a str> {
+    let Attestation::CaReference { primary, secondary } = &enrollment.attestation else { return None };
+    let mut named = std::iter::once(primary).chain(secondary).map(String::as_str);
+    named.find(|name| ca(held, name).is_none())
+}
 
-    /// The CA certificate of this name.
-    pub(super) fn ca(&self, name: &str) -> Option<&CaCertificate> {
-        let mut held = self.certificates.iter();
-        held.find(|held| held.name.eq_ignore_ascii_case(name)).map(|held| &held.certificate)
-    }
+/// The CA certificate of this name.
+pub(super) fn ca<'a>(held: &'a [NamedCertificate], name: &str) -> Option<&'a CaCertificate> {
+    let mut held = held.iter();
+    held.find(|held| held.name.eq_ignore_ascii_case(name)).map(|held| &held.certificate)
 }
 
 /// A CA certificate that an instance holds, and that enrollments can refer to.

@@ -4,21 +4,20 @@ mod completion;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use completion::KeySource;
 use fleetstorm_protocol::certificate::{CertificateInfo, Certificates};
-use fleetstorm_protocol::enrollment::{Attestation, Enrollment, Group, Individual};
+use fleetstorm_protocol::enrollment::{Attestation, Group, Individual};
 use fleetstorm_protocol::enrollment_api::{
     Administered, BULK_MAX, Bulk, BulkError, BulkMode, Call, Content, Document, Draft, Enrolled, Kind, Page,
     Request, Resource,
 };
 use fleetstorm_protocol::{ApiVersion, Body, Enrolment, Registration, RetryAfter, ServiceApi, Status, code};
-use fleetstorm_units::random::{Purpose, Seed};
 use fleetstorm_units::time::{Moment, Span};
 
 use crate::service::access::Permission;
 use crate::service::answer::Refusal;
 use crate::service::machine::Service;
-use crate::service::record::EnrollmentRef;
-use crate::service::store::{Book, Kept};
+use crate::service::record::{EnrollmentPlace, EnrollmentRef};
 use crate::service::{Evidence, Resource as TokenResource, Token};
 
 /// Items of a page whose request names no number, and the most that a page has.
@@ -34,11 +33,10 @@ impl Service {
         evidence: &impl Evidence,
         certificates: &impl Certificates,
     ) -> Administered {
-        let desk = Desk { now, certificates, api: ServiceApi::of(request.api_version) };
         let mut delay = Span::ZERO;
         let refused = match self.authorize(now, request, evidence) {
             Err(refusal) => {
-                self.next_answer();
+                self.numbers.next();
                 self.counters.requests += 1;
                 refusal
             }
@@ -46,10 +44,13 @@ impl Service {
                 Err(handled) => return (*handled).into(),
                 Ok(held) => {
                     delay = held;
-                    let served = self.permit(policy, &request.call).and_then(|()| self.serve(&desk, request));
+                    let api = ServiceApi::of(request.api_version);
+                    let served = self
+                        .permit(policy, &request.call)
+                        .and_then(|()| Desk { service: self, now, certificates, api }.serve(request));
                     match served {
                         Ok((status, content)) => {
-                            let request_id = self.request_id();
+                            let request_id = self.numbers.request_id();
                             let retry_after = RetryAfter::Absent;
                             return Administered { status, retry_after, content, delay, request_id };
                         }
@@ -82,15 +83,15 @@ impl Service {
         else {
             return Err(unauthorized());
         };
-        let expired = expires_unix_secs < self.config.calendar.unix_secs(now);
+        let expired = expires_unix_secs < self.calendar.unix_secs(now);
         if expired || !resource.eq_ignore_ascii_case(request.host) {
             return Err(unauthorized());
         }
         let named = evidence.policy();
-        let policy = self.config.access.iter().position(|policy| policy.name.eq_ignore_ascii_case(named));
+        let policy = self.access.iter().position(|policy| policy.name.eq_ignore_ascii_case(named));
         policy
             .filter(|&at| {
-                let policy = &self.config.access[at];
+                let policy = &self.access[at];
                 let mut keys = std::iter::once(&policy.primary).chain(&policy.secondary);
                 keys.any(|key| evidence.signed_with(key, None))
             })
@@ -106,19 +107,26 @@ impl Service {
             Call::DeleteRegistration(_) => Permission::RegistrationStatusWrite,
             Call::WrongMethod | Call::NoSuchPath => return Ok(()),
         };
-        match self.config.access[policy].permissions.contains(&needed) {
+        match self.access[policy].permissions.contains(&needed) {
             true => Ok(()),
             false => Err(Refusal::new(code::UNAUTHORIZED)),
         }
     }
+}
 
-    fn serve(
-        &mut self,
-        desk: &Desk<'_, impl Certificates>,
-        request: &Request<'_>,
-    ) -> Result<(Status, Content), Refusal> {
+/// What serves a request.
+struct Desk<'a, C> {
+    service: &'a mut Service,
+    now: Moment,
+    certificates: &'a C,
+    /// What the version of the request has.
+    api: ServiceApi,
+}
+
+impl<C: Certificates> Desk<'_, C> {
+    fn serve(&mut self, request: &Request<'_>) -> Result<(Status, Content), Refusal> {
         let content = match &request.call {
-            Call::Get(kind, id) => Content::Resource(Box::new(self.show(desk, *kind, id)?)),
+            Call::Get(kind, id) => Content::Resource(Box::new(self.show(*kind, id)?)),
             Call::Put(kind, id, document) => {
                 let draft = read(document)?;
                 if !draft.id.eq_ignore_ascii_case(id) {
@@ -128,38 +136,38 @@ impl Service {
                     Some(_) => Precondition::of(request.if_match),
                     None => Precondition::Absent,
                 };
-                self.put(desk, *kind, draft, exists)?;
-                Content::Resource(Box::new(self.show(desk, *kind, id)?))
+                self.put(*kind, draft, exists)?;
+                Content::Resource(Box::new(self.show(*kind, id)?))
             }
             Call::Delete(kind, id) => {
                 self.delete(*kind, id, Precondition::of(request.if_match))?;
                 return Ok((Status::NO_CONTENT, Content::Empty));
             }
             Call::Mechanism(kind, id) => {
-                let resource = self.show(desk, *kind, id)?;
+                let resource = self.show(*kind, id)?;
                 let attestation = match resource.value {
                     Enrolled::Individual(individual) => individual.enrollment.attestation,
                     Enrolled::Group(group) => group.enrollment.attestation,
                 };
                 Content::Mechanism(Box::new((attestation, resource.certificates)))
             }
-            Call::Bulk(kind, document) => Content::Bulk(*kind, self.bulk(desk, *kind, read(document)?)?),
+            Call::Bulk(kind, document) => Content::Bulk(*kind, self.bulk(*kind, read(document)?)?),
             Call::Query(kind, query, page) => {
                 read(query)?;
-                let (resources, next) = self.page(desk, *kind, page)?;
+                let (resources, next) = self.page(*kind, page)?;
                 Content::Resources(*kind, resources, next)
             }
             Call::GetRegistration(id) => {
                 let at = self.find_registration(id)?;
-                Content::Registration(Box::new(self.service_registration(at, desk.now, desk.api)))
+                Content::Registration(Box::new(self.registration(at)))
             }
             Call::DeleteRegistration(id) => {
-                self.delete_registration(desk.now, id, Precondition::of(request.if_match))?;
+                self.delete_registration(id, Precondition::of(request.if_match))?;
                 return Ok((Status::NO_CONTENT, Content::Empty));
             }
             Call::QueryRegistrations(group, query, page) => {
                 read(query)?;
-                let (registrations, next) = self.registrations_page(desk, group, page)?;
+                let (registrations, next) = self.registrations_page(group, page)?;
                 Content::Registrations(registrations, next)
             }
             Call::WrongMethod | Call::NoSuchPath => return Err(Refusal::new(code::NOT_FOUND)),
@@ -167,134 +175,51 @@ impl Service {
         Ok((Status::OK, content))
     }
 
-    fn show(&self, desk: &Desk<'_, impl Certificates>, kind: Kind, id: &str) -> Result<Resource, Refusal> {
-        let resource = match kind {
-            Kind::Individual => self.individuals.find(id).and_then(|at| {
-                let mut resource = self.individual_resource(at)?;
-                let registration = self.records.find(self.caller(id));
-                resource.registration =
-                    registration.map(|at| self.service_registration(at, desk.now, desk.api));
-                Some(resource)
-            }),
-            Kind::Group => self.groups.find(id).and_then(|at| self.group_resource(at)),
+    fn show(&self, kind: Kind, id: &str) -> Result<Resource, Refusal> {
+        let Service { enrollments, registrations, .. } = &*self.service;
+        let at = enrollments.find(kind, id).ok_or(not_found(kind))?;
+        let place = match kind {
+            Kind::Individual => EnrollmentPlace::Individual(at),
+            Kind::Group => EnrollmentPlace::Group(at),
         };
-        resource.map(|resource| desk.certified(resource)).ok_or(not_found(kind))
-    }
-
-    /// An individual enrollment as the API shows it, without what only cryptography knows.
-    pub(in crate::service) fn individual_resource(&self, at: u32) -> Option<Resource> {
-        let kept = self.individuals.get(at)?;
-        Some(self.resource(kept, Kind::Individual, at, Enrolled::Individual(kept.value.clone())))
-    }
-
-    /// The same of a group.
-    pub(in crate::service) fn group_resource(&self, at: u32) -> Option<Resource> {
-        let kept = self.groups.get(at)?;
-        Some(self.resource(kept, Kind::Group, at, Enrolled::Group(kept.value.clone())))
-    }
-
-    fn resource<T>(&self, kept: &Kept<T>, kind: Kind, at: u32, value: Enrolled) -> Resource {
-        Resource {
-            value,
-            certificates: [None, None],
-            created_unix_ns: self.config.calendar.unix_nanos(kept.created),
-            updated_unix_ns: self.config.calendar.unix_nanos(kept.updated),
-            etag: tag(self.config.seed, kind, at, kept.version),
-            registration: None,
+        let mut resource = enrollments.resource(place).ok_or(not_found(kind))?;
+        if let Kind::Individual = kind {
+            let registration = registrations.find(registrations.caller(id));
+            resource.registration = registration.map(|at| self.registration(at));
         }
+        Ok(self.certified(resource))
     }
 
-    /// The tag of an enrollment, if there is one.
-    fn tag_of(&self, kind: Kind, id: &str) -> Option<String> {
-        let (at, version) = match kind {
-            Kind::Individual => {
-                let at = self.individuals.find(id)?;
-                (at, self.individuals.get(at)?.version)
-            }
-            Kind::Group => {
-                let at = self.groups.find(id)?;
-                (at, self.groups.get(at)?.version)
-            }
-        };
-        Some(tag(self.config.seed, kind, at, version))
-    }
-
-    fn put(
-        &mut self,
-        desk: &Desk<'_, impl Certificates>,
-        kind: Kind,
-        draft: &Draft,
-        precondition: Precondition<'_>,
-    ) -> Result<(), Refusal> {
-        precondition.check(self.tag_of(kind, &draft.id).as_deref(), kind)?;
-        let random = (self.config.seed, self.next_answer());
-        let bad = || Refusal::new(code::BAD_FORMAT);
-        let before = match kind {
-            Kind::Individual => kept(&self.individuals, &draft.id),
-            Kind::Group => kept(&self.groups, &draft.id),
-        };
-        let mut enrollment =
-            completion::complete(draft, kind, before, desk.certificates, random).ok_or_else(bad)?;
-        if self.config.unlinked(&enrollment).is_some() || self.config.unknown_ca(&enrollment).is_some() {
-            return Err(bad());
-        }
-        self.keep_verified(kind, &draft.id, &mut enrollment);
+    fn put(&mut self, kind: Kind, draft: &Draft, precondition: Precondition<'_>) -> Result<(), Refusal> {
+        let Service { enrollments, hubs, numbers, .. } = &mut *self.service;
+        precondition.check(enrollments.tag(kind, &draft.id).as_deref(), kind)?;
+        let keys = KeySource { seed: enrollments.seed(), number: numbers.next() };
+        let before = enrollments.named(kind, &draft.id);
+        let enrollment = completion::complete(draft, kind, before, self.certificates, keys)
+            .filter(|made| hubs.unlinked(made).is_none() && enrollments.unknown_ca(made).is_none())
+            .ok_or(Refusal::new(code::BAD_FORMAT))?;
         match kind {
             Kind::Individual => {
                 let (registration_id, device_id) = (draft.id.clone(), draft.device_id.clone());
                 let information = draft.information.clone();
                 let individual = Individual { registration_id, device_id, information, enrollment };
-                self.individuals.put(individual, desk.now);
+                enrollments.put_individual(individual, self.now);
             }
-            Kind::Group => {
-                self.groups.put(Group { id: draft.id.clone(), enrollment }, desk.now);
-                self.trust();
-            }
+            Kind::Group => enrollments.put_group(Group { id: draft.id.clone(), enrollment }, self.now),
         }
         Ok(())
     }
 
-    /// What the instance knows of a group's certificates already stays true: whether one that it holds is verified, or one
-    /// that the group had before.
-    fn keep_verified(&self, kind: Kind, id: &str, enrollment: &mut Enrollment) {
-        let before = match kind {
-            Kind::Group => kept(&self.groups, id).map(|before| &before.attestation),
-            Kind::Individual => None,
-        };
-        let before = match before {
-            Some(Attestation::Signer { primary, secondary }) => [Some(primary), secondary.as_ref()],
-            _ => [None, None],
-        };
-        let Attestation::Signer { primary, secondary } = &mut enrollment.attestation else { return };
-        for ca in std::iter::once(primary).chain(secondary) {
-            let mut known = self.config.certificates.iter().map(|held| &held.certificate);
-            let known = known.find(|known| known.der == ca.der);
-            let known = known.or_else(|| before.into_iter().flatten().find(|known| known.der == ca.der));
-            ca.verified = known.map_or(ca.verified, |known| known.verified);
-        }
-    }
-
     fn delete(&mut self, kind: Kind, id: &str, precondition: Precondition<'_>) -> Result<(), Refusal> {
-        let tag = self.tag_of(kind, id).ok_or(not_found(kind))?;
+        let enrollments = &mut self.service.enrollments;
+        let tag = enrollments.tag(kind, id).ok_or(not_found(kind))?;
         precondition.check(Some(&tag), kind)?;
-        match kind {
-            Kind::Individual => self.individuals.remove(id),
-            Kind::Group => {
-                let removed = self.groups.remove(id);
-                self.trust();
-                removed
-            }
-        };
+        enrollments.remove(kind, id);
         Ok(())
     }
 
     /// Does what it can, item by item, and tells what failed.
-    fn bulk(
-        &mut self,
-        desk: &Desk<'_, impl Certificates>,
-        kind: Kind,
-        bulk: &Bulk,
-    ) -> Result<Vec<BulkError>, Refusal> {
+    fn bulk(&mut self, kind: Kind, bulk: &Bulk) -> Result<Vec<BulkError>, Refusal> {
         if bulk.items.is_empty() || bulk.items.len() > BULK_MAX {
             return Err(Refusal::new(code::BAD_FORMAT));
         }
@@ -309,7 +234,7 @@ impl Service {
             };
             let done = match (bulk.mode, draft) {
                 (BulkMode::Delete, _) => self.delete(kind, id, precondition),
-                (_, Some(draft)) => self.put(desk, kind, draft, precondition),
+                (_, Some(draft)) => self.put(kind, draft, precondition),
                 (_, None) => Err(Refusal::new(code::BAD_FORMAT)),
             };
             if let Err(refusal) = done {
@@ -319,80 +244,64 @@ impl Service {
         Ok(errors)
     }
 
-    fn page(
-        &self,
-        desk: &Desk<'_, impl Certificates>,
-        kind: Kind,
-        page: &Page<'_>,
-    ) -> Result<(Vec<Resource>, Option<String>), Refusal> {
+    fn page(&self, kind: Kind, page: &Page<'_>) -> Result<(Vec<Resource>, Option<String>), Refusal> {
         let (most, after) = (most(page)?, after(page)?);
-        let ids: Vec<String> = match kind {
-            Kind::Individual => ids(&self.individuals, after.as_deref(), most),
-            Kind::Group => ids(&self.groups, after.as_deref(), most),
-        };
         // One more than the page holds says that there is another page.
+        let ids = self.service.enrollments.ids(kind, after.as_deref(), most + 1);
         let more = ids.len() > most;
         let shown = &ids[..most.min(ids.len())];
         let next = shown.last().filter(|_| more).map(|id| continuation(id));
-        let resources: Result<Vec<_>, _> = shown.iter().map(|id| self.show(desk, kind, id)).collect();
+        let resources: Result<Vec<_>, _> = shown.iter().map(|id| self.show(kind, id)).collect();
         Ok((resources?, next))
     }
 
     fn registrations_page(
         &self,
-        desk: &Desk<'_, impl Certificates>,
         group: &str,
         page: &Page<'_>,
     ) -> Result<(Vec<Registration>, Option<String>), Refusal> {
-        let of = self.groups.find(group).map(EnrollmentRef::group);
+        let of = self.service.enrollments.find(Kind::Group, group).map(EnrollmentRef::group);
         let of = of.ok_or(not_found(Kind::Group))?;
         let (most, after) = (most(page)?, after(page)?);
         let from: usize = match after {
             Some(after) => after.parse().map_err(|_| Refusal::new(code::BAD_FORMAT))?,
             None => 0,
         };
-        let mut places = self.records.admitted_by(of, from);
-        let shown = |at| self.service_registration(at, desk.now, desk.api);
-        let registrations = places.by_ref().take(most).map(shown).collect();
+        let mut places = self.service.registrations.admitted_by(of, from);
+        let registrations = places.by_ref().take(most).map(|at| self.registration(at)).collect();
         Ok((registrations, places.next().map(|at| continuation(&at.to_string()))))
     }
 
     fn find_registration(&self, id: &str) -> Result<usize, Refusal> {
-        self.records.find(self.caller(id)).ok_or(Refusal::new(code::REGISTRATION_NOT_FOUND))
+        let registrations = &self.service.registrations;
+        registrations.find(registrations.caller(id)).ok_or(Refusal::new(code::REGISTRATION_NOT_FOUND))
     }
 
-    fn delete_registration(
-        &mut self,
-        now: Moment,
-        id: &str,
-        precondition: Precondition<'_>,
-    ) -> Result<(), Refusal> {
+    fn registration_tag(&self, at: usize) -> String {
+        let registrations = &self.service.registrations;
+        registrations.tag(registrations.ticket(at))
+    }
+
+    fn delete_registration(&mut self, id: &str, precondition: Precondition<'_>) -> Result<(), Refusal> {
         let at = self.find_registration(id)?;
         precondition.check(Some(&self.registration_tag(at)), Kind::Individual)?;
-        self.forget(now, at);
+        self.service.registrations.forget(self.now, at);
         Ok(())
     }
 
     /// A registration as the service plane shows it: with the tag that `If-Match` takes, without the attestation and the
     /// certificates.
-    fn service_registration(&self, at: usize, now: Moment, api: ServiceApi) -> Registration {
+    fn registration(&self, at: usize) -> Registration {
         let tag = self.registration_tag(at);
-        let known = self.registration(at, now);
-        let connection_profile =
-            known.assigned_hub.as_ref().filter(|_| api.profiles).and_then(|_| self.hub_profile(at));
+        let known = self.service.registration(at, self.now);
+        let connection_profile = known
+            .assigned_hub
+            .as_ref()
+            .filter(|_| self.api.profiles)
+            .and_then(|_| self.service.hub_profile(at));
         Registration { etag: Some(tag), enrolment: None::<Enrolment>, connection_profile, ..known }
     }
-}
 
-/// What serving a request takes beside the request.
-struct Desk<'a, C> {
-    now: Moment,
-    certificates: &'a C,
-    /// What the version of the request has.
-    api: ServiceApi,
-}
-
-impl<C: Certificates> Desk<'_, C> {
     /// Adds the facts of the certificates.
     fn certified(&self, mut resource: Resource) -> Resource {
         let attestation = match &resource.value {
@@ -503,24 +412,6 @@ fn not_found(kind: Kind) -> Refusal {
         Kind::Individual => code::ENROLLMENT_NOT_FOUND,
         Kind::Group => code::GROUP_NOT_FOUND,
     })
-}
-
-fn kept<'a, T: crate::service::store::Enrolled>(book: &'a Book<T>, id: &str) -> Option<&'a Enrollment> {
-    Some(book.get(book.find(id)?)?.value.enrollment())
-}
-
-fn ids<T: crate::service::store::Enrolled>(book: &Book<T>, after: Option<&str>, most: usize) -> Vec<String> {
-    book.after(after).take(most + 1).map(|kept| kept.value.id().to_owned()).collect()
-}
-
-/// An ETag of the form that the service has (`dps` 2.3), different for every state of every enrollment.
-fn tag(seed: Seed, kind: Kind, at: u32, version: u32) -> String {
-    let book = match kind {
-        Kind::Individual => 0,
-        Kind::Group => 1 << 32,
-    };
-    let [draw, _] = seed.pair(Purpose::EnrollmentTag, book | u64::from(at), version);
-    format!("\"{:08x}-0000-0300-0000-{:08x}0000\"", draw >> 32, draw & 0xffff_ffff)
 }
 
 #[cfg(test)]

@@ -2,21 +2,18 @@
 //!
 //! A hub lets connections in at the rate of its tier: what comes too fast waits for its CONNACK first, and what would
 //! wait too long is disconnected without a word (`dps` 11.3). It knows the devices that DPS assigned to it,
-//! by the evidence that they registered with. What it will do to a connection that stands follows from its plan
-//! ([`Service::hub_event`]), so that a driver needs one alarm for it and no messages.
+//! by the evidence that they registered with. What it will do to a connection that stands follows from its plan, so that a
+//! driver needs one alarm for it and no messages.
 
+use fleetstorm_protocol::enrollment::Enrollment;
 use fleetstorm_protocol::mqtt::Connack;
-use fleetstorm_protocol::{Transport, sas};
-use fleetstorm_units::random::{Purpose, span_below};
-use fleetstorm_units::time::{Moment, Span};
+use fleetstorm_units::random::{Purpose, Seed, span_below};
+use fleetstorm_units::time::{Calendar, Moment, Span};
 
-use super::config::{Hub, Tier};
-use super::machine::Service;
-use super::record::Caller;
+use super::allocation;
+use super::config::{self, Hub, Tier};
 use super::throttle::{Meter, Model, Verdict};
-use super::tpm::Use;
-use super::{Certificate, Evidence, Resource, Token, allocation};
-use crate::chaos::{HubState, Serving};
+use crate::chaos::HubState;
 
 /// What a hub says to a device that connects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,9 +96,12 @@ impl Tier {
 /// The hubs of an instance while it runs; places are those of the configuration.
 #[derive(Debug)]
 pub(super) struct Hubs {
+    plans: Vec<Hub>,
     desks: Vec<Desk>,
     /// The time as of the last registration or connection.
     now: Moment,
+    seed: Seed,
+    calendar: Calendar,
 }
 
 /// One hub while it runs.
@@ -109,15 +109,21 @@ pub(super) struct Hubs {
 struct Desk {
     connects: Meter,
     registry: Option<Meter>,
-    /// When its state changes, in order.
-    plan: Vec<(Moment, HubState)>,
     /// Set by hand: the plan does not count.
     forced: Option<HubState>,
     counters: HubCounters,
 }
 
+/// What is known of a connection before the hub looks at its own state.
+pub(super) struct Arrival {
+    /// What a device is told that the hub does not know.
+    pub(super) stranger: Option<Welcome>,
+    /// The state that a fault puts the hub into.
+    pub(super) disturbed: Option<HubState>,
+}
+
 impl Hubs {
-    pub(super) fn new(hubs: &[Hub]) -> Self {
+    pub(super) fn new(plans: Vec<Hub>, seed: Seed, calendar: Calendar) -> Self {
         let desk = |hub: &Hub| {
             let connects = match hub.tier {
                 None => Model::Unlimited,
@@ -132,15 +138,11 @@ impl Hubs {
                 // DPS waits for the registry as long as it takes.
                 Meter::new(Model::Shaped { rate_per_s, burst: rate_per_s * 60.0, depth: f64::from(u32::MAX) })
             });
-            Desk {
-                connects: Meter::new(connects),
-                registry,
-                plan: hub.states.clone(),
-                forced: None,
-                counters: HubCounters::default(),
-            }
+            let (connects, counters) = (Meter::new(connects), HubCounters::default());
+            Desk { connects, registry, forced: None, counters }
         };
-        Self { desks: hubs.iter().map(desk).collect(), now: Moment::START }
+        let desks = plans.iter().map(desk).collect();
+        Self { plans, desks, now: Moment::START, seed, calendar }
     }
 
     /// Tells the time; it does not go back.
@@ -148,9 +150,46 @@ impl Hubs {
         self.now = self.now.max(now);
     }
 
+    /// The place of a hub.
+    pub(super) fn at(&self, host: &str) -> Option<u16> {
+        (0..).zip(&self.plans).find(|(_, hub)| hub.host.eq_ignore_ascii_case(host)).map(|(at, _)| at)
+    }
+
+    /// A hub as it is configured.
+    pub(super) fn get(&self, hub: u16) -> Option<&Hub> {
+        self.plans.get(usize::from(hub))
+    }
+
+    /// The host of a hub that there is.
+    pub(super) fn host(&self, hub: u16) -> &str {
+        &self.plans[usize::from(hub)].host
+    }
+
+    /// The hubs' hosts, by their place.
+    pub(super) fn hosts(&self) -> impl Iterator<Item = &str> {
+        self.plans.iter().map(|hub| &*hub.host)
+    }
+
+    /// A hub that an enrollment names and that is not linked.
+    pub(super) fn unlinked<'a>(&self, enrollment: &'a Enrollment) -> Option<&'a str> {
+        config::unlinked(&self.plans, enrollment)
+    }
+
+    /// Hubs that come into question for an enrollment.
+    pub(super) fn candidates<'a>(
+        &'a self,
+        enrollment: &'a Enrollment,
+    ) -> impl Iterator<Item = (u16, &'a Hub)> + Clone + 'a {
+        (0..).zip(&self.plans).filter(|(at, hub)| {
+            let named = |host: &String| host.eq_ignore_ascii_case(&hub.host);
+            let wanted = enrollment.hubs.is_empty() || enrollment.hubs.iter().any(named);
+            wanted && self.is_linked(*at)
+        })
+    }
+
     /// Whether DPS may assign devices to a hub now.
     pub(super) fn is_linked(&self, hub: u16) -> bool {
-        self.desks.get(usize::from(hub)).is_some_and(|desk| desk.state(self.now) != HubState::Unlinked)
+        self.state(self.now, hub) != HubState::Unlinked
     }
 
     /// How much longer an assignment takes because the hub's registry is busy.
@@ -161,184 +200,81 @@ impl Hubs {
             Some(Verdict::Reject { .. }) | None => Span::ZERO,
         }
     }
-}
 
-impl Desk {
-    fn state(&self, now: Moment) -> HubState {
-        let planned = self.plan.iter().rev().find(|(at, _)| *at <= now);
-        self.forced.or(planned.map(|(_, state)| *state)).unwrap_or(HubState::Up)
-    }
-}
-
-impl Service {
-    /// The place of a linked hub.
-    pub fn hub_at(&self, host: &str) -> Option<u16> {
-        (0..).zip(&self.config.hubs).find(|(_, hub)| hub.host.eq_ignore_ascii_case(host)).map(|(at, _)| at)
+    /// The state of a hub; one that there is not is unlinked.
+    pub(super) fn state(&self, now: Moment, hub: u16) -> HubState {
+        let at = usize::from(hub);
+        let (Some(desk), Some(plan)) = (self.desks.get(at), self.plans.get(at)) else {
+            return HubState::Unlinked;
+        };
+        let planned = plan.states.iter().rev().find(|(at, _)| *at <= now);
+        desk.forced.or(planned.map(|(_, state)| *state)).unwrap_or(HubState::Up)
     }
 
-    /// The hubs' hosts, by their place.
-    pub fn hub_hosts(&self) -> impl Iterator<Item = &str> {
-        self.config.hubs.iter().map(|hub| &*hub.host)
-    }
-
-    /// The state of a hub.
-    pub fn hub_state(&self, now: Moment, hub: u16) -> HubState {
-        self.hubs.desks.get(usize::from(hub)).map_or(HubState::Unlinked, |desk| desk.state(now))
-    }
-
-    /// Puts a hub into a state, whatever its plan says, until `None` gives it back to the plan. Connections that stand
-    /// are the driver's to close: [`Service::hub_event`] says so from now on.
-    pub fn set_hub_state(&mut self, hub: u16, state: Option<HubState>) {
-        if let Some(desk) = self.hubs.desks.get_mut(usize::from(hub)) {
+    /// Puts a hub into a state, whatever its plan says, until `None` gives it back to the plan.
+    pub(super) fn force(&mut self, hub: u16, state: Option<HubState>) {
+        if let Some(desk) = self.desks.get_mut(usize::from(hub)) {
             desk.forced = state;
         }
     }
 
     /// What a hub has counted.
-    pub fn hub_counters(&self, hub: u16) -> HubCounters {
-        self.hubs.desks.get(usize::from(hub)).map(|desk| desk.counters).unwrap_or_default()
+    pub(super) fn counters(&self, hub: u16) -> HubCounters {
+        self.desks.get(usize::from(hub)).map(|desk| desk.counters).unwrap_or_default()
     }
 
     /// A device sent a message to a hub.
-    pub fn hub_heard(&mut self, hub: u16) {
-        if let Some(desk) = self.hubs.desks.get_mut(usize::from(hub)) {
+    pub(super) fn heard(&mut self, hub: u16) {
+        if let Some(desk) = self.desks.get_mut(usize::from(hub)) {
             desk.counters.messages += 1;
         }
     }
 
-    /// A device connects to a hub under its device id.
-    pub fn connect_hub(
-        &mut self,
+    /// What a hub does next to a connection that stands, after `now`: its plan, the end of the token that the connection was
+    /// made with, or a fault, which closes it at `faulty`.
+    pub(super) fn next_event(
+        &self,
         now: Moment,
-        hub: u16,
-        device_id: &str,
-        evidence: &impl Evidence,
-    ) -> Welcome {
-        let registered = self.registered_as(device_id);
-        let genuine = registered.as_deref().is_some_and(|name| {
-            let caller = self.caller(name);
-            self.is_of_hub(now, caller, hub, device_id, evidence)
-        });
-        let state = self.disturbed_hub(now, Caller::Named(registered.as_deref().unwrap_or(device_id)), hub);
-        let stranger = if genuine { None } else { Some(self.turned_down(evidence)) };
-        self.welcome(now, hub, stranger, state)
-    }
-
-    /// Device number `device` of the roster connects to a hub under its own name.
-    pub fn connect_hub_by_number(
-        &mut self,
-        now: Moment,
-        hub: u16,
-        device: u32,
-        evidence: &impl Evidence,
-    ) -> Welcome {
-        let genuine = self.is_of_hub(now, Caller::Numbered(device), hub, "", evidence);
-        let state = self.disturbed_hub(now, Caller::Numbered(device), hub);
-        let stranger = if genuine { None } else { Some(self.turned_down(evidence)) };
-        self.welcome(now, hub, stranger, state)
-    }
-
-    /// A connection of the device with this device id, for [`Service::hub_event`].
-    pub fn standing(&self, hub: u16, device_id: &str, token_expires_unix_secs: u64) -> Standing {
-        let name = self.registered_as(device_id);
-        let device = name.and_then(|name| self.disturbed_device(Caller::Named(&name)));
-        Standing { hub, key: device_key(device_id), device, token_expires_unix_secs }
-    }
-
-    /// What a hub does next to a connection that stands, after `now`: its plan, a fault, or the end of the token that the
-    /// connection was made with.
-    pub fn hub_event(&self, now: Moment, standing: &Standing) -> Option<(Moment, HubEvent)> {
+        standing: &Standing,
+        faulty: impl FnOnce(u32, &str) -> Option<Moment>,
+    ) -> Option<(Moment, HubEvent)> {
         let Standing { hub, key, device, token_expires_unix_secs } = *standing;
-        let desk = self.hubs.desks.get(usize::from(hub))?;
+        let (desk, plan) = (self.desks.get(usize::from(hub))?, self.plans.get(usize::from(hub))?);
         // A token is good for the second in which it expires.
         let good_until = token_expires_unix_secs.saturating_add(1);
         let expires = (token_expires_unix_secs > 0)
-            .then(|| self.config.calendar.moment_of_unix_secs(good_until))
+            .then(|| self.calendar.moment_of_unix_secs(good_until))
             .filter(|at| *at != Moment::FAR);
-        if desk.state(now).disconnects() || expires.is_some_and(|at| at <= now) {
+        if self.state(now, hub).disconnects() || expires.is_some_and(|at| at <= now) {
             return Some((now, HubEvent::Closed));
         }
-        let mut ahead = desk.plan.iter().filter(|(at, _)| desk.forced.is_none() && *at > now);
+        let mut ahead = plan.states.iter().filter(|(at, _)| desk.forced.is_none() && *at > now);
         let closes = ahead.find(|(_, state)| state.disconnects()).map(|(at, _)| (*at, HubEvent::Closed));
-        let plan = self.config.hubs.get(usize::from(hub))?;
-        let seed = self.config.seed;
         let commands = (0..).zip(&plan.commands).map(|(number, sweep)| {
-            let [draw, _] = seed.pair(Purpose::Command, key, number);
+            let [draw, _] = self.seed.pair(Purpose::Command, key, number);
             sweep.at + span_below(draw, sweep.over)
         });
         let command = commands.filter(|at| *at > now).min().map(|at| (at, HubEvent::Command));
-        let faulty = device.and_then(|device| self.hub_closes(now, device, &plan.host));
+        let faulty = device.and_then(|device| faulty(device, &plan.host));
         let [expires, faulty] = [expires, faulty].map(|at| at.map(|at| (at, HubEvent::Closed)));
         [closes, expires, faulty, command].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
-    /// The registration id of the device with this device id.
-    pub(super) fn registered_as<'a>(&self, device_id: &'a str) -> Option<std::borrow::Cow<'a, str>> {
-        let own = self.individuals.find(device_id).and_then(|at| self.individuals.get(at));
-        let renamed = own.is_some_and(|kept| kept.value.device_id.is_some());
-        let is_known =
-            || self.records.find(self.caller(device_id)).is_some() || self.left_by(device_id).is_some();
-        if !renamed && is_known() {
-            return Some(device_id.into());
-        }
-        let is = |id: &Option<String>| id.as_deref().is_some_and(|id| id.eq_ignore_ascii_case(device_id));
-        let mut individuals = self.individuals.iter();
-        individuals.find(|(_, kept)| is(&kept.device_id)).map(|(_, kept)| kept.registration_id.clone().into())
-    }
-
-    /// Whether a device is one of a hub's, and proves it.
-    fn is_of_hub(
-        &self,
-        now: Moment,
-        caller: Caller<'_>,
-        hub: u16,
-        device_id: &str,
-        evidence: &impl Evidence,
-    ) -> bool {
-        let Some(host) = self.config.hubs.get(usize::from(hub)).map(|hub| &hub.host) else { return false };
-        let is_assigned = self.records.find(caller).is_some_and(|at| {
-            let record = self.records.get(at);
-            now >= record.ready_at && self.failure(at).is_none() && record.hub == hub
-        });
-        if !is_assigned && self.left_by(&self.name(caller)).is_none_or(|left| left.hub != hub) {
-            return false;
-        }
-        let audience = Audience { evidence, resource: || format!("{host}/devices/{device_id}") };
-        let operational = evidence.certificate().filter(|leaf| leaf.device_uid.is_some());
-        if let Some(leaf) = operational {
-            return self.operates(now, &self.name(caller), leaf, evidence);
-        }
-        self.admit(now, caller, Use::Hub, &audience, &Serving::default()).is_ok()
-    }
-
-    /// What a device is told that is none of the hub's, or does not prove it.
-    fn turned_down(&self, evidence: &impl Evidence) -> Welcome {
-        match evidence.certificate().is_some_and(|leaf| leaf.device_uid.is_some()) {
-            true => self.config.issuance.refusal.map_or(Welcome::Closed, Welcome::Refused),
-            false => Welcome::Refused(Connack::NotAuthorized),
-        }
-    }
-
-    /// `stranger` is what a device is told that the hub does not know, `disturbed` the state that a fault puts the hub into.
-    fn welcome(
-        &mut self,
-        now: Moment,
-        hub: u16,
-        stranger: Option<Welcome>,
-        disturbed: Option<HubState>,
-    ) -> Welcome {
-        self.hubs.advance(now);
-        let Some(desk) = self.hubs.desks.get_mut(usize::from(hub)) else {
+    /// Answers a connection, and counts it.
+    pub(super) fn welcome(&mut self, now: Moment, hub: u16, arrival: &Arrival) -> Welcome {
+        self.advance(now);
+        let planned = self.state(now, hub);
+        let Some(desk) = self.desks.get_mut(usize::from(hub)) else {
             return Welcome::Refused(Connack::NotAuthorized);
         };
-        let welcome = match disturbed.unwrap_or_else(|| desk.state(now)) {
+        let welcome = match arrival.disturbed.unwrap_or(planned) {
             HubState::Failing => Welcome::Refused(Connack::Unavailable),
             HubState::Unlinked => Welcome::Refused(Connack::NotAuthorized),
             HubState::Throttled => Welcome::Closed,
             // Connections are counted before it is known whose they are.
             HubState::Up => match desk.connects.admit(now) {
                 Verdict::Reject { .. } => Welcome::Closed,
-                Verdict::Admit { delay } => match stranger {
+                Verdict::Admit { delay } => match arrival.stranger {
                     Some(told) => {
                         desk.counters.refused += 1;
                         return told;
@@ -358,57 +294,3 @@ impl Service {
         welcome
     }
 }
-
-/// Evidence whose token must be for a resource of a hub rather than for the registration. Nobody names a TPM to a hub.
-struct Audience<'a, E, R> {
-    evidence: &'a E,
-    resource: R,
-}
-
-impl<E: Evidence, R: Fn() -> String> Evidence for Audience<'_, E, R> {
-    fn transport(&self) -> Transport {
-        self.evidence.transport()
-    }
-
-    fn token(&self) -> Token<'_> {
-        match self.evidence.token() {
-            Token::Claims { resource: Resource::Spelled(spelled), expires_unix_secs } => {
-                if sas::covers(spelled, &(self.resource)()) {
-                    Token::Claims { resource: Resource::Own, expires_unix_secs }
-                } else {
-                    Token::Unreadable
-                }
-            }
-            other => other,
-        }
-    }
-
-    fn policy(&self) -> &str {
-        self.evidence.policy()
-    }
-
-    fn signed_with(
-        &self,
-        key: &fleetstorm_protocol::enrollment::SymmetricKey,
-        derived_for: Option<&str>,
-    ) -> bool {
-        self.evidence.signed_with(key, derived_for)
-    }
-
-    fn certificate(&self) -> Option<&Certificate> {
-        self.evidence.certificate()
-    }
-
-    fn signed_by(
-        &self,
-        ca: &fleetstorm_protocol::enrollment::CaCertificate,
-        trusted: &super::TrustedCas,
-        unix_secs: u64,
-    ) -> Option<u8> {
-        self.evidence.signed_by(ca, trusted, unix_secs)
-    }
-}
-
-#[cfg(test)]
-#[path = "hub_tests.rs"]
-mod tests;

@@ -2,14 +2,22 @@
 //!
 //! Here a request for a certificate is the words `request KEY NAME`, and a certificate is what the issuer was asked for.
 
-use fleetstorm_protocol::enrollment::SymmetricKey;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use fleetstorm_protocol::credentials::CSR_MAX_BYTES;
+use fleetstorm_protocol::enrollment::{CaCertificate, SymmetricKey};
+use fleetstorm_protocol::mqtt::Connack;
+use fleetstorm_protocol::policy_name::PolicyName;
 use fleetstorm_protocol::{
     Body, OperationId, Registration, RegistrationState, Reply, Status, Submission, TpmKeys,
 };
-use fleetstorm_units::time::Calendar;
+use fleetstorm_units::time::{Calendar, Span};
 
 use super::super::testing::{SCOPE, config};
-use super::super::{Call, Config, Request, Resource, Token, Welcome};
+use super::super::{
+    Authority, Call, Certificate, CertificateRequest, Config, IssuancePolicy, KeyKind, Request, Resource,
+    Token, TrustedCas, Welcome, WithoutPolicy,
+};
 use super::*;
 
 const DAY: Span = Span::from_secs(86_400);
@@ -350,7 +358,7 @@ fn a_disabled_device_gets_no_certificate_and_keeps_the_one_it_has() {
     let mut config = issuing_config();
     config.groups[0].enrollment.enabled = false;
     let group = config.groups.remove(0);
-    talk.service.groups.put(group, talk.now);
+    talk.service.enrollments.put_group(group, talk.now);
     let reply = talk.submit("dev-1", Some(&csr("request p256 dev-1")));
     assert!(matches!(reply.body, Body::Operation { state: RegistrationState::Disabled, .. }), "{reply:?}");
     assert!(talk.issue().is_none());

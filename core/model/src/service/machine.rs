@@ -1,55 +1,31 @@
 //! The service machine: the order of its checks is that of `dps` 17.1.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::collections::VecDeque;
 
-use fleetstorm_protocol::enrollment::{Attestation, Enrollment, Group, Individual};
 use fleetstorm_protocol::{ApiVersion, OperationId, RegistrationId, Submission, code};
-use fleetstorm_units::random::Purpose;
-use fleetstorm_units::time::{Moment, Span};
-use serde_json::Value;
+use fleetstorm_units::time::{Calendar, Moment, Span};
 
-use super::answer::{Answer, Answered, Handled, Query, Refusal, Ticket};
+use super::access::AccessPolicy;
+use super::admission::Claim;
+use super::answer::{Answer, Answered, Handled, Query, Refusal};
 use super::chaos::Disturbance;
 use super::config::{Config, ConfigError, Overlap};
+use super::counters::{Counters, Numbers};
+use super::enrollments::Enrollments;
 use super::hub::Hubs;
-use super::issuance::IssuanceCall;
+use super::issuer::{Applicant, Issuer};
 use super::metrics::{MetricStatus, Metrics};
-use super::placement::{Choice, Left, Special, WebhookAsk};
-use super::record::{Caller, EnrollmentPlace, EnrollmentRef, Records};
+use super::outage::Outages;
+use super::placement::{Candidate, Choice, Chosen, Placement};
+use super::quota::Quotas;
+use super::record::{Caller, EnrollmentRef};
+use super::registrations::Registrations;
 use super::renewal::Renewals;
-use super::store::Book;
-use super::throttle::Meter;
+use super::throttle::Verdict;
 use super::tpm::Use;
-use super::{Call, Evidence, Request, Token, TrustedCas};
-use crate::chaos::Serving;
-
-/// What a service has counted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Requests of any kind.
-    pub requests: u64,
-    /// Registrations accepted.
-    pub accepted: u64,
-    /// Requests refused by a quota or by the poll limit.
-    pub throttled: u64,
-    /// Answers with `assigned`.
-    pub assigned: u64,
-    /// Answers with `failed`.
-    pub failed: u64,
-    /// Errors by six-digit code, throttling included.
-    pub errors: BTreeMap<u32, u64>,
-}
-
-impl Counters {
-    fn erred(&mut self, code: u32) {
-        match self.errors.get_mut(&code) {
-            Some(count) => *count += 1,
-            None => drop(self.errors.insert(code, 1)),
-        }
-    }
-}
+use super::webhook::WebhookAsk;
+use super::{Call, Evidence, Request, Token};
+use crate::chaos::{Naming, Rules, Serving};
 
 /// What a request says beside what it asks for.
 struct Form<'a> {
@@ -60,39 +36,56 @@ struct Form<'a> {
     csr: Option<&'a str>,
 }
 
+/// A request that is understood, with who sends it.
+struct Asked<'a, E> {
+    now: Moment,
+    caller: Caller<'a>,
+    query: Query<'a>,
+    /// A mistake in the body is named after the quota.
+    form: Result<Form<'a>, Refusal>,
+    evidence: &'a E,
+}
+
+/// What comes of a request.
+struct Judged {
+    answer: Result<Answer, Refusal>,
+    /// How long it is held.
+    delay: Span,
+}
+
+impl Judged {
+    const fn at_once(answer: Result<Answer, Refusal>) -> Self {
+        Self { answer, delay: Span::ZERO }
+    }
+}
+
 static UNDISTURBED: Serving = Serving::USUAL;
 
-/// A mock DPS instance.
+/// A mock DPS instance: its parts own their state, and it keeps the order in which they are asked.
 #[derive(Debug)]
 pub struct Service {
-    pub(super) config: Config,
-    pub(super) individuals: Book<Individual>,
-    pub(super) groups: Book<Group>,
-    /// What certificates must chain to, of groups and of the instance.
-    pub(super) trusted: TrustedCas,
-    /// What the names of the roster's devices begin with.
-    roster_prefix: String,
-    pub(super) records: Records,
+    id_scope: String,
+    /// Who may use the enrollment API.
+    pub(super) access: Vec<AccessPolicy>,
+    overlap: Overlap,
+    /// `Retry-After` of a 202.
+    pub(super) retry_after_secs: Option<u32>,
+    pub(super) calendar: Calendar,
+    pub(super) enrollments: Enrollments,
+    pub(super) registrations: Registrations,
+    quotas: Quotas,
+    outages: Outages,
     pub(super) hubs: Hubs,
-    pub(super) registrations: Meter,
-    pub(super) operations: Meter,
-    /// What few devices have, by the place of their record.
-    pub(super) special: BTreeMap<u32, Special>,
-    /// What devices have as their twins at their hubs, by the place of their records; those without one are not here.
-    pub(super) twins: BTreeMap<u32, Arc<Value>>,
-    /// What devices left behind at their hubs when their registrations were deleted, by their names in lower case.
-    pub(super) left: BTreeMap<Box<str>, Left>,
+    pub(super) placement: Placement,
     /// Webhooks that are to be asked.
-    pub(super) calls: VecDeque<WebhookAsk>,
-    /// Certificates that are to be issued.
-    pub(super) issuances: VecDeque<IssuanceCall>,
+    pub(super) webhooks: VecDeque<WebhookAsk>,
+    pub(super) issuer: Issuer,
     pub(super) renewals: Renewals,
-    pub(super) counters: Counters,
-    pub(super) metrics: Metrics,
-    /// Counts answers; keys tracking ids and jitter.
-    pub(super) answers: u32,
     /// Faults, if there are any.
     pub(super) disturbance: Option<Box<Disturbance>>,
+    pub(super) numbers: Numbers,
+    pub(super) counters: Counters,
+    pub(super) metrics: Metrics,
 }
 
 impl Service {
@@ -100,55 +93,54 @@ impl Service {
     ///
     /// # Errors
     /// The configuration contradicts itself.
-    pub fn new(mut config: Config) -> Result<Self, ConfigError> {
-        config.check()?;
-        let mut individuals = Book::new();
-        for individual in std::mem::take(&mut config.individuals) {
-            if individuals.find(&individual.registration_id).is_some() {
-                return Err(ConfigError::Duplicate(individual.registration_id));
-            }
-            individuals.put(individual, Moment::START);
-        }
-        let mut groups = Book::new();
-        for group in std::mem::take(&mut config.groups) {
-            if groups.find(&group.id).is_some() {
-                return Err(ConfigError::DuplicateGroup(group.id));
-            }
-            groups.put(group, Moment::START);
-        }
-        let mut service = Self {
-            registrations: Meter::new(config.throttle.registrations),
-            operations: Meter::new(config.throttle.operations),
-            individuals,
-            groups,
-            trusted: TrustedCas::default(),
-            roster_prefix: String::new(),
-            records: Records::default(),
-            hubs: Hubs::new(&config.hubs),
-            special: BTreeMap::new(),
-            twins: BTreeMap::new(),
-            left: BTreeMap::new(),
-            calls: VecDeque::new(),
-            issuances: VecDeque::new(),
-            renewals: Renewals::default(),
-            counters: Counters::default(),
-            metrics: Metrics::default(),
-            answers: 0,
-            disturbance: None,
-            config,
-        };
-        service.trust();
-        Ok(service)
+    pub fn new(config: Config) -> Result<Self, ConfigError> {
+        Self::with_roster(config, "", 0)
     }
 
-    /// Looks up what certificates must chain to.
-    pub(super) fn trust(&mut self) {
-        let groups = self.groups.iter().flat_map(|(_, group)| match &group.enrollment.attestation {
-            Attestation::Signer { primary, secondary } => [Some(primary), secondary.as_ref()],
-            _ => [None, None],
-        });
-        let held = self.config.certificates.iter().map(|held| &held.certificate);
-        self.trusted.replace(groups.flatten().chain(held));
+    /// Starts an instance that knows `devices` devices by their number; their names are `prefix` and the number in
+    /// six digits or more. It treats them as any other device, and [`Service::ask`] need not spell them.
+    ///
+    /// # Errors
+    /// The configuration contradicts itself.
+    pub fn with_roster(config: Config, prefix: &str, devices: u32) -> Result<Self, ConfigError> {
+        config.check()?;
+        let Config { seed, calendar, .. } = config;
+        Ok(Self {
+            id_scope: config.id_scope,
+            access: config.access,
+            overlap: config.overlap,
+            retry_after_secs: config.retry_after_secs,
+            calendar,
+            enrollments: Enrollments::new(
+                config.individuals,
+                config.groups,
+                config.certificates,
+                seed,
+                calendar,
+            )?,
+            registrations: Registrations::of_roster(prefix, devices, seed),
+            quotas: Quotas::new(&config.throttle, seed, calendar),
+            outages: Outages::new(config.outages, seed),
+            hubs: Hubs::new(config.hubs, seed, calendar),
+            placement: Placement {
+                policy: config.allocation,
+                regions: config.regions,
+                assignment: config.assignment,
+                seed,
+            },
+            webhooks: VecDeque::new(),
+            renewals: Renewals::new(config.issuance.renewal, seed, calendar),
+            issuer: Issuer::new(config.issuance, seed, calendar),
+            disturbance: None,
+            numbers: Numbers::new(seed),
+            counters: Counters::default(),
+            metrics: Metrics::default(),
+        })
+    }
+
+    /// Makes the service obey faults, which know devices by the numbers that `naming` gives them.
+    pub fn disturb(&mut self, rules: Rules, naming: Naming) {
+        self.disturbance = Some(Box::new(Disturbance::new(rules, naming)));
     }
 
     /// What has been counted so far.
@@ -163,46 +155,40 @@ impl Service {
 
     /// How many registration records there are.
     pub fn registrations(&self) -> usize {
-        self.records.len()
+        self.registrations.len()
     }
 
     /// Whether device number `device` of the roster has registered.
     pub fn is_registered(&self, device: u32) -> bool {
-        self.records.find(Caller::Numbered(device)).is_some()
+        self.registrations.find(Caller::Numbered(device)).is_some()
     }
 
     /// The time of day at a moment, in nanoseconds since the Unix epoch.
     pub fn unix_nanos(&self, at: Moment) -> u64 {
-        self.config.calendar.unix_nanos(at)
+        self.calendar.unix_nanos(at)
     }
 
     /// The id scope, for what a door says of itself.
     pub fn id_scope(&self) -> &str {
-        &self.config.id_scope
-    }
-
-    /// Starts an instance that knows `devices` devices by their number; their names are `prefix` and the number in
-    /// six digits or more. It treats them as any other device, and [`Service::ask`] need not spell them.
-    ///
-    /// # Errors
-    /// The configuration contradicts itself.
-    pub fn with_roster(config: Config, prefix: &str, devices: u32) -> Result<Self, ConfigError> {
-        let records = Records::of_roster(devices);
-        Ok(Self { roster_prefix: prefix.to_owned(), records, ..Self::new(config)? })
+        &self.id_scope
     }
 
     /// Answers a request.
     pub fn handle(&mut self, now: Moment, request: &Request<'_>, evidence: &impl Evidence) -> Handled {
-        let caller = self.caller(request.registration_id);
-        let Answered { answer, delay } = self.answer(|service, delay| {
-            let (query, form) = service.understand(request)?;
-            service.attend(now, caller, query, form, evidence, delay)
-        });
+        self.begin();
+        let judged = match self.understand(request) {
+            Ok((query, form)) => {
+                let caller = self.registrations.caller(request.registration_id);
+                self.attend(Asked { now, caller, query, form, evidence })
+            }
+            Err(refusal) => Judged::at_once(Err(refusal)),
+        };
+        let Answered { answer, delay } = self.end(judged);
         let mut reply = self.reply(now, &answer);
         if let Some(version) = request.api_version.and_then(ApiVersion::of) {
             self.tell_by_version(version, &answer, &mut reply);
         }
-        let handled = Handled { reply, delay, request_id: self.request_id() };
+        let handled = Handled { reply, delay, request_id: self.numbers.request_id() };
         self.seal(now, &answer, handled, evidence)
     }
 
@@ -216,57 +202,36 @@ impl Service {
         query: Query<'_>,
         evidence: &impl Evidence,
     ) -> Answered {
-        let known = (device as usize) < self.records.roster();
+        self.begin();
+        if device as usize >= self.registrations.roster() {
+            return self.end(Judged::at_once(Err(Refusal::new(code::UNAUTHORIZED))));
+        }
         let numbered = Caller::Numbered(device);
         let name;
-        let caller = if self.records.is_numbered(device) {
+        let caller = if self.registrations.is_numbered(device) {
             numbered
         } else {
-            name = self.name(numbered);
+            name = self.registrations.name(numbered);
             Caller::Named(&name)
         };
-        self.answer(|service, delay| {
-            if !known {
-                return Err(Refusal::new(code::UNAUTHORIZED));
-            }
-            let form = Form { api_version, payload: None, csr: None };
-            service.attend(now, caller, query, Ok(form), evidence, delay)
-        })
+        let form = Ok(Form { api_version, payload: None, csr: None });
+        let judged = self.attend(Asked { now, caller, query, form, evidence });
+        self.end(judged)
     }
 
-    fn answer(&mut self, judge: impl FnOnce(&mut Self, &mut Span) -> Result<Answer, Refusal>) -> Answered {
-        self.answers = self.answers.wrapping_add(1);
+    /// Takes up a request.
+    fn begin(&mut self) {
+        self.numbers.next();
         self.counters.requests += 1;
-        let mut delay = Span::ZERO;
-        let answer = judge(self, &mut delay).unwrap_or_else(|Refusal { code, retry_after }| {
+    }
+
+    /// Closes the request in hand.
+    fn end(&mut self, Judged { answer, delay }: Judged) -> Answered {
+        let answer = answer.unwrap_or_else(|Refusal { code, retry_after }| {
             self.counters.erred(code);
             Answer::Refused { code, retry_after }
         });
         Answered { answer, delay }
-    }
-
-    /// Counts a refusal and puts it into words.
-    pub(super) fn refused(&mut self, now: Moment, Refusal { code, retry_after }: Refusal) -> Handled {
-        self.counters.erred(code);
-        let reply = self.refuse(now, code, retry_after);
-        Handled { reply, delay: Span::ZERO, request_id: self.request_id() }
-    }
-
-    /// How many requests there have been: the number of the one in hand.
-    pub(super) const fn answers(&self) -> u32 {
-        self.answers
-    }
-
-    /// Numbers what has no request of its own to number it.
-    pub(super) fn next_answer(&mut self) -> u32 {
-        self.answers = self.answers.wrapping_add(1);
-        self.answers
-    }
-
-    /// The id of the request that is being answered.
-    pub(super) fn request_id(&self) -> u128 {
-        let [high, low] = self.config.seed.pair(Purpose::Tracking, 0, self.answers);
-        u128::from(high) << 64 | u128::from(low)
     }
 
     /// What a request asks for, and whether its body is in order: a mistake in the body is named after the quota.
@@ -283,7 +248,7 @@ impl Service {
         };
         let api_version = request.api_version.and_then(ApiVersion::of);
         let api_version = api_version.ok_or(Refusal::new(code::BAD_REQUEST))?;
-        if !request.id_scope.eq_ignore_ascii_case(&self.config.id_scope) {
+        if !request.id_scope.eq_ignore_ascii_case(&self.id_scope) {
             return Err(Refusal::new(code::NOT_FOUND));
         }
         let form = match submission {
@@ -298,97 +263,125 @@ impl Service {
     }
 
     /// Judges a request, as far as faults let it.
-    fn attend(
-        &mut self,
+    fn attend(&mut self, asked: Asked<'_, impl Evidence>) -> Judged {
+        let Asked { now, caller, query, .. } = asked;
+        if let Some(code) = self.outages.struck(now, self.numbers.last()) {
+            return Judged::at_once(Err(Refusal::new(code)));
+        }
+        let calendar = self.calendar;
+        let serving = self
+            .disturbance
+            .as_mut()
+            .and_then(|disturbance| disturbance.serve(now, caller, query, calendar.unix_secs(now)));
+        let Some(serving) = serving else {
+            return self.judge(asked, &UNDISTURBED);
+        };
+        let Judged { answer, delay } = match serving.answered(query) {
+            Ok(None) => self.judge(asked, &serving),
+            Ok(Some(answer)) => Judged::at_once(Ok(answer)),
+            Err(refusal) => Judged::at_once(Err(refusal)),
+        };
+        if let (Query::Register, Ok(Answer::Assigning(ticket))) = (query, &answer) {
+            self.hold(&serving, ticket.record as usize);
+        }
+        Judged { answer, delay: serving.delayed(delay) }
+    }
+
+    /// What a fault lets the service do with an accepted registration.
+    fn hold(&mut self, serving: &Serving, at: usize) {
+        if let Some(code) = serving.failed {
+            self.registrations.fail(at, code);
+        }
+        if serving.held > Span::ZERO {
+            let ready_at = self.registrations.get(at).ready_at;
+            let held = if serving.held == Span::MAX { Moment::FAR } else { ready_at + serving.held };
+            self.registrations.ready(at, held);
+        }
+    }
+
+    fn judge(&mut self, asked: Asked<'_, impl Evidence>, serving: &Serving) -> Judged {
+        if let Query::Poll(id) = asked.query {
+            return Judged::at_once(self.poll(&asked, id, serving));
+        }
+        // Registrations and status lookups count.
+        let delay = match self.quotas.registrations.admit_share(asked.now, serving.quota) {
+            Verdict::Admit { delay } => delay,
+            Verdict::Reject { until_token } => {
+                return Judged::at_once(Err(self.throttled(asked.now, until_token)));
+            }
+        };
+        let answer = match (&asked.form, asked.query) {
+            (Ok(form), Query::Register) => self.register(&asked, form, serving),
+            (Ok(_), Query::Lookup | Query::Poll(_)) => self.lookup(&asked, serving),
+            (Err(refusal), _) => Err(*refusal),
+        };
+        Judged { answer, delay }
+    }
+
+    /// Counts one operation of the service API against its own quota (`dps` 11.1): how long a shaping queue
+    /// holds it, or the answer that refuses it.
+    ///
+    /// # Errors
+    /// The quota is used up.
+    pub fn admit_operation(&mut self, now: Moment) -> Result<Span, Box<Handled>> {
+        self.begin();
+        if let Some(code) = self.outages.struck(now, self.numbers.last()) {
+            return Err(Box::new(self.refused(now, Refusal::new(code))));
+        }
+        match self.quotas.operations.admit(now) {
+            Verdict::Admit { delay } => Ok(delay),
+            Verdict::Reject { until_token } => {
+                let refusal = self.throttled(now, until_token);
+                Err(Box::new(self.refused(now, refusal)))
+            }
+        }
+    }
+
+    fn throttled(&mut self, now: Moment, until_token: Span) -> Refusal {
+        self.counters.throttled += 1;
+        self.quotas.refusal(now, until_token, self.numbers.last())
+    }
+
+    /// Finds the enrollment that answers for a device, if the evidence satisfies it.
+    pub(super) fn admit(
+        &self,
         now: Moment,
         caller: Caller<'_>,
-        query: Query<'_>,
-        form: Result<Form<'_>, Refusal>,
+        what: Use,
         evidence: &impl Evidence,
-        delay: &mut Span,
-    ) -> Result<Answer, Refusal> {
-        if let Some(code) = self.struck(now) {
-            return Err(Refusal::new(code));
-        }
-        let Some(serving) = self.disturbed(now, caller, query) else {
-            return self.judge(now, caller, query, form, evidence, (delay, &UNDISTURBED));
+        serving: &Serving,
+    ) -> Result<EnrollmentRef, Refusal> {
+        let unix_ns = self.calendar.unix_nanos(now).saturating_add_signed(serving.clock_offset_ns);
+        let claim = Claim {
+            caller,
+            id: &self.registrations.name(caller),
+            what,
+            evidence,
+            id_scope: &self.id_scope,
+            unix_secs: unix_ns / 1_000_000_000,
+            primary_refused: serving.primary_refused,
         };
-        let mut queued = Span::ZERO;
-        let answer = match serving.answered(query) {
-            Ok(None) => self.judge(now, caller, query, form, evidence, (&mut queued, &serving)),
-            Ok(Some(answer)) => Ok(answer),
-            Err(refusal) => Err(refusal),
-        };
-        *delay = serving.delayed(queued);
-        if let (Query::Register, Ok(answer)) = (query, &answer) {
-            self.hold(&serving, *answer);
-        }
-        answer
-    }
-
-    fn judge(
-        &mut self,
-        now: Moment,
-        caller: Caller<'_>,
-        query: Query<'_>,
-        form: Result<Form<'_>, Refusal>,
-        evidence: &impl Evidence,
-        (delay, serving): (&mut Span, &Serving),
-    ) -> Result<Answer, Refusal> {
-        if let Query::Poll(id) = query {
-            return self.poll(now, caller, id, evidence, serving);
-        }
-        *delay = self.meter(now, serving.quota)?;
-        let form = form?;
-        match query {
-            Query::Register => self.register(now, caller, &form, evidence, serving),
-            Query::Lookup | Query::Poll(_) => self.lookup(now, caller, evidence, serving),
-        }
-    }
-
-    /// The device of this name.
-    pub(super) fn caller<'a>(&self, name: &'a str) -> Caller<'a> {
-        self.numbered(name).map_or(Caller::Named(name), Caller::Numbered)
-    }
-
-    /// The number of the roster's device of this name.
-    fn numbered(&self, name: &str) -> Option<u32> {
-        let digits = name.get(self.roster_prefix.len()..)?;
-        let number: u32 = digits.parse().ok().filter(|&number| self.records.is_numbered(number))?;
-        name.eq_ignore_ascii_case(&self.name(Caller::Numbered(number))).then_some(number)
-    }
-
-    /// How a device is called.
-    pub(super) fn name<'a>(&self, caller: Caller<'a>) -> Cow<'a, str> {
-        match caller {
-            Caller::Named(name) => name.into(),
-            Caller::Numbered(number) => roster_name(&self.roster_prefix, number).into(),
-        }
-    }
-
-    /// How the device of a record is called.
-    pub(super) fn name_at(&self, at: usize) -> Cow<'_, str> {
-        // A record's place came from 32 bits.
-        self.name(self.records.name(at).map_or(Caller::Numbered(at as u32), Caller::Named))
+        self.enrollments.admit(&claim, &self.registrations)
     }
 
     /// Whether evidence proves a device of this name. Nothing is asked for and nothing is counted.
     pub fn proves(&self, now: Moment, registration_id: &str, evidence: &impl Evidence) -> bool {
-        self.admit(now, self.caller(registration_id), Use::Registration, evidence, &UNDISTURBED).is_ok()
+        let caller = self.registrations.caller(registration_id);
+        self.admit(now, caller, Use::Registration, evidence, &UNDISTURBED).is_ok()
     }
 
     fn register(
         &mut self,
-        now: Moment,
-        caller: Caller<'_>,
+        asked: &Asked<'_, impl Evidence>,
         form: &Form<'_>,
-        evidence: &impl Evidence,
         serving: &Serving,
     ) -> Result<Answer, Refusal> {
+        let Asked { now, caller, evidence, .. } = *asked;
         self.hubs.advance(now);
         if evidence.certificate().is_none()
             && evidence.token() == Token::Absent
-            && let Some(challenge) = self.challenge(caller, evidence).transpose()
+            && let Some(challenge) =
+                self.enrollments.challenge(caller, &self.registrations, evidence).transpose()
         {
             if challenge.is_err() {
                 self.metrics.attested(now, evidence.transport(), false);
@@ -397,72 +390,76 @@ impl Service {
         }
         let admitted = self.admit(now, caller, Use::Registration, evidence, serving);
         self.metrics.attested(now, evidence.transport(), admitted.is_ok());
-        let enrollment = admitted?;
-        if !self.enrollment(enrollment).is_some_and(|enrollment| enrollment.enabled) {
+        let of = admitted?;
+        let Some(enrollment) = self.enrollments.of(of).filter(|enrollment| enrollment.enabled) else {
             self.metrics.refused(now, MetricStatus::Disabled);
             return Ok(Answer::Disabled);
-        }
+        };
         // Before there is a record: a request that is not in order leaves nothing behind.
         let wanted = match form.csr {
-            Some(csr) => self.want_certificate(now, &self.name(caller), enrollment, csr, evidence)?,
+            Some(csr) => {
+                let name = &self.registrations.name(caller);
+                let policy = enrollment.policy.as_ref();
+                self.issuer.want(now, &Applicant { name, policy, evidence }, csr)?
+            }
             None => None,
         };
-        let at = self.records.entry(caller, now);
-        let running = self.records.get(at);
+        let at = self.registrations.entry(caller, now);
+        let running = self.registrations.get(at);
         if running.registrations > 0 && now < running.ready_at {
-            match self.config.overlap {
+            match self.overlap {
                 Overlap::Conflict => return Err(Refusal::new(code::REGISTRATION_CONFLICT)),
-                Overlap::Reuse => return Ok(Answer::Assigning(self.ticket(at))),
+                Overlap::Reuse => return Ok(Answer::Assigning(self.registrations.ticket(at))),
             }
         }
-        let name = self.name(caller);
-        let had = (serving.flipped && running.registrations > 0)
-            .then(|| self.config.hubs[usize::from(running.hub)].host.clone());
-        let without_hub = serving.without_hub.as_deref().or(had.as_deref());
+        let name = self.registrations.name(caller);
+        let had = (serving.flipped && running.registrations > 0).then(|| self.hubs.host(running.hub));
         // Before the record says that it was asked again: the choice depends on what it was before.
-        let choice = self.choose(at, &name, enrollment, form.api_version.device().keeps_hub, without_hub);
-        let record = self.records.get_mut(at);
-        record.registrations += 1;
-        record.enrollment = enrollment;
-        self.keep_wanted(at, wanted);
+        let candidate = Candidate {
+            name: &name,
+            enrollment,
+            current: self.registrations.current_hub(at),
+            keeps_hub: form.api_version.device().keeps_hub,
+            unlinked: serving.without_hub.as_deref().or(had),
+        };
+        let choice = self.placement.choose(&self.hubs, &candidate);
+        self.registrations.begin(at, of, wanted);
         match choice {
-            Choice::Hub(hub) => self.assign(now, at, &name, hub, None),
+            Choice::Hub(hub) => self.assign(now, at, &name, Chosen { hub, initial_twin: None }),
             Choice::Webhook => self.ask_webhook(at, &name, form.payload),
         }
-        self.keep_storage_root(at, evidence);
+        if let Some(key) = self.enrollments.storage_root_key(of, evidence) {
+            self.registrations.keep_storage_root_key(at, key);
+        }
         self.counters.accepted += 1;
         if serving.raced {
             // That was the other device.
             return Err(Refusal::new(code::REGISTRATION_CONFLICT));
         }
-        Ok(Answer::Assigning(self.ticket(at)))
+        Ok(Answer::Assigning(self.registrations.ticket(at)))
     }
 
     fn poll(
         &mut self,
-        now: Moment,
-        caller: Caller<'_>,
+        asked: &Asked<'_, impl Evidence>,
         operation: &OperationId,
-        evidence: &impl Evidence,
         serving: &Serving,
     ) -> Result<Answer, Refusal> {
-        let at = self.records.find(caller).ok_or(Refusal::new(code::REGISTRATION_NOT_FOUND))?;
+        let Asked { now, caller, evidence, .. } = *asked;
+        let at = self.registrations.find(caller).ok_or(Refusal::new(code::REGISTRATION_NOT_FOUND))?;
         // Only its own polls use up a device's.
         self.admit(now, caller, Use::Registration, evidence, serving)?;
-        if let Some(limit) = self.config.throttle.polls_per_window {
-            let window = self.config.throttle.poll_window;
-            if let Err(wait) = self.records.get_mut(at).admit_poll(now, limit, window) {
-                return Err(self.throttled(now, wait));
-            }
+        if let Err(wait) = self.registrations.admit_poll(at, now, self.quotas.polls) {
+            return Err(self.throttled(now, wait));
         }
-        let ticket = self.ticket(at);
-        if self.operation_id(ticket) != *operation {
+        let ticket = self.registrations.ticket(at);
+        if self.registrations.operation_id(ticket) != *operation {
             return Err(Refusal::new(code::REGISTRATION_NOT_FOUND));
         }
-        if self.is_assigning(at, now) {
+        if self.registrations.is_assigning(at, now) {
             return Ok(Answer::Assigning(ticket));
         }
-        if self.failure(at).is_some() {
+        if self.registrations.failure(at).is_some() {
             self.counters.failed += 1;
             return Ok(Answer::Failed(ticket));
         }
@@ -470,47 +467,13 @@ impl Service {
         Ok(Answer::Assigned(ticket))
     }
 
-    fn lookup(
-        &mut self,
-        now: Moment,
-        caller: Caller<'_>,
-        evidence: &impl Evidence,
-        serving: &Serving,
-    ) -> Result<Answer, Refusal> {
+    fn lookup(&mut self, asked: &Asked<'_, impl Evidence>, serving: &Serving) -> Result<Answer, Refusal> {
+        let Asked { now, caller, evidence, .. } = *asked;
         self.admit(now, caller, Use::Registration, evidence, serving)?;
-        let at = self.records.find(caller).ok_or(Refusal::new(code::REGISTRATION_NOT_FOUND))?;
-        Ok(Answer::Known(self.ticket(at), self.is_assigning(at, now)))
+        let at = self.registrations.find(caller).ok_or(Refusal::new(code::REGISTRATION_NOT_FOUND))?;
+        let ticket = self.registrations.ticket(at);
+        Ok(Answer::Known(ticket, self.registrations.is_assigning(at, now)))
     }
-
-    /// Whether a registration is under way.
-    pub(super) fn is_assigning(&self, at: usize, now: Moment) -> bool {
-        now < self.records.get(at).ready_at || self.awaits_certificate(at)
-    }
-
-    /// The last registration of a device that has registered.
-    pub(super) fn ticket(&self, at: usize) -> Ticket {
-        // A record's place came from 32 bits.
-        Ticket { record: at as u32, registration: self.records.get(at).registrations }
-    }
-
-    /// The enrollment, unless it has been deleted.
-    pub(super) fn enrollment(&self, of: EnrollmentRef) -> Option<&Enrollment> {
-        match of.place() {
-            EnrollmentPlace::Individual(at) => self.individuals.get(at).map(|kept| &kept.value.enrollment),
-            EnrollmentPlace::Group(at) => self.groups.get(at).map(|kept| &kept.value.enrollment),
-        }
-    }
-}
-
-/// A prefix and a number in six digits or more. It is spelled twice a registration, which `format!` is too slow for.
-fn roster_name(prefix: &str, number: u32) -> String {
-    let mut buffer = itoa::Buffer::new();
-    let digits = buffer.format(number);
-    let mut name = String::with_capacity(prefix.len() + digits.len().max(6));
-    name.push_str(prefix);
-    name.push_str(&"000000"[..6usize.saturating_sub(digits.len())]);
-    name.push_str(digits);
-    name
 }
 
 /// Media type, JSON and ids (17.1, check 5). What a version does not have is not seen.

@@ -6,7 +6,7 @@ use std::cell::Cell;
 
 use fleetstorm_protocol::certificate::CertificateInfo;
 use fleetstorm_protocol::enrollment::{
-    AllocationPolicy, Attestation, CaCertificate, Group, Individual, SymmetricKey,
+    AllocationPolicy, Attestation, CaCertificate, Enrollment, Group, Individual, SymmetricKey,
 };
 use fleetstorm_protocol::{
     Body, Enrolment, Malformed, Registration, RegistrationState, Reply, RetryAfter, Status,
@@ -18,7 +18,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::service::throttle::{RetryAfterMode, profile};
 use crate::service::{
-    Assignment, Certificate, Hub, Issuance, NamedCertificate, Resource, TrustedCas, allocation,
+    Assignment, Certificate, Hub, Issuance, NamedCertificate, Resource, Ticket, TrustedCas,
 };
 
 const SCOPE: &str = "0ne00ABCDEF";
@@ -615,7 +615,7 @@ fn assignment_delays_follow_their_distribution() {
     let delays = |assignment| {
         let service = Service::new(Config { assignment, ..config() }).unwrap();
         let mut all: Vec<f64> = (0..4_000u64)
-            .filter_map(|device| service.assignment(allocation::hash(&device.to_string()), 0))
+            .filter_map(|device| service.placement.takes(&device.to_string(), 0))
             .map(Span::as_secs_f64)
             .collect();
         all.sort_by(f64::total_cmp);

@@ -1,6 +1,10 @@
 //! Allocation and re-provisioning; numbers are the acceptance tests of `dps` 17.4.
 
-use fleetstorm_protocol::enrollment::{CustomAllocation, ReprovisionPolicy};
+use fleetstorm_protocol::enrollment::{
+    AllocationPolicy, CustomAllocation, Enrollment, Group, ReprovisionPolicy,
+};
+use fleetstorm_protocol::enrollment_api::Kind;
+use fleetstorm_protocol::{Registration, RegistrationState, Substatus};
 use serde_json::json;
 
 use super::*;
@@ -18,10 +22,10 @@ fn talk(change: impl FnOnce(&mut Enrollment)) -> Talk {
 impl Talk {
     /// Changes the group while devices have their hubs, as the enrollment API does.
     fn change(&mut self, change: impl FnOnce(&mut Enrollment)) {
-        let at = self.service.groups.find("keys").unwrap();
-        let mut group = self.service.groups.get(at).unwrap().value.clone();
+        let enrollment = self.service.enrollments.named(Kind::Group, "keys").unwrap().clone();
+        let mut group = Group { id: "keys".into(), enrollment };
         change(&mut group.enrollment);
-        self.service.groups.put(group, self.now);
+        self.service.enrollments.put_group(group, self.now);
     }
 }
 
@@ -214,7 +218,8 @@ fn an_answer_for_a_registration_that_is_gone_changes_nothing() {
     let mut talk = talk(custom);
     talk.start("dev", None);
     let WebhookAsk { ticket, .. } = talk.service.next_webhook().unwrap();
-    talk.service.records.remove(Caller::Named("dev"));
+    let at = talk.service.registrations.find(Caller::Named("dev")).unwrap();
+    talk.service.registrations.forget(talk.now, at);
     assert_eq!(talk.service.webhook_answered(talk.now, ticket, WebhookReply::Unreachable), None);
     let operation = talk.start("dev", None);
     assert_eq!(talk.service.webhook_answered(talk.now, ticket, named(&hub(1))), None);

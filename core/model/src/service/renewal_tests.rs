@@ -1,11 +1,13 @@
 //! The scenarios of `dps` 18.6, as far as they are about what the hub says; those about connections are tests of the door.
 
-use fleetstorm_protocol::Status;
+use fleetstorm_protocol::credentials::Codes;
+use fleetstorm_protocol::{Guid, Status};
+use fleetstorm_units::time::Span;
 use serde_json::Value;
 
-use super::super::issuance::tests::{Holder, Talk, csr};
+use super::issuance_tests::{Holder, Talk, csr};
 use super::*;
-use crate::service::IssuanceCall;
+use crate::service::{IssuanceCall, Renewal};
 
 const ID: &str = "dev-1";
 

@@ -1,34 +1,25 @@
-//! The enrollments of an instance, which its enrollment API changes while devices register.
+//! Books that enrollments are kept in.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use fleetstorm_protocol::enrollment::{Enrollment, Group, Individual};
+use fleetstorm_protocol::enrollment::{Group, Individual};
 use fleetstorm_units::time::Moment;
 
-/// Something with an id that is compared without case, and an enrollment.
-pub(super) trait Enrolled {
+/// Something with an id that is compared without case.
+pub(super) trait Identified {
     fn id(&self) -> &str;
-    fn enrollment(&self) -> &Enrollment;
 }
 
-impl Enrolled for Individual {
+impl Identified for Individual {
     fn id(&self) -> &str {
         &self.registration_id
     }
-
-    fn enrollment(&self) -> &Enrollment {
-        &self.enrollment
-    }
 }
 
-impl Enrolled for Group {
+impl Identified for Group {
     fn id(&self) -> &str {
         &self.id
-    }
-
-    fn enrollment(&self) -> &Enrollment {
-        &self.enrollment
     }
 }
 
@@ -51,7 +42,7 @@ pub(super) struct Book<T> {
     versions: u32,
 }
 
-impl<T: Enrolled> Book<T> {
+impl<T: Identified> Book<T> {
     pub(super) fn new() -> Self {
         Self { places: Vec::new(), by_id: BTreeMap::new(), versions: 0 }
     }
@@ -73,10 +64,10 @@ impl<T: Enrolled> Book<T> {
         (0..).zip(&self.places).filter_map(|(at, place)| Some((at, &place.as_deref()?.value)))
     }
 
-    /// Those whose ids come after `id` in alphabetical order.
-    pub(super) fn after(&self, id: Option<&str>) -> impl Iterator<Item = &Kept<T>> {
-        let from = id.map_or(Bound::Unbounded, |id| Bound::Excluded(id.to_ascii_lowercase()));
-        self.by_id.range((from, Bound::Unbounded)).filter_map(|(_, &at)| self.get(at))
+    /// The ids that come after `id` in alphabetical order.
+    pub(super) fn ids(&self, after: Option<&str>) -> impl Iterator<Item = &str> {
+        let from = after.map_or(Bound::Unbounded, |id| Bound::Excluded(id.to_ascii_lowercase()));
+        self.by_id.range((from, Bound::Unbounded)).filter_map(|(_, &at)| Some(self.get(at)?.value.id()))
     }
 
     /// Creates it, or replaces the one with its id.
@@ -108,7 +99,7 @@ impl<T: Enrolled> Book<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fleetstorm_protocol::enrollment::{Attestation, SymmetricKey};
+    use fleetstorm_protocol::enrollment::{Attestation, Enrollment, SymmetricKey};
     use fleetstorm_units::time::Span;
 
     fn group(id: &str) -> Group {
@@ -148,7 +139,7 @@ mod tests {
             book.put(group(id), Moment::START);
         }
         let ids = |after: Option<&str>, book: &Book<Group>| -> Vec<String> {
-            book.after(after).map(|kept| kept.value.id.clone()).collect()
+            book.ids(after).map(str::to_owned).collect()
         };
         assert_eq!(ids(None, &book), ["a", "B", "c", "d"]);
         book.remove("b");

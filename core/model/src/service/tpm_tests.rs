@@ -1,12 +1,13 @@
 //! TPM attestation with evidence that is what it says: a challenge is the key that it carries, and whom it is for.
 
-use fleetstorm_protocol::enrollment::{CaCertificate, Individual};
+use fleetstorm_protocol::enrollment::{CaCertificate, Individual, SymmetricKey};
 use fleetstorm_protocol::{OperationId, Reply, Status, Submission, TpmKeys};
 
 use super::super::testing::{SCOPE, Talk, config};
 use super::super::{Call, Certificate, Evidence, Request, Resource, Token};
 use super::*;
 use crate::service::TrustedCas;
+use crate::service::tpm::TpmKey;
 
 const EK: &[u8] = b"the endorsement key";
 const SRK: &[u8] = b"the storage root key";
@@ -129,8 +130,8 @@ fn each_of_a_tpms_two_keys_opens_its_own_door() {
     let mut talk = talk();
     let key = challenged(&register(&mut talk, &Presents::new("dev-1")));
     let for_hub = assigned(&mut talk, key.clone());
-    let at = talk.service.records.find(talk.service.caller("dev-1")).unwrap();
-    let to = talk.service.records.get(at).hub;
+    let at = talk.service.registrations.find(talk.service.registrations.caller("dev-1")).unwrap();
+    let to = talk.service.registrations.get(at).hub;
     let host = talk.service.hub_hosts().nth(usize::from(to)).unwrap().to_owned();
     let mut knock = |key: Option<Vec<u8>>, resource: String| {
         let presents = Presents { names: None, key, resource, ..Presents::new("dev-1") };
@@ -189,7 +190,8 @@ fn another_tpm_under_the_same_id_gets_another_key() {
     let mut talk = talk();
     let before = challenged(&register(&mut talk, &Presents::new("dev-1")));
     let keys: Vec<_> = [EK, b"another one"]
-        .map(|ek| talk.service.tpm_key(0, ek, Use::Registration).expose().to_vec())
+        .map(|endorsement_key| TpmKey { individual: 0, endorsement_key, what: Use::Registration })
+        .map(|key| key.derive(talk.service.enrollments.seed()).expose().to_vec())
         .into();
     assert_eq!(keys[0], before);
     assert_ne!(keys[1], before);

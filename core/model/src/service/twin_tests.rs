@@ -1,6 +1,9 @@
 //! Twins: who gets which, and what re-provisioning leaves of them.
 
+use std::sync::Arc;
+
 use fleetstorm_protocol::enrollment::{AllocationPolicy, CustomAllocation, Enrollment, ReprovisionPolicy};
+use fleetstorm_protocol::enrollment_api::Kind;
 use fleetstorm_protocol::webhook::WebhookReply;
 use serde_json::json;
 
@@ -21,14 +24,13 @@ fn talk(change: impl FnOnce(&mut Enrollment)) -> Talk {
 }
 
 fn enrollment(talk: &mut Talk) -> Enrollment {
-    let group = talk.service.groups.find("keys").unwrap();
-    talk.service.groups.get(group).unwrap().value.enrollment.clone()
+    talk.service.enrollments.named(Kind::Group, "keys").unwrap().clone()
 }
 
 /// Replaces the group, as an operator would.
 fn replace(talk: &mut Talk, enrollment: Enrollment) {
     let group = fleetstorm_protocol::enrollment::Group { id: "keys".into(), enrollment };
-    talk.service.groups.put(group, talk.now);
+    talk.service.enrollments.put_group(group, talk.now);
 }
 
 #[test]

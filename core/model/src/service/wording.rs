@@ -7,18 +7,19 @@ use fleetstorm_protocol::{
     ApiVersion, Body, Enrolment, ErrorBody, OperationId, Registration, RegistrationState, Reply, RetryAfter,
     Status, code, http,
 };
-use fleetstorm_units::random::Purpose;
-use fleetstorm_units::time::Moment;
+use fleetstorm_units::time::{Moment, Span};
 
-use super::answer::{Answer, Ticket};
+use super::Evidence;
+use super::answer::{Answer, Handled, Refusal, Ticket};
 use super::machine::Service;
 use super::record::EnrollmentPlace;
+use super::tpm::Use;
 
 impl Service {
     /// Puts an answer into words. What is sealed to a TPM takes evidence to make, and is left empty.
     pub fn reply(&self, now: Moment, answer: &Answer) -> Reply {
         let error = |code| self.error(now, code);
-        let id = |ticket| Some(self.operation_id(ticket));
+        let id = |ticket| Some(self.registrations.operation_id(ticket));
         self.spell(answer, error, id, |ticket, assigning| self.known(now, ticket, assigning))
     }
 
@@ -77,41 +78,43 @@ impl Service {
         if device.profiles && registration.assigned_hub.is_some() {
             registration.connection_profile = self.hub_profile(at);
         }
-        if let (true, Answer::Assigned(_), Some(chain)) = (device.issues, answer, self.issued(at)) {
+        if let (true, Answer::Assigned(_), Some(chain)) =
+            (device.issues, answer, self.registrations.issued(at))
+        {
             registration.issued_chain = chain.to_vec();
         }
     }
 
     /// `connectionProfile` of the hub that a registration has.
     pub(super) fn hub_profile(&self, at: usize) -> Option<String> {
-        self.config.hubs.get(usize::from(self.records.get(at).hub))?.profile.clone()
+        self.hubs.get(self.registrations.get(at).hub)?.profile.clone()
     }
 
     fn assigning(&self, ticket: Ticket) -> Reply {
-        let retry_after = self.config.retry_after_secs.map_or(RetryAfter::Absent, RetryAfter::Seconds);
-        let id = Some(self.operation_id(ticket));
+        let retry_after = self.retry_after_secs.map_or(RetryAfter::Absent, RetryAfter::Seconds);
+        let id = Some(self.registrations.operation_id(ticket));
         let body = Body::Operation { id, state: RegistrationState::Assigning, registration: None };
         Reply { status: Status::ACCEPTED, retry_after, body }
     }
 
     /// What is known of a device's registration at this time.
     pub(super) fn registration(&self, at: usize, now: Moment) -> Registration {
-        self.known(now, self.ticket(at), self.is_assigning(at, now))
+        self.known(now, self.registrations.ticket(at), self.registrations.is_assigning(at, now))
     }
 
     /// What is known of a registration, of which an answer has said whether it is still under way.
     fn known(&self, now: Moment, ticket: Ticket, assigning: bool) -> Registration {
-        let calendar = self.config.calendar;
+        let calendar = self.calendar;
         let at = ticket.record as usize;
-        let record = self.records.get(at);
-        let id = self.name_at(at).into_owned();
+        let record = self.registrations.get(at);
+        let id = self.registrations.name_at(at).into_owned();
         let (device_id, group, attestation) = match record.enrollment.place() {
-            EnrollmentPlace::Individual(at) => match self.individuals.get(at) {
-                Some(kept) => (kept.value.device_id.clone(), None, Some(&kept.value.enrollment.attestation)),
+            EnrollmentPlace::Individual(at) => match self.enrollments.individual(at) {
+                Some(known) => (known.device_id.clone(), None, Some(&known.enrollment.attestation)),
                 None => (None, None, None),
             },
-            EnrollmentPlace::Group(at) => match self.groups.get(at) {
-                Some(kept) => (None, Some(kept.value.id.clone()), Some(&kept.value.enrollment.attestation)),
+            EnrollmentPlace::Group(at) => match self.enrollments.group(at) {
+                Some(group) => (None, Some(group.id.clone()), Some(&group.enrollment.attestation)),
                 None => (None, None, None),
             },
         };
@@ -129,7 +132,7 @@ impl Service {
             registration_id: id,
             created_unix_ns: Some(calendar.unix_nanos(record.created)),
             updated_unix_ns: Some(calendar.unix_nanos(record.ready_at.min(now))),
-            etag: Some(BASE64_STANDARD.encode(self.tag(ticket))),
+            etag: Some(BASE64_STANDARD.encode(self.registrations.tag(ticket))),
             enrolment,
             ..outline
         }
@@ -141,39 +144,73 @@ impl Service {
             return Registration { state: Some(RegistrationState::Assigning), ..Registration::default() };
         }
         let at = ticket.record as usize;
-        let record = self.records.get(at);
+        let record = self.registrations.get(at);
         let mut registration = Registration {
             state: Some(RegistrationState::Assigned),
             substatus: Some(record.substatus),
-            assigned_hub: Some(self.config.hubs[usize::from(record.hub)].host.clone()),
+            assigned_hub: Some(self.hubs.host(record.hub).to_owned()),
             ..Registration::default()
         };
-        self.tell_special(at, &mut registration);
+        registration.payload = self.registrations.payload(at).cloned();
+        if let Some(failure) = self.registrations.failure(at) {
+            registration.state = Some(RegistrationState::Failed);
+            registration.error_code = Some(failure.code);
+            registration.error_message = Some(failure.message.clone());
+            registration.substatus = None;
+            registration.assigned_hub = None;
+        }
         registration
     }
 
-    /// The tag of a registration's state, with its quotes.
-    pub(super) fn registration_tag(&self, at: usize) -> String {
-        self.tag(self.ticket(at))
+    /// Counts a refusal and puts it into words.
+    pub(super) fn refused(&mut self, now: Moment, Refusal { code, retry_after }: Refusal) -> Handled {
+        self.counters.erred(code);
+        let reply = self.refuse(now, code, retry_after);
+        Handled { reply, delay: Span::ZERO, request_id: self.numbers.request_id() }
     }
 
-    fn tag(&self, ticket: Ticket) -> String {
-        let tag = self.tracking(ticket, 3);
-        format!("\"{:08x}-0000-0300-0000-{:012x}\"", tag >> 32, tag & 0xffff_ffff)
+    /// Fills in what takes evidence to make: the challenge, or the key for the hub that comes with an assignment.
+    pub(super) fn seal(
+        &mut self,
+        now: Moment,
+        answer: &Answer,
+        mut handled: Handled,
+        evidence: &impl Evidence,
+    ) -> Handled {
+        match *answer {
+            Answer::Challenged { individual } => {
+                let named = evidence.tpm().and_then(|keys| keys.storage_root_key);
+                match self.enrollments.seal(individual, Use::Registration, named.as_deref(), evidence) {
+                    Some(challenge) => handled.reply.body = Body::Challenge(challenge),
+                    // A storage root key that is none.
+                    None => {
+                        let refused = self.refused(now, Refusal::new(code::UNAUTHORIZED));
+                        return Handled { delay: handled.delay, ..refused };
+                    }
+                }
+            }
+            Answer::Assigned(ticket) | Answer::Known(ticket, false) => {
+                if let Body::Operation { registration: Some(registration), .. }
+                | Body::Registration(registration) = &mut handled.reply.body
+                    && let Some(Enrolment::Tpm { authentication_key }) = &mut registration.enrolment
+                {
+                    *authentication_key =
+                        self.key_for_hub(ticket.record as usize, evidence).unwrap_or_default();
+                }
+            }
+            _ => {}
+        }
+        handled
     }
 
-    /// The id of a registration's operation. It is derived, not stored, and cannot be guessed.
-    pub(super) fn operation_id(&self, ticket: Ticket) -> OperationId {
-        let draw = |more| self.tracking(ticket, more);
-        OperationId::usual(5, draw(0), u128::from(draw(1)) << 64 | u128::from(draw(2)))
+    fn key_for_hub(&self, at: usize, evidence: &impl Evidence) -> Option<Box<[u8]>> {
+        let EnrollmentPlace::Individual(individual) = self.registrations.get(at).enrollment.place() else {
+            return None;
+        };
+        self.enrollments.seal(individual, Use::Hub, self.registrations.storage_root_key(at), evidence)
     }
 
-    fn tracking(&self, ticket: Ticket, more: u32) -> u64 {
-        let count = ticket.registration.wrapping_mul(4).wrapping_add(more);
-        self.config.seed.draw(Purpose::Operation, ticket.record, count)
-    }
-
-    pub(super) fn refuse(&self, now: Moment, code: u32, retry_after: RetryAfter) -> Reply {
+    fn refuse(&self, now: Moment, code: u32, retry_after: RetryAfter) -> Reply {
         refusal(self.error(now, code), retry_after)
     }
 
@@ -181,8 +218,8 @@ impl Service {
         ErrorBody {
             code,
             message: http::text_of(code).into(),
-            tracking: self.request_id(),
-            unix_ns: self.config.calendar.unix_nanos(now),
+            tracking: self.numbers.request_id(),
+            unix_ns: self.calendar.unix_nanos(now),
         }
     }
 }
@@ -190,3 +227,7 @@ impl Service {
 fn refusal(error: ErrorBody, retry_after: RetryAfter) -> Reply {
     Reply { status: Status(code::status(error.code)), retry_after, body: Body::Error(error) }
 }
+
+#[cfg(test)]
+#[path = "tpm_tests.rs"]
+mod tests;

@@ -12,11 +12,11 @@ use fleetstorm_protocol::{ApiVersion, Operation, OperationId, Reply, http};
 use fleetstorm_units::time::{Moment, Span};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{AGENT, Carrier};
+use super::{AGENT, Carrier, broke_opening, broke_under_request};
 use crate::clock::Clock;
 use crate::deadline::Deadline;
 use crate::frames::{Broken, Frames};
-use crate::{ConnectTimes, NetError, connect};
+use crate::{ConnectTimes, NetError};
 
 /// An open AMQP connection with its two links.
 pub struct Link<S> {
@@ -90,15 +90,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         // A service that says why it closes may be gone before it can be told anything: what has come counts.
         let flushed = self.frames.flush().await;
         let unit = self.frames.next(self.client.frame_max_bytes()).await;
-        unit.map_err(|broken| {
-            let broken = flushed.err().unwrap_or(broken);
-            let fault = match &broken {
-                Broken::Ended => Fault::Closed,
-                Broken::Malformed(_) | Broken::Deaf => Fault::Protocol,
-                Broken::Failed(error) => connect::fault_when_connecting(error),
-            };
-            NetError::new(fault, broken)
-        })
+        unit.map_err(|broken| broke_opening(flushed.err().unwrap_or(broken)))
     }
 
     /// Sends a request and reads its answer.
@@ -178,7 +170,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             }
             // What has come counts even if nothing more can be sent, so reading goes first.
             if let Poll::Ready(unit) = self.frames.poll_next(self.client.frame_max_bytes(), context) {
-                let unit = unit.map_err(|broken| NetError::new(fault(&broken), broken))?;
+                let unit = unit.map_err(broke_under_request)?;
                 self.heard = self.clock.now();
                 let unit = frame::read(&unit).map_err(malformed)?;
                 let mut out = Vec::new();
@@ -190,7 +182,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                 return Poll::Ready(said.map_err(NetError::from));
             }
             if let Poll::Ready(Err(broken)) = self.frames.poll_flush(context) {
-                return Poll::Ready(Err(NetError::new(fault(&broken), broken)));
+                return Poll::Ready(Err(broke_under_request(broken)));
             }
             let Some(due) = self.due() else { return Poll::Pending };
             ready!(self.beat.until(self.clock.instant(due)).poll(context));
@@ -221,15 +213,6 @@ const MESSAGE_HEAD_BYTES: usize = 512;
 
 fn malformed(what: Malformed) -> NetError {
     NetError::new(Fault::Protocol, Broken::Malformed(what))
-}
-
-/// What a connection that broke under a request means.
-fn fault(broken: &Broken) -> Fault {
-    match broken {
-        Broken::Malformed(_) | Broken::Deaf => Fault::Protocol,
-        Broken::Failed(error) => connect::fault_under_request(error),
-        Broken::Ended => Fault::Lost,
-    }
 }
 
 /// What a device needs to connect and to spell its requests.

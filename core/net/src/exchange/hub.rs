@@ -3,8 +3,8 @@
 use std::task::Poll;
 
 use fleetstorm_protocol::hub as spelling;
-use rumqttc::mqttbytes::QoS;
-use rumqttc::mqttbytes::v4::{Connect, Packet, Publish};
+use fleetstorm_protocol::mqtt::Said;
+use fleetstorm_protocol::mqtt::packet::{Connect, QoS};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::mqtt;
@@ -60,23 +60,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> HubLink<S> {
 
     /// Sends a message. Whether it arrives shows when the connection is next listened to.
     pub fn send(&mut self) {
-        self.link.publish(&self.topic, QoS::AtLeastOnce, &b"{}"[..]);
+        // A topic of ours can be spelled; a connection that is gone shows when it is read from.
+        let _ = self.link.publish(&*self.topic, QoS::AtLeastOnce, &b"{}"[..]);
     }
 
     /// Returns when the hub has something to say; keeps the connection alive meanwhile.
     pub async fn news(&mut self) -> News {
         std::future::poll_fn(|context| {
             loop {
-                let packet = match std::task::ready!(self.link.poll_packet(context)) {
-                    Ok(packet) => packet,
+                let publish = match std::task::ready!(self.link.poll_said(context)) {
+                    Ok(Said::Published(publish)) => publish,
+                    Ok(_) => continue,
                     Err(_) => return Poll::Ready(News::Closed),
                 };
-                let Packet::Publish(Publish { topic, .. }) = &packet else { continue };
-                let Some((name, rid)) = spelling::read_method_topic(topic) else { continue };
+                let Some((name, rid)) = spelling::read_method_topic(&publish.topic) else { continue };
                 let known = name == spelling::REPROVISION;
                 let mut answer = String::with_capacity(40);
                 spelling::method_answer_topic(if known { 200 } else { 404 }, rid, &mut answer);
-                self.link.publish(&answer, QoS::AtMostOnce, &b"{}"[..]);
+                let _ = self.link.publish(answer, QoS::AtMostOnce, &b"{}"[..]);
                 // What can be sent at once is sent: the device is about to leave.
                 if let Poll::Ready(Err(_)) = self.link.poll_flush(context) {
                     return Poll::Ready(News::Closed);

@@ -1,49 +1,37 @@
 //! The device API over an MQTT 3.1.1 connection.
 //!
-//! The device owns its connection and drives it by hand: no task, no channel and no packet store of its own, because
-//! DPS sessions do not persist and a device has one request under way at most.
+//! The protocol's [`Client`] knows what MQTT asks for; the device owns its connection and drives it by hand: no task, no channel
+//! and no packet store of its own, because DPS sessions do not persist and a device has one request under way at most.
 
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
-use fleetstorm_protocol::mqtt::Connack;
+use fleetstorm_protocol::mqtt::packet::{Connect, Packet, QoS};
+use fleetstorm_protocol::mqtt::{Client, Said, Unfit};
 use fleetstorm_protocol::outcome::Fault;
 use fleetstorm_protocol::{ApiVersion, Operation, OperationId, Reply, http, mqtt as spelling};
-use fleetstorm_units::time::{Moment, Span};
-use rumqttc::mqttbytes::QoS;
-use rumqttc::mqttbytes::v4::{
-    ConnAck, Connect, Packet, PubAck, Publish, SubAck, Subscribe, SubscribeReasonCode,
-};
+use fleetstorm_units::time::Moment;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{AGENT, Carrier};
+use super::{AGENT, Carrier, broke_opening, broke_under_request};
 use crate::clock::Clock;
 use crate::deadline::Deadline;
-use crate::packets::{Broken, Packets};
-use crate::{ConnectTimes, NetError, connect};
+use crate::packets::Packets;
+use crate::{ConnectTimes, NetError};
 
 /// A packet beyond this is no answer of DPS, whose messages have at most 96 KB.
 const PACKET_MAX_BYTES: usize = 256 * 1024;
 
-/// The packet id of the one SUBSCRIBE; publications count on from it.
-const SUBSCRIBE_ID: u16 = 1;
-
 /// An open MQTT connection that is subscribed to the answers.
 pub struct Link<S> {
     packets: Packets<S>,
+    client: Client,
     clock: Clock,
-    /// Zero sends no pings.
-    keep_alive: Span,
-    /// When the last packet came, and when the last one was sent.
-    heard: Moment,
-    spoke: Moment,
-    /// Since when a ping is under way.
-    pinged: Option<Moment>,
-    ping: Deadline,
+    /// Rings when the machine has something to do.
+    alarm: Deadline,
     /// The id of the last request.
     rid: u32,
-    packet_id: u16,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
@@ -67,57 +55,46 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         clock: Clock,
         times: &mut ConnectTimes,
     ) -> Result<Self, NetError> {
-        let mut link = Self {
-            packets: Packets::new(stream, PACKET_MAX_BYTES),
-            clock,
-            keep_alive: Span::from_secs(u64::from(connect.keep_alive)),
-            heard: clock.now(),
-            spoke: clock.now(),
-            pinged: None,
-            ping: Deadline::default(),
-            rid: 0,
-            packet_id: SUBSCRIBE_ID,
-        };
+        let mut link = Self::start(stream, connect, clock);
         let started = clock.now();
-        let Packet::ConnAck(ConnAck { code, .. }) = link.greet(Packet::Connect(connect)).await? else {
-            return Err(NetError::new(Fault::Protocol, "the answer to CONNECT is no CONNACK"));
-        };
+        let answer = link.turn().await?;
         let connected = clock.now();
-        times.connack = Some(connected.since(started));
-        // The codec knows the six codes of MQTT 3.1.1 only, in their order.
-        if let Some(fault) = Connack::of(code as u8).map_or(Some(Fault::Protocol), Connack::fault) {
-            return Err(NetError::new(fault, format!("CONNACK with return code {}", code as u8)));
+        if !matches!(answer, Err(Unfit::NoConnack)) {
+            times.connack = Some(connected.since(started));
         }
-        let mut subscribe = Subscribe::new(filter, QoS::AtLeastOnce);
-        subscribe.pkid = SUBSCRIBE_ID;
-        let Packet::SubAck(SubAck { pkid: SUBSCRIBE_ID, return_codes }) =
-            link.greet(Packet::Subscribe(subscribe)).await?
-        else {
+        answer.map_err(|unfit| match unfit {
+            Unfit::Refused(code) => NetError::new(code.fault().unwrap_or(Fault::Protocol), unfit),
+            _ => NetError::new(Fault::Protocol, unfit),
+        })?;
+        let subscribed =
+            link.client.subscribe(filter, QoS::AtLeastOnce, &mut |packet| link.packets.queue(&packet));
+        subscribed.map_err(NetError::to(Fault::Protocol))?;
+        let Ok(Said::Subscribed(granted)) = link.turn().await? else {
             return Err(NetError::new(Fault::Protocol, "the answer to SUBSCRIBE is no SUBACK to it"));
         };
         times.subscribe = Some(clock.now().since(connected));
-        match return_codes[..] {
-            [SubscribeReasonCode::Success(_)] => Ok(link),
-            // Refused: whoever does not serve these topics is no DPS.
-            _ => Err(NetError::new(Fault::Protocol, "the subscription was refused")),
-        }
+        // Whoever does not serve these topics is no DPS.
+        granted.map(|_| link).ok_or_else(|| NetError::new(Fault::Protocol, "the subscription was refused"))
     }
 
-    /// Sends a packet before the first request and reads what comes back.
-    async fn greet(&mut self, packet: Packet) -> Result<Packet, NetError> {
-        let spoken = async {
-            self.packets.queue(&packet)?;
+    fn start(stream: S, connect: Connect, clock: Clock) -> Self {
+        let mut packets = Packets::new(stream, PACKET_MAX_BYTES);
+        let client = Client::start(clock.now(), connect, &mut |packet| packets.queue(&packet));
+        Self { packets, client, clock, alarm: Deadline::default(), rid: 0 }
+    }
+
+    /// Sends what is said before the first request and reads what comes back.
+    async fn turn(&mut self) -> Result<Result<Said, Unfit>, NetError> {
+        let packet = async {
             self.packets.flush().await?;
             self.packets.next().await
         };
-        spoken.await.map_err(|broken| {
-            let fault = match &broken {
-                Broken::Ended => Fault::Closed,
-                Broken::Malformed(_) | Broken::Deaf => Fault::Protocol,
-                Broken::Failed(error) => connect::fault_when_connecting(error),
-            };
-            NetError::new(fault, broken)
-        })
+        let packet = packet.await.map_err(broke_opening)?;
+        Ok(self.take(packet))
+    }
+
+    fn take(&mut self, packet: Packet) -> Result<Said, Unfit> {
+        self.client.take(self.clock.now(), packet, &mut |packet| self.packets.queue(&packet))
     }
 
     /// Publishes a request and reads the answer with its id; answers to other requests come too late or twice and are
@@ -131,10 +108,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         // What came meanwhile belongs to the past; a connection that has ended must not take the request with it.
         std::future::poll_fn(|context| {
             loop {
-                match self.poll_packet(context) {
+                match self.poll_said(context) {
                     Poll::Ready(Ok(_)) => {}
-                    Poll::Ready(Err(broken)) => {
-                        return Poll::Ready(Err(NetError::new(Fault::Closed, broken)));
+                    Poll::Ready(Err(error)) => {
+                        return Poll::Ready(Err(NetError { fault: Fault::Closed, ..error }));
                     }
                     Poll::Pending => return Poll::Ready(Ok(())),
                 }
@@ -142,22 +119,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         })
         .await?;
         self.rid = self.rid.wrapping_add(1);
-        self.packet_id = self.packet_id.checked_add(1).unwrap_or(SUBSCRIBE_ID);
         let mut topic = String::with_capacity(160);
         if !spelling::request_topic(operation, self.rid, id, &mut topic) {
             return Err(NetError::new(Fault::Protocol, "the request's topic cannot be spelled"));
         }
-        let mut publish = Publish::from_bytes(topic, QoS::AtLeastOnce, caller.payload(operation));
-        publish.pkid = self.packet_id;
-        self.say(&Packet::Publish(publish)).map_err(NetError::to(Fault::Protocol))?;
+        self.publish(topic, QoS::AtLeastOnce, caller.payload(operation))?;
         let rid = self.rid;
         std::future::poll_fn(|context| {
             loop {
-                let packet = match std::task::ready!(self.poll_packet(context)) {
-                    Ok(packet) => packet,
-                    Err(broken) => return Poll::Ready(Err(NetError::new(fault(&broken), broken))),
-                };
-                let Packet::Publish(publish) = packet else { continue };
+                let Said::Published(publish) = ready!(self.poll_said(context))? else { continue };
                 let Some(answer) = spelling::read_answer_topic(&publish.topic) else { continue };
                 if answer.rid.parse() == Ok(rid) {
                     let reply = http::read_reply(answer.status, answer.retry_after, None, &publish.payload);
@@ -172,7 +142,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     pub async fn closed(&mut self) {
         std::future::poll_fn(|context| {
             loop {
-                if std::task::ready!(self.poll_packet(context)).is_err() {
+                if ready!(self.poll_said(context)).is_err() {
                     return Poll::Ready(());
                 }
             }
@@ -182,77 +152,50 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
 
     /// Sends a DISCONNECT as far as that goes without waiting.
     pub fn hang_up(mut self) {
-        let mut context = Context::from_waker(Waker::noop());
-        if self.packets.queue(&Packet::Disconnect).is_ok() {
-            let _ = self.packets.poll_shutdown(&mut context);
-        }
+        self.client.disconnect(&mut |packet| self.packets.queue(&packet));
+        let _ = self.packets.poll_shutdown(&mut Context::from_waker(Waker::noop()));
     }
 
-    /// Queues a publication that nothing waits for.
-    pub(super) fn publish(&mut self, topic: &str, qos: QoS, payload: impl Into<Bytes>) {
-        let mut publish = Publish::from_bytes(topic, qos, payload.into());
-        if qos != QoS::AtMostOnce {
-            self.packet_id = self.packet_id.checked_add(1).unwrap_or(SUBSCRIBE_ID);
-            publish.pkid = self.packet_id;
-        }
-        // A topic of ours can always be spelled; a connection that is gone shows when it is read from.
-        let _ = self.say(&Packet::Publish(publish));
+    /// Queues a publication.
+    pub(super) fn publish(
+        &mut self,
+        topic: impl Into<String>,
+        qos: QoS,
+        payload: impl Into<Bytes>,
+    ) -> Result<(), NetError> {
+        let out = &mut |packet| self.packets.queue(&packet);
+        let published = self.client.publish(self.clock.now(), topic, qos, payload, out);
+        published.map(drop).map_err(NetError::to(Fault::Protocol))
     }
 
     /// Sends what is queued.
-    pub(super) fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        self.packets.poll_flush(context)
+    pub(super) fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), NetError>> {
+        self.packets.poll_flush(context).map_err(broke_under_request)
     }
 
-    fn say(&mut self, packet: &Packet) -> Result<(), Broken> {
-        self.spoke = self.clock.now();
-        self.packets.queue(packet)
-    }
-
-    /// The next packet that a server may send to a subscriber, acknowledged. Sends what is queued and the pings.
-    pub(super) fn poll_packet(&mut self, context: &mut Context<'_>) -> Poll<Result<Packet, Broken>> {
+    /// What the next packet means. Sends what is queued and the pings.
+    pub(super) fn poll_said(&mut self, context: &mut Context<'_>) -> Poll<Result<Said, NetError>> {
+        let unfit = NetError::to::<Unfit>;
         loop {
             // What has come counts even if nothing more can be sent, so reading goes first.
             if let Poll::Ready(packet) = self.packets.poll_next(context) {
-                let packet = packet?;
-                // Whatever it is, the peer lives.
-                (self.heard, self.pinged) = (self.clock.now(), None);
-                if let Packet::Publish(publish) = &packet
-                    && publish.qos != QoS::AtMostOnce
-                {
-                    self.say(&Packet::PubAck(PubAck::new(publish.pkid)))?;
+                let said = self.take(packet.map_err(broke_under_request)?);
+                if self.packets.has_queued() {
                     let _ = self.packets.poll_flush(context);
                 }
-                return Poll::Ready(match packet {
-                    Packet::Publish(_) | Packet::PubAck(_) | Packet::PingResp => Ok(packet),
-                    _ => Err(Broken::Ended),
-                });
+                return Poll::Ready(said.map_err(unfit(Fault::Lost)));
             }
-            if let Poll::Ready(Err(broken)) = self.packets.poll_flush(context) {
-                return Poll::Ready(Err(broken));
+            if let Poll::Ready(Err(error)) = self.poll_flush(context) {
+                return Poll::Ready(Err(error));
             }
-            if self.keep_alive == Span::ZERO {
+            let due = self.client.due();
+            if due == Moment::FAR {
                 return Poll::Pending;
             }
-            // A peer that is spoken to and says nothing is asked as one that nobody has spoken to.
-            let since = self.pinged.unwrap_or(self.spoke.min(self.heard));
-            std::task::ready!(self.ping.until(self.clock.instant(since + self.keep_alive)).poll(context));
-            if self.pinged.is_some() {
-                // A whole interval without a sign of life.
-                return Poll::Ready(Err(Broken::Ended));
-            }
-            self.pinged = Some(self.clock.now());
-            self.say(&Packet::PingReq)?;
+            ready!(self.alarm.until(self.clock.instant(due)).poll(context));
+            let ticked = self.client.tick(self.clock.now(), &mut |packet| self.packets.queue(&packet));
+            ticked.map_err(unfit(Fault::Lost))?;
         }
-    }
-}
-
-/// What a connection that broke under a request means.
-fn fault(broken: &Broken) -> Fault {
-    match broken {
-        Broken::Malformed(_) | Broken::Deaf => Fault::Protocol,
-        Broken::Failed(error) => connect::fault_under_request(error),
-        Broken::Ended => Fault::Lost,
     }
 }
 

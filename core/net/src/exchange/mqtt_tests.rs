@@ -1,8 +1,10 @@
 //! A device's end, against a server whose every packet is in the test's hand.
 
 use bytes::BytesMut;
+use fleetstorm_protocol::mqtt::packet::{
+    ConnAck, ConnectReturnCode, PubAck, Publish, SubAck, SubscribeReasonCode,
+};
 use fleetstorm_protocol::{Status, Transport};
-use rumqttc::mqttbytes::v4::ConnectReturnCode;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
 use super::*;
@@ -34,7 +36,7 @@ impl Server {
     }
 
     async fn say(&mut self, packet: Packet) {
-        self.0.queue(&packet).unwrap();
+        self.0.queue(&packet);
         self.0.flush().await.unwrap();
     }
 
@@ -177,7 +179,7 @@ async fn every_way_to_be_refused_has_its_fault() {
             server.packet().await;
             server.say(Packet::ConnAck(ConnAck::new(ConnectReturnCode::Success, false))).await;
             server.packet().await;
-            server.say(Packet::SubAck(SubAck::new(SUBSCRIBE_ID, vec![SubscribeReasonCode::Failure]))).await;
+            server.say(Packet::SubAck(SubAck::new(1, vec![SubscribeReasonCode::Failure]))).await;
         },
     )
     .await;
@@ -243,21 +245,12 @@ async fn a_waiting_device_pings_and_notices_a_peer_that_does_not_answer() {
 #[tokio::test(start_paused = true)]
 async fn a_device_says_goodbye() {
     let (ours, mut theirs) = tokio::io::duplex(4_096);
-    let link = Link {
-        packets: Packets::new(ours, 64),
-        clock: Clock::start(),
-        keep_alive: Span::ZERO,
-        heard: Moment::START,
-        spoke: Moment::START,
-        pinged: None,
-        ping: Deadline::default(),
-        rid: 0,
-        packet_id: 1,
-    };
+    let mut link = Link::start(ours, Connect::new("dev-0001"), Clock::start());
+    link.packets.flush().await.unwrap();
     link.hang_up();
     let mut all = Vec::new();
     theirs.read_to_end(&mut all).await.unwrap();
-    assert_eq!(all, [0xe0, 0]);
+    assert_eq!((all[0], &all[all.len() - 2..]), (0x10, &[0xe0, 0][..]));
     // One whose peer is gone does not mind.
     drop(theirs.shutdown().await);
 }

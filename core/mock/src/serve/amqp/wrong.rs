@@ -13,7 +13,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
     pub(super) fn struck(&self, operation: Option<Operation>, step: DoorStep) -> Option<FaultKind> {
         let linked = self.server.guest().map(|guest| &*guest.registration_id);
         let name = linked.or(self.wrong.name.as_deref())?;
-        self.house.struck(name, operation, step).map(|misspelt| misspelt.kind)
+        self.house.fault(name, operation, step)
     }
 
     /// Says `out`, which the connection has come to; `None` ends it.

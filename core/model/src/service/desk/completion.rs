@@ -8,18 +8,35 @@ use fleetstorm_protocol::enrollment::{
 use fleetstorm_protocol::enrollment_api::{Draft, DraftAttestation, Kind};
 use fleetstorm_units::random::{Purpose, Seed};
 
+/// What the keys of an enrollment are drawn from that nobody brings.
+#[derive(Clone, Copy)]
+pub(super) struct KeySource {
+    pub(super) seed: Seed,
+    /// That of the change.
+    pub(super) number: u32,
+}
+
+impl KeySource {
+    /// A key of 64 bytes, as the service makes them.
+    fn generate(self, which: u32) -> SymmetricKey {
+        let of = u64::from(which) << 32 | u64::from(self.number);
+        let draw = |part| self.seed.pair(Purpose::EnrollmentKey, of, part);
+        SymmetricKey::new((0..4).flat_map(draw).flat_map(u64::to_be_bytes).collect())
+    }
+}
+
 /// The enrollment that the service keeps, if the draft is one of this kind. `before` is what it replaces.
 pub(super) fn complete(
     draft: &Draft,
     kind: Kind,
     before: Option<&Enrollment>,
     certificates: &impl Certificates,
-    random: (Seed, u32),
+    keys: KeySource,
 ) -> Option<Enrollment> {
     // The rule of registration ids holds for groups too (`dps` 16.1).
     RegistrationId::new(&draft.id).ok()?;
     let known = before.map(|before| &before.attestation);
-    let attestation = complete_attestation(&draft.attestation, kind, known, certificates, random)?;
+    let attestation = complete_attestation(&draft.attestation, kind, known, certificates, keys)?;
     let fits = match draft.allocation {
         Some(AllocationPolicy::Custom) => draft.custom.is_some(),
         Some(AllocationPolicy::Static) => draft.hub.is_some() || draft.hubs.len() == 1,
@@ -49,10 +66,10 @@ fn complete_attestation(
     kind: Kind,
     before: Option<&Attestation>,
     certificates: &impl Certificates,
-    (seed, count): (Seed, u32),
+    keys: KeySource,
 ) -> Option<Attestation> {
     match (draft, kind) {
-        (DraftAttestation::SymmetricKey(keys), _) => {
+        (DraftAttestation::SymmetricKey(given), _) => {
             let (old_primary, old_secondary) = match before {
                 Some(Attestation::SymmetricKey { primary, secondary }) => {
                     (Some(primary.clone()), secondary.clone())
@@ -60,9 +77,9 @@ fn complete_attestation(
                 _ => (None, None),
             };
             // DPS makes the keys that nobody brings (`dps` 16.2).
-            let made = |which| generated(seed, count, which);
-            let primary = keys.primary.clone().or(old_primary).unwrap_or_else(|| made(0));
-            let secondary = keys.secondary.clone().or(old_secondary).unwrap_or_else(|| made(1));
+            let made = |which| keys.generate(which);
+            let primary = given.primary.clone().or(old_primary).unwrap_or_else(|| made(0));
+            let secondary = given.secondary.clone().or(old_secondary).unwrap_or_else(|| made(1));
             Some(Attestation::SymmetricKey { primary, secondary: Some(secondary) })
         }
         (DraftAttestation::ClientCertificates(given), Kind::Individual) => {
@@ -104,8 +121,8 @@ fn complete_attestation(
         }
         // TPMs attest for themselves only (`dps` 14.2).
         (DraftAttestation::Tpm { endorsement_key, storage_root_key }, Kind::Individual) => {
-            let mut keys = std::iter::once(endorsement_key).chain(storage_root_key);
-            keys.all(|key| certificates.is_tpm_key(key)).then(|| Attestation::Tpm {
+            let mut given = std::iter::once(endorsement_key).chain(storage_root_key);
+            given.all(|key| certificates.is_tpm_key(key)).then(|| Attestation::Tpm {
                 endorsement_key: endorsement_key.clone(),
                 storage_root_key: storage_root_key.clone(),
             })
@@ -113,10 +130,4 @@ fn complete_attestation(
         (DraftAttestation::ClientCertificates(_) | DraftAttestation::Tpm { .. }, Kind::Group)
         | (DraftAttestation::SigningCertificates(_), Kind::Individual) => None,
     }
-}
-
-/// A key of 64 bytes, as the service makes them.
-fn generated(seed: Seed, count: u32, which: u32) -> SymmetricKey {
-    let draw = |part| seed.pair(Purpose::EnrollmentKey, u64::from(which) << 32 | u64::from(count), part);
-    SymmetricKey::new((0..4).flat_map(draw).flat_map(u64::to_be_bytes).collect())
 }

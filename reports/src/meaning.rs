@@ -1,10 +1,17 @@
-//! What a transport error means to a person, beside the catalogue of codes: it has no code to be looked up by.
+//! What the ending of an attempt means to a person: the catalogue of codes, and beside it that of transport errors, which have
+//! no code to be looked up by.
 
+use fleetstorm_protocol::code;
 use fleetstorm_protocol::outcome::Fault;
 
-/// What one means, and what to do about it.
+use crate::record::Code;
+use crate::text::{CAUSE_MAX, clipped};
+
+const NAME_MAX: usize = 80;
+
+/// What an ending means, and what to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub(crate) struct Meaning {
     pub(crate) title: &'static str,
     pub(crate) meaning: &'static str,
     /// Whether waiting can help.
@@ -12,16 +19,53 @@ pub(crate) struct Entry {
     pub(crate) action: &'static str,
 }
 
-/// The entry of a fault by its name in records.
-pub(crate) fn lookup(name: &str) -> Option<Entry> {
-    Fault::ALL.into_iter().find(|fault| fault.name() == name).map(entry)
+impl Meaning {
+    /// That of a transport error by its name in records.
+    pub(crate) fn of_fault(name: &str) -> Option<Self> {
+        Fault::ALL.into_iter().find(|fault| fault.name() == name).map(of_fault)
+    }
+
+    /// That of an ending; `None` if it is in no catalogue.
+    pub(crate) fn of(code: &Code) -> Option<Self> {
+        // A 2xx that is a failure all the same is none for what the catalogue says of its status.
+        if code.status == 0 || code.code == 0 && (200..300).contains(&code.status) && !code.fault.is_empty() {
+            return Self::of_fault(&code.fault);
+        }
+        code::lookup(code.status, code.code).map(Self::from)
+    }
+}
+
+impl From<&code::Entry> for Meaning {
+    fn from(entry: &code::Entry) -> Self {
+        let code::Entry { title, meaning, transient, action, .. } = *entry;
+        Self { title, meaning, transient, action }
+    }
+}
+
+/// What stands for a way to end: its most exact code.
+pub(crate) fn short(code: &Code) -> String {
+    match (code.status, code.code) {
+        (0, _) => clipped(&code.fault, NAME_MAX),
+        (status @ 200..300, 0) if !code.fault.is_empty() => {
+            clipped(&format!("{status} {}", code.fault), NAME_MAX)
+        }
+        (status, 0) => status.to_string(),
+        (_, code) => code.to_string(),
+    }
+}
+
+/// What was said about an ending, but for what only says its title again.
+pub(crate) fn said(code: &Code) -> impl Iterator<Item = String> {
+    let title = Meaning::of(code).map_or("", |meaning| meaning.title);
+    let is_new = |cause: &&String| !cause.trim_end_matches('.').eq_ignore_ascii_case(title);
+    code.causes.iter().filter(is_new).map(|cause| clipped(cause, CAUSE_MAX))
 }
 
 const CERTIFICATE: &str =
     "Check the device's trust store and clock, and the server's chain; no retry helps until then.";
 const UNKNOWN: &str = "Ask the registration status before registering again: the service may have acted.";
 
-fn entry(fault: Fault) -> Entry {
+fn of_fault(fault: Fault) -> Meaning {
     let (title, meaning, transient, action) = match fault {
         Fault::Unavailable => (
             "Server unavailable",
@@ -120,7 +164,7 @@ fn entry(fault: Fault) -> Entry {
             "Repair the device's key or certificate.",
         ),
     };
-    Entry { title, meaning, transient, action }
+    Meaning { title, meaning, transient, action }
 }
 
 #[cfg(test)]
@@ -130,9 +174,9 @@ mod tests {
     #[test]
     fn every_fault_is_explained_in_whole_sentences() {
         for fault in Fault::ALL {
-            let entry = lookup(fault.name()).unwrap();
+            let entry = Meaning::of_fault(fault.name()).unwrap();
             assert!(entry.meaning.ends_with('.') && entry.action.ends_with('.'), "{fault:?}");
         }
-        assert_eq!(lookup("others"), None);
+        assert_eq!(Meaning::of_fault("others"), None);
     }
 }

@@ -2,10 +2,10 @@
 
 use fleetstorm_protocol::{Body, RegistrationState, Submission};
 use fleetstorm_units::random::Seed;
-use fleetstorm_units::time::Calendar;
+use fleetstorm_units::time::{Calendar, Span};
 
 use super::super::testing::{SCOPE, Signed, config, hub};
-use super::super::{Call, Config, Request, Sweep};
+use super::super::{Call, Config, Hub, Request, Sweep, Tier};
 use super::*;
 
 const SOON: Moment = Moment::from_nanos(10_000_000_000);
@@ -135,8 +135,8 @@ fn states_follow_the_plan_until_one_is_set_by_hand() {
 fn an_unlinked_hub_knows_nobody_and_dps_moves_its_devices() {
     let mut service = service(|config| config.hubs.push(Hub::new(hub(2), 1)));
     let place = |service: &Service, id: &str| {
-        let at = service.records.find(service.caller(id)).unwrap();
-        service.records.get(at).hub
+        let at = service.registrations.find(service.registrations.caller(id)).unwrap();
+        service.registrations.get(at).hub
     };
     register(&mut service, Moment::START, "dev-1");
     let first = place(&service, "dev-1");

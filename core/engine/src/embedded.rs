@@ -1,18 +1,32 @@
-//! The enrollments of TPMs.
-//!
-//! No group can hold a TPM (`dps` 10.1), so the embedded mock enrols a fleet's TPMs one by one, as an operator
-//! would with the keys that the maker of the devices supplied.
+//! What the embedded mock knows of the fleet that comes to it.
 
+use fleetstorm_mock::resolve;
 use fleetstorm_model::service::Config;
 use fleetstorm_protocol::enrollment::Individual;
 use fleetstorm_protocol::http::{body, read_tpm};
+use fleetstorm_units::random::Seed;
 
 use crate::RunError;
 use crate::plan::Plan;
 
-/// Adds an enrollment for every device that has a TPM, is to be known to the mock and has no enrollment yet. `key` says
-/// what the mock is told of a device's endorsement key; `None` for a device without a TPM.
-pub(crate) fn enrol(
+/// The configuration of the embedded mock, which knows the canaries of the plan too. `key` says what it is told of the
+/// endorsement key of the device at a place of a plan; `None` for a device without a TPM.
+pub(crate) fn config(
+    plan: &Plan,
+    key: impl Fn(&Plan, u32) -> Result<Option<Box<[u8]>>, RunError>,
+) -> Result<Config, RunError> {
+    let mut config = resolve(&plan.scenario.mock, &plan.fleet, plan.calendar)?;
+    config.seed = Seed(plan.scenario.seed);
+    for plan in std::iter::once(plan).chain(plan.canaries.as_deref()) {
+        enrol(plan, &mut config, &key)?;
+    }
+    Ok(config)
+}
+
+/// Adds an enrollment for every device that has a TPM, is to be known to the mock and has no enrollment yet. No group can
+/// hold a TPM (`dps` 10.1), so they are enrolled one by one, as an operator would with the keys that the maker of the
+/// devices supplied.
+fn enrol(
     plan: &Plan,
     config: &mut Config,
     key: impl Fn(&Plan, u32) -> Result<Option<Box<[u8]>>, RunError>,
