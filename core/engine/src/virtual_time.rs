@@ -70,7 +70,7 @@ pub fn run(plan: Plan, control: &Control) -> Result<Record, RunError> {
 /// is watched event by event, and nothing is told by windows.
 ///
 /// # Errors
-/// As [`run`].
+/// As [`run()`].
 pub fn run_in_detail(plan: Plan, control: &Control) -> Result<(Record, Herd), RunError> {
     let (record, stage) = run::run(plan, Virtual::keeping(Keep::Fates), control)?;
     Ok((record, stage.herd.unwrap_or_default()))
@@ -79,7 +79,7 @@ pub fn run_in_detail(plan: Plan, control: &Control) -> Result<(Record, Herd), Ru
 /// Runs a plan in virtual time for its verdict alone; the record is as that of [`run_in_detail`].
 ///
 /// # Errors
-/// As [`run`].
+/// As [`run()`].
 pub fn run_for_verdict(plan: Plan, control: &Control) -> Result<Record, RunError> {
     Ok(run::run(plan, Virtual::keeping(Keep::Totals), control)?.0)
 }
