@@ -42,8 +42,8 @@ pub(crate) const APART: &str = "apart";
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
-    /// Say on standard error what is done: once for its steps, twice for each connection and request that fails, three
-    /// times for those that do not
+    /// Say on standard error what is done: once for its steps, twice for what lay under failed connections and requests,
+    /// three times for connections that were made
     ///
     /// The environment can say it more finely: FLEETSTORM_LOG=fleetstorm_net=trace,info is a level for each part, and
     /// wins. Live progress gives way to plain lines.
